@@ -1,0 +1,47 @@
+"""open_clip's pretrained weights on this machine: where they are, how to get them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import open_clip
+from huggingface_hub import try_to_load_from_cache
+
+
+def find_base(architecture: str, tag: str) -> Path | None:
+    """Looks for open_clip's pretrained weights on this machine; nothing is downloaded.
+
+    Args:
+        architecture: an open_clip architecture
+        tag: one of its pretrained tags
+
+    Returns:
+        the file in the Hugging Face (or open_clip's own) cache, None where it is not there
+    """
+    config = open_clip.get_pretrained_cfg(architecture, tag)
+    repository, filename = os.path.split(config.get("hf_hub", ""))
+    for candidate in _hub_files(filename) if repository else ():
+        found = try_to_load_from_cache(repository, candidate)
+        if isinstance(found, str):
+            return Path(found)
+    own = Path("~/.cache/clip").expanduser() / Path(config.get("url", "")).name
+    return own if not repository and own.is_file() else None
+
+
+def base_advice(architecture: str, tag: str) -> str:
+    """How to get open_clip's pretrained weights onto a machine, as one sentence or two."""
+    repository = open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub", "").rstrip("/")
+    if not repository:
+        return "With internet they are downloaded on first use."
+    return (
+        "With internet they are downloaded on first use. For a machine without, run `hf download "
+        f"{repository}` elsewhere and copy the Hugging Face cache (HF_HOME) over"
+    )
+
+
+def _hub_files(filename: str) -> tuple[str, ...]:
+    """The files that open_clip would take from a hub repository, its first choice first."""
+    if not filename:
+        return "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
+    return str(Path(filename).with_suffix(".safetensors")), filename

@@ -1,0 +1,56 @@
+"""The command ``alphaclip``: finds the houses' subcommands and runs one of them."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import entry_points
+
+from alphaclip.errors import AlphaClipError
+
+COMMANDS = "alphaclip.commands"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one subcommand.
+
+    Each entry point of the group ``alphaclip.commands`` is a function
+    ``add_parsers(subparsers) -> None`` whose parsers set ``run``, a function of the parsed
+    arguments that returns the exit status.
+
+    Args:
+        argv: the arguments, by default those of the process
+
+    Returns:
+        the exit status: 0 for success, 1 for an error that the message on stderr explains;
+        wrong usage exits with 2
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    parser = argparse.ArgumentParser(
+        prog="alphaclip", description="Find and label regions of images by text."
+    )
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_commands(subparsers)
+    args = parser.parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except AlphaClipError as error:
+        print(f"alphaclip: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _add_commands(subparsers: argparse._SubParsersAction) -> None:
+    for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
+        try:
+            add_parsers = entry.load()
+        except ImportError as error:
+            print(
+                f"alphaclip: the commands of {entry.value} are left out: {error}", file=sys.stderr
+            )
+            continue
+        add_parsers(subparsers)

@@ -1,0 +1,62 @@
+"""How ``alphaclip-nano`` is trained: a base CLIP on whole pictures, then the alpha fine-tune."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from alphaclip.training.nano_data import BatchPlan
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of training.
+
+    Attributes:
+        steps: optimiser steps
+        rate: AdamW's rate for all but the alpha convolution
+        alpha_rate: AdamW's rate for the alpha convolution
+        weight_decay: on matrices only, never on norms, biases and embeddings
+        warm_up: steps of linear warm-up
+        decay: share of the steps, at the end, in which the rates fall linearly to zero
+        plan: what a batch holds
+    """
+
+    steps: int
+    rate: float
+    alpha_rate: float = 0.0
+    weight_decay: float = 0.02
+    warm_up: int = 100
+    decay: float = 0.3
+    plan: BatchPlan = field(default_factory=BatchPlan)
+
+    def scale(self, step: int) -> float:
+        """What the rates are multiplied with at a step, in [0, 1]."""
+        falling = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return min(1.0, (step + 1) / max(1, self.warm_up), falling)
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """Everything that decides what the weights become.
+
+    The base phase trains both towers and the temperature. The alpha phase is the paper's recipe
+    in small (section 3.2): the alpha convolution starts from zero and learns fastest, the rest
+    of the image tower follows at a lower rate, the text tower and the temperature stay fixed,
+    and ``plan.whole`` (r_s = 0.1) of the samples are whole pictures with all-ones alpha.
+    """
+
+    seed: int = 20231206
+    base: Phase = field(
+        default_factory=lambda: Phase(3600, 1.2e-3, plan=BatchPlan(whole_view=0.0))
+    )
+    alpha: Phase = field(
+        default_factory=lambda: Phase(
+            2000, 3e-4, 3e-3, decay=0.6, warm_up=40,
+            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 2.5)),
+        )
+    )  # fmt: skip
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON holds it."""
+        return asdict(self)
