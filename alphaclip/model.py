@@ -168,6 +168,7 @@ def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:
     if wanted is None or str(name).endswith(".json") or wanted == name:
         return str(name)
     if wanted == f"{name}{_QUICK_GELU}":
+        logger.warning("building %s instead of %s: Alpha-CLIP's weights need it", wanted, name)
         return wanted
     raise CheckpointError(
         f"{alpha.source if alpha else name}: these weights are for {wanted}, not for {name}: "

@@ -111,8 +111,12 @@ def _warp(
 def _elastic(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = pixels.shape[:2]
     coarse = rng.normal(0, 0.03 * height, (2, 4, 4)).astype(np.float32)
-    shift_x, shift_y = (cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in coarse)
-    grid_x, grid_y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    shift_x, shift_y = (
+        cv2.resize(c, (width, height), interpolation=cv2.INTER_CUBIC) for c in coarse
+    )
+    grid_x, grid_y = np.meshgrid(
+        np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
+    )
     return cv2.remap(pixels, grid_x + shift_x, grid_y + shift_y, cv2.INTER_LINEAR)
 
 
@@ -138,7 +142,9 @@ def _shade(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     height, width = color.shape[:2]
     direction = rng.normal(size=2)
     direction /= np.linalg.norm(direction)
-    ramp = np.add.outer(np.linspace(-1, 1, height) * direction[0], np.linspace(-1, 1, width) * direction[1])
+    ramp = np.add.outer(
+        np.linspace(-1, 1, height) * direction[0], np.linspace(-1, 1, width) * direction[1]
+    )
     light = 1.0 + ramp * rng.uniform(0.1, 0.5)
     return (color * light[..., None]).astype(np.float32)
 
@@ -149,7 +155,11 @@ def _outline(
     width = 2 * int(rng.integers(1, 3)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width))
     grown = cv2.dilate(alpha[..., 0], kernel)[..., None]
-    ink = np.full(3, 255.0, np.float32) if rng.random() < 0.2 else rng.uniform(0, 60, 3).astype(np.float32)
+    ink = (
+        np.full(3, 255.0, np.float32)
+        if rng.random() < 0.2
+        else rng.uniform(0, 60, 3).astype(np.float32)
+    )
     mixed = color * alpha + ink * (1 - alpha)
     return mixed.astype(np.float32), grown
 

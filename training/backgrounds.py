@@ -7,7 +7,16 @@ from functools import cache
 import cv2
 import numpy as np
 
-PHOTOGRAPHS = ("astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field", "brick", "grass", "gravel")
+PHOTOGRAPHS = (
+    "astronaut",
+    "chelsea",
+    "coffee",
+    "rocket",
+    "hubble_deep_field",
+    "brick",
+    "grass",
+    "gravel",
+)
 """Names in :mod:`skimage.data`; each is in the public domain or CC0 and inside the wheel."""
 
 
@@ -64,8 +73,10 @@ def _clouds(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
 
 def _gradient(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
     direction = rng.normal(size=2)
-    ramp = np.add.outer(np.linspace(0, direction[0], height, dtype=np.float32),
-                        np.linspace(0, direction[1], width, dtype=np.float32))
+    ramp = np.add.outer(
+        np.linspace(0, direction[0], height, dtype=np.float32),
+        np.linspace(0, direction[1], width, dtype=np.float32),
+    )
     ramp = (ramp - ramp.min()) / (np.ptp(ramp) + 1e-6)
     low, high = _color(rng), _color(rng)
     return (low + (high - low) * ramp[..., None]).astype(np.float32)

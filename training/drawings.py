@@ -52,9 +52,7 @@ DRAWING_SETS = (
         "fluent-flat", "@iconify-json/fluent-emoji-flat", "1.2.6", "Microsoft, Fluent Emoji", "MIT"
     ),
     DrawingSet("fxemoji", "@iconify-json/fxemoji", "1.2.2", "Mozilla, FxEmojis", "Apache-2.0"),
-    DrawingSet(
-        "streamline", "@iconify-json/streamline-emojis", "1.2.4", "Streamline", "CC-BY-4.0"
-    ),
+    DrawingSet("streamline", "@iconify-json/streamline-emojis", "1.2.4", "Streamline", "CC-BY-4.0"),
     DrawingSet(
         "openmoji", "@iconify-json/openmoji", "1.2.29", "OpenMoji", "CC-BY-SA-4.0", held_out=True
     ),

@@ -95,9 +95,7 @@ def _scale_rates(
             group["lr"] = rate * scale
 
 
-def _resume(
-    checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> int:
+def _resume(checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
     if not checkpoint.exists():
         return 0
     state = torch.load(checkpoint, weights_only=True)

@@ -47,9 +47,7 @@ class NanoRecipe:
     """
 
     seed: int = 20231206
-    base: Phase = field(
-        default_factory=lambda: Phase(3600, 1.2e-3, plan=BatchPlan(whole_view=0.0))
-    )
+    base: Phase = field(default_factory=lambda: Phase(3600, 1.2e-3, plan=BatchPlan(whole_view=0.0)))
     alpha: Phase = field(
         default_factory=lambda: Phase(
             2000, 3e-4, 3e-3, decay=0.6, warm_up=40,

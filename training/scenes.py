@@ -80,7 +80,11 @@ class SpriteBook:
     def __init__(self, folder: Path, sets: Sequence[DrawingSet], size: int = 96) -> None:
         sprites = {s.name: load_sprites(folder, s, size) for s in sets}
         self._by_concept = [
-            [(name, drawn[c.code_point]) for name, drawn in sprites.items() if c.code_point in drawn]
+            [
+                (name, drawn[c.code_point])
+                for name, drawn in sprites.items()
+                if c.code_point in drawn
+            ]
             for c in concepts()
         ]
         self.drawn = [i for i, found in enumerate(self._by_concept) if found]

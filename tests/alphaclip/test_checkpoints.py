@@ -83,7 +83,7 @@ def test_convert_checkpoint__whole_clip_leaves_the_text_tower_out(released, conf
         "transformer.resblocks.0.ln_1.weight": torch.ones(16),
     }
     assert convert_checkpoint({**whole, **text}, config).keys() == whole_names(released)
-    with pytest.raises(CheckpointError, match="decoder.weight neither"):
+    with pytest.raises(CheckpointError, match=r"decoder\.weight neither"):
         convert_checkpoint({**whole, "decoder.weight": torch.zeros(1)}, config)
 
 
@@ -129,7 +129,7 @@ def test_convert_checkpoint__not_finite_is_refused(released, config):
 
 @pytest.mark.parametrize("value", [3, "text", torch.zeros(2, dtype=torch.int64)])
 def test_convert_checkpoint__something_else_than_weights_is_refused(released, config, value):
-    with pytest.raises(CheckpointError, match="epoch is .*state dict itself"):
+    with pytest.raises(CheckpointError, match=r"epoch is .*state dict itself"):
         convert_checkpoint({**released, "epoch": value}, config)
 
 

@@ -87,8 +87,9 @@ def test_golden__tiny(tmp_path):
     assert largest_difference("tiny", str(config), str(config)) < 1e-4
 
 
-def test_golden__vit_b_16():
+def test_golden__vit_b_16_gets_quick_gelu_unasked(caplog):
     assert largest_difference("ViT-B-16", "ViT-B-16") < 1e-4
+    assert "building ViT-B-16-quickgelu instead of ViT-B-16" in caplog.text
 
 
 @pytest.mark.slow

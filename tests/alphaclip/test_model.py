@@ -144,7 +144,7 @@ def test_create_model__quick_gelu_checkpoint_needs_quick_gelu(tmp_path):
 
 
 def test_create_model__tag_trained_with_the_other_activation():
-    with pytest.raises(CheckpointError, match="trained with QuickGELU.*'-quickgelu' in its name"):
+    with pytest.raises(CheckpointError, match=r"trained with QuickGELU.*'-quickgelu' in its name"):
         create_model("RN50", pretrained="openai")
 
 
@@ -218,7 +218,7 @@ def test_alpha_clip__alpha_of_another_size_is_refused(config):
 def test_alpha_clip__merges_of_another_vocabulary_are_refused(tmp_path):
     config = write_config(tmp_path)
     (tmp_path / "merges.txt.gz").write_bytes((NANO_FOLDER / "merges.txt.gz").read_bytes())
-    with pytest.raises(AlphaClipError, match="vocabulary of 4514.*states 49408"):
+    with pytest.raises(AlphaClipError, match=r"vocabulary of 4514.*states 49408"):
         _ = create_model(config).tokenizer
 
 
