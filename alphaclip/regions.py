@@ -201,9 +201,7 @@ class Region:
         )
         return np.asarray(stretched), box
 
-    def _draw_rings(
-        self, canvas: np.ndarray, height: int, width: int, left: int, top: int
-    ) -> None:
+    def _draw_rings(self, canvas: np.ndarray, height: int, width: int, left: int, top: int) -> None:
         for ring in self.rings:
             plane = Image.new("1", (canvas.shape[1], canvas.shape[0]))
             points = ring * (width, height) - (left, top)

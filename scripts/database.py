@@ -139,8 +139,8 @@ def prepare(python: Path) -> Branch:
     branch = choose_branch(environment)
     if branch is Branch.UNSUPPORTED:
         raise SetupError(
-            f"no MongoDB comes with FiftyOne for {environment.system} {environment.machine}: install "
-            "MongoDB Community 6.0 or later (mongod on PATH) or set "
+            f"no MongoDB comes with FiftyOne for {environment.system} {environment.machine}: "
+            "install MongoDB Community 6.0 or later (mongod on PATH) or set "
             "FIFTYONE_DATABASE_URI=mongodb://host:port, then run this again"
         )
     if branch is Branch.ON_PATH and environment.on_path is not None:

@@ -97,14 +97,17 @@ def _warp(
     matrix = turn @ np.array([[1.0, shear], [0.0, 1.0]]) @ np.diag(scale)
     extent = int(np.ceil(np.abs(matrix).sum(axis=1).max() * size)) + 6
     offset = np.full(2, extent / 2) - matrix @ np.full(2, size / 2)
-    premultiplied = sprite.astype(np.float32)
-    premultiplied[..., :3] *= premultiplied[..., 3:] / 255.0
+    premultiplied = sprite * np.where(np.arange(4) < 3, sprite[..., 3:] / 255.0, 1.0)
+    pixels = premultiplied.astype(np.float32)
     if side < size / 2:
-        shrink = 2.0 * side / size
-        premultiplied = cv2.resize(premultiplied, None, fx=shrink, fy=shrink, interpolation=3)
-        matrix = matrix * (size / premultiplied.shape[0])
+        smaller = max(2, round(2.0 * side))
+        pixels = cv2.resize(pixels, (smaller, smaller), interpolation=cv2.INTER_AREA).astype(
+            np.float32, copy=False
+        )
+        matrix = matrix * (size / smaller)
     affine = np.column_stack([matrix, offset]).astype(np.float32)
-    warped = cv2.warpAffine(premultiplied, affine, (extent, extent), flags=cv2.INTER_LINEAR)
+    warped = cv2.warpAffine(pixels, affine, (extent, extent), flags=cv2.INTER_LINEAR)
+    warped = warped.astype(np.float32, copy=False)
     return _elastic(warped, rng) if rng.random() < augmentation.elastic else warped
 
 

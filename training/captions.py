@@ -6,7 +6,6 @@ import colorsys
 from collections.abc import Sequence
 
 import numpy as np
-
 from alphaclip.training.drawings import Concept, concepts
 from alphaclip.training.scenes import Scene, SceneObject
 

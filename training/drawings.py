@@ -105,7 +105,7 @@ def load_sprites(folder: Path, drawing_set: DrawingSet, size: int) -> dict[str, 
     if not cached.exists():
         sprites = _render(folder, drawing_set, size)
         partial = cached.with_suffix(".partial.npz")
-        np.savez(partial, **sprites)
+        np.savez(partial, allow_pickle=False, **sprites)
         partial.replace(cached)
     with np.load(cached, allow_pickle=False) as stored:
         return {key: stored[key] for key in stored.files}
@@ -164,5 +164,5 @@ def _read_json(
                 return missing
             raise
         if stream is None:
-            raise RuntimeError(f"{archive.name}: {member} is not a file")
+            raise RuntimeError(f"{drawing_set.package}: {member} is not a file")
         return json.load(stream)

@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from alphaclip.training.nano_data import Batch, NanoBatches
+from alphaclip.training.recipe import Phase
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
-
-from alphaclip.training.nano_data import Batch, NanoBatches
-from alphaclip.training.recipe import Phase
 
 logger = logging.getLogger(__name__)
 

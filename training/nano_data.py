@@ -9,8 +9,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import Dataset
-
 from alphaclip.training.captions import caption_object, caption_scene
 from alphaclip.training.scenes import (
     CLOSE_UP,
@@ -21,6 +19,7 @@ from alphaclip.training.scenes import (
     compose,
     training_sets,
 )
+from torch.utils.data import Dataset
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,6 @@ class _Pairs:
 
 def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> np.ndarray:
     """Cuts a square window, black beyond the border, and scales it to ``size`` pixels."""
-    height, width = pixels.shape[:2]
     left, top, side = (round(value) for value in window)
     inside = pixels[max(0, top) : top + side, max(0, left) : left + side]
     square = np.zeros((side, side, pixels.shape[2]), np.uint8)

@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
+from alphaclip.training.loop import run_phase
+from alphaclip.training.nano_data import Batch, NanoBatches
+from alphaclip.training.recipe import NanoRecipe, Phase
 from open_clip import CLIP, SimpleTokenizer
 from torch import Tensor, nn
 
 import alphaclip.nano
-from alphaclip.training.loop import run_phase
-from alphaclip.training.nano_data import Batch, NanoBatches
-from alphaclip.training.recipe import NanoRecipe, Phase
 
 logger = logging.getLogger(__name__)
 

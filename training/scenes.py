@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from alphaclip.training.augment import PLAIN, STRONG, Augmentation, place
 from alphaclip.training.backgrounds import background
 from alphaclip.training.drawings import DRAWING_SETS, DrawingSet, concepts, load_sprites

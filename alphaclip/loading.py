@@ -1,0 +1,73 @@
+"""From a model's name to an encoder that is ready to use."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from alphaclip import zoo
+from alphaclip.encoder import Encoder
+from alphaclip.errors import AlphaClipError
+from alphaclip.views import View
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def load(
+    name: str | Path | Encoder = "auto",
+    device: str | None = None,
+    precision: Precision = "auto",
+    view: View | None = None,
+) -> Encoder:
+    """Loads an encoder.
+
+    Args:
+        name: ``auto`` (the best model on this machine), a name that ``alphaclip models`` lists,
+            ``openclip:MODEL/TAG``, a path, or an encoder, which is returned as it is
+        device (None): a torch device; None takes a GPU if there is one
+        precision: ``auto`` is bf16 or fp16 on a GPU that has it, fp32 on the CPU
+        view (None): what is shown of a region; None takes the model's default
+
+    Raises:
+        ModelNotFoundError: if no model has this name
+        MissingWeightsError: if its weights are not here; says how to get them
+        CheckpointError: if they cannot be read
+    """
+    from alphaclip.model import create_model
+
+    if isinstance(name, Encoder):
+        return name
+    spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
+    if spec.warning:
+        logger.warning("%s", spec.warning)
+    model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
+    place = _device(device)
+    return Encoder(model, spec.name, view or spec.default_view, place, _dtype(precision, place))
+
+
+def _device(device: str | None) -> torch.device:
+    import torch
+
+    try:
+        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except RuntimeError as error:
+        raise AlphaClipError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
+
+
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
+    import torch
+
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if precision in known:
+        return known[precision]
+    if precision != "auto":
+        raise AlphaClipError(f"precision is {precision!r}: expected auto, {', '.join(known)}")
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

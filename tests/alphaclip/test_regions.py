@@ -1,0 +1,139 @@
+"""Regions to alpha maps, on pictures small enough to check by hand."""
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from alphaclip import Region
+from alphaclip.errors import EmptyRegionError, RegionError
+
+
+def test_from_box__covers_every_pixel_it_touches() -> None:
+    alpha = Region.from_box([0.25, 0.5, 0.3, 0.5]).alpha_map(4, 8)
+    expected = np.zeros((4, 8), np.uint8)
+    expected[2:4, 2:5] = 255
+    np.testing.assert_array_equal(alpha, expected)
+
+
+@pytest.mark.parametrize(
+    ("box", "bounds"),
+    [
+        ([-0.5, -0.5, 1.0, 1.0], (0, 0, 5, 5)),
+        ([0.9, 0.0, 0.5, 1.0], (9, 0, 10, 10)),
+        ([0.35, 0.35, 1e-5, 1e-5], (3, 3, 4, 4)),
+        ([0.3, 0.3, 0.1, 0.1], (3, 3, 4, 4)),
+    ],
+)
+def test_bounds__clipped_and_never_below_a_pixel(box: list[float], bounds: tuple) -> None:
+    assert Region.from_box(box).bounds(10, 10) == bounds
+
+
+@pytest.mark.parametrize("box", [[0, 0, float("nan"), 1], [0, 0, -0.1, 1], [0, 0, 1], "box"])
+def test_from_box__malformed(box: object) -> None:
+    with pytest.raises(RegionError, match=r"box is .*expected"):
+        Region.from_box(box)  # type: ignore[arg-type]
+
+
+def test_from_box__no_area() -> None:
+    with pytest.raises(EmptyRegionError, match="has no area"):
+        Region.from_box([0.1, 0.1, 0, 0.2])
+    with pytest.raises(EmptyRegionError, match="outside the image"):
+        Region.from_box([1.2, 0.1, 0.1, 0.2]).bounds(10, 10)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        np.array([[True, False]]),
+        np.array([[1, 0]], np.uint8),
+        np.array([[255, 0]], np.uint8),
+        np.array([[1.0, 0.0]], np.float64),
+    ],
+)
+def test_from_mask__dtypes_agree(mask: np.ndarray) -> None:
+    np.testing.assert_array_equal(Region.from_mask(mask).alpha_map(1, 2), [[255, 0]])
+
+
+def test_from_mask__soft_edges_are_kept() -> None:
+    alpha = Region.from_mask(np.array([[0.5, 1.0]], np.float32)).alpha_map(1, 2)
+    np.testing.assert_array_equal(alpha, [[128, 255]])
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [
+        (np.full((2, 2), 1.5), r"dtype float64 and range \[1.5, 1.5\]"),
+        (np.full((2, 2), np.nan), "range"),
+        (np.full((2, 2), 3, np.int64), "dtype int64"),
+        (np.zeros((2, 2, 3), np.uint8), r"shape \(2, 2, 3\)"),
+        (np.zeros((0, 2), bool), r"shape \(0, 2\)"),
+    ],
+)
+def test_from_mask__bad_input_is_named(mask: np.ndarray, message: str) -> None:
+    with pytest.raises(RegionError, match=message):
+        Region.from_mask(mask)
+
+
+def test_from_mask__another_shape_than_the_image() -> None:
+    with pytest.raises(RegionError, match=r"mask has shape \(4, 6\), image is \(6, 8\)"):
+        Region.from_mask(np.ones((4, 6), bool)).alpha_map(6, 8)
+
+
+def test_from_mask__all_zero_has_no_area() -> None:
+    with pytest.raises(EmptyRegionError, match="zero everywhere"):
+        Region.from_mask(np.zeros((4, 6), bool)).bounds(4, 6)
+
+
+def test_from_mask__instance_mask_is_stretched_over_its_box() -> None:
+    alpha = Region.from_mask(np.array([[1, 0]], bool), box=[0.5, 0, 0.5, 1]).alpha_map(2, 8)
+    assert (alpha[:, :4] == 0).all()
+    assert (alpha[:, 4] == 255).all()
+    assert (alpha[:, 7] == 0).all()
+
+
+def test_from_polygon__even_odd_hole() -> None:
+    outer = [[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9]]
+    hole = [[0.3, 0.3], [0.6, 0.3], [0.6, 0.6], [0.3, 0.6]]
+    alpha = Region.from_polygon([outer, hole]).alpha_map(10, 10)
+    assert alpha[1, 1] == 255
+    assert alpha[4, 4] == 0
+
+
+def test_from_polygon__malformed() -> None:
+    with pytest.raises(RegionError, match="at least three"):
+        Region.from_polygon([[0, 0], [1, 1]])
+
+
+def test_from_rle__agrees_with_pycocotools() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.asfortranarray((rng.random((37, 53)) > 0.7).astype(np.uint8))
+    compressed = coco.encode(mask)
+    np.testing.assert_array_equal(Region.from_rle(compressed).alpha_map(37, 53), mask * 255)
+    text = {"size": compressed["size"], "counts": compressed["counts"].decode()}
+    np.testing.assert_array_equal(Region.from_rle(text).alpha_map(37, 53), mask * 255)
+
+
+def test_from_rle__list_of_runs() -> None:
+    alpha = Region.from_rle({"size": [2, 2], "counts": [1, 2, 1]}).alpha_map(2, 2)
+    np.testing.assert_array_equal(alpha, [[0, 255], [255, 0]])
+
+
+@pytest.mark.parametrize("rle", [{"size": [2, 2]}, {"size": [2, 2], "counts": [5]}])
+def test_from_rle__malformed(rle: dict) -> None:
+    with pytest.raises(RegionError, match="RLE"):
+        Region.from_rle(rle)
+
+
+def test_from_rgba__takes_the_alpha_channel() -> None:
+    pixels = np.zeros((2, 2, 4), np.uint8)
+    pixels[0, 1, 3] = 200
+    np.testing.assert_array_equal(Region.from_rgba(pixels).alpha_map(2, 2), [[0, 200], [0, 0]])
+    with pytest.raises(RegionError, match="alpha channel"):
+        Region.from_rgba(pixels[..., :3])
+
+
+def test_digest__follows_the_geometry() -> None:
+    box = [0.1, 0.2, 0.3, 0.4]
+    assert Region.from_box(box).digest() == Region.from_box(box).digest()
+    others = [Region.from_box([0.1, 0.2, 0.3, 0.5]), Region.from_mask(np.ones((2, 2)), box=box)]
+    assert len({r.digest() for r in [Region.from_box(box), Region.whole_image(), *others]}) == 4
