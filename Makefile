@@ -1,11 +1,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
+APP ?= 1
 
-.PHONY: help setup setup-tests test lint
+.PHONY: help setup setup-tests demo test lint
 
 help:
+	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
 	@echo "make test    set up .venv and run every test"
-	@echo "make lint    ruff and mypy"
+	@echo "make lint    set up .venv and run ruff and mypy"
 
 setup:
 	@$(PYTHON) scripts/setup_env.py
@@ -13,11 +15,14 @@ setup:
 setup-tests:
 	@$(PYTHON) scripts/setup_env.py --tests
 
+demo: setup
+	@$(BIN)/python scripts/sandbox.py $(BIN)/alphaclip demo $(if $(filter 0,$(APP)),--no-app)
+
 test: setup-tests
 	@$(BIN)/python -m pytest
 
 lint: setup-tests
-	@$(BIN)/ruff check .
-	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --python-version 3.10
-	@$(BIN)/mypy --python-version 3.13
+	@$(BIN)/python -m ruff check .
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m mypy --python-version 3.10
+	@$(BIN)/python -m mypy --python-version 3.13

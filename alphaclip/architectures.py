@@ -1,4 +1,4 @@
-"""Model configurations: open_clip's own by name, others by the path of an open_clip JSON file."""
+"""Model configurations: open_clip's own by name, others as an open_clip JSON file or a dict."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from alphaclip.tower import add_alpha_channel
 
 MERGES_FILE = "merges.txt.gz"
 CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
+UNNAMED = "the given configuration"
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,10 @@ class ModelConfig:
     """What a model is built from.
 
     Attributes:
-        name: open_clip's architecture name, or the stem of the JSON file
+        name: open_clip's architecture name, the stem of the JSON file, or `UNNAMED` for a dict
         settings: embed_dim, vision_cfg, text_cfg and open_clip's further options
         preprocess: ``mean`` and ``std`` where the configuration states them
-        path: the JSON file, None for open_clip's own architectures
+        path: the JSON file, None for open_clip's own architectures and dicts
     """
 
     name: str
@@ -43,25 +44,30 @@ class ModelConfig:
         return bool(self.settings.get("quick_gelu", False))
 
 
-def is_architecture(name: str | Path) -> bool:
-    """Whether a name stands for a bare architecture: one of open_clip's, or a JSON file."""
+def is_architecture(name: str | Path | Mapping[str, Any]) -> bool:
+    """Whether this is a bare architecture: one of open_clip's, a JSON file, or a dict."""
+    if isinstance(name, Mapping):
+        return True
     return str(name).endswith(".json") or str(name) in open_clip.list_models()
 
 
-def read_config(architecture: str | Path) -> ModelConfig:
+def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
     """Finds the configuration of an architecture.
 
     Args:
         architecture: a name that ``open_clip.list_models()`` lists, or the path of an open_clip
-            JSON configuration, plain or in the Hugging Face form (``model_cfg`` inside)
+            JSON configuration, plain or in the Hugging Face form (``model_cfg`` inside), or
+            what such a file holds
 
     Returns:
         the configuration
 
     Raises:
         ModelNotFoundError: no such name or file
-        AlphaClipError: the file is not an open_clip configuration
+        AlphaClipError: the file or dict is not an open_clip configuration
     """
+    if isinstance(architecture, Mapping):
+        return _from_content(architecture, UNNAMED)
     name = str(architecture)
     if name.endswith(".json"):
         return _read_json(Path(name))
@@ -118,6 +124,8 @@ def build_tokenizer(config: ModelConfig) -> Any:
         AlphaClipError: the merges do not give the vocabulary that the configuration states
     """
     if config.path is None:
+        if config.name == UNNAMED:
+            return _configured_tokenizer(config.settings["text_cfg"])
         return open_clip.get_tokenizer(config.name)
     merges = config.path.with_name(MERGES_FILE)
     if merges.is_file():
@@ -127,7 +135,9 @@ def build_tokenizer(config: ModelConfig) -> Any:
     return _configured_tokenizer(config.settings["text_cfg"])
 
 
-def visual_shapes(architecture: str | Path) -> dict[str, tuple[int, ...]]:
+def visual_shapes(
+    architecture: str | Path | Mapping[str, Any],
+) -> dict[str, tuple[int, ...]]:
     """Names and shapes of an architecture's visual tensors, alpha channel included.
 
     Args:
@@ -151,13 +161,17 @@ def _read_json(path: Path) -> ModelConfig:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise AlphaClipError(f"{path}: not a JSON file: {error}") from error
-    settings = content.get("model_cfg", content) if isinstance(content, dict) else {}
+    return _from_content(content if isinstance(content, dict) else {}, path.stem, path)
+
+
+def _from_content(content: Mapping[str, Any], name: str, path: Path | None = None) -> ModelConfig:
+    settings = content.get("model_cfg", content)
     missing = [key for key in CONFIG_KEYS if key not in settings]
     if missing:
         raise AlphaClipError(
-            f"{path}: not an open_clip model configuration, {', '.join(missing)} missing"
+            f"{path or name}: not an open_clip model configuration, {', '.join(missing)} missing"
         )
-    return ModelConfig(path.stem, settings, content.get("preprocess_cfg", {}), path)
+    return ModelConfig(name, settings, content.get("preprocess_cfg", {}), path)
 
 
 def _merges_tokenizer(merges: Path, config: ModelConfig) -> open_clip.SimpleTokenizer:

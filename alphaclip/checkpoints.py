@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alphaclip.architectures import visual_shapes
+from alphaclip.architectures import UNNAMED, visual_shapes
 from alphaclip.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -68,7 +69,8 @@ class Checkpoint:
 
 
 def convert_checkpoint(
-    source: str | Path | Mapping[str, Tensor], architecture: str | Path | None = None
+    source: str | Path | Mapping[str, Tensor],
+    architecture: str | Path | Mapping[str, Any] | None = None,
 ) -> dict[str, Tensor]:
     """Gives released Alpha-CLIP visual weights open_clip's names, and checks every tensor.
 
@@ -79,7 +81,7 @@ def convert_checkpoint(
     Args:
         source: a ``.pth`` or ``.safetensors`` file, or the state dict itself. A ``.pth`` is read
             with ``torch.load(weights_only=True)`` and in no other way.
-        architecture: an open_clip architecture or JSON configuration, for weights that are none
+        architecture: an open_clip architecture, JSON configuration or dict, for weights that are none
             of the three released architectures; by default the shapes decide
 
     Returns:
@@ -94,7 +96,8 @@ def convert_checkpoint(
     renamed = _rename(tensors, label)
     chosen = architecture or recognize_architecture(renamed, label)
     expected = visual_shapes(chosen)
-    check_tensors(renamed, expected, label, str(chosen))
+    named = UNNAMED if isinstance(chosen, Mapping) else str(chosen)
+    check_tensors(renamed, expected, label, named)
     infinite = [name for name in expected if not torch.isfinite(renamed[name]).all()]
     if infinite:
         raise CheckpointError(

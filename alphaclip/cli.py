@@ -48,9 +48,10 @@ def _add_commands(subparsers: argparse._SubParsersAction) -> None:
     for entry in sorted(entry_points(group=COMMANDS), key=lambda entry: entry.name):
         try:
             add_parsers = entry.load()
-        except ImportError as error:
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
             print(
-                f"alphaclip: the commands of {entry.value} are left out: {error}", file=sys.stderr
+                f"alphaclip: the commands of {entry.value} are left out: {reason}", file=sys.stderr
             )
             continue
         add_parsers(subparsers)

@@ -117,15 +117,16 @@ class AlphaCLIP(nn.Module):
 
 
 def create_model(
-    name: str | Path,
+    name: str | Path | Mapping[str, Any],
     checkpoint: str | Path | Mapping[str, Tensor] | None = None,
     pretrained: str | Path | None = None,
 ) -> AlphaCLIP:
     """Builds a model with an alpha channel and loads its weights.
 
     Args:
-        name: an open_clip architecture, the path of an open_clip JSON configuration, or any
-            model that `alphaclip.zoo.resolve` knows, which brings its weights along
+        name: an open_clip architecture, an open_clip configuration (the path of its JSON file,
+            or a dict), or any model that `alphaclip.zoo.resolve` knows, which brings its
+            weights along
         checkpoint: weights with an alpha channel: a safetensors file, or tensors under
             open_clip's names as `convert_checkpoint` returns them; image encoder or whole model.
             Without it the alpha convolution is zero and the model is exactly its base.
@@ -145,7 +146,7 @@ def create_model(
         checkpoint = spec.checkpoint_path if checkpoint is None else checkpoint
         pretrained = spec.pretrained if pretrained is None else pretrained
     alpha = _read(checkpoint)
-    config = read_config(_fitting_architecture(name, alpha))
+    config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
     clip = build_clip(config)
     if pretrained is not None:
         config = _load_base(clip, config, str(pretrained))

@@ -80,7 +80,7 @@ class ModelInfo:
 
 def models_folder() -> Path:
     """Where converted checkpoints are kept: ``ALPHACLIP_MODELS``, or a folder in the cache."""
-    return Path(os.environ.get("ALPHACLIP_MODELS") or "~/.cache/alphaclip/models").expanduser()
+    return Path(os.environ.get("ALPHACLIP_MODELS") or "~/.cache/alphaclip").expanduser()
 
 
 def list_models() -> list[ModelInfo]:

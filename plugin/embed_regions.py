@@ -1,54 +1,163 @@
-import time
+"""
+The operator that makes the regions of a field searchable.
+"""
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.labels import REGION_TYPES, region_fields
+from alphaclip.indexing.places import KeyNameError, index_folder, index_keys
+from alphaclip.zoo import NANO, NANO_WARNING, list_models
+
+from .forms import dropdown, grid_button, refuse, reject
+from .progress import follow, show_errors
+from .reports import outputs, summarize
+
 
 class EmbedRegions(foo.Operator):
+    """Embeds the regions of one field and builds the index over them."""
+
     @property
     def config(self):
         return foo.OperatorConfig(
             name="embed_regions",
             label="Embed regions",
+            description="Makes boxes, masks and polygons searchable by text",
+            light_icon="/assets/embed-light.svg",
+            dark_icon="/assets/embed-dark.svg",
             dynamic=True,
             execute_as_generator=True,
             allow_delegated_execution=True,
-            light_icon="/assets/embed-light.svg",
-            dark_icon="/assets/embed-dark.svg",
             risk_level=types.RiskLevel.MEDIUM,
         )
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(
-                label=self.config.label,
-                light_icon=self.config.light_icon,
-                dark_icon=self.config.dark_icon,
-                prompt=True,
-            ),
-        )
+        return grid_button(self.config)
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        inputs.view_target(ctx, action_description="Embed the regions of")
-        p = inputs.str("key", label="Name", required=True, default="regions")
-        if ctx.params.get("key") == "bad":
-            p.invalid = True
-            p.error_message = "the name must match"
-        return types.Property(inputs, view=types.View(label="Embed regions"))
+        if _can_embed(ctx, inputs):
+            _add_fields(ctx, inputs)
+
+        return types.Property(inputs, view=types.PromptView(label=self.config.label))
+
+    def resolve_run_name(self, ctx):
+        return "Embed %s" % ctx.params.get("field")
 
     def execute(self, ctx):
-        if ctx.params.get("key") == "eager":
-            raise ValueError("eager failure")
-        return self._go(ctx)
+        if ctx.delegated:
+            return _embed(ctx, lambda report: ctx.set_progress(**report))
 
-    def _go(self, ctx):
-        for i in range(10):
-            yield ctx.ops.set_progress(label=f"{i} of 10", progress=i / 10)
-            time.sleep(0.5)
-            if ctx.params.get("key") == "late":
-                raise ValueError("late failure")
-        outputs = types.Object()
-        outputs.int("n", label="Embedded")
-        yield ctx.ops.show_output(types.Property(outputs).to_json(), {"n": 3})
+        return show_errors(ctx, _embed_in_app(ctx))
+
+    def resolve_output(self, ctx):
+        return outputs(ctx.results)
+
+
+def _can_embed(ctx, inputs):
+    if ctx.dataset is None:
+        refuse(inputs, "No dataset is open", "Open one first.")
+    elif ctx.dataset.media_type not in ("image", "group"):
+        refuse(
+            inputs,
+            "This dataset holds no images",
+            "Its media type is %s; regions are embedded from images." % ctx.dataset.media_type,
+        )
+    elif not region_fields(ctx.dataset):
+        refuse(
+            inputs,
+            "This dataset has no field with regions",
+            "Add labels of type %s first." % ", ".join(REGION_TYPES),
+        )
+    elif not any(model.installed for model in list_models()):
+        refuse(inputs, "No encoder is installed", "`alphaclip models` says how to get one.")
+    else:
+        return True
+
+    return False
+
+
+def _add_fields(ctx, inputs):
+    inputs.view_target(
+        ctx,
+        action_description="Embed the regions of",
+        allow_dataset_view=ctx.view._is_generated,
+        current_view_description="The images shown",
+    )
+    fields = region_fields(ctx.dataset)
+    dropdown(
+        inputs,
+        "field",
+        {name: "%s (%s)" % (name, kind) for name, kind in fields.items()},
+        label="Field",
+        description="The labels to embed: each box, mask or polygon gets one vector",
+    )
+    _add_encoder(ctx, inputs)
+    _add_key(ctx, inputs)
+
+
+def _add_encoder(ctx, inputs):
+    models = [model for model in list_models() if model.installed]
+    dropdown(
+        inputs,
+        "encoder",
+        {model.name: "%s: %s" % (model.name, model.summary) for model in models},
+        label="Encoder",
+        description="The installed ones, the best for photographs first",
+    )
+    if ctx.params.get("encoder", models[0].name) == NANO:
+        inputs.view("encoder_note", types.Notice(label=NANO_WARNING))
+
+
+def _add_key(ctx, inputs):
+    taken = index_keys(ctx.dataset)
+    prop = inputs.str(
+        "key",
+        label="Name of the index",
+        description="Lowercase letters, digits and underscores; also its FiftyOne brain key",
+        default="regions",
+        required=True,
+    )
+    key = ctx.params.get("key", "regions")
+    try:
+        index_folder(ctx.dataset, key)
+    except KeyNameError as error:
+        reject(prop, str(error))
+        return
+
+    if key in taken:
+        inputs.bool("overwrite", label="Replace the index that has this name", default=False)
+        if not ctx.params.get("overwrite"):
+            reject(prop, "There is an index %r: choose another name, or replace it." % key)
+
+
+def _embed_in_app(ctx):
+    results = yield from follow(
+        lambda report: _embed(ctx, report),
+        lambda report: ctx.ops.set_progress(**report),
+    )
+    yield ctx.ops.reload_dataset()
+    yield ctx.ops.show_output(outputs(results).to_json(), results)
+
+
+def _embed(ctx, report):
+    from alphaclip import indexing
+
+    def progress(done, total):
+        report(dict(progress=done / total, label="%d of %d images" % (done, total)))
+
+    report(dict(progress=0.0, label="Loading the encoder"))
+    index = indexing.build(
+        _images(ctx),
+        ctx.params["field"],
+        encoder=ctx.params.get("encoder", "auto"),
+        key=ctx.params.get("key", "regions"),
+        overwrite=ctx.params.get("overwrite", False),
+        progress=progress,
+    )
+    return summarize(index.info())
+
+
+def _images(ctx):
+    view = ctx.target_view()
+    return ctx.dataset.select(view.distinct("sample_id")) if view._is_generated else view

@@ -1,61 +1,100 @@
+"""
+The operator that shows the regions that match some words best.
+"""
+
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-import time
+
+from alphaclip.indexing.places import index_folder, index_keys
+from alphaclip.indexing.store import read_manifest
+
+from .forms import dropdown, grid_button, refuse, reject
+from .indexes import open_index
+from .progress import show_errors
 
 
 class SearchRegions(foo.Operator):
+    """Searches an index by text and shows the hits as patches in rank order."""
+
     @property
     def config(self):
         return foo.OperatorConfig(
             name="search_regions",
             label="Search regions",
-            dynamic=True,
-            execute_as_generator=True,
+            description="Shows the boxes, masks and polygons that match some words best",
             light_icon="/assets/search-light.svg",
             dark_icon="/assets/search-dark.svg",
+            dynamic=True,
+            execute_as_generator=True,
             risk_level=types.RiskLevel.LOW,
         )
 
     def resolve_placement(self, ctx):
-        return types.Placement(
-            types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-            types.Button(
-                label=self.config.label,
-                icon=self.config.light_icon,
-                light_icon=self.config.light_icon,
-                dark_icon=self.config.dark_icon,
-                prompt=True,
-            ),
-        )
+        return grid_button(self.config)
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        inputs.view_target(ctx, action_description="Search")
-        p = inputs.str("key", label="Name", required=True, default="regions")
-        return types.Property(
-            inputs, view=types.PromptView(label="Search regions", submit_button_label="Search")
-        )
+        if ctx.dataset is None:
+            refuse(inputs, "No dataset is open", "Open one first.")
+        elif not index_keys(ctx.dataset):
+            refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
+        else:
+            _add_fields(ctx, inputs)
+
+        view = types.PromptView(label=self.config.label, submit_button_label="Search")
+        return types.Property(inputs, view=view)
 
     def execute(self, ctx):
-        k = ctx.params.get("key")
-        if "p" in k:
-            yield ctx.ops.set_progress(label="Searching", variant="circular")
-        time.sleep(1.5)
-        ds = ctx.dataset
-        if "e" in k:
-            outputs = types.Object()
-            outputs.view(
-                "error",
-                types.Error(
-                    label="Nothing was embedded",
-                    description="the field `x` holds no regions: choose another",
-                ),
-            )
-            yield ctx.ops.show_output(types.Property(outputs).to_json(), {})
-            raise ValueError("x")
-        yield ctx.ops.set_view(ds.to_patches("ground_truth").limit(3))
-        if "o" in k:
-            outputs = types.Object()
-            outputs.int("n", label="Embedded")
-            yield ctx.ops.show_output(types.Property(outputs).to_json(), {"n": 3})
-        yield ctx.ops.notify("3 regions for 'red', cosine 0.4 to 0.3", variant="success")
+        return show_errors(ctx, _search(ctx))
+
+
+def _add_fields(ctx, inputs):
+    prop = inputs.str(
+        "query",
+        label="Search for",
+        description="A few words, such as “a red apple”",
+        required=True,
+    )
+    if "query" in ctx.params and not (ctx.params["query"] or "").strip():
+        reject(prop, "Type what to look for.")
+
+    dropdown(
+        inputs,
+        "key",
+        {key: _describe(ctx.dataset, key) for key in index_keys(ctx.dataset)},
+        label="Index",
+    )
+    inputs.int("k", label="How many regions", default=50, min=1, max=10000, required=True)
+    inputs.view_target(
+        ctx,
+        action_description="Search",
+        allow_dataset_view=ctx.view._is_generated,
+        dataset_view_description="All embedded regions",
+        default_target="DATASET_VIEW" if ctx.view._is_generated else None,
+    )
+
+
+def _describe(dataset, key):
+    manifest = read_manifest(index_folder(dataset, key))
+    return "%s: %d regions of %s, %s" % (
+        key,
+        manifest["count"],
+        manifest["info"]["field"],
+        manifest["info"]["encoder"],
+    )
+
+
+def _search(ctx):
+    query, view = ctx.params["query"].strip(), ctx.target_view()
+    index = open_index(ctx.dataset, ctx.params["key"])
+    hits = index.search(
+        query, k=ctx.params.get("k", 50), view=None if view == ctx.dataset else view
+    )
+    if not len(hits):
+        yield ctx.ops.notify("No region of index %r is in this view" % index.key, variant="warning")
+        return
+
+    yield ctx.ops.set_view(hits.view())
+    message = "%d regions for “%s”, cosine %.3f to %.3f"
+    message %= (len(hits), query, hits.scores[0], hits.scores[-1])
+    yield ctx.ops.notify(message, variant="success")

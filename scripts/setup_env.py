@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 STAMP = VENV / "alphaclip-setup"
 INPUTS = ("pyproject.toml", "scripts/setup_env.py", "scripts/database.py")
+MINIMUM_PYTHON = (3, 10)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -33,68 +34,80 @@ def main(arguments: list[str] | None = None) -> int:
     except database.SetupError as error:
         print(error, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("set-up was interrupted: run the same command again to go on", file=sys.stderr)
+        return 130
     return 0
 
 
 def set_up(extra: str) -> None:
-    """Does what the stamp says is not done yet.
+    """Does what the stamp says is not done yet, and makes sure that the database works.
 
     Args:
-        extra: of the package to install: ``""`` or ``"[test]"``; the second includes the first
+        extra: of the package to install: ``""`` or ``"[test]"``; the second includes the first.
 
     Raises:
-        database.SetupError: with one line that says what to do
+        database.SetupError: with one line that says what to do.
     """
+    check_python(sys.version_info[:3])
+    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = fingerprint(ROOT)
-    if is_current(STAMP, stamp, extra):
-        return
-    python = create_environment()
-    print("installing packages into .venv (some minutes, some GB the first time)", flush=True)
-    database.pip(python, "install", "--editable", f"{ROOT}{extra}")
-    database.prepare(python)
-    print(database.describe(database.inspect(python)), flush=True)
-    STAMP.write_text(f"{stamp}{extra}\n")
+    done = python.exists() and is_current(STAMP, stamp, extra)
+    if not done:
+        create_environment(python)
+        print("installing packages into .venv (some minutes, some GB the first time)", flush=True)
+        database.pip(python, "install", "--editable", f"{ROOT}{extra}")
+    branch = database.prepare(python)
+    if not done:
+        print(database.describe(database.inspect(python), branch), flush=True)
+        STAMP.write_text(f"{stamp}{extra}\n")
+
+
+def check_python(version: tuple[int, ...]) -> None:
+    """Raises a SetupError where this Python is too old for the package."""
+    if version < MINIMUM_PYTHON:
+        raise database.SetupError(
+            f"Python {'.'.join(map(str, version))} is too old: install Python 3.10 or later and "
+            "name it, for example `make test PYTHON=python3.11`"
+        )
 
 
 def fingerprint(root: Path) -> str:
-    """The hash of everything that decides what is installed."""
-    digest = hashlib.sha256()
+    """Returns the hash of everything that decides what is installed, and where."""
+    digest = hashlib.sha256(str(root).encode())
     for name in INPUTS:
         digest.update((root / name).read_bytes())
     return digest.hexdigest()
 
 
 def is_current(stamp: Path, wanted: str, extra: str) -> bool:
-    """Whether a set-up with these inputs, and at least this extra, was finished."""
+    """Says whether a set-up with these inputs, and at least this extra, was finished."""
     if not stamp.exists():
         return False
     return stamp.read_text().strip() in {f"{wanted}{extra}", f"{wanted}[test]"}
 
 
-def create_environment() -> Path:
-    """Creates ``.venv`` if it is not there, and returns its interpreter.
+def create_environment(python: Path) -> None:
+    """Creates ``.venv`` unless its interpreter and pip already run.
+
+    Args:
+        python: the interpreter that the environment has, or will have.
 
     Raises:
-        database.SetupError: Python is too old, or lacks the venv module
+        database.SetupError: Python lacks the venv module; says what to install.
     """
-    python = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    if sys.version_info < (3, 10):
+    if python.exists():
+        probe = subprocess.run([python, "-m", "pip", "--version"], capture_output=True)
+        if probe.returncode == 0:
+            return
+    try:
+        database.run_quietly([sys.executable, "-m", "venv", VENV])
+    except database.SetupError as error:
         raise database.SetupError(
-            f"Python {sys.version.split()[0]} is too old: install Python 3.10 to 3.13 and run "
-            "`make PYTHON=python3.11 ...`"
-        )
-    command: list[str | Path] = [sys.executable, "-m", "venv", VENV]
-    if not python.exists() or subprocess.run([python, "-m", "pip", "--version"],
-                                             capture_output=True).returncode:  # fmt: skip
-        try:
-            database.run_quietly(command)
-        except database.SetupError as error:
-            raise database.SetupError(
-                f"no virtual environment could be made ({error}): on Debian and Ubuntu, "
-                "apt install python3-venv"
-            ) from error
-        database.pip(python, "install", "--upgrade", "pip")
-    return python
+            f"no virtual environment could be made ({error}): install Python's venv module "
+            "(on Debian and Ubuntu: apt install python3-venv), then run this again"
+        ) from error
+    database.pip(python, "install", "--upgrade", "pip")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 import torch
 
-from alphaclip import zoo
+from alphaclip import cli, zoo
 from alphaclip.architectures import visual_shapes
 from alphaclip.checkpoints import file_sha256, read_metadata
 from alphaclip.cli import main
@@ -69,6 +70,21 @@ def test_main__error_is_one_line_and_status_1(capsys):
     error = capsys.readouterr().err.strip()
     assert error.startswith("alphaclip: no model is called 'alphaclip-vit-x14'")
     assert "\n" not in error
+
+
+@pytest.mark.parametrize("broken", ["alphaclip.no_such_module:add", "alphaclip.cli:no_such_name"])
+def test_main__broken_entry_point_leaves_the_others_working(monkeypatch, capsys, broken):
+    entries = [
+        EntryPoint("broken", broken, cli.COMMANDS),
+        EntryPoint("encoder", "alphaclip.commands:add_parsers", cli.COMMANDS),
+    ]
+    monkeypatch.setattr(cli, "entry_points", lambda group: entries)
+    assert main(["models"]) == 0
+    captured = capsys.readouterr()
+    assert "alphaclip-nano" in captured.out
+    (line,) = captured.err.splitlines()
+    assert f"the commands of {broken} are left out" in line
+    assert "no_such_" in line.partition("left out")[2]
 
 
 def test_models__table(capsys, models):

@@ -175,6 +175,25 @@ def test_create_model__configuration_with_an_unknown_option(tmp_path):
         create_model(path)
 
 
+def test_create_model__configuration_as_a_dict(config):
+    tensors = visual_tensors(config)
+    model = create_model(CONFIG, checkpoint=tensors)
+    image, alpha = inputs()
+    with torch.no_grad():
+        same = create_model(config, checkpoint=tensors).encode_image(image, alpha)
+        assert torch.equal(model.encode_image(image, alpha), same)
+    assert model.tokenizer(["a pear"]).shape == (1, 12)
+    with pytest.raises(AlphaClipError, match=r"the given configuration.*vision_cfg, text_cfg"):
+        create_model({"embed_dim": 3})
+
+
+def test_create_model__base_weights_missing_offline(monkeypatch, tmp_path):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingWeightsError, match=r"'openai' of RN50-quickgelu.*hf download"):
+        create_model("RN50-quickgelu", pretrained="openai")
+
+
 def test_create_model__configuration_that_is_not_there(tmp_path):
     with pytest.raises(ModelNotFoundError, match="no such configuration"):
         create_model(tmp_path / "absent.json")

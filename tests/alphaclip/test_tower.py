@@ -10,7 +10,7 @@ import torch
 from open_clip import CLIP
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.tower import AlphaConv2d, add_alpha_channel, join_alpha
@@ -170,6 +170,22 @@ def test_alpha_conv__gradient_checkpointing_agrees():
     visual.set_grad_checkpointing(True)
     checkpointed = torch.autograd.grad(visual(joined).sum(), visual.conv1_alpha.weight)[0]
     assert torch.equal(plain, checkpointed)
+
+
+def test_alpha_conv__trains_under_distributed_data_parallel(tmp_path):
+    visual = openclip_vit()
+    add_alpha_channel(visual)
+    joined = join_alpha(*random_input(32))
+    plain = torch.autograd.grad(visual(joined).square().sum(), visual.conv1_alpha.weight)[0]
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        parallel = nn.parallel.DistributedDataParallel(visual)
+        parallel(joined).square().sum().backward()
+    finally:
+        distributed.destroy_process_group()
+    assert torch.allclose(visual.conv1_alpha.weight.grad, plain)
 
 
 def test_alpha_conv__exports_as_one_graph():

@@ -56,6 +56,11 @@ def test_list_models__eight_released_and_nano():
     assert "alphaclip-vit-l14-336-grit1m-mim" not in names
 
 
+def test_models_folder__without_a_setting_is_in_the_cache(monkeypatch):
+    monkeypatch.delenv("ALPHACLIP_MODELS")
+    assert zoo.models_folder() == Path.home() / ".cache" / "alphaclip"
+
+
 def test_list_models__says_what_is_installed(models):
     (models / f"{MIM}.safetensors").touch()
     infos = {info.name: info for info in zoo.list_models()}

@@ -1,0 +1,137 @@
+"""From a FiftyOne dataset's labels to regions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.regions import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+REGION_TYPES = ("Detections", "Detection", "Polylines", "Polyline")
+"""Names of the FiftyOne label classes that hold regions."""
+
+PATCHABLE = ("Detections", "Polylines")
+"""Those that FiftyOne makes patches of."""
+
+
+class FieldError(AlphaClipError):
+    """A field is missing, or holds no regions."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A region or a picture that was left out.
+
+    Attributes:
+        filepath: the picture
+        label_id: the region, empty if the picture itself could not be used
+        reason: why
+    """
+
+    filepath: str
+    label_id: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A sample and those of its labels that are regions."""
+
+    sample_id: str
+    filepath: str
+    label_ids: list[str]
+    regions: list[Region]
+    skipped: list[Skipped]
+    unfilled: int
+
+
+def region_fields(samples: fo.SampleCollection) -> dict[str, str]:
+    """The fields that hold regions, and the label class of each."""
+    import fiftyone as fo
+
+    found = {}
+    for name, schema in samples.get_field_schema().items():
+        if isinstance(schema, fo.EmbeddedDocumentField):
+            kind = schema.document_type.__name__
+            if kind in REGION_TYPES:
+                found[name] = kind
+    return found
+
+
+def check_field(samples: fo.SampleCollection, field: str) -> str:
+    """The label class of a field that holds regions.
+
+    Raises:
+        FieldError: says what the field is, and which fields would do
+    """
+    found = region_fields(samples)
+    if field in found:
+        return found[field]
+    fitting = ", ".join(found) or "none"
+    schema = samples.get_field_schema().get(field)
+    if schema is None:
+        raise FieldError(
+            f"dataset {samples._dataset.name!r} has no field {field!r}; fields with regions: "
+            f"{fitting}"
+        )
+    kind = getattr(getattr(schema, "document_type", None), "__name__", str(schema))
+    raise FieldError(
+        f"field {field!r} holds {kind}, not regions ({', '.join(REGION_TYPES)}); fields with "
+        f"regions: {fitting}"
+    )
+
+
+def labelled_pictures(samples: fo.SampleCollection, field: str) -> Iterator[LabelledPicture]:
+    """Every sample with the regions of one field, in order.
+
+    Args:
+        samples: a dataset or view
+        field: see :func:`region_fields`
+    """
+    kind = check_field(samples, field)
+    attribute = kind.lower() if kind in PATCHABLE else None
+    for sample in samples.select_fields(field).iter_samples():
+        value = sample[field]
+        labels = [] if value is None else [value] if attribute is None else value[attribute]
+        yield _read(str(sample.id), sample.filepath, labels)
+
+
+def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:
+    ids, regions, skipped, unfilled = [], [], [], 0
+    for label in labels:
+        try:
+            regions.append(_region(label))
+        except RegionError as error:
+            skipped.append(Skipped(filepath, str(label.id), str(error)))
+            continue
+        ids.append(str(label.id))
+        unfilled += hasattr(label, "points") and not label.filled
+    return LabelledPicture(sample_id, filepath, ids, regions, skipped, unfilled)
+
+
+def _region(label: Any) -> Region:
+    import fiftyone as fo
+
+    if isinstance(label, fo.Polyline):
+        return _polyline_region(label)
+    mask = label.get_mask() if label.has_mask else None
+    if mask is None:
+        return Region.from_box(label.bounding_box or [])
+    return Region.from_mask(mask, box=label.bounding_box)
+
+
+def _polyline_region(label: Any) -> Region:
+    shapes = [shape for shape in label.points if len(shape)]
+    if label.filled and shapes:
+        return Region.from_polygon(shapes)
+    points = [point for shape in shapes for point in shape]
+    if not points:
+        raise RegionError("polyline has no points")
+    left, top = min(x for x, _ in points), min(y for _, y in points)
+    right, bottom = max(x for x, _ in points), max(y for _, y in points)
+    return Region.from_box([left, top, max(right - left, 1e-6), max(bottom - top, 1e-6)])

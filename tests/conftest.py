@@ -1,0 +1,111 @@
+"""One real FiftyOne database for the session, and which tests this machine can run."""
+
+import atexit
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import sandbox
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = Path(os.environ.get("ALPHACLIP_SHARED") or ROOT.parent / "shared")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+LEFT_OUT = pytest.StashKey[dict[str, int]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Gives FiftyOne and the models a folder of this session's own, before they are imported."""
+    folder = Path(tempfile.mkdtemp(prefix="alphaclip-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    environ = sandbox.isolate(folder, os.environ, sandbox.uses_server())
+    os.environ.clear()
+    os.environ.update(environ, ALPHACLIP_MODELS=str(folder / "alphaclip-models"))
+    config.stash[LEFT_OUT] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests that need something which is not here, and counts them."""
+    for marker, (is_here, need) in NEEDS.items():
+        needing = [item for item in items if item.get_closest_marker(marker)]
+        if not needing or is_here():
+            continue
+        config.hook.pytest_deselected(items=needing)
+        items[:] = [item for item in items if not item.get_closest_marker(marker)]
+        config.stash[LEFT_OUT][f"{marker}: no {need}"] = len(needing)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Says how many tests were left out, and what they need."""
+    for reason, count in config.stash[LEFT_OUT].items():
+        terminalreporter.write_line(f"left out on this machine: {count} marked {reason}")
+
+
+def find_chromium() -> str | None:
+    """Returns the path of a Chromium: the one named by CHROMIUM, else the first on PATH."""
+    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def has_cuda() -> bool:
+    """Says whether PyTorch sees a CUDA device."""
+    import torch
+
+    return torch.cuda.is_available()
+
+
+NEEDS: dict[str, tuple[Callable[[], object], str]] = {
+    "gpu": (has_cuda, "CUDA device"),
+    "app": (find_chromium, "Chromium (set CHROMIUM to its path, or install it)"),
+    "shared": (SHARED.is_dir, f"folder {SHARED} (set ALPHACLIP_SHARED to its path)"),
+}
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The Chromium that drives the App."""
+    path = find_chromium()
+    if path is None:
+        raise LookupError("no Chromium: tests that use this fixture are to be marked `app`")
+    return path
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of pictures shared between checkouts; tests that use it are marked `shared`."""
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def installed_plugin() -> Path:
+    """The folder of this repository's plugin in the session's FIFTYONE_PLUGINS_DIR."""
+    return sandbox.install_plugin(ROOT, Path(os.environ["FIFTYONE_PLUGINS_DIR"]))
+
+
+@pytest.fixture(scope="session")
+def dataset_factory() -> "Iterator[Callable[..., fo.Dataset]]":
+    """Makes empty, non-persistent datasets of unique names, deleted when the session ends.
+
+    The session's scope lets fixtures of every scope use it. A call may give the beginning of the
+    name: ``dataset_factory("scenes")``.
+    """
+    import fiftyone as fo
+
+    names: list[str] = []
+
+    def make(prefix: str = "test") -> fo.Dataset:
+        names.append(f"{prefix}-{uuid.uuid4().hex[:12]}")
+        return fo.Dataset(names[-1])
+
+    yield make
+    for name in names:
+        if fo.dataset_exists(name):
+            fo.delete_dataset(name)
