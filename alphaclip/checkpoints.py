@@ -81,8 +81,8 @@ def convert_checkpoint(
     Args:
         source: a ``.pth`` or ``.safetensors`` file, or the state dict itself. A ``.pth`` is read
             with ``torch.load(weights_only=True)`` and in no other way.
-        architecture: an open_clip architecture, JSON configuration or dict, for weights that are none
-            of the three released architectures; by default the shapes decide
+        architecture: an open_clip architecture, JSON configuration or dict, for weights that are
+            none of the three released architectures; by default the shapes decide
 
     Returns:
         ``visual.``-prefixed open_clip names to tensors on the CPU, in the model's order

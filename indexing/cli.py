@@ -3,18 +3,102 @@
 from __future__ import annotations
 
 import argparse
+import json
+import logging
 from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
 
 from alphaclip.doctor import Check
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    from alphaclip.indexing.hits import Hits
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds this house's commands; there are none yet."""
+    """Adds ``embed`` and ``search``."""
+    embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
+    embed.add_argument("dataset", help="name of a FiftyOne dataset")
+    embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
+    embed.add_argument("--key", default="regions", help="what the index is called")
+    embed.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
+    embed.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+    embed.set_defaults(run=_embed)
+
+    search = subparsers.add_parser("search", help="find the regions that match a text")
+    search.add_argument("dataset", help="name of a FiftyOne dataset")
+    search.add_argument("key", help="of the index")
+    search.add_argument("query", nargs="+", help="text; several are one query")
+    search.add_argument("-k", type=int, default=10, help="regions to find")
+    search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
+    search.set_defaults(run=_search)
 
 
 def checks() -> list[Check]:
     """FiftyOne and FAISS: which versions, and whether FAISS can use a GPU."""
     return [_package("fiftyone"), _faiss()]
+
+
+def _embed(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    dataset = _dataset(args.dataset)
+    index = indexing.build(dataset, args.field, args.encoder, args.key, args.overwrite)
+    report = index.info()["report"]
+    print(
+        f"{report['regions']} regions of {report['samples']} samples embedded in "
+        f"{report['seconds']} s with {index.info()['encoder']}, {len(report['skipped'])} skipped"
+    )
+    for skipped in report["skipped"]:
+        print(f"skipped {skipped['filepath']} {skipped['label_id']}: {skipped['reason']}")
+    return 0
+
+
+def _search(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    dataset = _dataset(args.dataset)
+    hits = indexing.load(dataset, args.key).search(args.query, k=args.k)
+    for row in _rows(dataset, hits):
+        if args.json:
+            print(json.dumps(row, ensure_ascii=False))
+        else:
+            print(f"{row['rank']:>4}  {row['score']:.3f}  {row['label'] or '-':<24} {row['image']}")
+    return 0
+
+
+def _rows(dataset: fo.Dataset, hits: Hits) -> list[dict]:
+    """The hits as the terminal shows them: rank, score, label, image."""
+    if not len(hits):
+        return []
+    found = dataset.select(list(set(hits.sample_ids)))
+    images = dict(zip(*found.values(["id", "filepath"]), strict=True))
+    _, ids = found._get_label_field_path(str(hits.fields[0]), "id")
+    _, names = found._get_label_field_path(str(hits.fields[0]), "label")
+    labels = dict(zip(*(found.values(path, unwind=True) for path in (ids, names)), strict=True))
+    columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
+    return [
+        {
+            "rank": rank,
+            "score": round(float(score), 4),
+            "label": labels[label],
+            "image": images[sample],
+            "sample_id": sample,
+            "label_id": label,
+        }
+        for rank, (sample, label, score) in enumerate(columns, start=1)
+    ]
+
+
+def _dataset(name: str) -> fo.Dataset:
+    import fiftyone as fo
+
+    if not fo.dataset_exists(name):
+        known = ", ".join(fo.list_datasets()) or "none"
+        raise AlphaClipError(f"there is no dataset {name!r}; there are: {known}")
+    return fo.load_dataset(name)
 
 
 def _package(name: str) -> Check:

@@ -4,9 +4,9 @@ The operator that makes the regions of a field searchable.
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-
 from alphaclip.indexing.labels import REGION_TYPES, region_fields
 from alphaclip.indexing.places import KeyNameError, index_folder, index_keys
+
 from alphaclip.zoo import NANO, NANO_WARNING, list_models
 
 from .forms import dropdown, grid_button, refuse, reject
@@ -57,6 +57,8 @@ class EmbedRegions(foo.Operator):
 def _can_embed(ctx, inputs):
     if ctx.dataset is None:
         refuse(inputs, "No dataset is open", "Open one first.")
+    elif ctx.dataset.media_type is None:
+        refuse(inputs, "This dataset is empty", "Add images with labels first.")
     elif ctx.dataset.media_type not in ("image", "group"):
         refuse(
             inputs,
@@ -144,9 +146,9 @@ def _embed(ctx, report):
     from alphaclip import indexing
 
     def progress(done, total):
-        report(dict(progress=done / total, label="%d of %d images" % (done, total)))
+        report({"progress": done / total, "label": "%d of %d images" % (done, total)})
 
-    report(dict(progress=0.0, label="Loading the encoder"))
+    report({"progress": 0.0, "label": "Loading the encoder"})
     index = indexing.build(
         _images(ctx),
         ctx.params["field"],

@@ -5,7 +5,6 @@ Open indexes and their encoders, kept between operator calls.
 from functools import lru_cache
 
 import fiftyone as fo
-
 from alphaclip.indexing.places import index_folder
 from alphaclip.indexing.store import MANIFEST
 

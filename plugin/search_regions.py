@@ -4,7 +4,6 @@ The operator that shows the regions that match some words best.
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-
 from alphaclip.indexing.places import index_folder, index_keys
 from alphaclip.indexing.store import read_manifest
 

@@ -3,10 +3,11 @@
 import atexit
 import os
 import shutil
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,10 +23,14 @@ LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Gives FiftyOne and the models a folder of this session's own, before they are imported."""
-    folder = Path(tempfile.mkdtemp(prefix="alphaclip-tests-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    environ = sandbox.isolate(folder, os.environ, sandbox.uses_server())
+    """Gives FiftyOne and the models a folder of this session's own, before they are imported.
+
+    The database closes after FiftyOne's own exit handlers, which still use it.
+    """
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="alphaclip-tests-")))
+    environ = stack.enter_context(sandbox.sandbox(folder, os.environ))
     os.environ.clear()
     os.environ.update(environ, ALPHACLIP_MODELS=str(folder / "alphaclip-models"))
     config.stash[LEFT_OUT] = {}

@@ -194,3 +194,20 @@ def test_search__a_damaged_file_is_found(index: RegionIndex, dataset: fo.Dataset
     path.write_bytes(content)
     with pytest.raises(AlphaClipError, match=r"vectors\.npy is damaged"):
         indexing.load(dataset).search("red apple")
+
+
+def test_cli__embed_then_search(
+    dataset: fo.Dataset, encoder: Encoder, capsys: pytest.CaptureFixture
+) -> None:
+    from alphaclip.cli import main
+
+    assert main(["embed", dataset.name, "boxes", "--encoder", "alphaclip-nano"]) == 0
+    assert "12 regions of 3 samples" in capsys.readouterr().out
+    assert main(["search", dataset.name, "regions", "red apple", "-k", "3", "--json"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    expected = indexing.load(dataset).search("red apple", k=3)
+    assert [row["label_id"] for row in rows] == list(expected.label_ids)
+    labels = expected.view().values("boxes.label")
+    assert [row["label"] for row in rows] == labels
+    assert main(["search", "nowhere", "regions", "red apple"]) == 1
+    assert "there is no dataset 'nowhere'" in capsys.readouterr().err
