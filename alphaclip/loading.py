@@ -44,7 +44,7 @@ def load(
     if isinstance(name, Encoder):
         return name
     spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
-    if spec.warning:
+    if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
     model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
     place = _device(device)

@@ -16,6 +16,7 @@ import numpy as np
 from alphaclip.indexing.labels import LabelledPicture, Skipped, check_field, labelled_pictures
 from alphaclip.indexing.places import index_folder
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.similarity import register
 from alphaclip.indexing.store import MANIFEST, RegionIds, write_store
 from tqdm import tqdm
 
@@ -106,7 +107,9 @@ def build(
         "%s: %d regions of %d samples embedded in %.1f s, %d skipped",
         key, report.regions, report.samples, report.seconds, len(report.skipped),
     )  # fmt: skip
-    return RegionIndex(dataset, key, encoder=loaded)
+    index = RegionIndex(dataset, key, encoder=loaded)
+    register(index, loaded.name)
+    return index
 
 
 def _embed(

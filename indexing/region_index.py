@@ -11,7 +11,7 @@ import numpy as np
 from alphaclip.indexing.faiss_index import build_index, search_index
 from alphaclip.indexing.hits import Hits
 from alphaclip.indexing.places import index_folder, index_keys
-from alphaclip.indexing.store import MANIFEST, StoredRegions, read_store
+from alphaclip.indexing.store import MANIFEST, RegionIds, StoredRegions, read_store
 
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
@@ -54,6 +54,15 @@ class RegionIndex:
 
     def __len__(self) -> int:
         return len(self._stored.ids)
+
+    @property
+    def ids(self) -> RegionIds:
+        """The sample, label and field of each row."""
+        return self._stored.ids
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows: float32 (n, dim), of unit length."""
+        return np.asarray(self._stored.vectors[rows], np.float32)
 
     @property
     def field(self) -> str:
@@ -125,7 +134,9 @@ class RegionIndex:
         return [self._hits(s, f) for s, f in zip(scores, found, strict=True)]
 
     def delete(self) -> None:
-        """Removes the index from the disk; the dataset's labels stay as they are."""
+        """Removes the index and its Brain run; the dataset's labels stay as they are."""
+        if self.dataset.has_brain_run(self.key):
+            self.dataset.delete_brain_run(self.key)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     @cached_property

@@ -93,6 +93,7 @@ def _add_fields(ctx, inputs):
         {name: "%s (%s)" % (name, kind) for name, kind in fields.items()},
         label="Field",
         description="The labels to embed: each box, mask or polygon gets one vector",
+        required=True,
     )
     _add_encoder(ctx, inputs)
     _add_key(ctx, inputs)
@@ -118,7 +119,6 @@ def _add_key(ctx, inputs):
         label="Name of the index",
         description="Lowercase letters, digits and underscores; also its FiftyOne brain key",
         default="regions",
-        required=True,
     )
     key = ctx.params.get("key", "regions")
     try:

@@ -48,13 +48,13 @@ def reject(prop, message):
 
 
 def dropdown(inputs, name, choices, **kwargs):
-    """Adds a required field with one of some values; the first is preselected.
+    """Adds a field with one of some values; the first is preselected.
 
     Args:
         inputs: the form, a :class:`fiftyone.operators.types.Object`
         name: of the field
         choices: a dict of values and their labels
-        **kwargs: label and description of the field
+        **kwargs: of the :class:`fiftyone.operators.types.Property`
 
     Returns:
         the :class:`fiftyone.operators.types.Property`
@@ -63,6 +63,4 @@ def dropdown(inputs, name, choices, **kwargs):
     for value, label in choices.items():
         view.add_choice(value, label=label)
 
-    return inputs.enum(
-        name, view.values(), view=view, default=next(iter(choices)), required=True, **kwargs
-    )
+    return inputs.enum(name, view.values(), view=view, default=next(iter(choices)), **kwargs)

@@ -11,6 +11,8 @@ from .forms import dropdown, grid_button, refuse, reject
 from .indexes import open_index
 from .progress import show_errors
 
+DEFAULT_K = 50
+
 
 class SearchRegions(foo.Operator):
     """Searches an index by text and shows the hits as patches in rank order."""
@@ -62,8 +64,9 @@ def _add_fields(ctx, inputs):
         "key",
         {key: _describe(ctx.dataset, key) for key in index_keys(ctx.dataset)},
         label="Index",
+        required=True,
     )
-    inputs.int("k", label="How many regions", default=50, min=1, max=10000, required=True)
+    inputs.int("k", label="How many regions", default=DEFAULT_K, min=1, max=10000)
     inputs.view_target(
         ctx,
         action_description="Search",
@@ -84,11 +87,9 @@ def _describe(dataset, key):
 
 
 def _search(ctx):
-    query, view = ctx.params["query"].strip(), ctx.target_view()
+    query = ctx.params["query"].strip()
     index = open_index(ctx.dataset, ctx.params["key"])
-    hits = index.search(
-        query, k=ctx.params.get("k", 50), view=None if view == ctx.dataset else view
-    )
+    hits = index.search(query, k=ctx.params.get("k") or DEFAULT_K, view=_restriction(ctx))
     if not len(hits):
         yield ctx.ops.notify("No region of index %r is in this view" % index.key, variant="warning")
         return
@@ -97,3 +98,8 @@ def _search(ctx):
     message = "%d regions for “%s”, cosine %.3f to %.3f"
     message %= (len(hits), query, hits.scores[0], hits.scores[-1])
     yield ctx.ops.notify(message, variant="success")
+
+
+def _restriction(ctx):
+    view = ctx.target_view()
+    return None if view in (ctx.dataset, ctx.dataset.view()) else view

@@ -211,3 +211,32 @@ def test_cli__embed_then_search(
     assert [row["label"] for row in rows] == labels
     assert main(["search", "nowhere", "regions", "red apple"]) == 1
     assert "there is no dataset 'nowhere'" in capsys.readouterr().err
+
+
+def test_brain__a_new_process_gives_what_search_gives(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    dataset.persistent = True
+    script = (
+        "import json, fiftyone as fo; "
+        f"v = fo.load_dataset({dataset.name!r}).to_patches('boxes'); "
+        "v = v.sort_by_similarity('red apple', k=10, brain_key='regions'); "
+        "print(json.dumps(v.values('id')))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    labels = json.loads(run.stdout.splitlines()[-1])
+    assert labels == list(index.search("red apple", k=10).label_ids)
+
+
+def test_brain__ids_vectors_and_reverse(dataset: fo.Dataset, index: RegionIndex) -> None:
+    results = dataset.load_brain_results("regions")
+    label = dataset.first().boxes.detections[2].id
+    patches = dataset.to_patches("boxes")
+    nearest = patches.sort_by_similarity(label, k=4, brain_key="regions").values("id")
+    assert nearest[0] == label
+    (vector,), _, _ = results.get_embeddings(label_ids=[label])
+    assert patches.sort_by_similarity(vector, k=4, brain_key="regions").values("id") == nearest
+    farthest = patches.sort_by_similarity(vector, k=12, reverse=True, brain_key="regions")
+    assert farthest.values("id")[-1] == label
+    assert results.total_index_size == 12

@@ -1,0 +1,62 @@
+"""Makes the encoders known to FiftyOne's model zoo, in every process and without internet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+SOURCE = "alphaclip"
+
+_LOADER = '''"""Written by alphaclip: loads its encoders as FiftyOne zoo models."""
+
+from alphaclip.indexing.zoo_model import RegionModel
+
+
+def download_model(model_name, model_path):
+    """Nothing is downloaded: the file only marks that the model was asked for."""
+    with open(model_path, "w") as stream:
+        stream.write(model_name)
+
+
+def load_model(model_name, model_path, **kwargs):
+    """Loads an encoder by its name."""
+    return RegionModel(model_name, **kwargs)
+'''
+
+
+def install_zoo_source() -> Path:
+    """Writes the folder that FiftyOne reads: ``<model zoo>/alphaclip``; safe to repeat.
+
+    Returns:
+        the folder
+    """
+    import fiftyone as fo
+
+    from alphaclip.zoo import list_models
+
+    folder = Path(fo.config.model_zoo_dir) / SOURCE
+    folder.mkdir(parents=True, exist_ok=True)
+    models = [_entry(info.name) for info in list_models()]
+    manifest = {"name": SOURCE, "models": models}
+    _write(folder / "__init__.py", _LOADER)
+    _write(folder / "manifest.json", json.dumps(manifest, indent=1))
+    return folder
+
+
+def _entry(name: str) -> dict:
+    return {
+        "base_name": name,
+        "base_filename": f"{name}.installed",
+        "description": "Alpha-CLIP region encoder, see `alphaclip models`",
+        "tags": ["embeddings", "zero-shot", "clip", "alphaclip"],
+        "requirements": {"packages": []},
+        "date_added": "2026-11-23 00:00:00",
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)
