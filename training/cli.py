@@ -19,11 +19,13 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 def _train_nano(args: argparse.Namespace) -> int:
     from alphaclip.training.drawings import fetch
-    from alphaclip.training.nano_training import train_base
+    from alphaclip.training.nano_training import save_nano, train_alpha, train_base
     from alphaclip.training.recipe import NanoRecipe
 
     logging.basicConfig(level=logging.INFO)
     drawings = args.folder / "drawings"
     fetch(drawings)
-    train_base(NanoRecipe(), drawings, args.folder)
+    recipe = NanoRecipe()
+    base = train_base(recipe, drawings, args.folder)
+    save_nano(train_alpha(recipe, base, drawings, args.folder), args.folder / "model.safetensors")
     return 0

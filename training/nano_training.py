@@ -12,9 +12,12 @@ from alphaclip.training.loop import run_phase
 from alphaclip.training.nano_data import Batch, NanoBatches
 from alphaclip.training.recipe import NanoRecipe, Phase
 from open_clip import CLIP, SimpleTokenizer
+from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 import alphaclip.nano
+from alphaclip.model import AlphaCLIP, create_model
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +54,51 @@ def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
     optimizers = make_optimizers(model.named_parameters(), recipe.base)
     run_phase("base", recipe.base, model, forward, optimizers, folder, batches)
     return model
+
+
+def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) -> AlphaCLIP:
+    """Fine-tunes the image tower with alpha maps (paper, section 3.2).
+
+    Args:
+        recipe: what to do
+        base: a trained base; it is not changed
+        drawings: the artists' archives
+        folder: where checkpoint and log are kept; a run found there is continued
+
+    Returns:
+        the base with an alpha channel; its text tower and temperature are the base's
+    """
+    torch.manual_seed(recipe.seed)
+    model = create_model(NANO_FOLDER / "alphaclip-nano.json")
+    model.clip.load_state_dict(base.state_dict(), strict=False)
+    model.clip.requires_grad_(False)
+    model.clip.visual.requires_grad_(True)
+    tokenizer = nano_tokenizer(model.clip.context_length)
+    scale = model.clip.logit_scale.clamp(max=4.6052).exp()
+
+    def forward(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        pixels, alpha = normalize_pixels(batch.images), normalize_alpha(batch.alpha)
+        image = normalize(model.encode_image(pixels, alpha), dim=-1)
+        with torch.no_grad():
+            text = normalize(model.clip.encode_text(tokenizer(batch.captions)), dim=-1)
+        return image, text, scale
+
+    def batches(first: int, stop: int) -> NanoBatches:
+        size, seed = model.image_size, recipe.seed + 1
+        return NanoBatches(drawings, recipe.alpha.plan, size, seed, first, stop)
+
+    optimizers = make_optimizers(model.clip.visual.named_parameters(), recipe.alpha)
+    run_phase("alpha", recipe.alpha, model, forward, optimizers, folder, batches)
+    return model.eval()
+
+
+def save_nano(model: AlphaCLIP, path: Path) -> None:
+    """Writes both towers as float16 safetensors."""
+    tensors = {name: t.half().contiguous() for name, t in model.clip.state_dict().items()}
+    metadata = {"name": "alphaclip-nano", "licence": "Apache-2.0", "format": "1"}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
 
 
 def nano_tokenizer(context_length: int) -> SimpleTokenizer:

@@ -4,24 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.training.drawings import DrawingSet, concepts
+from alphaclip.training.drawings import DrawingSet
 from alphaclip.training.nano_data import BatchPlan, NanoBatches, square_window
 from alphaclip.training.scenes import HELD_OUT, SpriteBook, compose, training_sets
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Sprites where ``load_sprites`` keeps them: an opaque disc for each concept."""
-    rows, columns = np.mgrid[:96, :96]
-    disc = (rows - 48) ** 2 + (columns - 48) ** 2 < 40**2
-    for drawing_set in training_sets():
-        sprites = {}
-        for place, concept in enumerate(concepts()):
-            sprite = np.zeros((96, 96, 4), np.uint8)
-            sprite[disc] = (place % 251, 40, 200, 255)
-            sprites[concept.code_point] = sprite
-        np.savez(tmp_path / f"{drawing_set.name}-96.npz", allow_pickle=False, **sprites)
-    return tmp_path
 
 
 @pytest.fixture
@@ -29,8 +14,10 @@ def sets() -> tuple[DrawingSet, ...]:
     return training_sets()[:2]
 
 
-def test_compose__masks_lie_on_their_drawings(folder: Path, sets: tuple[DrawingSet, ...]) -> None:
-    book = SpriteBook(folder, sets)
+def test_compose__masks_lie_on_their_drawings(
+    disc_drawings: Path, sets: tuple[DrawingSet, ...]
+) -> None:
+    book = SpriteBook(disc_drawings, sets)
     for seed in range(20):
         scene = compose(book, np.random.default_rng(seed), HELD_OUT, target=7)
         assert 7 in {o.concept for o in scene.objects}
@@ -40,22 +27,24 @@ def test_compose__masks_lie_on_their_drawings(folder: Path, sets: tuple[DrawingS
             assert np.abs(np.median(inside, axis=0) - (found.concept % 251, 40, 200)).max() <= 2
 
 
-def test_compose__no_two_objects_share_a_pixel(folder: Path, sets: tuple[DrawingSet, ...]) -> None:
-    scene = compose(SpriteBook(folder, sets), np.random.default_rng(3), HELD_OUT)
+def test_compose__no_two_objects_share_a_pixel(
+    disc_drawings: Path, sets: tuple[DrawingSet, ...]
+) -> None:
+    scene = compose(SpriteBook(disc_drawings, sets), np.random.default_rng(3), HELD_OUT)
     total = sum(o.mask.astype(int) for o in scene.objects)
     assert np.max(total) <= 256
 
 
-def test_compose__same_seed_same_scene(folder: Path, sets: tuple[DrawingSet, ...]) -> None:
-    book = SpriteBook(folder, sets)
+def test_compose__same_seed_same_scene(disc_drawings: Path, sets: tuple[DrawingSet, ...]) -> None:
+    book = SpriteBook(disc_drawings, sets)
     first, second = (compose(book, np.random.default_rng(5)) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
 
 
-def test_batches__depend_on_the_step_alone(folder: Path) -> None:
+def test_batches__depend_on_the_step_alone(disc_drawings: Path) -> None:
     plan = BatchPlan(size=24)
-    from_start = NanoBatches(folder, plan, 32, seed=1, start=0, stop=3)[2]
-    resumed = NanoBatches(folder, plan, 32, seed=1, start=2, stop=3)[0]
+    from_start = NanoBatches(disc_drawings, plan, 32, seed=1, start=0, stop=3)[2]
+    resumed = NanoBatches(disc_drawings, plan, 32, seed=1, start=2, stop=3)[0]
     assert from_start.captions == resumed.captions
     assert (from_start.images == resumed.images).all()
     assert len(from_start.captions) == 24
