@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alphaclip.doctor import Check
@@ -13,11 +14,10 @@ from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
-    from alphaclip.indexing.hits import Hits
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``embed`` and ``search``."""
+    """Adds ``embed``, ``search`` and ``demo``."""
     embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
     embed.add_argument("dataset", help="name of a FiftyOne dataset")
     embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
@@ -33,6 +33,12 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("-k", type=int, default=10, help="regions to find")
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
     search.set_defaults(run=_search)
+
+    demo = subparsers.add_parser("demo", help="the main job on the bundled scenes, with the App")
+    demo.add_argument("--sample", type=Path, help="the sample's folder, by default the clone's")
+    demo.add_argument("--sheet", type=Path, default=Path("contact-sheet.png"), help="PNG to write")
+    demo.add_argument("--no-app", action="store_true", help="stop before the App")
+    demo.set_defaults(run=_demo)
 
 
 def checks() -> list[Check]:
@@ -57,39 +63,24 @@ def _embed(args: argparse.Namespace) -> int:
 
 
 def _search(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.listing import list_hits
+
     from alphaclip import indexing
 
     dataset = _dataset(args.dataset)
     hits = indexing.load(dataset, args.key).search(args.query, k=args.k)
-    for row in _rows(dataset, hits):
-        if args.json:
-            print(json.dumps(row, ensure_ascii=False))
-        else:
-            print(f"{row['rank']:>4}  {row['score']:.3f}  {row['label'] or '-':<24} {row['image']}")
+    for hit in list_hits(hits):
+        print(json.dumps(hit.to_dict(), ensure_ascii=False) if args.json else hit)
     return 0
 
 
-def _rows(dataset: fo.Dataset, hits: Hits) -> list[dict]:
-    """The hits as the terminal shows them: rank, score, label, image."""
-    if not len(hits):
-        return []
-    found = dataset.select(list(set(hits.sample_ids)))
-    images = dict(zip(*found.values(["id", "filepath"]), strict=True))
-    _, ids = found._get_label_field_path(str(hits.fields[0]), "id")
-    _, names = found._get_label_field_path(str(hits.fields[0]), "label")
-    labels = dict(zip(*(found.values(path, unwind=True) for path in (ids, names)), strict=True))
-    columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
-    return [
-        {
-            "rank": rank,
-            "score": round(float(score), 4),
-            "label": labels[label],
-            "image": images[sample],
-            "sample_id": sample,
-            "label_id": label,
-        }
-        for rank, (sample, label, score) in enumerate(columns, start=1)
-    ]
+def _demo(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.demo import run_demo
+    from alphaclip.indexing.samples import FOLDER
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    run_demo(args.sample or FOLDER, args.sheet, app=not args.no_app)
+    return 0
 
 
 def _dataset(name: str) -> fo.Dataset:

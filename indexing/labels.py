@@ -105,7 +105,7 @@ def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:
     ids, regions, skipped, unfilled = [], [], [], 0
     for label in labels:
         try:
-            regions.append(_region(label))
+            regions.append(label_region(label))
         except RegionError as error:
             skipped.append(Skipped(filepath, str(label.id), str(error)))
             continue
@@ -114,7 +114,12 @@ def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:
     return LabelledPicture(sample_id, filepath, ids, regions, skipped, unfilled)
 
 
-def _region(label: Any) -> Region:
+def label_region(label: Any) -> Region:
+    """The region of one FiftyOne label.
+
+    Raises:
+        RegionError: if its box, mask or points are unusable
+    """
     import fiftyone as fo
 
     if isinstance(label, fo.Polyline):

@@ -34,7 +34,7 @@ def caption_scene(scene: Scene, rng: np.random.Generator) -> str:
     order = rng.permutation(len(scene.objects))
     detailed = rng.random() < 0.3
     phrases = [
-        _phrase(scene.objects[i], rng) if detailed else _article(_name(scene.objects[i]))
+        _phrase(scene.objects[i], rng) if detailed else article(_name(scene.objects[i]))
         for i in order
     ]
     return TEMPLATES[rng.integers(len(TEMPLATES))].format(join(phrases))
@@ -43,7 +43,7 @@ def caption_scene(scene: Scene, rng: np.random.Generator) -> str:
 def plain_scene_caption(scene: Scene) -> str:
     """The caption that picture-to-caption recall is measured with: every name, left to right."""
     ordered = sorted(scene.objects, key=lambda o: o.box[0] + o.box[2] / 2)
-    return TEMPLATES[0].format(join([_article(_name(o)) for o in ordered]))
+    return TEMPLATES[0].format(join([article(_name(o)) for o in ordered]))
 
 
 def join(phrases: Sequence[str]) -> str:
@@ -57,7 +57,8 @@ def _name(found: SceneObject) -> str:
     return concepts()[found.concept].name
 
 
-def _article(phrase: str) -> str:
+def article(phrase: str) -> str:
+    """The phrase after "a" or "an"."""
     return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
 
 
@@ -67,7 +68,7 @@ def _phrase(found: SceneObject, rng: np.random.Generator) -> str:
         noun = f"{color_word(found.color)} {noun}"
     if rng.random() < 0.1:
         noun = f"{_size_word(found)} {noun}"
-    phrase = _article(noun) if rng.random() < 0.7 else noun
+    phrase = article(noun) if rng.random() < 0.7 else noun
     if rng.random() < 0.15:
         phrase = f"{phrase} {_position_words(found)}"
     return phrase

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from alphaclip.training.nano_data import Batch, NanoBatches
@@ -19,8 +20,24 @@ from tqdm import tqdm
 
 logger = logging.getLogger(__name__)
 
-Forward = Callable[[Batch], tuple[Tensor, Tensor, Tensor]]
-"""A batch to image features, text features (both of unit length) and the logit scale."""
+
+class Outputs(NamedTuple):
+    """What the loss is made of.
+
+    Attributes:
+        image: (N, D), unit length
+        text: (N, D), unit length
+        scale: the logit scale
+        named: a further loss, of telling the concepts apart by name
+    """
+
+    image: Tensor
+    text: Tensor
+    scale: Tensor
+    named: Tensor
+
+
+Forward = Callable[[Batch], Outputs]
 
 CHECKPOINT_EVERY = 100
 
@@ -58,16 +75,18 @@ def run_phase(
     bar = tqdm(loader, desc=name, initial=first, total=phase.steps, mininterval=5)
     for step, batch in enumerate(bar, start=first):
         _scale_rates(optimizers, full_rates, phase.scale(step))
-        image_features, text_features, scale = forward(batch)
-        loss = loss_of(image_features, text_features, scale)
+        outputs = forward(batch)
+        paired = loss_of(outputs.image, outputs.text, outputs.scale)
+        loss = paired + outputs.named
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
         if step % 10 == 0:
-            hits = _hits(image_features, text_features)
-            row = {"step": step, "loss": loss.item(), "hit": hits, "scale": scale.item()}
+            hits = _hits(outputs.image, outputs.text)
+            row = {"step": step, "loss": paired.item(), "named": outputs.named.item()}
+            row |= {"hit": hits, "scale": outputs.scale.item()}
             row["seconds"] = round(time.monotonic() - started, 1)
             _append(folder / f"{name}.jsonl", row)
             bar.set_postfix(loss=f"{row['loss']:.3f}", hit=f"{hits:.2f}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
+from alphaclip.training.augment import PLAIN
 from alphaclip.training.captions import caption_object, caption_scene
 from alphaclip.training.scenes import (
     CLOSE_UP,
     TRAINING,
     Scene,
     SceneConfig,
+    SceneObject,
     SpriteBook,
     compose,
     training_sets,
@@ -31,28 +33,34 @@ class BatchPlan:
         regions_per_scene: most objects of one scene that become pictures of their own
         whole: share of whole pictures with the whole caption; in the alpha phase this is r_s
         close_up: chance that a scene is a close-up of one or two drawings
+        plain: chance that a scene's drawings stay as their artists made them
         crop: least and most side of an object's crop, in longer box sides
         whole_view: share of an alpha batch's regions seen in the whole picture, not in a crop
+        small_steps: first steps, whose pictures have half the side and cost a quarter
     """
 
-    size: int = 256
+    size: int = 64
     regions_per_scene: int = 3
     whole: float = 0.3
     close_up: float = 0.3
+    plain: float = 0.4
     crop: tuple[float, float] = (1.1, 2.2)
     whole_view: float = 0.25
+    small_steps: int = 0
 
 
 @dataclass(frozen=True)
 class Batch:
     """Pictures uint8 (N, 3, R, R), alpha maps uint8 (N, 1, R, R) and N captions.
 
-    The whole pictures come last; ``whole`` of them, with alpha 255 everywhere.
+    The whole pictures come last; ``whole`` of them, with alpha 255 everywhere. ``concepts``,
+    int64 (N - whole,), says what each region shows.
     """
 
     images: torch.Tensor
     alpha: torch.Tensor
     captions: list[str]
+    concepts: torch.Tensor
     whole: int
 
 
@@ -62,7 +70,7 @@ class NanoBatches(Dataset[Batch]):
     Args:
         drawings: the folder of :func:`~alphaclip.training.drawings.fetch`
         plan: what a batch holds
-        size: side of the pictures, in pixels
+        size: side of the pictures, in pixels, after ``plan.small_steps``
         seed: with the step, the seed of everything in a batch
         start: first step
         stop: step after the last
@@ -80,8 +88,9 @@ class NanoBatches(Dataset[Batch]):
 
     def __getitem__(self, index: int) -> Batch:
         cv2.setNumThreads(1)
-        rng = np.random.default_rng([self._seed, self._start + index])
-        pairs = _Pairs(self._size)
+        step = self._start + index
+        rng = np.random.default_rng([self._seed, step])
+        pairs = _Pairs(self._size // 2 if step < self._plan.small_steps else self._size)
         wholes = round(self._plan.size * self._plan.whole)
         while len(pairs) < self._plan.size - wholes:
             scene = compose(self._book, rng, _scene_config(rng, self._plan))
@@ -112,7 +121,8 @@ def square_window(
 
 
 def _scene_config(rng: np.random.Generator, plan: BatchPlan) -> SceneConfig:
-    return CLOSE_UP if rng.random() < plan.close_up else TRAINING
+    config = CLOSE_UP if rng.random() < plan.close_up else TRAINING
+    return replace(config, augmentation=PLAIN) if rng.random() < plan.plain else config
 
 
 def _add_regions(
@@ -120,19 +130,18 @@ def _add_regions(
 ) -> None:
     fresh = [o for o in scene.objects if o.concept not in pairs.concepts]
     for found in fresh[-min(plan.regions_per_scene, room) :]:
-        pairs.concepts.add(found.concept)
         if rng.random() < plan.whole_view:
             window = square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
         else:
             window = square_window(scene.image.shape, found.box, rng.uniform(*plan.crop))
-        pairs.add_region(scene, found.mask, window, caption_object(found, rng))
+        pairs.add_region(scene, found, window, caption_object(found, rng))
 
 
 class _Pairs:
     """Collects region-text pairs and whole pictures."""
 
     def __init__(self, size: int) -> None:
-        self.concepts: set[int] = set()
+        self.concepts: list[int] = []
         self._size = size
         self._regions: list[tuple[np.ndarray, np.ndarray, str]] = []
         self._wholes: list[tuple[np.ndarray, np.ndarray, str]] = []
@@ -145,9 +154,10 @@ class _Pairs:
         return len(self._wholes)
 
     def add_region(
-        self, scene: Scene, mask: np.ndarray, window: tuple[float, float, float], caption: str
+        self, scene: Scene, found: SceneObject, window: tuple[float, float, float], caption: str
     ) -> None:
-        rgba = np.dstack([scene.image, mask])
+        self.concepts.append(found.concept)
+        rgba = np.dstack([scene.image, found.mask])
         self._regions.append((*_split(_crop(rgba, window, self._size)), caption))
 
     def add_whole(self, scene: Scene, caption: str) -> None:
@@ -160,7 +170,7 @@ class _Pairs:
         images, alpha, captions = zip(*self._regions, *self._wholes, strict=True)
         pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
         maps = torch.from_numpy(np.stack(alpha))[:, None]
-        return Batch(pixels, maps, list(captions), self.wholes)
+        return Batch(pixels, maps, list(captions), torch.tensor(self.concepts), self.wholes)
 
 
 def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> np.ndarray:

@@ -8,16 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from alphaclip.training.loop import run_phase
+from alphaclip.training.captions import TEMPLATES, article
+from alphaclip.training.drawings import concepts
+from alphaclip.training.loop import Outputs, run_phase
 from alphaclip.training.nano_data import Batch, NanoBatches
 from alphaclip.training.recipe import NanoRecipe, Phase
 from open_clip import CLIP, SimpleTokenizer
+from open_clip.transformer import VisionTransformer
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.func import functional_call
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 
 import alphaclip.nano
 from alphaclip.model import AlphaCLIP, create_model
+from alphaclip.tower import join_alpha
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +44,22 @@ def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
     """
     torch.manual_seed(recipe.seed)
     config = json.loads((NANO_FOLDER / "alphaclip-nano.json").read_text("utf-8"))
-    model = CLIP(**config)
+    model, names = CLIP(**config), _Prototypes(config["embed_dim"])
     tokenizer = nano_tokenizer(config["text_cfg"]["context_length"])
 
-    def forward(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        image = model.encode_image(normalize_pixels(batch.images), normalize=True)
-        text = model.encode_text(tokenizer(batch.captions), normalize=True)
-        return image, text, model.logit_scale.clamp(max=4.6052).exp()
+    def forward(batch: Batch) -> Outputs:
+        image = encode_pixels(model.visual, normalize_pixels(batch.images))
+        text = encode_captions(model, tokenizer, batch)
+        scale = model.logit_scale.clamp(max=4.6052).exp()
+        return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
 
     def batches(first: int, stop: int) -> NanoBatches:
         size = config["vision_cfg"]["image_size"]
         return NanoBatches(drawings, recipe.base.plan, size, recipe.seed, first, stop)
 
-    optimizers = make_optimizers(model.named_parameters(), recipe.base)
-    run_phase("base", recipe.base, model, forward, optimizers, folder, batches)
+    both = nn.ModuleDict({"model": model, "names": names})
+    optimizers = make_optimizers(both.named_parameters(), recipe.base)
+    run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
     return model
 
 
@@ -75,13 +82,14 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
     model.clip.visual.requires_grad_(True)
     tokenizer = nano_tokenizer(model.clip.context_length)
     scale = model.clip.logit_scale.clamp(max=4.6052).exp()
+    names = concept_features(model.clip, tokenizer)
 
-    def forward(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(batch: Batch) -> Outputs:
         pixels, alpha = normalize_pixels(batch.images), normalize_alpha(batch.alpha)
-        image = normalize(model.encode_image(pixels, alpha), dim=-1)
+        image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
         with torch.no_grad():
-            text = normalize(model.clip.encode_text(tokenizer(batch.captions)), dim=-1)
-        return image, text, scale
+            text = encode_captions(model.clip, tokenizer, batch)
+        return Outputs(image, text, scale, _named_loss(image, names, scale, batch.concepts))
 
     def batches(first: int, stop: int) -> NanoBatches:
         size, seed = model.image_size, recipe.seed + 1
@@ -106,6 +114,39 @@ def nano_tokenizer(context_length: int) -> SimpleTokenizer:
     return SimpleTokenizer(str(NANO_FOLDER / "merges.txt.gz"), context_length=context_length)
 
 
+def encode_pixels(visual: VisionTransformer, pixels: Tensor) -> Tensor:
+    """Unit vectors (N, D) of square pictures of any side: the grid of positions is averaged."""
+    positions = _positions(visual, pixels.shape[-1] // visual.patch_size[0])
+    features = functional_call(visual, {"positional_embedding": positions}, (pixels,))
+    return normalize(features, dim=-1)
+
+
+def _positions(visual: VisionTransformer, side: int) -> Tensor:
+    full = int(visual.grid_size[0])
+    if side == full:
+        return visual.positional_embedding
+    first, grid = visual.positional_embedding[:1], visual.positional_embedding[1:]
+    pooled = adaptive_avg_pool2d(grid.T.reshape(1, -1, full, full), side)
+    return torch.cat([first, pooled.flatten(2)[0].T])
+
+
+def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Tensor:
+    """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
+    tokens = tokenizer(batch.captions)
+    parts = tokens.split([len(tokens) - batch.whole, batch.whole])
+    return torch.cat([_encode_tokens(model, part) for part in parts if len(part)])
+
+
+def _encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
+    length = int((tokens != 0).sum(dim=1).max())
+    short = {
+        "positional_embedding": model.positional_embedding[:length],
+        "attn_mask": model.attn_mask[:length, :length],
+    }
+    _, features, _ = functional_call(model, short, (None, tokens[:, :length]))
+    return features
+
+
 def normalize_pixels(images: Tensor) -> Tensor:
     """uint8 (N, 3, R, R) to the float32 that CLIP's towers take."""
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
@@ -117,26 +158,57 @@ def normalize_alpha(alpha: Tensor) -> Tensor:
     return (alpha.float() / 255.0 - 0.5) / 0.26
 
 
+def concept_features(model: CLIP, tokenizer: SimpleTokenizer) -> Tensor:
+    """Unit vectors (concepts, D) of the names, in the template that figures are measured with."""
+    prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
+    with torch.no_grad():
+        return _encode_tokens(model, tokenizer(prompts))
+
+
 def make_optimizers(
     named: Iterator[tuple[str, nn.Parameter]], phase: Phase
 ) -> list[torch.optim.Optimizer]:
-    """AdamW: decay on matrices only, the alpha convolution at its own rate."""
+    """Muon for the matrices of the transformer blocks, AdamW for everything else."""
     matrices, others, alpha = [], [], []
     for name, parameter in named:
         if not parameter.requires_grad:
             continue
         if "conv1_alpha" in name:
             alpha.append(parameter)
-        elif parameter.ndim >= 2 and "embedding" not in name:
+        elif parameter.ndim == 2 and "resblocks" in name:
             matrices.append(parameter)
         else:
             others.append(parameter)
+    decay = phase.weight_decay
+    muon = torch.optim.Muon(
+        matrices, lr=phase.rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+    )
     groups = [
-        {"params": matrices, "lr": phase.rate, "weight_decay": phase.weight_decay},
         {"params": others, "lr": phase.rate, "weight_decay": 0.0},
-        {"params": alpha, "lr": phase.alpha_rate, "weight_decay": phase.weight_decay},
+        {"params": alpha, "lr": phase.alpha_rate, "weight_decay": decay},
     ]
-    optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98))
-    for group in optimizer.param_groups:
+    optimizers = [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98))]
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
         group["initial_lr"] = group["lr"]
-    return [optimizer]
+    return optimizers
+
+
+class _Prototypes(nn.Module):
+    """One vector per concept, which pictures and captions are both drawn to; not kept.
+
+    Without it the two towers take hundreds of steps to find each other.
+    """
+
+    def __init__(self, width: int, scale: float = 14.0) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(len(concepts()), width))
+        self._scale = torch.tensor(scale)
+
+    def loss(self, image: Tensor, text: Tensor, known: Tensor) -> Tensor:
+        vectors = normalize(self.embedding, dim=-1)
+        losses = [_named_loss(side, vectors, self._scale, known) for side in (image, text)]
+        return sum(losses, start=torch.zeros(())) / 2
+
+
+def _named_loss(features: Tensor, names: Tensor, scale: Tensor, known: Tensor) -> Tensor:
+    return cross_entropy(scale * features[: len(known)] @ names.T, known)

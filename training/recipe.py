@@ -14,7 +14,7 @@ class Phase:
 
     Attributes:
         steps: optimiser steps
-        rate: AdamW's rate for all but the alpha convolution
+        rate: Muon's and AdamW's rate for all but the alpha convolution
         alpha_rate: AdamW's rate for the alpha convolution
         weight_decay: on matrices only, never on norms, biases and embeddings
         warm_up: steps of linear warm-up
@@ -47,11 +47,15 @@ class NanoRecipe:
     """
 
     seed: int = 20231206
-    base: Phase = field(default_factory=lambda: Phase(3600, 1.2e-3, plan=BatchPlan(whole_view=0.0)))
+    base: Phase = field(
+        default_factory=lambda: Phase(
+            3000, 1.5e-3, warm_up=100, plan=BatchPlan(whole_view=0.0, small_steps=2700)
+        )
+    )
     alpha: Phase = field(
         default_factory=lambda: Phase(
-            2000, 3e-4, 3e-3, decay=0.6, warm_up=40,
-            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 2.5)),
+            1500, 6e-4, 3e-3, decay=0.6, warm_up=20,
+            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 2.5), small_steps=1200),
         )
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """What the plugin registers while its package is missing or of another version."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +14,12 @@ LIST_OPERATORS = """
 import json, sys
 from importlib import metadata
 
+version = metadata.version
+
 def absent(name):
-    raise metadata.PackageNotFoundError(name)
+    if name == "alphaclip-fiftyone":
+        raise metadata.PackageNotFoundError(name)
+    return version(name)
 
 if sys.argv[2] == "absent":
     sys.modules["alphaclip"] = None
@@ -33,9 +38,8 @@ print(json.dumps([names, foo.OperatorRegistry().list_errors(), result]))
 def plugins(tmp_path: Path) -> Path:
     """A plugins folder with this plugin, in a folder with a space in its name."""
     plugin = tmp_path / "my plugins" / "regions"
-    plugin.mkdir(parents=True)
-    (plugin / "plugin").symlink_to(ROOT / "plugin")
-    (plugin / "fiftyone.yml").write_text((ROOT / "fiftyone.yml").read_text("utf-8"), "utf-8")
+    shutil.copytree(ROOT / "plugin", plugin / "plugin")
+    shutil.copy(ROOT / "fiftyone.yml", plugin)
     return plugin.parent
 
 

@@ -1,0 +1,78 @@
+"""Hits with what a person wants to see of each: label, picture and region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from alphaclip.indexing.hits import Hits
+from alphaclip.indexing.labels import PATCHABLE, check_field, label_region
+
+from alphaclip.regions import Region
+
+
+@dataclass(frozen=True)
+class ListedHit:
+    """One hit.
+
+    Attributes:
+        rank: 1 is the best
+        score: cosine to the query
+        label: the region's label, None if it has none
+        image: path of the picture
+        sample_id: of the picture
+        label_id: of the region
+        region: where it is
+    """
+
+    rank: int
+    score: float
+    label: str | None
+    image: str
+    sample_id: str
+    label_id: str
+    region: Region
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the region, as JSON holds it."""
+        shown = ("rank", "score", "label", "image", "sample_id", "label_id")
+        return {name: getattr(self, name) for name in shown}
+
+    def __str__(self) -> str:
+        return f"{self.rank:>4}  {self.score:.3f}  {self.label or '-':<24} {self.image}"
+
+
+def list_hits(hits: Hits) -> list[ListedHit]:
+    """Looks the hits up in their dataset.
+
+    Args:
+        hits: of any fields; a region deleted since the index was built is left out
+
+    Returns:
+        in rank order
+    """
+    if not len(hits):
+        return []
+    labels = dict(_labels(hits))
+    columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
+    return [
+        ListedHit(
+            rank, round(float(score), 4), found.label, image, sample, label, label_region(found)
+        )
+        for rank, (sample, label, score) in enumerate(columns, start=1)
+        if label in labels
+        for image, found in [labels[label]]
+    ]
+
+
+def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Label id to path and label, of every label of the hits' pictures."""
+    fields = {str(field): check_field(hits.dataset, str(field)) for field in set(hits.fields)}
+    samples = hits.dataset.select(list(set(hits.sample_ids))).select_fields(list(fields))
+    for sample in samples.iter_samples():
+        for field, kind in fields.items():
+            value = sample[field]
+            labels = [] if value is None else value[kind.lower()] if kind in PATCHABLE else [value]
+            for label in labels:
+                yield str(label.id), (sample.filepath, label)
