@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from pathlib import Path
 
@@ -18,14 +19,20 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _train_nano(args: argparse.Namespace) -> int:
+    from alphaclip.training.card import draw_curves, make_card
     from alphaclip.training.drawings import fetch
-    from alphaclip.training.nano_training import save_nano, train_alpha, train_base
+    from alphaclip.training.nano_training import save_nano, train_alpha, train_base, with_alpha
     from alphaclip.training.recipe import NanoRecipe
 
-    logging.basicConfig(level=logging.INFO)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     drawings = args.folder / "drawings"
     fetch(drawings)
     recipe = NanoRecipe()
     base = train_base(recipe, drawings, args.folder)
-    save_nano(train_alpha(recipe, base, drawings, args.folder), args.folder / "model.safetensors")
+    model = train_alpha(recipe, base, drawings, args.folder)
+    save_nano(model, args.folder / "model.safetensors")
+    draw_curves(args.folder, args.folder / "curves.png")
+    card = make_card(model, with_alpha(base), recipe, drawings)
+    (args.folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    print(f"model.safetensors, card.json and curves.png are in {args.folder}")
     return 0

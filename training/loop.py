@@ -65,11 +65,12 @@ def run_phase(
         workers (1): processes that draw batches
     """
     checkpoint = folder / f"{name}.pt"
+    full_rates = _rates(optimizers)
     first = _resume(checkpoint, model, optimizers)
     loader = DataLoader(
         batches(first, phase.steps), batch_size=None, num_workers=workers, prefetch_factor=4
     )
-    loss_of, full_rates = ClipLoss(), _rates(optimizers)
+    loss_of = ClipLoss()
     model.train()
     started = time.monotonic()
     bar = tqdm(loader, desc=name, initial=first, total=phase.steps, mininterval=5)

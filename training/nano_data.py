@@ -36,7 +36,8 @@ class BatchPlan:
         plain: chance that a scene's drawings stay as their artists made them
         crop: least and most side of an object's crop, in longer box sides
         whole_view: share of an alpha batch's regions seen in the whole picture, not in a crop
-        small_steps: first steps, whose pictures have half the side and cost a quarter
+        small_steps: first steps, whose pictures are smaller and cost less
+        small_side: side of those, in pixels
     """
 
     size: int = 64
@@ -47,6 +48,7 @@ class BatchPlan:
     crop: tuple[float, float] = (1.1, 2.2)
     whole_view: float = 0.25
     small_steps: int = 0
+    small_side: int = 48
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class NanoBatches(Dataset[Batch]):
         cv2.setNumThreads(1)
         step = self._start + index
         rng = np.random.default_rng([self._seed, step])
-        pairs = _Pairs(self._size // 2 if step < self._plan.small_steps else self._size)
+        pairs = _Pairs(self._plan.small_side if step < self._plan.small_steps else self._size)
         wholes = round(self._plan.size * self._plan.whole)
         while len(pairs) < self._plan.size - wholes:
             scene = compose(self._book, rng, _scene_config(rng, self._plan))

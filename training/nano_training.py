@@ -60,7 +60,7 @@ def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
     both = nn.ModuleDict({"model": model, "names": names})
     optimizers = make_optimizers(both.named_parameters(), recipe.base)
     run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
-    return model
+    return model.eval()
 
 
 def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) -> AlphaCLIP:
@@ -76,8 +76,7 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
         the base with an alpha channel; its text tower and temperature are the base's
     """
     torch.manual_seed(recipe.seed)
-    model = create_model(NANO_FOLDER / "alphaclip-nano.json")
-    model.clip.load_state_dict(base.state_dict(), strict=False)
+    model = with_alpha(base)
     model.clip.requires_grad_(False)
     model.clip.visual.requires_grad_(True)
     tokenizer = nano_tokenizer(model.clip.context_length)
@@ -97,6 +96,13 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
 
     optimizers = make_optimizers(model.clip.visual.named_parameters(), recipe.alpha)
     run_phase("alpha", recipe.alpha, model, forward, optimizers, folder, batches)
+    return model.eval()
+
+
+def with_alpha(base: CLIP) -> AlphaCLIP:
+    """A copy of the base with an alpha convolution of zeros: equal to it for any alpha map."""
+    model = create_model(NANO_FOLDER / "alphaclip-nano.json")
+    model.clip.load_state_dict(base.state_dict(), strict=False)
     return model.eval()
 
 

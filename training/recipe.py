@@ -48,14 +48,14 @@ class NanoRecipe:
 
     seed: int = 20231206
     base: Phase = field(
-        default_factory=lambda: Phase(
-            3000, 1.5e-3, warm_up=100, plan=BatchPlan(whole_view=0.0, small_steps=2700)
-        )
+        default_factory=lambda: Phase(1250, 6e-4, plan=BatchPlan(whole_view=0.0, small_steps=1000))
     )
     alpha: Phase = field(
         default_factory=lambda: Phase(
-            1500, 6e-4, 3e-3, decay=0.6, warm_up=20,
-            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 2.5), small_steps=1200),
+            1500, 6e-4, 3e-3, decay=0.4, warm_up=40,
+            plan=BatchPlan(
+                whole=0.1, close_up=0.15, crop=(1.1, 2.0), whole_view=0.1, small_steps=1100
+            ),
         )
     )  # fmt: skip
 
