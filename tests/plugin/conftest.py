@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[2]
 COLORS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (30, 30, 220)}
+BACKGROUNDS = ("#f4efe6", "#dfe9f2", "#e9f0dc", "#f5e3e0")
 
 
 @pytest.fixture
@@ -40,3 +41,45 @@ def shapes(dataset_factory: Callable, tmp_path: Path):
         sample = fo.Sample(str(path), ground_truth=fo.Detections(detections=[detection]))
         dataset.add_sample(sample)
     return dataset
+
+
+@pytest.fixture
+def drawings(dataset_factory: Callable, tmp_path: Path):
+    """Twelve drawings of two shapes each, in ``shapes`` (Detections); no two are alike."""
+    import fiftyone as fo
+
+    dataset = dataset_factory("drawings")
+    for number in range(12):
+        picture = Image.new("RGB", (320, 240), BACKGROUNDS[number % len(BACKGROUNDS)])
+        left = (12 + 3 * number, 16, 120 + 2 * number, 110)
+        right = (150 + 4 * number, 80, 260 + 4 * number, 210)
+        detections = [
+            draw_shape(picture, 2 * number, left),
+            draw_shape(picture, 2 * number + 1, right),
+        ]
+        path = tmp_path / f"drawing-{number:02d}.png"
+        picture.save(path)
+        dataset.add_sample(fo.Sample(str(path), shapes=fo.Detections(detections=detections)))
+    return dataset
+
+
+def draw_shape(picture: Image.Image, number: int, box: tuple[int, int, int, int]):
+    """Draws the shape of this number to fill a box of pixels, and returns its Detection."""
+    import fiftyone as fo
+
+    color = list(COLORS)[number % 3]
+    shape = ("circle", "square", "triangle", "diamond")[number // 3 % 4]
+    left, top, right, bottom = box
+    x, y = (left + right) // 2, (top + bottom) // 2
+    corners = {
+        "square": [(left, top), (right, top), (right, bottom), (left, bottom)],
+        "triangle": [(x, top), (right, bottom), (left, bottom)],
+        "diamond": [(x, top), (right, y), (x, bottom), (left, y)],
+    }
+    pen = ImageDraw.Draw(picture)
+    if shape == "circle":
+        pen.ellipse(box, fill=COLORS[color])
+    else:
+        pen.polygon(corners[shape], fill=COLORS[color])
+    relative = np.array([left, top, right - left, bottom - top]) / (picture.size * 2)
+    return fo.Detection(label=f"{color} {shape}", bounding_box=relative.tolist())
