@@ -1,23 +1,30 @@
 """The FiftyOne App in a process of its own, and a headless browser that uses it."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 START_SECONDS = 90
 WAIT_MS = 60_000
+TILE = "[data-cy=fo-grid] [data-cy=looker]"
+TILE_ID = f"{TILE} [data-cy=tag-id]"
+
+VISIBLE_IDS = """selector => [...document.querySelectorAll(selector)]
+    .map(tag => [tag.textContent, tag.closest("[data-cy=looker]").getBoundingClientRect()])
+    .sort(([, one], [, other]) => one.y - other.y || one.x - other.x)
+    .map(([id]) => id)"""
 
 
 @contextmanager
@@ -44,29 +51,18 @@ def run_app(log: Path) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-@contextmanager
-def browse(address: str, dataset: str) -> Iterator["App"]:
-    """Opens a dataset in headless Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1400, "height": 860}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        app = App(page)
-        app.open(f"{address}/datasets/{dataset}")
-        yield app
-        browser.close()
-
-
 class App:
     """What a person does in the App.
 
     Args:
         page: the browser's page
+        shots: folder that gets the screenshots
     """
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, shots: Path) -> None:
         self.page = page
+        self.shots = shots
+        shots.mkdir(parents=True, exist_ok=True)
         self.prompt = page.locator("[data-cy=operators-prompt-modal]")
 
     def open(self, address: str) -> None:
@@ -91,19 +87,61 @@ class App:
         self.page.get_by_text(label, exact=True).first.click()
         self.prompt.wait_for()
 
-    def fill(self, label: str, text: str) -> None:
-        """Types into the field of the form that has a label."""
-        self.prompt.locator(f"[data-cy='{label}'] input, [name='{label}']").first.fill(text)
-
     def submit(self, button: str) -> None:
         """Presses the form's button once the form is accepted."""
         submit = self.prompt.get_by_role("button", name=button, exact=True)
         expect(submit).to_be_enabled(timeout=WAIT_MS)
         submit.click()
 
+    def shoot(self, name: str) -> None:
+        """Takes a picture of what is on the screen once every tile is drawn."""
+        self.page.mouse.move(0, 0)
+        self.page.wait_for_function(
+            "tile => [...document.querySelectorAll(tile)].every("
+            "found => found.querySelector('canvas[canvas-loaded=true]'))",
+            arg=TILE,
+        )
+        self.page.screenshot(path=self.shots / f"{name}.png")
+
+    def field(self, label: str) -> Locator:
+        """The input of the form that stands below a label."""
+        return self.prompt.locator(f"xpath=.//p[.='{label}']/following::input[1]")
+
+    def fill(self, label: str, text: str) -> None:
+        """Types into the field of the form that has a label."""
+        self.field(label).fill(text)
+
+    def shoot_form(self, name: str, button: str) -> None:
+        """Takes a picture of the form once it is accepted."""
+        expect(self.prompt.get_by_role("button", name=button, exact=True)).to_be_enabled()
+        expect(self.prompt.get_by_text("Required property")).to_be_hidden()
+        expect(self.prompt.get_by_role("progressbar")).to_be_hidden()
+        self.shoot(name)
+
+    def show_ids(self) -> None:
+        """Has every tile say its id, by the sidebar's checkbox."""
+        self.page.locator("[data-cy=checkbox-id]").first.click()
+        self.page.locator(TILE_ID).first.wait_for()
+
+    def show_patches(self, field: str) -> None:
+        """Turns the grid into the patches of a field."""
+        self.page.locator("[data-cy=action-clips-patches]").click()
+        self.page.locator(f"[data-cy=item-action-{field}]").click()
+        expect(self.page.locator("[data-cy=entry-counts]")).to_contain_text("patches")
+
     def patches(self, count: int) -> list[str]:
         """The ids of the first tiles in the grid, in the order in which a reader sees them."""
-        raise NotImplementedError
+        return self.page.evaluate(VISIBLE_IDS, TILE_ID)[:count]
+
+    def expect_patches(self, ids: Sequence[str]) -> None:
+        """Waits until the grid holds these patches, in this order, and no others."""
+        try:
+            self.page.wait_for_function(
+                f"([tile, ids]) => JSON.stringify(({VISIBLE_IDS})(tile)) === JSON.stringify(ids)",
+                arg=[TILE_ID, list(ids)],
+            )
+        except PlaywrightTimeoutError:
+            assert self.patches(len(ids) + 1) == list(ids)
 
 
 def _free_port() -> int:
