@@ -42,8 +42,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def checks() -> list[Check]:
-    """FiftyOne and FAISS: which versions, and whether FAISS can use a GPU."""
-    return [_package("fiftyone"), _faiss()]
+    """FiftyOne, its database, and FAISS: which versions, and whether FAISS can use a GPU."""
+    return [_package("fiftyone"), _database(), _faiss()]
 
 
 def _embed(args: argparse.Namespace) -> int:
@@ -97,6 +97,24 @@ def _package(name: str) -> Check:
         return Check(name, "ok", version(name))
     except PackageNotFoundError:
         return Check(name, "missing", "not installed", f"pip install {name}")
+
+
+def _database() -> Check:
+    try:
+        import fiftyone as fo
+        from fiftyone.constants import FIFTYONE_DB_BIN_DIR
+        from fiftyone.core.odm import get_db_conn
+
+        version = get_db_conn().client.server_info()["version"]
+    except Exception as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        advice = (
+            "install MongoDB and set FIFTYONE_DATABASE_URI, or in a clone run "
+            "python3 scripts/setup_env.py, which brings one"
+        )
+        return Check("database", "missing", reason[:200], advice)
+    own = f"{FIFTYONE_DB_BIN_DIR}, data in {fo.config.database_dir}"
+    return Check("database", "ok", f"MongoDB {version} of {fo.config.database_uri or own}")
 
 
 def _faiss() -> Check:
