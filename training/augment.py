@@ -19,6 +19,7 @@ class Augmentation:
         elastic: chance of a smooth warp
         color: chance of a change of hue, saturation and contrast
         gray: chance of losing colour
+        comic: chance of few flat colours, inner lines and a contour, as comics are inked
         outline: chance of a dark or light contour round the drawing
         lines: chance of inner edges drawn as dark lines
         shading: chance of light falling from one side
@@ -31,6 +32,7 @@ class Augmentation:
     elastic: float = 0.3
     color: float = 0.7
     gray: float = 0.08
+    comic: float = 0.2
     outline: float = 0.3
     lines: float = 0.3
     shading: float = 0.4
@@ -41,7 +43,7 @@ STRONG = Augmentation()
 """For training."""
 
 PLAIN = Augmentation(
-    rotation=20.0, turned=0.0, stretch=0.1, elastic=0.0, color=0.0, gray=0.0,
+    rotation=20.0, turned=0.0, stretch=0.1, elastic=0.0, color=0.0, gray=0.0, comic=0.0,
     outline=0.0, lines=0.0, shading=0.0, blur=0.0,
 )  # fmt: skip
 """For held-out scenes: the drawing as its artist made it, turned a little."""
@@ -64,7 +66,10 @@ def place(
     pixels = _warp(sprite, side, rng, augmentation)
     color, alpha = pixels[..., :3], pixels[..., 3:] / 255.0
     color = np.divide(color, alpha, out=np.zeros_like(color), where=alpha > 1 / 255).clip(0, 255)
-    if rng.random() < augmentation.lines:
+    comic = rng.random() < augmentation.comic
+    if comic:
+        color = _flatten(color, rng)
+    if comic or rng.random() < augmentation.lines:
         color = _draw_lines(color, rng)
     if rng.random() < augmentation.color:
         color = _recolor(color, rng)
@@ -72,7 +77,7 @@ def place(
         color = np.repeat(color @ _LUMA, 3, axis=2)
     if rng.random() < augmentation.shading:
         color = _shade(color, rng)
-    if rng.random() < augmentation.outline:
+    if comic or rng.random() < augmentation.outline:
         color, alpha = _outline(color, alpha, rng)
     if rng.random() < augmentation.blur:
         sigma = rng.uniform(0.4, 0.02 * side + 0.5)
@@ -121,6 +126,13 @@ def _elastic(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)
     )
     return cv2.remap(pixels, grid_x + shift_x, grid_y + shift_y, cv2.INTER_LINEAR)
+
+
+def _flatten(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A few levels of each channel, after what is small has been smoothed away."""
+    step = rng.uniform(50, 110)
+    smooth = cv2.medianBlur(color.astype(np.uint8), 3).astype(np.float32)
+    return ((smooth // step + 0.5) * step).clip(0, 255).astype(np.float32)
 
 
 def _draw_lines(color: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -19,6 +19,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _train_nano(args: argparse.Namespace) -> int:
+    import torch
     from alphaclip.training.card import draw_curves, make_card
     from alphaclip.training.drawings import fetch
     from alphaclip.training.nano_training import save_nano, train_alpha, train_base, with_alpha
@@ -28,11 +29,11 @@ def _train_nano(args: argparse.Namespace) -> int:
     drawings = args.folder / "drawings"
     fetch(drawings)
     recipe = NanoRecipe()
-    base = train_base(recipe, drawings, args.folder)
-    model = train_alpha(recipe, base, drawings, args.folder)
+    base = train_base(recipe, drawings, args.folder, "cuda" if torch.cuda.is_available() else "cpu")
+    model = train_alpha(recipe, base, drawings, args.folder).cpu()
     save_nano(model, args.folder / "model.safetensors")
     draw_curves(args.folder, args.folder / "curves.png")
-    card = make_card(model, with_alpha(base), recipe, drawings)
+    card = make_card(model, with_alpha(base.cpu()), recipe, drawings)
     (args.folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
     print(f"model.safetensors, card.json and curves.png are in {args.folder}")
     return 0

@@ -50,33 +50,38 @@ def run_phase(
     optimizers: list[torch.optim.Optimizer],
     folder: Path,
     batches: Callable[[int, int], NanoBatches],
-    workers: int = 1,
+    workers: int | None = None,
 ) -> None:
     """Trains until the phase's last step, starting from its checkpoint if there is one.
 
     Args:
         name: of the phase; names the checkpoint and the log
         phase: steps and rates
-        model: changed in place
+        model: changed in place, on the device where it is
         forward: one batch to what the loss compares
         optimizers: their groups' rates are scaled along the phase's schedule
         folder: where ``<name>.pt`` and ``<name>.jsonl`` are kept
         batches: first step and stop to the batches between them
-        workers (1): processes that draw batches
+        workers (None): processes that draw batches, by default one for two processors; spawned,
+            since a fork of a process whose threads hold locks can hang for ever
     """
     checkpoint = folder / f"{name}.pt"
     full_rates = _rates(optimizers)
     first = _resume(checkpoint, model, optimizers)
     loader = DataLoader(
-        batches(first, phase.steps), batch_size=None, num_workers=workers, prefetch_factor=4
+        batches(first, phase.steps),
+        batch_size=None,
+        num_workers=workers or max(1, (os.cpu_count() or 1) // 2),
+        prefetch_factor=4,
+        multiprocessing_context="spawn",
     )
-    loss_of = ClipLoss()
+    loss_of, device = ClipLoss(), next(model.parameters()).device
     model.train()
     started = time.monotonic()
     bar = tqdm(loader, desc=name, initial=first, total=phase.steps, mininterval=5)
     for step, batch in enumerate(bar, start=first):
         _scale_rates(optimizers, full_rates, phase.scale(step))
-        outputs = forward(batch)
+        outputs = forward(batch.to(device))
         paired = loss_of(outputs.image, outputs.text, outputs.scale)
         loss = paired + outputs.named
         for optimizer in optimizers:
@@ -117,7 +122,7 @@ def _scale_rates(
 def _resume(checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
     if not checkpoint.exists():
         return 0
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     model.load_state_dict(state["model"])
     for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
         optimizer.load_state_dict(saved)

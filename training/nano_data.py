@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import cv2
@@ -65,6 +66,11 @@ class Batch:
     concepts: torch.Tensor
     whole: int
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch with its tensors on a device."""
+        tensors = {name: getattr(self, name).to(device) for name in ("images", "alpha", "concepts")}
+        return replace(self, **tensors)
+
 
 class NanoBatches(Dataset[Batch]):
     """Item ``i`` is the batch of step ``start + i``.
@@ -81,12 +87,16 @@ class NanoBatches(Dataset[Batch]):
     def __init__(
         self, drawings: Path, plan: BatchPlan, size: int, seed: int, start: int, stop: int
     ) -> None:
-        self._book = SpriteBook(drawings, training_sets())
-        self._plan, self._size = plan, size
+        self._drawings, self._plan, self._size = drawings, plan, size
         self._seed, self._start, self._stop = seed, start, stop
 
     def __len__(self) -> int:
         return self._stop - self._start
+
+    @cached_property
+    def _book(self) -> SpriteBook:
+        """Read in the process that draws, not sent to it."""
+        return SpriteBook(self._drawings, training_sets())
 
     def __getitem__(self, index: int) -> Batch:
         cv2.setNumThreads(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 
 import alphaclip.nano
@@ -31,13 +33,16 @@ MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
+def train_base(
+    recipe: NanoRecipe, drawings: Path, folder: Path, device: str | torch.device = "cpu"
+) -> CLIP:
     """Trains the base CLIP: pictures and captions, no alpha.
 
     Args:
         recipe: what to do
         drawings: the artists' archives
         folder: where checkpoint and log are kept; a run found there is continued
+        device ("cpu"): where to train
 
     Returns:
         the model, an ordinary open_clip one
@@ -48,8 +53,9 @@ def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
     tokenizer = nano_tokenizer(config["text_cfg"]["context_length"])
 
     def forward(batch: Batch) -> Outputs:
-        image = encode_pixels(model.visual, normalize_pixels(batch.images))
-        text = encode_captions(model, tokenizer, batch)
+        with _mixed_precision(batch.images.device):
+            image = encode_pixels(model.visual, normalize_pixels(batch.images))
+            text = encode_captions(model, tokenizer, batch)
         scale = model.logit_scale.clamp(max=4.6052).exp()
         return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
 
@@ -57,14 +63,14 @@ def train_base(recipe: NanoRecipe, drawings: Path, folder: Path) -> CLIP:
         size = config["vision_cfg"]["image_size"]
         return NanoBatches(drawings, recipe.base.plan, size, recipe.seed, first, stop)
 
-    both = nn.ModuleDict({"model": model, "names": names})
+    both = nn.ModuleDict({"model": model, "names": names}).to(device)
     optimizers = make_optimizers(both.named_parameters(), recipe.base)
     run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
     return model.eval()
 
 
 def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) -> AlphaCLIP:
-    """Fine-tunes the image tower with alpha maps (paper, section 3.2).
+    """Fine-tunes the image tower with alpha maps (paper, section 3.2), where the base is.
 
     Args:
         recipe: what to do
@@ -85,9 +91,10 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
 
     def forward(batch: Batch) -> Outputs:
         pixels, alpha = normalize_pixels(batch.images), normalize_alpha(batch.alpha)
-        image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
-        with torch.no_grad():
-            text = encode_captions(model.clip, tokenizer, batch)
+        with _mixed_precision(pixels.device):
+            image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
+            with torch.no_grad():
+                text = encode_captions(model.clip, tokenizer, batch)
         return Outputs(image, text, scale, _named_loss(image, names, scale, batch.concepts))
 
     def batches(first: int, stop: int) -> NanoBatches:
@@ -103,7 +110,7 @@ def with_alpha(base: CLIP) -> AlphaCLIP:
     """A copy of the base with an alpha convolution of zeros: equal to it for any alpha map."""
     model = create_model(NANO_FOLDER / "alphaclip-nano.json")
     model.clip.load_state_dict(base.state_dict(), strict=False)
-    return model.eval()
+    return model.to(base.logit_scale.device).eval()
 
 
 def save_nano(model: AlphaCLIP, path: Path) -> None:
@@ -124,7 +131,7 @@ def encode_pixels(visual: VisionTransformer, pixels: Tensor) -> Tensor:
     """Unit vectors (N, D) of square pictures of any side: the grid of positions is averaged."""
     positions = _positions(visual, pixels.shape[-1] // visual.patch_size[0])
     features = functional_call(visual, {"positional_embedding": positions}, (pixels,))
-    return normalize(features, dim=-1)
+    return normalize(features.float(), dim=-1)
 
 
 def _positions(visual: VisionTransformer, side: int) -> Tensor:
@@ -138,7 +145,7 @@ def _positions(visual: VisionTransformer, side: int) -> Tensor:
 
 def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Tensor:
     """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
-    tokens = tokenizer(batch.captions)
+    tokens = tokenizer(batch.captions).to(batch.images.device)
     parts = tokens.split([len(tokens) - batch.whole, batch.whole])
     return torch.cat([_encode_tokens(model, part) for part in parts if len(part)])
 
@@ -150,12 +157,12 @@ def _encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
         "attn_mask": model.attn_mask[:length, :length],
     }
     _, features, _ = functional_call(model, short, (None, tokens[:, :length]))
-    return features
+    return features.float()
 
 
 def normalize_pixels(images: Tensor) -> Tensor:
     """uint8 (N, 3, R, R) to the float32 that CLIP's towers take."""
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
     return (images.float() / 255.0 - mean) / std
 
 
@@ -168,7 +175,7 @@ def concept_features(model: CLIP, tokenizer: SimpleTokenizer) -> Tensor:
     """Unit vectors (concepts, D) of the names, in the template that figures are measured with."""
     prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
     with torch.no_grad():
-        return _encode_tokens(model, tokenizer(prompts))
+        return _encode_tokens(model, tokenizer(prompts).to(model.logit_scale.device))
 
 
 def make_optimizers(
@@ -208,13 +215,23 @@ class _Prototypes(nn.Module):
     def __init__(self, width: int, scale: float = 14.0) -> None:
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(len(concepts()), width))
-        self._scale = torch.tensor(scale)
+        self._scale = scale
 
     def loss(self, image: Tensor, text: Tensor, known: Tensor) -> Tensor:
         vectors = normalize(self.embedding, dim=-1)
-        losses = [_named_loss(side, vectors, self._scale, known) for side in (image, text)]
-        return sum(losses, start=torch.zeros(())) / 2
+        of_image, of_text = (
+            _named_loss(side, vectors, self._scale, known) for side in (image, text)
+        )
+        return (of_image + of_text) / 2
 
 
-def _named_loss(features: Tensor, names: Tensor, scale: Tensor, known: Tensor) -> Tensor:
+@contextmanager
+def _mixed_precision(device: torch.device) -> Iterator[None]:
+    """bfloat16 products; on CPUs the fused attention's backward is slower than the plain one's."""
+    backends = [SDPBackend.MATH] if device.type == "cpu" else [*SDPBackend.__members__.values()]
+    with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(backends):
+        yield
+
+
+def _named_loss(features: Tensor, names: Tensor, scale: Tensor | float, known: Tensor) -> Tensor:
     return cross_entropy(scale * features[: len(known)] @ names.T, known)

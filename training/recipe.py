@@ -48,16 +48,25 @@ class NanoRecipe:
 
     seed: int = 20231206
     base: Phase = field(
-        default_factory=lambda: Phase(1250, 6e-4, plan=BatchPlan(whole_view=0.0, small_steps=1000))
+        default_factory=lambda: Phase(
+            steps=1800,
+            rate=1.2e-3,
+            decay=0.5,
+            plan=BatchPlan(whole=0.2, whole_view=0.0, small_steps=1500),
+        )
     )
     alpha: Phase = field(
         default_factory=lambda: Phase(
-            1500, 6e-4, 3e-3, decay=0.4, warm_up=40,
+            steps=5600,
+            rate=8e-4,
+            alpha_rate=4e-3,
+            warm_up=50,
+            decay=0.5,
             plan=BatchPlan(
-                whole=0.1, close_up=0.15, crop=(1.1, 2.0), whole_view=0.1, small_steps=1100
+                whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, small_steps=4500
             ),
         )
-    )  # fmt: skip
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""
