@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from alphaclip.indexing.labels import LabelledPicture, Skipped, check_field, labelled_pictures
-from alphaclip.indexing.places import index_folder
+from alphaclip.indexing.places import check_key, index_folder
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.similarity import register
 from alphaclip.indexing.store import MANIFEST, RegionIds, write_store
@@ -64,7 +64,7 @@ def build(
     """Embeds every region of a field and makes them searchable.
 
     Args:
-        samples: a dataset or view of images
+        samples: a dataset or view of images; of a grouped dataset, the active slice
         field: a field of Detections, Detection, Polylines or Polyline
         encoder: see :func:`alphaclip.load`
         key: what the index is called
@@ -78,7 +78,13 @@ def build(
         AlphaClipError: if the field holds no regions, nothing could be embedded, or the key is
             taken or malformed
     """
+    if samples._is_generated:
+        raise AlphaClipError(
+            f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
+            "images, and the field that holds the regions"
+        )
     dataset = samples._dataset
+    check_key(dataset, key)
     folder = index_folder(dataset, key)
     if (folder / MANIFEST).exists() and not overwrite:
         raise AlphaClipError(
@@ -116,33 +122,58 @@ def _embed(
     samples: fo.SampleCollection, field: str, encoder: Encoder, progress: Progress | None
 ) -> tuple[np.ndarray, RegionIds, BuildReport]:
     started = time.monotonic()
-    pictures: list[LabelledPicture] = []
-    skipped: list[Skipped] = []
+    work = _Work(samples, field)
+    stream = encoder.encode_many(work.items(), work.note_failure)
+    for place, vectors in _counted(stream, len(samples), progress):
+        work.collect(place, vectors)
+    seconds = round(time.monotonic() - started, 1)
+    report = BuildReport(work.samples, len(work.ids), work.skipped, work.unfilled, seconds)
+    return np.concatenate(work.rows), work.ids, report
 
-    def on_error(failure: Failure) -> None:
-        picture = pictures[failure.item]
-        label_id = "" if failure.region is None else picture.label_ids[failure.region]
-        skipped.append(Skipped(picture.filepath, label_id, str(failure.error)))
 
-    def items() -> Iterator[tuple[str, Sequence[Region]]]:
-        for picture in labelled_pictures(samples, field):
-            pictures.append(picture)
-            skipped.extend(picture.skipped)
+class _Work:
+    """The pictures on their way through the encoder, and what has come of those before."""
+
+    def __init__(self, samples: fo.SampleCollection, field: str) -> None:
+        self.ids, self.rows = RegionIds(), list[np.ndarray]()
+        self.skipped, self.samples, self.unfilled = list[Skipped](), 0, 0
+        self._source, self._field = samples, field
+        self._under_way: dict[int, LabelledPicture] = {}
+        self._failed: dict[int, set[int]] = {}
+
+    def items(self) -> Iterator[tuple[str, Sequence[Region]]]:
+        """Pictures and regions, as the encoder takes them."""
+        for place, picture in enumerate(labelled_pictures(self._source, self._field)):
+            self._under_way[place], self._failed[place] = picture, set()
+            self.samples += 1
+            self.unfilled += picture.unfilled
+            self.skipped.extend(picture.skipped)
             yield picture.filepath, picture.regions
 
-    ids, rows = RegionIds(), []
-    for done, vectors in _counted(encoder.encode_many(items(), on_error), len(samples), progress):
-        picture = pictures[done]
+    def note_failure(self, failure: Failure) -> None:
+        """Remembers what the encoder could not use."""
+        picture, failed = self._under_way[failure.item], self._failed[failure.item]
+        if failure.region is None:
+            failed.update(range(len(picture.regions)))
+            self._skip(picture, "", str(failure.error))
+        else:
+            failed.add(failure.region)
+            self._skip(picture, picture.label_ids[failure.region], str(failure.error))
+
+    def collect(self, place: int, vectors: np.ndarray) -> None:
+        """Takes the vectors of one picture, which is done with."""
+        picture, failed = self._under_way.pop(place), self._failed.pop(place)
         kept = np.isfinite(vectors).all(axis=1)
-        rows.append(vectors[kept].astype(np.float16))
-        for label_id in np.array(picture.label_ids, dtype=object)[kept]:
-            ids.sample_ids.append(picture.sample_id)
-            ids.label_ids.append(label_id)
-            ids.fields.append(field)
-    seconds = round(time.monotonic() - started, 1)
-    unfilled = sum(picture.unfilled for picture in pictures)
-    report = BuildReport(len(pictures), len(ids), skipped, unfilled, seconds)
-    return np.concatenate(rows), ids, report
+        for region in set(np.flatnonzero(~kept).tolist()) - failed:
+            self._skip(picture, picture.label_ids[region], "its vector is not finite")
+        self.rows.append(vectors[kept].astype(np.float16))
+        labels = [picture.label_ids[region] for region in np.flatnonzero(kept)]
+        self.ids.label_ids.extend(labels)
+        self.ids.sample_ids.extend([picture.sample_id] * len(labels))
+        self.ids.fields.extend([self._field] * len(labels))
+
+    def _skip(self, picture: LabelledPicture, label_id: str, reason: str) -> None:
+        self.skipped.append(Skipped(picture.filepath, label_id, reason))
 
 
 def _counted(

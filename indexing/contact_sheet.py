@@ -10,6 +10,7 @@ from alphaclip.indexing.listing import ListedHit
 from PIL import Image, ImageDraw, ImageFont
 
 from alphaclip.images import open_image
+from alphaclip.regions import Region
 from alphaclip.views import View, make_views
 
 TILE = 144
@@ -46,13 +47,14 @@ def _draw_row(sheet: Image.Image, top: int, query: str, hits: Sequence[ListedHit
     top += LINE + MARGIN
     for column, hit in enumerate(hits):
         left = MARGIN + column * (TILE + MARGIN)
-        sheet.paste(_tile(hit), (left, top))
+        if hit.region is not None:
+            sheet.paste(_tile(hit.image, hit.region), (left, top))
         draw.text((left, top + TILE + 2), f"{hit.rank}.  {hit.score:.3f}", INK, font)
         draw.text((left, top + TILE + LINE), (hit.label or "-")[:24], DIMMED, font)
 
 
-def _tile(hit: ListedHit) -> Image.Image:
-    pictures, alpha = make_views(open_image(hit.image), [hit.region], VIEW, TILE)
+def _tile(image: str, region: Region) -> Image.Image:
+    pictures, alpha = make_views(open_image(image), [region], VIEW, TILE)
     pixels = pictures[0].permute(1, 2, 0).numpy().copy()
     pixels[_edge(alpha[0, 0].numpy() > 127)] = OUTLINE
     return Image.fromarray(pixels)

@@ -40,7 +40,7 @@ class Hits:
         FiftyOne makes no patches of single Detection and Polyline fields: those come as samples,
         in the order of each one's best hit.
         """
-        from alphaclip.indexing.labels import PATCHABLE, check_field
+        from alphaclip.indexing.labels import PATCHABLE, check_field, images_of
         from bson import ObjectId
         from fiftyone import ViewField
 
@@ -49,7 +49,8 @@ class Hits:
             return self.dataset.limit(0)
         field = str(self.fields[0])
         if check_field(self.dataset, field) not in PATCHABLE:
-            return self.dataset.select(samples, ordered=True)
+            return images_of(self.dataset).select(samples, ordered=True)
         wanted = ViewField("_id").is_in([ObjectId(label) for label in self.label_ids])
-        patches = self.dataset.select(samples).filter_labels(field, wanted).to_patches(field)
+        shown = images_of(self.dataset).select(samples).filter_labels(field, wanted)
+        patches = shown.to_patches(field)
         return patches.select(self.label_ids.tolist(), ordered=True)

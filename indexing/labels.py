@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.regions import Region
@@ -86,6 +89,13 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     )
 
 
+def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """The same samples; of a grouped dataset or view, the images of every slice."""
+    if samples.media_type == "group":
+        return samples.select_group_slices(media_type="image")
+    return samples
+
+
 def labelled_pictures(samples: fo.SampleCollection, field: str) -> Iterator[LabelledPicture]:
     """Every sample with the regions of one field, in order.
 
@@ -124,10 +134,23 @@ def label_region(label: Any) -> Region:
 
     if isinstance(label, fo.Polyline):
         return _polyline_region(label)
-    mask = label.get_mask() if label.has_mask else None
+    mask = _instance_mask(label) if label.has_mask else None
     if mask is None:
         return Region.from_box(label.bounding_box or [])
     return Region.from_mask(mask, box=label.bounding_box)
+
+
+def _instance_mask(label: Any) -> np.ndarray | None:
+    """FiftyOne's masks are on wherever they are not zero; soft edges, up to 255, are kept."""
+    try:
+        mask = label.get_mask()
+    except (OSError, ValueError) as error:
+        raise RegionError(
+            f"mask {label.mask_path or ''} cannot be read ({error}): write it again, or clear it"
+        ) from error
+    if mask is not None and mask.dtype.kind in "iu" and mask.max(initial=0) != 255:
+        return mask != 0
+    return mask
 
 
 def _polyline_region(label: Any) -> Region:
@@ -137,6 +160,8 @@ def _polyline_region(label: Any) -> Region:
     points = [point for shape in shapes for point in shape]
     if not points:
         raise RegionError("polyline has no points")
+    if not all(len(point) == 2 and all(map(math.isfinite, point)) for point in points):
+        raise RegionError("polyline has a point that is not two finite numbers [x, y]")
     left, top = min(x for x, _ in points), min(y for _, y in points)
     right, bottom = max(x for x, _ in points), max(y for _, y in points)
     return Region.from_box([left, top, max(right - left, 1e-6), max(bottom - top, 1e-6)])

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.labels import PATCHABLE, check_field, label_region
+from alphaclip.indexing.labels import PATCHABLE, check_field, images_of, label_region
 
+from alphaclip.errors import RegionError
 from alphaclip.regions import Region
 
 
@@ -23,7 +24,7 @@ class ListedHit:
         image: path of the picture
         sample_id: of the picture
         label_id: of the region
-        region: where it is
+        region: where it is, None if the label was edited and has no area any more
     """
 
     rank: int
@@ -32,7 +33,7 @@ class ListedHit:
     image: str
     sample_id: str
     label_id: str
-    region: Region
+    region: Region | None
 
     def to_dict(self) -> dict[str, Any]:
         """All but the region, as JSON holds it."""
@@ -57,19 +58,25 @@ def list_hits(hits: Hits) -> list[ListedHit]:
     labels = dict(_labels(hits))
     columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
     return [
-        ListedHit(
-            rank, round(float(score), 4), found.label, image, sample, label, label_region(found)
-        )
+        ListedHit(rank, round(float(score), 4), found.label, image, sample, label, _region(found))
         for rank, (sample, label, score) in enumerate(columns, start=1)
         if label in labels
         for image, found in [labels[label]]
     ]
 
 
+def _region(label: Any) -> Region | None:
+    try:
+        return label_region(label)
+    except RegionError:
+        return None
+
+
 def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
     """Label id to path and label, of every label of the hits' pictures."""
     fields = {str(field): check_field(hits.dataset, str(field)) for field in set(hits.fields)}
-    samples = hits.dataset.select(list(set(hits.sample_ids))).select_fields(list(fields))
+    samples = images_of(hits.dataset).select(list(set(hits.sample_ids)))
+    samples = samples.select_fields(list(fields))
     for sample in samples.iter_samples():
         for field, kind in fields.items():
             value = sample[field]

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from alphaclip.indexing.faiss_index import build_index, search_index
 from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.places import index_folder, index_keys
+from alphaclip.indexing.labels import check_field, images_of
+from alphaclip.indexing.places import check_key, index_folder, index_keys, remove_index
 from alphaclip.indexing.store import MANIFEST, RegionIds, StoredRegions, read_store
 
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions import Region
+from alphaclip.views import View
 
 if TYPE_CHECKING:
     import faiss
@@ -76,11 +77,8 @@ class RegionIndex:
         Raises:
             AlphaClipError: if the model of that name has other weights, or another view, now
         """
-        from alphaclip.loading import load as load_encoder
-        from alphaclip.views import View
-
         info = self._stored.info
-        encoder = self._given or load_encoder(info["encoder"], view=View(**info["view"]))
+        encoder = self._given or _shared_encoder(info["encoder"], View(**info["view"]))
         if encoder.fingerprint != info["fingerprint"]:
             raise AlphaClipError(
                 f"index {self.key!r} was built with {info['encoder']} "
@@ -108,15 +106,16 @@ class RegionIndex:
             query: text; several texts, which are ONE query; a vector (dim,) or several (m, dim);
                 or an example ``(image, region)``
             k: regions to find
-            view (None): a view of the dataset; only its regions are found
+            view (None): a view of the dataset; only its regions are found, or, where it shows
+                something else than the index's field, the regions of its pictures
             aggregate: how several texts or vectors make one score: the largest cosine, or the
                 mean
 
         Raises:
-            AlphaClipError: if the query is empty, k is below 1, or a vector does not fit
+            AlphaClipError: if the query is empty, k is below 1, a vector does not fit, or the
+                view is one of another dataset
         """
-        if k < 1:
-            raise AlphaClipError(f"k is {k}: expected at least 1")
+        _check_k(k)
         if aggregate not in ("max", "mean"):
             raise AlphaClipError(f"aggregate is {aggregate!r}: expected 'max' or 'mean'")
         vectors = self._encode(query)
@@ -128,16 +127,20 @@ class RegionIndex:
 
     def search_many(self, queries: Sequence[str], k: int = 50) -> list[Hits]:
         """Answers independent text queries; one :class:`Hits` for each."""
-        if k < 1:
-            raise AlphaClipError(f"k is {k}: expected at least 1")
+        _check_k(k)
         scores, found = search_index(self._index, self.encoder.encode_text(queries), k)
         return [self._hits(s, f) for s, f in zip(scores, found, strict=True)]
 
     def delete(self) -> None:
-        """Removes the index and its Brain run; the dataset's labels stay as they are."""
+        """Removes the index and its Brain run; the dataset's labels stay as they are.
+
+        Raises:
+            KeyNameError: if the Brain run of this name is not the index's
+        """
+        check_key(self.dataset, self.key)
         if self.dataset.has_brain_run(self.key):
             self.dataset.delete_brain_run(self.key)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_index(self.dataset, self.key)
 
     @cached_property
     def _stored(self) -> StoredRegions:
@@ -166,12 +169,18 @@ class RegionIndex:
         )
 
     def _rows_in(self, view: fo.SampleCollection) -> np.ndarray:
-        if view._is_patches:
-            inside = set(view.values("id"))
-        else:
-            _, path = view._get_label_field_path(self.field, "id")
-            values = view.values(path, unwind=True)
-            inside = {value for value in values if value is not None}
+        if view._root_dataset.name != self.dataset.name:
+            raise AlphaClipError(
+                f"view is of dataset {view._root_dataset.name!r}, the index of "
+                f"{self.dataset.name!r}: pass a view of that dataset"
+            )
+        check_field(self.dataset, self.field)
+        view = images_of(view)
+        if self.field not in view.get_field_schema():
+            samples = view.distinct("sample_id") if view._is_generated else view.values("id")
+            view = images_of(self.dataset).select(samples)
+        _, path = view._get_label_field_path(self.field, "id")
+        inside = set(view.values(path, unwind=True))
         labels = self._stored.ids.label_ids
         return np.flatnonzero([label in inside for label in labels]).astype(np.int64)
 
@@ -182,6 +191,19 @@ class RegionIndex:
             for column in (ids.sample_ids, ids.label_ids, ids.fields)
         )
         return Hits(*columns, scores, scores, self.dataset)
+
+
+@lru_cache(maxsize=2)
+def _shared_encoder(name: str, view: View) -> Encoder:
+    """An encoder that all indexes built with it share in this process."""
+    from alphaclip.loading import load as load_encoder
+
+    return load_encoder(name, view=view)
+
+
+def _check_k(k: int) -> None:
+    if not isinstance(k, (int, np.integer)) or k < 1:
+        raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1")
 
 
 def _largest(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,8 @@ OBJECTS, OUTLINES = "objects", "outlines"
 def load_sample(folder: Path = FOLDER, name: str = NAME) -> fo.Dataset:
     """The sample as a persistent FiftyOne dataset; made once, then opened.
 
-    Each label has ``artist``; the 3 % whose ``label`` is wrong on purpose have the right one as
-    ``true_label``.
+    One that was left unfinished, or was made from other scenes, is made again. Each label has
+    ``artist``; the 3 % whose ``label`` is wrong on purpose have the right one as ``true_label``.
 
     Args:
         folder: holds ``scenes.json`` and the pictures
@@ -34,31 +35,35 @@ def load_sample(folder: Path = FOLDER, name: str = NAME) -> fo.Dataset:
     """
     import fiftyone as fo
 
-    scenes = _read(folder)
+    listing = _listing(folder)
+    content = {"sample": str(folder), "sha256": hashlib.sha256(listing).hexdigest()}
     if fo.dataset_exists(name):
         dataset = fo.load_dataset(name)
-        if dataset.info.get("folder") == str(folder) and len(dataset) == len(scenes):
+        if "sample" not in dataset.info:
+            raise AlphaClipError(
+                f"there is another dataset {name!r}: rename it or delete it, or load the sample "
+                "under another name"
+            )
+        if dataset.info == content and dataset.persistent:
             return dataset
-        raise AlphaClipError(
-            f"there is another dataset {name!r}: delete it (`fiftyone datasets delete {name}`) "
-            "or load the sample under another name"
-        )
+        dataset.delete()
     dataset = fo.Dataset(name)
+    dataset.info.update(content)
+    dataset.save()
+    scenes = json.loads(listing)["scenes"]
     dataset.add_samples([_sample(folder, scene) for scene in scenes], progress=False)
-    dataset.info["folder"] = str(folder)
     dataset.persistent = True
     return dataset
 
 
-def _read(folder: Path) -> list[dict[str, Any]]:
+def _listing(folder: Path) -> bytes:
     listing = folder / "scenes.json"
     if not listing.exists():
         raise AlphaClipError(
             f"{listing} is missing: the sample dataset comes with the repository, not with the "
             "package; run this in a clone, or name the clone's sample folder"
         )
-    scenes: list[dict[str, Any]] = json.loads(listing.read_text("utf-8"))["scenes"]
-    return scenes
+    return listing.read_bytes()
 
 
 def _sample(folder: Path, scene: dict[str, Any]) -> fo.Sample:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.brain.similarity as fbs
 import numpy as np
+from alphaclip.indexing.places import remove_index
 from alphaclip.indexing.region_index import RegionIndex, load
+from alphaclip.indexing.zoo_model import RegionModel
 
 from alphaclip.errors import AlphaClipError
 
@@ -48,9 +50,15 @@ class FaissSimilarity(fbs.Similarity):
         """Opens the index that :func:`alphaclip.indexing.build` made under this key."""
         return FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
 
+    def cleanup(self, samples: fo.SampleCollection, key: str) -> None:
+        """Deletes the vectors of a run that is deleted."""
+        remove_index(samples._dataset, key)
+
 
 class FaissSimilarityIndex(fbs.SimilarityIndex):
     """Answers FiftyOne's queries from a :class:`RegionIndex`."""
+
+    _model: RegionModel | None
 
     def __init__(
         self, samples: fo.SampleCollection, config: Any, brain_key: str, backend: Any = None
@@ -72,6 +80,20 @@ class FaissSimilarityIndex(fbs.SimilarityIndex):
     def total_index_size(self) -> int:
         """Number of regions, whatever the view."""
         return len(self._regions)
+
+    def get_model(self) -> RegionModel:
+        """The encoder that the index was built with, whether or not the zoo knows its name.
+
+        Raises:
+            AlphaClipError: if the model of that name has other weights now
+        """
+        if self._model is None:
+            self._model = RegionModel(self._regions.encoder)
+        return self._model
+
+    def cleanup(self) -> None:
+        """Deletes the vectors; safe to repeat."""
+        remove_index(self._regions.dataset, self._regions.key)
 
     def attributes(self) -> list[str]:
         """Only the class is stored with the run: the store has the rest."""
@@ -170,9 +192,9 @@ def register(index: RegionIndex, model: str) -> None:
     """
     from alphaclip.indexing.zoo_source import install_zoo_source
 
-    install_zoo_source()
+    install_zoo_source(model)
     config = FaissSimilarityConfig(model=model, patches_field=index.field, supports_prompts=True)
     method = config.build()
-    method.register_run(index.dataset, index.key, overwrite=True)
+    method.register_run(index.dataset, index.key, overwrite=True, cleanup=False)
     results = method.initialize(index.dataset, index.key)
     method.save_run_results(index.dataset, index.key, results)

@@ -6,6 +6,7 @@ from typing import Any
 
 import fiftyone.core.models as fom
 import numpy as np
+from PIL import Image
 
 from alphaclip.encoder import Encoder
 from alphaclip.loading import load
@@ -16,11 +17,11 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
     """Embeds whole pictures and text in the space of the region vectors.
 
     Args:
-        name: of an encoder, see :func:`alphaclip.load`
+        encoder: or its name, see :func:`alphaclip.load`
     """
 
-    def __init__(self, name: str) -> None:
-        self._encoder: Encoder = load(name)
+    def __init__(self, encoder: str | Encoder) -> None:
+        self._encoder: Encoder = load(encoder)
         self._last: np.ndarray | None = None
 
     @property
@@ -65,8 +66,9 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
         return self._last
 
     def embed(self, arg: Any) -> np.ndarray:
-        """A picture, uint8 (H, W, 3), as a vector (dim,)."""
-        self._last = self._encoder.encode_regions(np.asarray(arg), [Region.whole_image()])
+        """A picture, uint8 (H, W), (H, W, 3) or (H, W, 4), as a vector (dim,)."""
+        picture = Image.fromarray(np.asarray(arg)).convert("RGB")
+        self._last = self._encoder.encode_regions(picture, [Region.whole_image()])
         return self._last[0]
 
     def embed_prompt(self, arg: str) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 SOURCE = "alphaclip"
@@ -24,8 +25,12 @@ def load_model(model_name, model_path, **kwargs):
 '''
 
 
-def install_zoo_source() -> Path:
+def install_zoo_source(name: str) -> Path:
     """Writes the folder that FiftyOne reads: ``<model zoo>/alphaclip``; safe to repeat.
+
+    Args:
+        name: of an encoder that has to be known; the named models always are, and so are those
+            of earlier calls
 
     Returns:
         the folder
@@ -36,17 +41,25 @@ def install_zoo_source() -> Path:
 
     folder = Path(fo.config.model_zoo_dir) / SOURCE
     folder.mkdir(parents=True, exist_ok=True)
-    models = [_entry(info.name) for info in list_models()]
-    manifest = {"name": SOURCE, "models": models}
+    names = [*(info.name for info in list_models()), *_earlier(folder), name]
+    manifest = {"name": SOURCE, "models": [_entry(name) for name in dict.fromkeys(names)]}
     _write(folder / "__init__.py", _LOADER)
     _write(folder / "manifest.json", json.dumps(manifest, indent=1))
     return folder
 
 
+def _earlier(folder: Path) -> list[str]:
+    try:
+        models = json.loads((folder / "manifest.json").read_text("utf-8"))["models"]
+        return [str(model["base_name"]) for model in models]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
 def _entry(name: str) -> dict:
     return {
         "base_name": name,
-        "base_filename": f"{name}.installed",
+        "base_filename": f"{re.sub('[^A-Za-z0-9.-]', '_', name)}.installed",
         "description": "Alpha-CLIP region encoder, see `alphaclip models`",
         "tags": ["embeddings", "zero-shot", "clip", "alphaclip"],
         "requirements": {"packages": []},

@@ -5,7 +5,7 @@ The operator that makes the regions of a field searchable.
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from alphaclip.indexing.labels import REGION_TYPES, region_fields
-from alphaclip.indexing.places import KeyNameError, index_folder, index_keys
+from alphaclip.indexing.places import KeyNameError, check_key, index_keys
 
 from alphaclip.zoo import NANO, NANO_WARNING, list_models
 
@@ -122,7 +122,7 @@ def _add_key(ctx, inputs):
     )
     key = ctx.params.get("key", "regions")
     try:
-        index_folder(ctx.dataset, key)
+        check_key(ctx.dataset, key)
     except KeyNameError as error:
         reject(prop, str(error))
         return

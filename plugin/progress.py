@@ -9,8 +9,6 @@ from concurrent.futures import Future
 
 import fiftyone.operators.types as types
 
-from alphaclip.errors import AlphaClipError
-
 MIN_SECONDS = 0.25
 
 
@@ -54,13 +52,14 @@ def show_errors(ctx, steps):
         the messages
 
     Raises:
-        AlphaClipError: again, for callers from Python and for FiftyOne's log
+        Exception: again, for callers from Python and for FiftyOne's log
     """
     try:
         yield from steps
-    except AlphaClipError as error:
+    except Exception as error:
+        reason = str(error) or type(error).__name__
         outputs = types.Object()
-        outputs.view("error", types.Error(label="It did not work", description=str(error)))
+        outputs.view("error", types.Error(label="It did not work", description=reason))
         yield ctx.ops.show_output(types.Property(outputs).to_json(), {})
         raise
 

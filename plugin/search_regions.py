@@ -5,7 +5,7 @@ The operator that shows the regions that match some words best.
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from alphaclip.indexing.places import index_folder, index_keys
-from alphaclip.indexing.store import read_manifest
+from alphaclip.indexing.store import StoreError, read_manifest
 
 from .forms import dropdown, grid_button, refuse, reject
 from .indexes import open_index
@@ -40,7 +40,13 @@ class SearchRegions(foo.Operator):
         elif not index_keys(ctx.dataset):
             refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
         else:
-            _add_fields(ctx, inputs)
+            indexes, damaged = _describe_all(ctx.dataset)
+            if damaged:
+                inputs.view("damaged", types.Warning(label="Left out", description=damaged))
+            if indexes:
+                _add_fields(ctx, inputs, indexes)
+            else:
+                refuse(inputs, "No index can be read", damaged)
 
         view = types.PromptView(label=self.config.label, submit_button_label="Search")
         return types.Property(inputs, view=view)
@@ -49,7 +55,7 @@ class SearchRegions(foo.Operator):
         return show_errors(ctx, _search(ctx))
 
 
-def _add_fields(ctx, inputs):
+def _add_fields(ctx, inputs, indexes):
     prop = inputs.str(
         "query",
         label="Search for",
@@ -59,13 +65,7 @@ def _add_fields(ctx, inputs):
     if "query" in ctx.params and not (ctx.params["query"] or "").strip():
         reject(prop, "Type what to look for.")
 
-    dropdown(
-        inputs,
-        "key",
-        {key: _describe(ctx.dataset, key) for key in index_keys(ctx.dataset)},
-        label="Index",
-        required=True,
-    )
+    dropdown(inputs, "key", indexes, label="Index", required=True)
     inputs.int("k", label="How many regions", default=DEFAULT_K, min=1, max=10000)
     inputs.view_target(
         ctx,
@@ -74,6 +74,17 @@ def _add_fields(ctx, inputs):
         dataset_view_description="All embedded regions",
         default_target="DATASET_VIEW" if ctx.view._is_generated else None,
     )
+
+
+def _describe_all(dataset):
+    described, damaged = {}, []
+    for key in index_keys(dataset):
+        try:
+            described[key] = _describe(dataset, key)
+        except StoreError as error:
+            damaged.append(str(error))
+
+    return described, "; ".join(damaged)
 
 
 def _describe(dataset, key):
@@ -94,10 +105,15 @@ def _search(ctx):
         yield ctx.ops.notify("No region of index %r is in this view" % index.key, variant="warning")
         return
 
-    yield ctx.ops.set_view(hits.view())
+    view = hits.view()
+    yield ctx.ops.set_view(view)
     message = "%d regions for “%s”, cosine %.3f to %.3f"
     message %= (len(hits), query, hits.scores[0], hits.scores[-1])
     yield ctx.ops.notify(message, variant="success")
+    gone = len(hits) - len(view) if view._is_patches else 0
+    if gone:
+        message = "%d of them are no labels of this dataset any more: embed the regions again"
+        yield ctx.ops.notify(message % gone, variant="warning")
 
 
 def _restriction(ctx):

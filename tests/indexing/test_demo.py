@@ -41,6 +41,19 @@ def test_load_sample__every_region_once(small: Path) -> None:
     assert samples.load_sample(small).name == dataset.name
 
 
+def test_load_sample__other_scenes_or_an_unfinished_one_are_loaded_again(small: Path) -> None:
+    rows = json.loads((small / "scenes.json").read_text())["scenes"]
+    samples.load_sample(small)
+    rows[0]["regions"][0]["label"] = "another name"
+    (small / "scenes.json").write_text(json.dumps({"scenes": rows}))
+    dataset = samples.load_sample(small)
+    labels = dataset.first().objects.detections + dataset.first().outlines.polylines
+    assert "another name" in {label.label for label in labels}
+    dataset.delete_samples(dataset.limit(3))
+    dataset.persistent = False
+    assert len(samples.load_sample(small)) == len(rows)
+
+
 def test_load_sample__not_there(tmp_path: Path) -> None:
     with pytest.raises(AlphaClipError, match="comes with the repository"):
         samples.load_sample(tmp_path)

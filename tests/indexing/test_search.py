@@ -9,43 +9,12 @@ from pathlib import Path
 import fiftyone as fo
 import numpy as np
 import pytest
+from alphaclip.indexing.listing import list_hits
 from alphaclip.indexing.region_index import RegionIndex
-from PIL import Image
 
 from alphaclip import Region, indexing, load
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
-
-
-@pytest.fixture(scope="session")
-def encoder() -> Encoder:
-    return load("alphaclip-nano")
-
-
-@pytest.fixture
-def dataset(dataset_factory: Callable, tmp_path: Path) -> fo.Dataset:
-    rng = np.random.default_rng(0)
-    dataset = dataset_factory()
-    for i in range(3):
-        path = tmp_path / f"{i}.png"
-        Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(path)
-        boxes = [[0.1 * j, 0.2, 0.3, 0.5] for j in range(4)]
-        detections = [fo.Detection(label=f"{i}{j}", bounding_box=b) for j, b in enumerate(boxes)]
-        line = fo.Polyline(points=[[[0.1, 0.1], [0.6, 0.1], [0.6, 0.8]]], filled=i > 0, closed=True)
-        dataset.add_sample(
-            fo.Sample(
-                path,
-                boxes=fo.Detections(detections=detections),
-                shape=line,
-                kind=fo.Classification(label="noise"),
-            )
-        )
-    return dataset
-
-
-@pytest.fixture
-def index(dataset: fo.Dataset, encoder: Encoder) -> RegionIndex:
-    return indexing.build(dataset, "boxes", encoder)
 
 
 def test_build__every_region_has_its_vector(dataset: fo.Dataset, index: RegionIndex) -> None:
@@ -164,6 +133,7 @@ def test_build__key_is_taken_or_malformed(
         (np.ones(3), 5, "the index holds vectors of"),
         (np.zeros(192), 5, "no direction"),
         (7, 5, "query is a int"),
+        ("apple", 2.5, "expected a whole number"),
     ],
 )
 def test_search__bad_queries(index: RegionIndex, query: object, k: int, message: str) -> None:
@@ -213,30 +183,98 @@ def test_cli__embed_then_search(
     assert "there is no dataset 'nowhere'" in capsys.readouterr().err
 
 
-def test_brain__a_new_process_gives_what_search_gives(
+def test_build__name_of_another_brain_run(dataset: fo.Dataset, encoder: Encoder) -> None:
+    import fiftyone.brain as fob
+
+    fob.compute_similarity(
+        dataset, patches_field="boxes", embeddings=_ones(dataset), brain_key="regions"
+    )
+    with pytest.raises(AlphaClipError, match="a Brain run 'regions' of another kind"):
+        indexing.build(dataset, "boxes", encoder, overwrite=True)
+    assert dataset.list_brain_runs() == ["regions"]
+    with pytest.raises(AlphaClipError, match="has no index 'regions'"):
+        indexing.load(dataset)
+
+
+def test_build__patches_are_not_pictures(dataset: fo.Dataset, encoder: Encoder) -> None:
+    with pytest.raises(AlphaClipError, match="is a view of PatchesView: pass the dataset"):
+        indexing.build(dataset.to_patches("boxes"), "boxes", encoder)
+
+
+def test_build__pictures_without_labels_are_not_opened(
+    dataset: fo.Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    dataset.add_sample(fo.Sample(tmp_path / "gone.png"))
+    assert indexing.build(dataset, "boxes", encoder).info()["report"]["skipped"] == []
+
+
+def test_build__unreadable_mask_is_skipped(
+    dataset: fo.Dataset, encoder: Encoder, tmp_path: Path
+) -> None:
+    sample = dataset.first()
+    (tmp_path / "mask.png").write_bytes(b"no picture")
+    sample.boxes.detections[0].mask_path = str(tmp_path / "mask.png")
+    sample.save()
+    index = indexing.build(dataset, "boxes", encoder)
+    (skipped,) = index.info()["report"]["skipped"]
+    assert skipped["label_id"] == sample.boxes.detections[0].id
+    assert "mask.png cannot be read" in skipped["reason"]
+    assert len(index) == 11
+
+
+def test_search__a_view_that_shows_other_fields(dataset: fo.Dataset, index: RegionIndex) -> None:
+    first = dataset.limit(1)
+    inside = sorted(first.values("boxes.detections.id", unwind=True))
+    for view in (first.exclude_fields("boxes"), first.select_fields("kind")):
+        assert sorted(index.search("red apple", view=view).label_ids) == inside
+
+
+def test_search__patches_of_another_field_stand_for_their_pictures(
     dataset: fo.Dataset, index: RegionIndex
 ) -> None:
-    dataset.persistent = True
-    script = (
-        "import json, fiftyone as fo; "
-        f"v = fo.load_dataset({dataset.name!r}).to_patches('boxes'); "
-        "v = v.sort_by_similarity('red apple', k=10, brain_key='regions'); "
-        "print(json.dumps(v.values('id')))"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    labels = json.loads(run.stdout.splitlines()[-1])
-    assert labels == list(index.search("red apple", k=10).label_ids)
+    dataset.clone_sample_field("boxes", "copies")
+    for label in dataset.values("copies.detections", unwind=True):
+        assert label.id
+    patches = dataset.limit(1).to_patches("copies")
+    expected = dataset.limit(1).values("boxes.detections.id", unwind=True)
+    assert sorted(index.search("red apple", view=patches).label_ids) == sorted(expected)
 
 
-def test_brain__ids_vectors_and_reverse(dataset: fo.Dataset, index: RegionIndex) -> None:
-    results = dataset.load_brain_results("regions")
-    label = dataset.first().boxes.detections[2].id
-    patches = dataset.to_patches("boxes")
-    nearest = patches.sort_by_similarity(label, k=4, brain_key="regions").values("id")
-    assert nearest[0] == label
-    (vector,), _, _ = results.get_embeddings(label_ids=[label])
-    assert patches.sort_by_similarity(vector, k=4, brain_key="regions").values("id") == nearest
-    farthest = patches.sort_by_similarity(vector, k=12, reverse=True, brain_key="regions")
-    assert farthest.values("id")[-1] == label
-    assert results.total_index_size == 12
+def test_search__a_view_of_another_dataset(
+    index: RegionIndex, dataset_factory: Callable[[], fo.Dataset]
+) -> None:
+    other = dataset_factory()
+    with pytest.raises(AlphaClipError, match=f"view is of dataset '{other.name}'"):
+        index.search("red apple", view=other.view())
+
+
+def test_hits__of_a_grouped_dataset_are_patches(
+    dataset_factory: Callable[[], fo.Dataset], dataset: fo.Dataset, encoder: Encoder
+) -> None:
+    grouped = dataset_factory()
+    grouped.add_group_field("group", default="left")
+    for sample in dataset:
+        group = fo.Group()
+        copies = [
+            fo.Sample(sample.filepath, boxes=sample.boxes.copy(), group=group.element(side))
+            for side in ("left", "right")
+        ]
+        grouped.add_samples(copies)
+    index = indexing.build(grouped, "boxes", encoder)
+    assert len(index) == 12
+    hits = index.search("red apple", k=5)
+    assert hits.view().values("id") == hits.label_ids.tolist()
+    assert len(index.search("red apple", view=grouped.limit(1))) == 4
+
+
+def test_list_hits__a_label_that_was_edited_away(dataset: fo.Dataset, index: RegionIndex) -> None:
+    sample = dataset.first()
+    sample.boxes.detections[0].bounding_box = [0.1, 0.1, 0.0, 0.2]
+    sample.save()
+    listed = {hit.label_id: hit.region for hit in list_hits(index.search("red apple", k=12))}
+    assert len(listed) == 12
+    assert listed[sample.boxes.detections[0].id] is None
+
+
+def _ones(dataset: fo.Dataset) -> dict[str, np.ndarray]:
+    return {sample.id: np.ones((len(sample.boxes.detections), 3)) for sample in dataset}

@@ -5,10 +5,12 @@ import sys
 
 import fiftyone as fo
 import fiftyone.operators as foo
+import numpy as np
 import pytest
 from alphaclip.indexing import build, load
-from alphaclip.indexing.places import index_keys
-from fiftyone.operators.executor import ExecutionContext, ExecutionError
+from alphaclip.indexing.places import index_folder, index_keys
+from alphaclip.indexing.store import MANIFEST
+from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
 
 EMBED = "@alphaclip/regions/embed_regions"
 SEARCH = "@alphaclip/regions/search_regions"
@@ -237,3 +239,48 @@ def test_search__index_built_anew_is_opened_anew(shapes):
     build(shapes, "ground_truth", overwrite=True, **NANO)
     shown = requests(foo.execute_operator(SEARCH, dataset=shapes, params=params))
     assert len(fo.DatasetView._build(shapes, shown["set_view"]["view"])) == 6
+
+
+def test_search__labels_that_were_deleted_are_counted(shapes):
+    build(shapes, "ground_truth", **NANO)
+    sample = shapes.first()
+    sample.ground_truth.detections = []
+    sample.save()
+    params = {"query": "red", "key": "regions", "k": 6}
+    result = foo.execute_operator(SEARCH, dataset=shapes, params=params)
+    told = requests(result)["notify"]["message"]
+    assert told.startswith("1 of them are no labels of this dataset any more")
+
+
+def test_search_form__leaves_a_damaged_index_out(shapes):
+    build(shapes, "ground_truth", key="first", **NANO)
+    build(shapes, "ground_truth", key="second", **NANO)
+    (index_folder(shapes, "second") / MANIFEST).write_text("{")
+    fields = form(SEARCH, shapes)
+    assert choices(fields["key"]) == ["first"]
+    assert "is damaged" in fields["damaged"].view.description
+    (index_folder(shapes, "first") / MANIFEST).write_text("{")
+    assert "is damaged" in form(SEARCH, shapes)["refusal"].error_message
+
+
+def test_embed_form__key_of_another_brain_run(shapes):
+    import fiftyone.brain as fob
+
+    points = np.random.default_rng(0).random((6, 2))
+    fob.compute_visualization(shapes, points=points, brain_key="points")
+    prop = form(EMBED, shapes, key="points")["key"]
+    assert prop.invalid
+    assert "of another kind" in prop.error_message
+
+
+def test_embed__any_error_is_shown(shapes, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError("no space left on the disk")
+
+    monkeypatch.setattr("alphaclip.indexing.building.write_store", fail)
+    operator, executor = foo.get_operator(EMBED), Executor()
+    request = {"dataset_name": shapes.name, "params": {"field": "ground_truth", **NANO}}
+    context = ExecutionContext(request, executor=executor, operator_uri=EMBED)
+    with pytest.raises(OSError, match="no space"):
+        list(operator.execute(context))
+    assert "no space left on the disk" in str(executor.to_json()["requests"][-1])
