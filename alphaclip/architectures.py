@@ -127,12 +127,25 @@ def build_tokenizer(config: ModelConfig) -> Any:
         if config.name == UNNAMED:
             return _configured_tokenizer(config.settings["text_cfg"])
         return open_clip.get_tokenizer(config.name)
-    merges = config.path.with_name(MERGES_FILE)
-    if merges.is_file():
+    merges = find_merges(config)
+    if merges is not None:
         return _merges_tokenizer(merges, config)
     if config.path.name == "open_clip_config.json":
         return open_clip.get_tokenizer(f"local-dir:{config.path.parent}")
     return _configured_tokenizer(config.settings["text_cfg"])
+
+
+def find_merges(config: ModelConfig) -> Path | None:
+    """The merges table that belongs to a configuration.
+
+    Args:
+        config: of a model
+
+    Returns:
+        the file named `MERGES_FILE` beside its JSON, None where there is none
+    """
+    merges = config.path.with_name(MERGES_FILE) if config.path is not None else None
+    return merges if merges is not None and merges.is_file() else None
 
 
 def visual_shapes(

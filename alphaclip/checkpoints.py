@@ -17,6 +17,7 @@ from torch import Tensor
 
 from alphaclip.architectures import UNNAMED, visual_shapes
 from alphaclip.errors import CheckpointError
+from alphaclip.tower import ALPHA_SUFFIX
 
 logger = logging.getLogger(__name__)
 
@@ -29,14 +30,19 @@ _RELEASED_SHAPES: dict[tuple[Shape, Shape], str] = {
     ((1024, 1, 14, 14), (257, 1024)): "ViT-L-14-quickgelu",
     ((1024, 1, 14, 14), (577, 1024)): "ViT-L-14-336-quickgelu",
 }
-_TEXT_TOWER = (
+_NOT_VISUAL = (
     "transformer.",
     "token_embedding.",
     "ln_final.",
     "positional_embedding",
     "text_projection",
     "logit_scale",
+    "input_resolution",
+    "context_length",
+    "vocab_size",
 )
+"""How the text tower's names begin, and the three numbers that OpenAI's whole models carry."""
+
 _SHOWN = 5
 
 
@@ -216,6 +222,23 @@ def has_text_tower(path: Path) -> bool:
         return not is_visual_only(dict.fromkeys(file.keys()))
 
 
+def has_alpha(path: Path) -> bool:
+    """Tells, without reading tensors, whether a safetensors file holds an alpha convolution.
+
+    Args:
+        path: a safetensors file under open_clip's names
+
+    Returns:
+        False for a plain CLIP
+
+    Raises:
+        CheckpointError: missing, unreadable, or not a safetensors file
+    """
+    ending = f"{ALPHA_SUFFIX}.weight"
+    with _opened(path) as file:
+        return any(n.startswith("visual.") and n.endswith(ending) for n in file.keys())  # noqa: SIM118
+
+
 def is_visual_only(names: Mapping[str, object]) -> bool:
     """Whether all of these tensor names belong to the image encoder."""
     return all(name.startswith("visual.") for name in names)
@@ -258,17 +281,19 @@ def write_checkpoint(
         tensors: weights under open_clip's names
         path: the file to write; its folder is made where it is missing
         metadata: what the file shall say of itself; ``format`` and ``format_version`` are added
+
+    Raises:
+        CheckpointError: the file cannot be written; says why
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     stated = {"format": "pt", "format_version": FORMAT_VERSION, **metadata}
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        part = Path(file.name)
     try:
-        save_file(dict(tensors), part, stated)
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        _write_whole(dict(tensors), path, stated)
+    except (OSError, SafetensorError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or _first_line(error)
+        raise CheckpointError(
+            f"cannot write {path}: {reason}; set ALPHACLIP_MODELS to a folder that can be written "
+            "and has room"
+        ) from error
 
 
 def file_sha256(path: Path) -> str:
@@ -278,6 +303,18 @@ def file_sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _write_whole(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        part = Path(file.name)
+    try:
+        save_file(tensors, part, metadata)
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _rename(tensors: Mapping[str, object], label: str) -> dict[str, Tensor]:
@@ -301,7 +338,7 @@ def _rename(tensors: Mapping[str, object], label: str) -> dict[str, Tensor]:
 
 def _visual_part(tensors: Mapping[str, object], label: str) -> dict[str, object]:
     others = [name for name in tensors if not name.startswith("visual.")]
-    strangers = [name for name in others if not name.startswith(_TEXT_TOWER)]
+    strangers = [name for name in others if not name.startswith(_NOT_VISUAL)]
     if strangers:
         raise CheckpointError(
             f"{label}: {_listed(strangers)} neither in the image encoder nor in CLIP's text tower"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from alphaclip import zoo
 from alphaclip.doctor import Check
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, CheckpointError
 from alphaclip.released import BASE_TAG, RELEASED, WHICH_ONE, Released, describe
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def _view_in_words(view: View) -> str:
 def _base_place(architecture: str, tag: str) -> str:
     from alphaclip.base_weights import base_advice, find_base
 
+    if Path(tag).is_file():
+        return f"{tag} (no alpha channel)"
     found = find_base(architecture, tag)
     return str(found) if found else f"not here yet. {base_advice(architecture, tag)}"
 
@@ -192,17 +194,40 @@ def _nano_check() -> Check:
 
 
 def _auto_check() -> Check:
-    names = [r.name for r in RELEASED if zoo.installed_path(r.name).is_file()]
-    return Check("auto", "ok", f"is {(*names, zoo.NANO)[0]}: what is taken where no model is named")
+    from alphaclip.checkpoints import read_metadata
+
+    try:
+        spec = zoo.find_auto()
+        if spec.checkpoint_path is not None:
+            read_metadata(spec.checkpoint_path)
+    except AlphaClipError as error:
+        return Check("auto", "missing", f"no usable model: {error}", "see the models above")
+    detail = f"is {spec.name}: what is taken where no model is named"
+    return Check("auto", "warn" if spec.warning else "ok", detail, spec.warning)
 
 
 def _released_checks(released: Released) -> list[Check]:
     from alphaclip.base_weights import base_advice, find_base
 
-    own = Check(released.name, "ok", str(zoo.installed_path(released.name)))
+    own = _file_check(released)
     base = find_base(released.architecture, BASE_TAG)
     name = f"{released.architecture}/{BASE_TAG}"
     if base is not None:
         return [own, Check(name, "ok", str(base))]
     advice = base_advice(released.architecture, BASE_TAG)
     return [own, Check(name, "warn", "base weights are not on this machine", advice)]
+
+
+def _file_check(released: Released) -> Check:
+    from alphaclip.checkpoints import read_metadata
+
+    path = zoo.installed_path(released.name)
+    try:
+        read_metadata(path)
+    except CheckpointError as error:
+        advice = (
+            f"convert {released.file_name} again (download it from {released.url} if need be): "
+            f"alphaclip convert FILE --as {released.name} --force"
+        )
+        return Check(released.name, "missing", str(error), advice)
+    return Check(released.name, "ok", str(path))

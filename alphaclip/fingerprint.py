@@ -4,28 +4,45 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
+
+    from alphaclip.model import AlphaCLIP
+    from alphaclip.views import View
 
 
-def fingerprint(model: nn.Module, preprocessing: Mapping[str, Any]) -> str:
-    """Hashes both towers' weights and how pictures are prepared.
+def fingerprint(model: AlphaCLIP, view: View) -> str:
+    """Hashes both towers' configuration and weights, and how pictures and words are prepared.
 
     Args:
         model: its state dict is hashed in order of name, as float32
-        preprocessing: view, size, mean and standard deviation, as JSON holds them
+        view: what is shown of a region
 
     Returns:
         32 hex digits
     """
-    content = hashlib.sha256(json.dumps(preprocessing, sort_keys=True).encode())
+    content = hashlib.sha256(json.dumps(_settings(model, view), sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         content.update(f"{name} {tuple(tensor.shape)}".encode())
         content.update(_bytes(tensor))
     return content.hexdigest()[:32]
+
+
+def _settings(model: AlphaCLIP, view: View) -> dict[str, Any]:
+    from alphaclip.architectures import find_merges
+    from alphaclip.checkpoints import file_sha256
+
+    merges = find_merges(model.config)
+    return {
+        "view": view.to_dict(),
+        "size": model.image_size,
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "configuration": dict(model.config.settings),
+        "merges": file_sha256(merges) if merges else None,
+    }
 
 
 def _bytes(tensor: Tensor) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -12,8 +11,8 @@ from PIL import Image, ImageOps
 from alphaclip.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
-MAX_PIXELS = 179_000_000
-"""Pictures with more pixels are refused; the size is read before any pixel is."""
+MAX_PIXELS = 178_956_970
+"""Pictures with more pixels are refused, before any is read; Pillow refuses them as well."""
 
 
 def open_image(
@@ -31,31 +30,56 @@ def open_image(
     Raises:
         ImageError: if it is missing, damaged, of another kind or too large; names the file
     """
+    name = picture_name(source)
     if isinstance(source, np.ndarray):
-        return _check_array(source, max_pixels)
-    if isinstance(source, Image.Image):
-        return _to_rgb(source, "image", max_pixels)
-    path = Path(source)
+        return _check_array(source, name, max_pixels)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                return _to_rgb(image, str(path), max_pixels)
-    except FileNotFoundError as error:
-        raise ImageError(f"{path}: no such file") from error
-    except Image.UnidentifiedImageError as error:
-        raise ImageError(f"{path}: not a picture, or not one of {', '.join(FORMATS)}") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(f"{path}: damaged or truncated ({error})") from error
+        if isinstance(source, Image.Image):
+            return _to_rgb(source, name, max_pixels)
+        return _read(source, name, max_pixels)
+    except ImageError:
+        raise
+    except Exception as error:
+        raise ImageError(f"{name}: {_reason(error, max_pixels)}") from error
 
 
-def _check_array(pixels: np.ndarray, max_pixels: int) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+def picture_name(source: str | os.PathLike[str] | Image.Image | np.ndarray) -> str:
+    """What a message calls a picture: its path, or "the given image"."""
+    return "the given image" if isinstance(source, (np.ndarray, Image.Image)) else str(source)
+
+
+def _read(source: str | os.PathLike[str], name: str, max_pixels: int) -> np.ndarray:
+    if not isinstance(source, (str, os.PathLike)):
         raise ImageError(
-            f"image has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
+            f"image is a {type(source).__name__}: expected a path, a PIL image, or uint8 "
             "(height, width, 3)"
         )
-    _check_size(pixels.shape[1], pixels.shape[0], "image", max_pixels)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(source, formats=FORMATS) as image:
+            return _to_rgb(image, name, max_pixels)
+
+
+def _reason(error: Exception, max_pixels: int) -> str:
+    """Why a picture cannot be opened and what to do, whatever its decoder raised."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file: check the path"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"not a picture, or not one of {', '.join(FORMATS)}: convert it to JPEG or PNG"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large("too many pixels", max_pixels)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({error.strerror}): check the path and who may read it"
+    return f"damaged or truncated ({str(error) or type(error).__name__}): get the file again"
+
+
+def _check_array(pixels: np.ndarray, name: str, max_pixels: int) -> np.ndarray:
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ImageError(
+            f"{name} has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
+            "(height, width, 3)"
+        )
+    _check_size(pixels.shape[1], pixels.shape[0], name, max_pixels)
     return pixels
 
 
@@ -69,10 +93,12 @@ def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ImageError(
-            f"{name}: {width} x {height} is {width * height:,} pixels, the limit is "
-            f"{max_pixels:,}: make it smaller, or raise max_pixels if you trust it"
-        )
+        count = f"{width} x {height} is {width * height:,} pixels"
+        raise ImageError(f"{name}: {_too_large(count, max_pixels)}")
+
+
+def _too_large(count: str, max_pixels: int) -> str:
+    return f"{count}, the limit is {max_pixels:,}: make the picture smaller"
 
 
 def _scale_to_bytes(values: np.ndarray) -> np.ndarray:

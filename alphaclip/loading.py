@@ -38,26 +38,38 @@ def load(
         ModelNotFoundError: if no model has this name
         MissingWeightsError: if its weights are not here; says how to get them
         CheckpointError: if they cannot be read
+        AlphaClipError: if the device cannot be used, or the precision is none of the four
     """
     from alphaclip.model import create_model
 
     if isinstance(name, Encoder):
         return name
+    place = _device(device)
+    dtype = _dtype(precision, place)
     spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
     model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
-    place = _device(device)
-    return Encoder(model, spec.name, view or spec.default_view, place, _dtype(precision, place))
+    return Encoder(model, spec.name, view or spec.default_view, place, dtype)
 
 
 def _device(device: str | None) -> torch.device:
     import torch
 
     try:
-        return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise AlphaClipError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
+    usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if place.type == "cuda" and (place.index or 0) >= usable:
+        found = (
+            f"only {usable} CUDA device(s) can be used" if usable else "no CUDA device is usable"
+        )
+        raise AlphaClipError(
+            f"device is {device!r}, but {found} here: take device='cpu', or see what "
+            "`alphaclip doctor` says of the GPU"
+        )
+    return place
 
 
 def _dtype(precision: str, device: torch.device) -> torch.dtype:

@@ -43,6 +43,7 @@ class AlphaCLIP(nn.Module):
             is ``visual.conv1_alpha.weight`` (see `alphaclip.tower.add_alpha_channel`)
         config: what it was built from
         has_text: whether the text tower has weights, so that text can be encoded
+        dim: length of an embedding
         image_size: R, the side of the square that the image encoder takes, in pixels
         mean: of the red, green and blue values in [0, 1] that images are normalised with
         std: their standard deviation
@@ -53,6 +54,7 @@ class AlphaCLIP(nn.Module):
         self.clip = clip
         self.config = config
         self.has_text = has_text
+        self.dim = int(config.settings["embed_dim"])
         self.image_size = _square_size(clip, config)
         self.mean = _channels(config, "mean", open_clip.OPENAI_DATASET_MEAN)
         self.std = _channels(config, "std", open_clip.OPENAI_DATASET_STD)

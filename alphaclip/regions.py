@@ -20,6 +20,14 @@ PixelBox = tuple[int, int, int, int]
 _BORDER = 1e-6
 """Share of a pixel by which a coordinate may miss a pixel border and still count as on it."""
 
+_FARTHEST = 1e4
+"""Relative coordinates beyond this are refused: they are a mistake, and overflow in pixels."""
+
+_FLAT = 1e-12
+"""Share of its longest side's square that a ring's triangles span where its points are in line."""
+
+_RELATIVE = "relative [x, y, w, h] in [0, 1]: divide pixel values by the image's width and height"
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -44,7 +52,8 @@ class Region:
         """A box as FiftyOne has it: ``[x, y, w, h]``, relative, origin top left.
 
         Raises:
-            RegionError: if it is not four finite numbers, or has a negative side
+            RegionError: if it is not four finite numbers, has a negative side, or lies more than
+                10,000 image sides away
             EmptyRegionError: if it has no area
         """
         return cls(box=_check_box(box))
@@ -71,10 +80,14 @@ class Region:
             points: relative ``[x, y]`` points, or several lists of them (even-odd rule)
 
         Raises:
-            RegionError: if a ring has fewer than three points or a point is not finite
+            RegionError: if a ring has fewer than three points, or a point is not two finite numbers
+            EmptyRegionError: if the points of every ring are in line, or all the same
         """
-        nested = bool(len(points)) and np.ndim(points[0]) == 2
-        rings = tuple(_check_ring(ring) for ring in (points if nested else [points]))
+        rings = _check_rings(points)
+        if all(map(_is_flat, rings)):
+            raise EmptyRegionError(
+                f"polygon with {len(rings)} ring(s) has no area: the points of each are in line"
+            )
         return cls(rings=rings)
 
     @classmethod
@@ -89,7 +102,7 @@ class Region:
         Raises:
             RegionError: if there is no alpha channel
         """
-        pixels = np.asarray(image)
+        pixels = _as_array(image, "image")
         if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
             raise RegionError(
                 f"image has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
@@ -187,17 +200,13 @@ class Region:
         left, top, right, bottom = box
         rows, columns = self.mask.shape
         source = (
-            (left / width - x) / w * columns,
-            (top / height - y) / h * rows,
-            (right / width - x) / w * columns,
-            (bottom / height - y) / h * rows,
+            _clamp((left / width - x) / w * columns, columns),
+            _clamp((top / height - y) / h * rows, rows),
+            _clamp((right / width - x) / w * columns, columns),
+            _clamp((bottom / height - y) / h * rows, rows),
         )
-        clipped = (
-            max(0.0, source[0]), max(0.0, source[1]),
-            min(float(columns), source[2]), min(float(rows), source[3]),
-        )  # fmt: skip
         stretched = Image.fromarray(self.mask).resize(
-            (right - left, bottom - top), Image.Resampling.BILINEAR, box=clipped
+            (right - left, bottom - top), Image.Resampling.BILINEAR, box=source
         )
         return np.asarray(stretched), box
 
@@ -215,20 +224,22 @@ class Region:
 def _check_box(box: Sequence[float]) -> tuple[float, float, float, float]:
     try:
         x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError) as error:
-        raise RegionError(f"box is {box!r}: expected four numbers [x, y, w, h]") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RegionError(f"box is {box!r:.120}: expected four numbers [x, y, w, h]") from error
     if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
         raise RegionError(
             f"box is {[x, y, w, h]}: expected finite [x, y, w, h], relative to the image, with "
             "sides that are not negative"
         )
+    if max(abs(x), abs(y), w, h) > _FARTHEST:
+        raise RegionError(f"box is {[x, y, w, h]}, far outside the image: boxes are {_RELATIVE}")
     if w == 0 or h == 0:
         raise EmptyRegionError(f"box {[x, y, w, h]} has no area: its width or height is 0")
     return x, y, w, h
 
 
 def _check_mask(mask: Any) -> np.ndarray:
-    values = np.asarray(mask)
+    values = _as_array(mask, "mask")
     if values.ndim == 2 and values.size:
         if values.dtype == bool:
             return values.astype(np.uint8) * np.uint8(255)
@@ -236,21 +247,57 @@ def _check_mask(mask: Any) -> np.ndarray:
             return values * np.uint8(255) if values.max() <= 1 else values.copy()
         if np.issubdtype(values.dtype, np.floating) and 0 <= values.min() <= values.max() <= 1:
             return (values * 255).round().astype(np.uint8)
-    span = f" and range [{values.min()}, {values.max()}]" if values.size else ""
+    is_number = values.size and values.dtype.kind in "biuf"
+    span = f" and range [{values.min()}, {values.max()}]" if is_number else ""
     raise RegionError(
         f"mask has shape {values.shape}, dtype {values.dtype}{span}: expected (height, width), as "
         "bool, as float in [0, 1], or as uint8"
     )
 
 
-def _check_ring(ring: Any) -> np.ndarray:
-    points = np.asarray(ring, dtype=np.float64)
+def _as_array(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise RegionError(f"{name} cannot be read as an array of pixels: {error}") from error
+
+
+def _check_rings(points: Any) -> tuple[np.ndarray, ...]:
+    try:
+        nested = bool(len(points)) and np.ndim(points[0]) == 2
+        rings = [np.asarray(r, dtype=np.float64) for r in (points if nested else [points])]
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise RegionError(
+            f"polygon is {points!r:.120}: expected [x, y] points, relative to the image, or lists "
+            f"of them ({error})"
+        ) from error
+    return tuple(map(_check_ring, rings))
+
+
+def _check_ring(points: np.ndarray) -> np.ndarray:
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
         raise RegionError(
             f"polygon ring has shape {points.shape}: expected at least three finite [x, y] points, "
             "relative to the image"
         )
+    if np.abs(points).max() > _FARTHEST:
+        raise RegionError(
+            f"polygon has a coordinate of {np.abs(points).max():g}, far outside the image: points "
+            "are relative [x, y] in [0, 1]: divide pixel values by the image's width and height"
+        )
     return points
+
+
+def _is_flat(ring: np.ndarray) -> bool:
+    """Whether all points are in line; a figure of eight is not, though its halves cancel out."""
+    arms = ring - ring[0]
+    longest = arms[np.argmax((arms**2).sum(axis=1))]
+    spanned = np.abs(arms[:, 0] * longest[1] - arms[:, 1] * longest[0])
+    return bool(spanned.max() <= _FLAT * (longest**2).sum())
+
+
+def _clamp(value: float, most: int) -> float:
+    return min(max(0.0, value), float(most))
 
 
 def _pixel_box(box: Sequence[float], height: int, width: int) -> PixelBox:
@@ -260,7 +307,9 @@ def _pixel_box(box: Sequence[float], height: int, width: int) -> PixelBox:
     bottom = max(top + 1, math.ceil((y + h) * height - _BORDER))
     clipped = max(0, left), max(0, top), min(width, right), min(height, bottom)
     if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
-        raise EmptyRegionError(f"box {list(map(float, box))} lies outside the image")
+        raise EmptyRegionError(
+            f"box {list(map(float, box))} lies outside the image: boxes are {_RELATIVE}"
+        )
     return clipped
 
 

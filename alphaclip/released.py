@@ -55,6 +55,11 @@ class Released:
         return f"https://drive.google.com/file/d/{self.drive_id}/view"
 
     @property
+    def has_mim(self) -> bool:
+        """Whether MaskImageNet was among its data, without which it is below CLIP on objects."""
+        return self.data == _MIM
+
+    @property
     def baseline(self) -> Baseline:
         """Plain CLIP of the same architecture."""
         return BASELINES[self.architecture]

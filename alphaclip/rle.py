@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,21 +22,32 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         uint8 (height, width), 0 or 1
 
     Raises:
-        RegionError: if a key is missing or the runs do not add up to height x width
+        RegionError: if a key is missing, the counts are no run lengths, or the runs do not add up
+            to height x width
     """
     try:
         height, width = (int(n) for n in rle["size"])
         counts = rle["counts"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RegionError(
-            f'RLE is {rle!r}: expected {{"size": [height, width], "counts": ...}}'
+            f'RLE is {rle!r:.120}: expected {{"size": [height, width], "counts": ...}}'
         ) from error
-    runs = _uncompress(counts) if isinstance(counts, (str, bytes)) else counts
+    runs = _uncompress(counts) if isinstance(counts, (str, bytes)) else _whole_numbers(counts)
     return _fill(runs, height, width)
 
 
+def _whole_numbers(counts: Any) -> list[int]:
+    try:
+        return [operator.index(count) for count in counts]
+    except TypeError as error:
+        raise RegionError(
+            f"RLE counts are {counts!r:.120}: expected a list of whole numbers, or COCO's "
+            "compressed string"
+        ) from error
+
+
 def _uncompress(counts: str | bytes) -> list[int]:
-    text = counts.encode() if isinstance(counts, str) else counts
+    text = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
     runs: list[int] = []
     position = 0
     while position < len(text):
@@ -44,6 +56,11 @@ def _uncompress(counts: str | bytes) -> list[int]:
             if position == len(text):
                 raise RegionError("RLE counts end in the middle of a number: the string is cut")
             chunk = text[position] - 48
+            if not 0 <= chunk < 64:
+                raise RegionError(
+                    f"RLE counts have {text[position : position + 1]!r} at place {position}, "
+                    "which COCO's compressed string never has: the string is damaged"
+                )
             value |= (chunk & 0x1F) << shift
             more = bool(chunk & 0x20)
             position, shift = position + 1, shift + 5
@@ -54,11 +71,14 @@ def _uncompress(counts: str | bytes) -> list[int]:
 
 
 def _fill(runs: Sequence[int], height: int, width: int) -> np.ndarray:
-    lengths = np.asarray(runs, dtype=np.int64)
-    if lengths.ndim != 1 or (lengths < 0).any() or lengths.sum() != height * width:
+    if height < 1 or width < 1:
+        raise RegionError(f"RLE size is {height} x {width}: expected at least one pixel")
+    if min(runs, default=0) < 0:
+        raise RegionError(f"RLE has a run of {min(runs)} pixels: the counts are damaged")
+    if sum(runs) != height * width:
         raise RegionError(
-            f"RLE runs add up to {int(lengths.sum())}, size {height} x {width} needs "
+            f"RLE runs add up to {sum(runs)}, size {height} x {width} needs "
             f"{height * width}: counts and size belong to different masks"
         )
-    values = np.arange(len(lengths)) % 2
-    return np.repeat(values, lengths).reshape(width, height).T.astype(np.uint8)
+    values = (np.arange(len(runs)) % 2).astype(np.uint8)
+    return np.repeat(values, runs).reshape(width, height).T

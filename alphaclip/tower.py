@@ -19,6 +19,8 @@ from alphaclip.errors import AlphaClipError
 
 ALPHA_MEAN = 0.5
 ALPHA_STD = 0.26
+ALPHA_SUFFIX = "_alpha"
+"""What the alpha convolution's name adds to the name of the convolution it stands beside."""
 
 
 class AlphaConv2d(nn.Conv2d):
@@ -149,4 +151,4 @@ def _owner(visual: nn.Module, name: str) -> tuple[nn.Module, str]:
     while isinstance(visual.get_submodule(path), (nn.Sequential, nn.ModuleList)):
         path, _, last = path.rpartition(".")
         own = f"{last}_{own}"
-    return visual.get_submodule(path), f"{own}_alpha"
+    return visual.get_submodule(path), own + ALPHA_SUFFIX

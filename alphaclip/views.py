@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -55,14 +56,58 @@ class View:
         """
         left, top, right, bottom = region.bounds(height, width)
         if self.kind == "image" or region.is_whole_image:
-            left, top, right, bottom = 0, 0, width, height
-            side = max(width, height)
-        else:
-            longer = max(right - left, bottom - top)
-            side = max(self.least, round(self.context * longer))
-        left += (right - left - side) // 2
-        top += (bottom - top - side) // 2
-        return left, top, left + side, top + side
+            return _whole_window(height, width)
+        longer = max(right - left, bottom - top)
+        return _square((left, top, right, bottom), max(self.least, round(self.context * longer)))
+
+
+class Cutter:
+    """Cuts regions out of one picture; several threads may do so at once.
+
+    The window of the whole picture is scaled once, whichever regions are shown in it.
+
+    Args:
+        image: uint8 (H, W, 3)
+        view: which part is shown of a region
+        size: side of what is cut, in pixels
+    """
+
+    def __init__(self, image: np.ndarray, view: View, size: int) -> None:
+        import torch
+
+        self._pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        self._view = view
+        self._size = size
+        self._whole: Tensor | None = None
+        self._lock = Lock()
+
+    def cut(self, region: Region) -> tuple[Tensor, Tensor]:
+        """Cuts and scales the picture and one region of it.
+
+        Args:
+            region: of this picture
+
+        Returns:
+            uint8 (3, size, size) picture and uint8 (1, size, size) alpha map, 0 to 255
+
+        Raises:
+            RegionError: if a mask does not have the picture's shape
+            EmptyRegionError: if the region has no area inside the picture
+        """
+        import torch
+
+        height, width = self._pixels.shape[1:]
+        window = self._view.window(region, height, width)
+        alpha = torch.from_numpy(region.alpha_window(height, width, window))[None]
+        return self._picture(window), _scale(alpha, self._size, "bilinear")
+
+    def _picture(self, window: PixelBox) -> Tensor:
+        if window != _whole_window(*self._pixels.shape[1:]):
+            return _cut(self._pixels, window, self._size)
+        with self._lock:
+            if self._whole is None:
+                self._whole = _cut(self._pixels, window, self._size)
+            return self._whole
 
 
 def make_views(
@@ -85,20 +130,23 @@ def make_views(
     """
     import torch
 
-    height, width = image.shape[:2]
-    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-    pictures: dict[PixelBox, Tensor] = {}
-    shown, maps = [], []
-    for region in regions:
-        window = view.window(region, height, width)
-        if window not in pictures:
-            pictures[window] = _cut(pixels, window, size)
-        alpha = torch.from_numpy(region.alpha_window(height, width, window))[None]
-        shown.append(pictures[window])
-        maps.append(_scale(alpha, size, "bilinear"))
-    if not shown:
+    cutter = Cutter(image, view, size)
+    cuts = [cutter.cut(region) for region in regions]
+    if not cuts:
         return torch.empty(0, 3, size, size).byte(), torch.empty(0, 1, size, size).byte()
-    return torch.stack(shown), torch.stack(maps)
+    pictures, maps = zip(*cuts, strict=True)
+    return torch.stack(pictures), torch.stack(maps)
+
+
+def _whole_window(height: int, width: int) -> PixelBox:
+    return _square((0, 0, width, height), max(width, height))
+
+
+def _square(box: PixelBox, side: int) -> PixelBox:
+    left, top, right, bottom = box
+    left += (right - left - side) // 2
+    top += (bottom - top - side) // 2
+    return left, top, left + side, top + side
 
 
 def _cut(pixels: Tensor, window: PixelBox, size: int) -> Tensor:

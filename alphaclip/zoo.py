@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +26,12 @@ NANO_WARNING = (
     f"{NANO} knows drawings, not photographs: it shows how everything works; for your own "
     "pictures install a released checkpoint, `alphaclip models` says how"
 )
+GRIT_WARNING = (
+    "{name} was trained on GRIT alone and is below plain CLIP on object crops: install a -mim "
+    "checkpoint, `alphaclip models alphaclip-vit-l14-grit1m-mim` says how"
+)
 OPENCLIP_PREFIX = "openclip:"
+HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "card.json"
 
@@ -38,7 +43,8 @@ class ModelSpec:
     Attributes:
         name: resolves to this again, in any process on this machine
         architecture: an open_clip architecture, or the path of a JSON configuration
-        pretrained: open_clip's tag of the base weights, None where the checkpoint has both towers
+        pretrained: open_clip's tag of the base weights, or a file of them; None where the
+            checkpoint has both towers
         checkpoint_path: weights with an alpha channel, None for a plain open_clip model
         default_view: how regions are shown to it unless the user says otherwise
         licence: what the weights may be used for
@@ -100,7 +106,8 @@ def resolve(name: str) -> ModelSpec:
     Args:
         name: ``auto``, ``alphaclip-nano``, a released checkpoint's name,
             ``openclip:ARCHITECTURE/TAG``, a folder with an open_clip JSON configuration and
-            safetensors weights, or a converted ``.safetensors`` file
+            safetensors weights (with an alpha channel or without), or a converted
+            ``.safetensors`` file
 
     Returns:
         what to build, and from which weights
@@ -130,17 +137,33 @@ def resolve_auto() -> ModelSpec:
     """The best model that is installed: a released checkpoint, ``-mim`` first, else nano.
 
     Returns:
-        the model; taking nano is logged as a warning
+        the model; taking nano, or one that was trained on GRIT alone, is logged as a warning
 
     Raises:
         MissingWeightsError: not even nano's weights are here
+        CheckpointError: it is nano, and its files are damaged
+    """
+    spec = find_auto()
+    if spec.warning:
+        logger.warning("%s", spec.warning)
+    return spec
+
+
+def find_auto() -> ModelSpec:
+    """Finds what `resolve_auto` takes, without a word.
+
+    Returns:
+        the model, with the warning that `resolve_auto` logs
+
+    Raises:
+        MissingWeightsError: not even nano's weights are here
+        CheckpointError: it is nano, and its files are damaged
     """
     for released in RELEASED:
         if installed_path(released.name).is_file():
-            return _released_spec(released)
-    spec = resolve(NANO)
-    logger.warning("%s", spec.warning)
-    return spec
+            warning = "" if released.has_mim else GRIT_WARNING.format(name=released.name)
+            return replace(_released_spec(released), warning=warning)
+    return resolve(NANO)
 
 
 def find_released(name: str) -> Released:
@@ -263,13 +286,17 @@ def _openclip_spec(name: str) -> ModelSpec:
 
 
 def _folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
-    weights = _only(folder, folder.glob("*.safetensors"), "safetensors weights")
+    from alphaclip.checkpoints import has_alpha
+
+    hub = folder / HUB_WEIGHTS_FILE
+    found = iter([hub]) if hub.is_file() else folder.glob("*.safetensors")
+    weights = _only(folder, found, "safetensors weights")
     config = _only(folder, filter(_is_config, folder.glob("*.json")), "open_clip configuration")
     status = _status(folder)
     warning = "; ".join(filter(None, (f"{name}: {status}" if status else "", warning)))
-    return ModelSpec(
-        name, str(config), None, weights, _card_view(folder), _licence(folder), warning
-    )
+    pretrained, checkpoint = (None, weights) if has_alpha(weights) else (str(weights), None)
+    view, licence = _card_view(folder), _licence(folder)
+    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
 
 
 def _file_spec(path: Path) -> ModelSpec:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alphaclip import checkpoints
 from alphaclip.checkpoints import (
     convert_checkpoint,
     file_sha256,
+    has_alpha,
     read_checkpoint,
     recognize_architecture,
     write_checkpoint,
@@ -83,6 +87,12 @@ def test_convert_checkpoint__whole_clip_leaves_the_text_tower_out(released, conf
         "transformer.resblocks.0.ln_1.weight": torch.ones(16),
     }
     assert convert_checkpoint({**whole, **text}, config).keys() == whole_names(released)
+    numbers = {
+        "input_resolution": torch.tensor(224),
+        "context_length": torch.tensor(77),
+        "vocab_size": torch.tensor(49408),
+    }
+    assert convert_checkpoint({**whole, **numbers}, config).keys() == whole_names(released)
     with pytest.raises(CheckpointError, match=r"decoder\.weight neither"):
         convert_checkpoint({**whole, "decoder.weight": torch.zeros(1)}, config)
 
@@ -215,6 +225,41 @@ def test_write_checkpoint__a_failure_keeps_the_former_file(tmp_path):
         write_checkpoint({"visual.proj": torch.zeros(2)}, path, {"name": 3})
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_write_checkpoint__folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "model.safetensors"
+    with pytest.raises(
+        CheckpointError, match=r"cannot write .*model\.safetensors: .*ALPHACLIP_MOD"
+    ):
+        write_checkpoint({"visual.proj": torch.zeros(2)}, path, {})
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.ENOSPC, "No space left on device"), SafetensorError("No space left on device")],
+)
+def test_write_checkpoint__full_disk(tmp_path, monkeypatch, error):
+    def fail(tensors, path, metadata):
+        raise error
+
+    monkeypatch.setattr(checkpoints, "save_file", fail)
+    path = tmp_path / "model.safetensors"
+    with pytest.raises(CheckpointError, match=r"safetensors: No space left on device; set ALPHAC"):
+        write_checkpoint({"visual.proj": torch.zeros(2)}, path, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_has_alpha__by_the_names_alone(released, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({f"visual.{name}": tensor for name, tensor in released.items()}, path)
+    assert has_alpha(path)
+    save_file({"visual.conv1.weight": torch.zeros(2), "conv1_alpha.weight": torch.zeros(2)}, path)
+    assert not has_alpha(path)
+    path.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="not a readable safetensors file"):
+        has_alpha(path)
 
 
 def test_read_checkpoint__pth_is_to_be_converted_first(tmp_path):

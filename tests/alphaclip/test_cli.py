@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alphaclip import cli, zoo
 from alphaclip.architectures import visual_shapes
@@ -111,6 +113,14 @@ def test_models__card(capsys):
 def test_models__openclip_name(capsys):
     assert main(["models", "openclip:RN50-quickgelu/openai"]) == 0
     assert "RN50-quickgelu" in capsys.readouterr().out
+
+
+def test_models__folder_without_alpha_channel(capsys, tmp_path):
+    config = {"embed_dim": 16, "vision_cfg": {}, "text_cfg": {}}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    save_file({"visual.proj": torch.zeros(2)}, tmp_path / "model.safetensors")
+    assert main(["models", str(tmp_path)]) == 0
+    assert f"{tmp_path / 'model.safetensors'} (no alpha channel)" in capsys.readouterr().out
 
 
 def test_convert__installs_with_its_provenance(released_file, capsys, models):

@@ -6,10 +6,13 @@ from importlib.metadata import EntryPoint, version
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from alphaclip import commands, doctor
 from alphaclip.cli import main
 from alphaclip.doctor import Check, run_checks
+
+MIM = "alphaclip-vit-l14-grit1m-mim"
 
 
 @pytest.fixture(autouse=True)
@@ -27,18 +30,45 @@ def test_checks__versions_gpu_and_weights():
     found = by_name(commands.checks())
     assert found["torch"] == Check("torch", "ok", version("torch"))
     assert found["GPU"].status == ("ok" if torch.cuda.is_available() else "warn")
-    assert found["alphaclip-nano"].detail.endswith("model.safetensors")
+    assert "model.safetensors" in found["alphaclip-nano"].detail
     assert "alphaclip models" in found["models for photographs"].advice
 
 
 def test_checks__installed_checkpoint_whose_base_weights_are_missing(models):
-    name = "alphaclip-vit-l14-grit1m-mim"
-    (models / f"{name}.safetensors").touch()
+    save_file({"visual.proj": torch.zeros(2)}, models / f"{MIM}.safetensors")
     found = by_name(commands.checks())
-    assert found[name].detail == str(models / f"{name}.safetensors")
+    assert found[MIM] == Check(MIM, "ok", str(models / f"{MIM}.safetensors"))
+    assert found["auto"].status == "ok"
+    assert found["auto"].detail.startswith(f"is {MIM}:")
     base = found["ViT-L-14-quickgelu/openai"]
     assert base.status == "warn"
     assert "hf download timm/vit_large_patch14_clip_224.openai" in base.advice
+
+
+@pytest.mark.parametrize("content", [b"", b"\x10\0\0\0\0\0\0\0{}"])
+def test_checks__installed_checkpoint_that_is_damaged(models, content):
+    (models / f"{MIM}.safetensors").write_bytes(content)
+    found = by_name(commands.checks())
+    assert found[MIM].status == found["auto"].status == "missing"
+    assert "not a readable safetensors file" in found[MIM].detail
+    assert found[MIM].advice.endswith(f"alphaclip convert FILE --as {MIM} --force")
+    assert f"{MIM}.safetensors" in found["auto"].detail
+
+
+def test_checks__auto_says_what_it_takes(models, monkeypatch):
+    assert by_name(commands.checks())["auto"].detail.startswith("is alphaclip-nano:")
+    name = "alphaclip-vit-b16-grit1m"
+    save_file({"visual.proj": torch.zeros(2)}, models / f"{name}.safetensors")
+    auto = by_name(commands.checks())["auto"]
+    assert (auto.status, auto.detail.startswith(f"is {name}:")) == ("warn", True)
+    assert "below plain CLIP" in auto.advice
+
+
+def test_checks__nothing_that_auto_could_take(tmp_path, monkeypatch):
+    monkeypatch.setattr("alphaclip.zoo.NANO_FOLDER", tmp_path)
+    auto = by_name(commands.checks())["auto"]
+    assert auto.status == "missing"
+    assert "no usable model" in auto.detail
 
 
 def test_checks__package_that_is_missing(monkeypatch):

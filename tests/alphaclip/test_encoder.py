@@ -1,14 +1,21 @@
 """The encoder on a small random model."""
 
+import gzip
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
-from alphaclip import Region, images
+from alphaclip import Region
 from alphaclip.encoder import Encoder, Failure
 from alphaclip.errors import AlphaClipError, EmptyRegionError, ImageError
+from alphaclip.fingerprint import fingerprint
+from alphaclip.model import create_model
+from alphaclip.views import View
+from alphaclip.zoo import NANO_FOLDER
 
 
 def boxes(count: int) -> list[Region]:
@@ -45,20 +52,29 @@ def test_encode_many__equals_encode_regions(encoder: Encoder, pictures: list[np.
         np.testing.assert_allclose(got, encoder.encode_regions(image, regions), atol=1e-5)
 
 
-def test_encode_many__opens_each_picture_once(
-    encoder: Encoder, tmp_path: Path, pictures: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "picture.png"
-    Image.fromarray(pictures[0]).save(path)
-    opened = []
+def test_encode_regions__a_timm_tower(tiny_config: Path, pictures: list[np.ndarray]) -> None:
+    vision = {"image_size": 160, "timm_model_name": "test_vit3", "timm_pool": "map"}
+    tiny = json.loads(tiny_config.read_text())
+    model = create_model({**tiny, "vision_cfg": vision, "custom_text": True, "quick_gelu": False})
+    timm = Encoder(model, "timm", View("context"), torch.device("cpu"), torch.float32)
+    assert timm.encode_regions(pictures[0], boxes(2)).shape == (2, 16)
+    assert timm.dim == 16
 
-    def counting(source: Path) -> np.ndarray:
-        opened.append(source)
-        return images.open_image(source)
 
-    monkeypatch.setattr("alphaclip.encoder.open_image", counting)
-    list(encoder.encode_many([(path, boxes(200))]))
-    assert opened == [path]
+def test_encode_many__without_regions_nothing_is_opened(encoder: Encoder) -> None:
+    failures: list[Failure] = []
+    rows = list(encoder.encode_many([("gone.jpg", []), ("gone.jpg", [])], failures.append))
+    assert [r.shape for r in rows] == [(0, 16), (0, 16)]
+    assert rows[0].dtype == np.float32
+    assert not failures
+
+
+def test_encode_many__image_view(encoder: Encoder, pictures: list[np.ndarray]) -> None:
+    whole = Encoder(encoder._model, "tiny", View("image"), encoder.device, encoder.dtype)
+    (rows,) = whole.encode_many([(pictures[0], boxes(70))])
+    for place in (0, 69):
+        alone = whole.encode_regions(pictures[0], [boxes(70)[place]])
+        np.testing.assert_allclose(rows[place], alone[0], atol=1e-5)
 
 
 def test_encode_many__one_bad_picture_among_many(
@@ -87,8 +103,9 @@ def test_encode_regions__raises_without_on_error(
 ) -> None:
     with pytest.raises(ImageError, match="no such file"):
         encoder.encode_regions("gone.jpg", boxes(1))
-    with pytest.raises(EmptyRegionError):
-        encoder.encode_regions(pictures[0], [Region.from_box([2, 2, 1, 1])])
+    regions = [*boxes(1), Region.from_box([2, 2, 1, 1])]
+    with pytest.raises(EmptyRegionError, match=r"^the given image, regions\[1\]: box .* outside"):
+        encoder.encode_regions(pictures[0], regions)
 
 
 def test_encode_text__unit_rows_and_templates(encoder: Encoder) -> None:
@@ -116,9 +133,32 @@ def test_encode_text__bad_prompts(encoder: Encoder, prompts: list[str], message:
 
 
 def test_fingerprint__changes_with_the_view_only(encoder: Encoder) -> None:
-    from alphaclip.views import View
-
     same = Encoder(encoder._model, "other", encoder.view, encoder.device, encoder.dtype)
     other = Encoder(encoder._model, "tiny", View("image"), encoder.device, encoder.dtype)
     assert same.fingerprint == encoder.fingerprint
     assert other.fingerprint != encoder.fingerprint
+
+
+def test_fingerprint__changes_with_the_configuration(encoder: Encoder, tiny_config: Path) -> None:
+    tiny = json.loads(tiny_config.read_text())
+    weights = encoder._model.clip.state_dict()
+    prints = set()
+    for quick_gelu in (True, False):
+        model = create_model({**tiny, "quick_gelu": quick_gelu}, checkpoint=weights)
+        same = Encoder(model, "tiny", encoder.view, encoder.device, encoder.dtype)
+        prints.add(same.fingerprint)
+    assert len(prints) == 2
+    assert encoder.fingerprint in prints
+
+
+def test_fingerprint__changes_with_the_merges(tmp_path: Path) -> None:
+    config = tmp_path / "alphaclip-nano.json"
+    shutil.copy(NANO_FOLDER / config.name, config)
+    torch.manual_seed(0)
+    model = create_model(config)
+    prints = set()
+    for merges in (None, b"#version\na b\n", b"#version\na c\n"):
+        if merges:
+            (tmp_path / "merges.txt.gz").write_bytes(gzip.compress(merges))
+        prints.add(fingerprint(model, View()))
+    assert len(prints) == 3

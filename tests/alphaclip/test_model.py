@@ -207,7 +207,7 @@ def test_create_model__timm_tower(tmp_path):
     assert isinstance(model.clip, open_clip.CustomTextCLIP)
     image, alpha = inputs(160)
     embedding = model.encode_image(image, alpha)
-    assert embedding.shape == (3, 16)
+    assert embedding.shape == (3, model.dim) == (3, 16)
     assert torch.equal(embedding, model.encode_image(image, -alpha))
 
 

@@ -28,7 +28,9 @@ def test_bounds__clipped_and_never_below_a_pixel(box: list[float], bounds: tuple
     assert Region.from_box(box).bounds(10, 10) == bounds
 
 
-@pytest.mark.parametrize("box", [[0, 0, float("nan"), 1], [0, 0, -0.1, 1], [0, 0, 1], "box"])
+@pytest.mark.parametrize(
+    "box", [[0, 0, float("nan"), 1], [0, 0, -0.1, 1], [0, 0, 1], "box", None, [10**400, 0, 1, 1]]
+)
 def test_from_box__malformed(box: object) -> None:
     with pytest.raises(RegionError, match=r"box is .*expected"):
         Region.from_box(box)  # type: ignore[arg-type]
@@ -37,8 +39,14 @@ def test_from_box__malformed(box: object) -> None:
 def test_from_box__no_area() -> None:
     with pytest.raises(EmptyRegionError, match="has no area"):
         Region.from_box([0.1, 0.1, 0, 0.2])
-    with pytest.raises(EmptyRegionError, match="outside the image"):
+    with pytest.raises(EmptyRegionError, match=r"outside the image: .*\[0, 1\]: divide pixel"):
         Region.from_box([1.2, 0.1, 0.1, 0.2]).bounds(10, 10)
+
+
+@pytest.mark.parametrize("box", [[1e307, 0, 1, 1], [0, 0, 1, 1e308], [0, -2e4, 1, 1]])
+def test_from_box__so_far_away_that_pixels_would_overflow(box: list[float]) -> None:
+    with pytest.raises(RegionError, match=r"far outside the image: .*divide pixel values"):
+        Region.from_box(box)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +75,8 @@ def test_from_mask__soft_edges_are_kept() -> None:
         (np.full((2, 2), 3, np.int64), "dtype int64"),
         (np.zeros((2, 2, 3), np.uint8), r"shape \(2, 2, 3\)"),
         (np.zeros((0, 2), bool), r"shape \(0, 2\)"),
+        (np.array([["a", "b"]]), r"shape \(1, 2\), dtype <U1"),
+        ([[1, 2], [3]], "cannot be read as an array"),
     ],
 )
 def test_from_mask__bad_input_is_named(mask: np.ndarray, message: str) -> None:
@@ -91,6 +101,18 @@ def test_from_mask__instance_mask_is_stretched_over_its_box() -> None:
     assert (alpha[:, 7] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("box", "bounds"),
+    [
+        ([0.35, 0.35, 1e-9, 1e-9], (3, 3, 4, 4)),
+        ([0.399999999, 0.35, 1e-12, 0.1], (4, 3, 5, 5)),
+        ([0.35, 0.35, 5e-324, 5e-324], (3, 3, 4, 4)),
+    ],
+)
+def test_from_mask__instance_mask_in_a_box_below_a_pixel(box: list[float], bounds: tuple) -> None:
+    assert Region.from_mask(np.ones((2, 2), bool), box=box).bounds(10, 10) == bounds
+
+
 def test_from_polygon__even_odd_hole() -> None:
     outer = [[0, 0], [0.9, 0], [0.9, 0.9], [0, 0.9]]
     hole = [[0.3, 0.3], [0.6, 0.3], [0.6, 0.6], [0.3, 0.6]]
@@ -102,6 +124,42 @@ def test_from_polygon__even_odd_hole() -> None:
 def test_from_polygon__malformed() -> None:
     with pytest.raises(RegionError, match="at least three"):
         Region.from_polygon([[0, 0], [1, 1]])
+    with pytest.raises(RegionError, match=r"shape \(3, 3\): expected .* \[x, y\] points"):
+        Region.from_polygon([[0, 0, 0], [1, 1, 0], [1, 0, 0]])
+    with pytest.raises(RegionError, match="far outside the image"):
+        Region.from_polygon([[0, 0], [1e300, 0.5], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    "points", [[[0, 0], [1, 1], [1]], [[[0, 0], [1]]], [[0, 0], [1, "x"], [1, 0]], None, {}, "abc"]
+)
+def test_from_polygon__not_points_at_all(points: object) -> None:
+    with pytest.raises(RegionError, match=r"polygon .*expected"):
+        Region.from_polygon(points)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[0.5, 0.5]] * 3,
+        [[0.1, 0.1], [0.5, 0.5], [0.9, 0.9]],
+        [[[0.5, 0.5]] * 3, [[0.1, 0.7], [0.3, 0.7], [0.2, 0.7]]],
+    ],
+)
+def test_from_polygon__no_area(points: list) -> None:
+    with pytest.raises(EmptyRegionError, match="has no area"):
+        Region.from_polygon(points)
+
+
+def test_from_polygon__figure_of_eight_has_area() -> None:
+    alpha = Region.from_polygon([[0, 0], [0.9, 0.9], [0.9, 0], [0, 0.9]]).alpha_map(10, 10)
+    assert alpha[5, 1] == alpha[5, 8] == 255
+    assert alpha[0, 5] == 0
+
+
+def test_from_polygon__one_flat_ring_beside_another() -> None:
+    square = [[0, 0], [0.4, 0], [0.4, 0.4], [0, 0.4]]
+    assert Region.from_polygon([[[0.9, 0.9]] * 3, square]).alpha_map(10, 10)[2, 2] == 255
 
 
 def test_from_rle__agrees_with_pycocotools() -> None:
@@ -118,10 +176,30 @@ def test_from_rle__list_of_runs() -> None:
     np.testing.assert_array_equal(alpha, [[0, 255], [255, 0]])
 
 
-@pytest.mark.parametrize("rle", [{"size": [2, 2]}, {"size": [2, 2], "counts": [5]}])
+@pytest.mark.parametrize(
+    "rle",
+    [
+        None,
+        {"size": [2, 2]},
+        {"size": None, "counts": [4]},
+        {"size": [-2, -2], "counts": [4]},
+        {"size": [2, 2], "counts": [5]},
+        {"size": [2, 2], "counts": [-1, 5]},
+        {"size": [2, 2], "counts": [2**62] * 4 + [4]},
+    ],
+)
 def test_from_rle__malformed(rle: dict) -> None:
     with pytest.raises(RegionError, match="RLE"):
         Region.from_rle(rle)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [None, 4, ["a"], [None], [1.5, 2.5], [float("nan")], [[4]], "\x00\xff", "\ud800", b"zz"],
+)
+def test_from_rle__garbage_counts(counts: object) -> None:
+    with pytest.raises(RegionError, match="RLE counts"):
+        Region.from_rle({"size": [2, 2], "counts": counts})
 
 
 def test_from_rgba__takes_the_alpha_channel() -> None:
@@ -130,6 +208,8 @@ def test_from_rgba__takes_the_alpha_channel() -> None:
     np.testing.assert_array_equal(Region.from_rgba(pixels).alpha_map(2, 2), [[0, 200], [0, 0]])
     with pytest.raises(RegionError, match="alpha channel"):
         Region.from_rgba(pixels[..., :3])
+    with pytest.raises(RegionError, match="cannot be read as an array"):
+        Region.from_rgba([[1], [2, 3]])
 
 
 def test_digest__follows_the_geometry() -> None:

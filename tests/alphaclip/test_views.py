@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from torch import Tensor
 
-from alphaclip import Region
+from alphaclip import Region, views
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions import PixelBox
 from alphaclip.views import View, make_views
 
 
@@ -52,6 +54,22 @@ def test_make_views__one_pixel_region_of_a_large_picture() -> None:
     region = Region.from_box([0.5, 0.5, 1e-6, 1e-6])
     _, alpha = make_views(image, [region], View("context", 1.5), 32)
     assert alpha.max() > 0
+
+
+def test_make_views__whole_picture_is_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut, scaled = views._cut, []
+
+    def counting(pixels: Tensor, window: PixelBox, size: int) -> Tensor:
+        scaled.append(window)
+        return cut(pixels, window, size)
+
+    monkeypatch.setattr(views, "_cut", counting)
+    regions = [Region.from_box([0.1 * i, 0, 0.1, 0.1]) for i in range(5)] + [Region.whole_image()]
+    make_views(np.zeros((10, 20, 3), np.uint8), regions, View("image"), 8)
+    assert scaled == [(0, -5, 20, 15)]
+    scaled.clear()
+    make_views(np.zeros((10, 20, 3), np.uint8), regions, View("context", least=1), 8)
+    assert len(scaled) == 6
 
 
 def test_make_views__no_regions() -> None:

@@ -14,10 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from alphaclip import zoo
-from alphaclip.architectures import visual_shapes
+from alphaclip.architectures import build_clip, read_config, visual_shapes
 from alphaclip.base_weights import base_advice, find_base
 from alphaclip.checkpoints import write_checkpoint
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
+from alphaclip.loading import load
 from alphaclip.model import create_model
 from alphaclip.released import RELEASED, describe
 from alphaclip.views import View
@@ -153,6 +154,34 @@ def test_resolve__folder(folder):
     assert zoo.resolve(spec.name).licence == "MIT"
 
 
+@torch.no_grad()
+def test_resolve__folder_without_alpha_channel(folder):
+    settings = {"model_cfg": SMALL, "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.25] * 3}}
+    (folder / "small.json").write_text(json.dumps(settings))
+    base = build_clip(read_config(folder / "small.json")).eval()
+    save_file(base.state_dict(), folder / "model.safetensors")
+    spec = zoo.resolve(str(folder))
+    assert (spec.pretrained, spec.checkpoint_path) == (str(folder / "model.safetensors"), None)
+    model = create_model(str(folder))
+    assert model.has_text
+    assert (model.mean, model.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    image, alpha = torch.randn(2, 3, 32, 32), torch.randn(2, 1, 32, 32)
+    assert torch.equal(model.encode_image(image, alpha), base.encode_image(image))
+    assert torch.equal(load(folder, device="cpu")._model.clip.visual.proj, base.visual.proj)
+
+
+def test_resolve__folder_of_the_hub_with_other_weights_beside(folder):
+    (folder / "model.safetensors").rename(folder / "open_clip_model.safetensors")
+    save_file({"vision_model.weight": torch.zeros(2)}, folder / "model.safetensors")
+    assert zoo.resolve(str(folder)).checkpoint_path == folder / "open_clip_model.safetensors"
+
+
+def test_resolve__folder_with_damaged_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: not a readable safetensors"):
+        zoo.resolve(str(folder))
+
+
 def test_resolve__folder_without_weights(folder):
     (folder / "model.safetensors").unlink()
     with pytest.raises(MissingWeightsError, match="one file of safetensors weights, found: none"):
@@ -181,6 +210,9 @@ def test_resolve__file_that_is_no_model(tmp_path):
 def test_resolve_auto__takes_mim_before_others(models, caplog):
     (models / "alphaclip-vit-l14-336-grit20m.safetensors").touch()
     assert zoo.resolve("auto").name == "alphaclip-vit-l14-336-grit20m"
+    assert "below plain CLIP on object crops" in caplog.text
+    assert MIM in caplog.text
+    caplog.clear()
     (models / "alphaclip-vit-b16-grit1m-mim.safetensors").touch()
     assert zoo.resolve("auto").name == "alphaclip-vit-b16-grit1m-mim"
     (models / f"{MIM}.safetensors").touch()

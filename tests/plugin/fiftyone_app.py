@@ -56,18 +56,20 @@ class App:
 
     Args:
         page: the browser's page
+        address: of the App's server
         shots: folder that gets the screenshots
     """
 
-    def __init__(self, page: Page, shots: Path) -> None:
+    def __init__(self, page: Page, address: str, shots: Path) -> None:
         self.page = page
+        self.address = address
         self.shots = shots
         shots.mkdir(parents=True, exist_ok=True)
         self.prompt = page.locator("[data-cy=operators-prompt-modal]")
 
-    def open(self, address: str) -> None:
+    def open(self, dataset: fo.Dataset) -> None:
         """Goes to a dataset and waits for the grid."""
-        self.page.goto(address)
+        self.page.goto(f"{self.address}/datasets/{dataset.name}")
         self.page.locator("[data-cy^=looker]").first.wait_for()
         self.page.add_locator_handler(
             self.page.get_by_text("Dismiss"), lambda dismiss: dismiss.click()

@@ -10,6 +10,7 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 from alphaclip.indexing import RegionIndex, build, load
+from alphaclip.indexing.samples import load_sample
 from playwright.sync_api import expect, sync_playwright
 
 from .fiftyone_app import ARGUMENTS, WAIT_MS, App, run_app
@@ -27,16 +28,22 @@ def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture
-def app(server: str, chromium: str, drawings: fo.Dataset, tmp_path: Path) -> Iterator[App]:
-    """The App in a headless browser, open at the dataset `drawings`."""
+def scenes() -> Iterator[fo.Dataset]:
+    """The sample dataset."""
+    dataset = load_sample(name="scenes")
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
+    """The App in a headless browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
         page = browser.new_page(viewport={"width": 1400, "height": 780}, color_scheme="dark")
         page.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
-        app = App(page, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
-        app.open(f"{server}/datasets/{drawings.name}")
-        yield app
+        yield App(page, server, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
         browser.close()
 
 
@@ -44,7 +51,8 @@ def search(index: RegionIndex, query: str, k: int) -> list[str]:
     return index.search(query, k=k).label_ids.tolist()
 
 
-def test_app__embeds_then_searches(app: App, drawings: fo.Dataset) -> None:
+def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
+    app.open(scenes)
     app.choose_operator("Embed regions")
     app.fill("Name of the index", KEY)
     app.shoot_form("app-embed-form", "Execute")
@@ -54,22 +62,23 @@ def test_app__embeds_then_searches(app: App, drawings: fo.Dataset) -> None:
     app.shoot("app-embed-outcome")
     outcome.get_by_role("button", name="Done").click()
 
-    index = load(drawings, KEY)
-    assert len(index) == drawings.count("shapes.detections")
+    index = load(scenes, KEY)
+    assert len(index) == scenes.count("objects.detections")
 
     app.choose_operator("Search regions")
-    app.fill("Search for", "a red circle")
+    app.fill("Search for", "a red apple")
     app.fill("How many regions", "16")
     app.shoot_form("app-search-form", "Search")
     app.submit("Search")
-    expect(app.page.get_by_text("16 regions for “a red circle”")).to_be_visible()
+    expect(app.page.get_by_text("16 regions for “a red apple”")).to_be_visible()
     expect(app.page.locator("[data-cy=entry-counts]")).to_have_text("16 patches")
     app.shoot("app-search-result")
     app.show_ids()
-    app.expect_patches(search(index, "a red circle", k=16))
+    app.expect_patches(search(index, "a red apple", k=16))
 
 
-def test_app__grid_button_opens_the_search_form(app: App) -> None:
+def test_app__grid_button_opens_the_search_form(app: App, drawings: fo.Dataset) -> None:
+    app.open(drawings)
     app.press_button("Search regions")
     expect(app.prompt.get_by_text("No regions of this dataset are embedded")).to_be_visible()
     expect(app.prompt.get_by_role("button", name="Search", exact=True)).to_be_disabled()
@@ -77,8 +86,8 @@ def test_app__grid_button_opens_the_search_form(app: App) -> None:
 
 def test_app__own_search_panel_lists_the_index(app: App, drawings: fo.Dataset) -> None:
     index = build(drawings, "shapes", encoder=NANO, key=KEY)
+    app.open(drawings)
     page = app.page
-    page.reload()
     app.show_ids()
     app.show_patches("shapes")
     page.locator("[data-cy=action-sort-by-similarity]").click()

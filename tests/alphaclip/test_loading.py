@@ -1,0 +1,43 @@
+"""From a name to an encoder: device and precision."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from alphaclip.encoder import Encoder
+from alphaclip.errors import AlphaClipError
+from alphaclip.loading import load
+
+
+def test_load__an_encoder_is_returned_as_it_is(encoder: Encoder) -> None:
+    assert load(encoder) is encoder
+
+
+def test_load__nano_on_the_cpu() -> None:
+    encoder = load("alphaclip-nano", device="cpu")
+    assert (encoder.name, encoder.dim, encoder.dtype) == ("alphaclip-nano", 192, torch.float32)
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_load__cuda_that_is_not_there(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    message = rf"'{device}', but no CUDA device is usable here: .*device='cpu'.*alphaclip doctor"
+    with pytest.raises(AlphaClipError, match=message):
+        load("alphaclip-nano", device=device)
+
+
+def test_load__cuda_device_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(AlphaClipError, match=r"'cuda:1', but only 1 CUDA device\(s\) can be used"):
+        load("alphaclip-nano", device="cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "message"),
+    [("gpu", "auto", "device is 'gpu': expected"), ("cpu", "int8", "precision is 'int8'")],
+)
+def test_load__unknown_words(device: str, precision: str, message: str) -> None:
+    with pytest.raises(AlphaClipError, match=message):
+        load("alphaclip-nano", device=device, precision=precision)  # type: ignore[arg-type]
