@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -294,15 +293,6 @@ def write_checkpoint(
             f"cannot write {path}: {reason}; set ALPHACLIP_MODELS to a folder that can be written "
             "and has room"
         ) from error
-
-
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, as 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _write_whole(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:

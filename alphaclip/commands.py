@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alphaclip import zoo
-from alphaclip.doctor import Check
+from alphaclip.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
 from alphaclip.released import BASE_TAG, RELEASED, WHICH_ONE, Released, describe
 
@@ -56,7 +55,7 @@ def checks() -> list[Check]:
         one check for each
     """
     python = Check("python", "ok", platform.python_version())
-    packages = map(_package_check, _PACKAGES)
+    packages = map(package_check, _PACKAGES)
     return [python, *packages, _gpu_check(), *_model_checks(), _auto_check()]
 
 
@@ -136,13 +135,6 @@ def _base_place(architecture: str, tag: str) -> str:
         return f"{tag} (no alpha channel)"
     found = find_base(architecture, tag)
     return str(found) if found else f"not here yet. {base_advice(architecture, tag)}"
-
-
-def _package_check(package: str) -> Check:
-    try:
-        return Check(package, "ok", version(package))
-    except PackageNotFoundError:
-        return Check(package, "missing", "not installed", f"pip install {package}")
 
 
 def _gpu_check() -> Check:

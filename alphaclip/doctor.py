@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from typing import Literal
 
 CHECKS = "alphaclip.doctor"
@@ -56,6 +56,21 @@ def run_checks() -> list[Check]:
     """
     entries = sorted(entry_points(group=CHECKS), key=lambda entry: entry.name)
     return [check for entry in entries for check in _checks_of(entry)]
+
+
+def package_check(package: str) -> Check:
+    """Looks for a distribution.
+
+    Args:
+        package: its name, as pip knows it
+
+    Returns:
+        its version, or how to install it
+    """
+    try:
+        return Check(package, "ok", version(package))
+    except PackageNotFoundError:
+        return Check(package, "missing", "not installed", f"pip install {package}")
 
 
 def _checks_of(entry: EntryPoint) -> list[Check]:

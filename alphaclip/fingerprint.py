@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -30,9 +31,17 @@ def fingerprint(model: AlphaCLIP, view: View) -> str:
     return content.hexdigest()[:32]
 
 
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
 def _settings(model: AlphaCLIP, view: View) -> dict[str, Any]:
     from alphaclip.architectures import find_merges
-    from alphaclip.checkpoints import file_sha256
 
     merges = find_merges(model.config)
     return {

@@ -209,10 +209,10 @@ def install(source: Path, name: str, replace: bool = False) -> Path:
     """
     from alphaclip.checkpoints import (
         convert_checkpoint,
-        file_sha256,
         recognize_architecture,
         write_checkpoint,
     )
+    from alphaclip.fingerprint import file_sha256
 
     released, path = find_released(name), installed_path(name)
     if path.exists() and not replace:

@@ -7,11 +7,10 @@ import json
 import logging
 import os
 import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.doctor import Check
+from alphaclip.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def checks() -> list[Check]:
     Returns:
         one check for each
     """
-    return [_package("fiftyone"), _package("pyarrow"), _database(), _faiss()]
+    return [package_check("fiftyone"), package_check("pyarrow"), _database(), _faiss()]
 
 
 def _embed(args: argparse.Namespace) -> int:
@@ -98,13 +97,6 @@ def _dataset(name: str) -> fo.Dataset:
     return fo.load_dataset(name)
 
 
-def _package(name: str) -> Check:
-    try:
-        return Check(name, "ok", version(name))
-    except PackageNotFoundError:
-        return Check(name, "missing", "not installed", f"pip install {name}")
-
-
 def _database() -> Check:
     try:
         import fiftyone as fo
@@ -145,7 +137,7 @@ def _faiss() -> Check:
     except ImportError as error:
         advice = "pip install faiss-cpu (on Linux x86-64: faiss-gpu, never both)"
         return Check("faiss", "missing", f"cannot be imported: {error}", advice)
-    installed = [name for name in ("faiss-cpu", "faiss-gpu") if _package(name).status == "ok"]
+    installed = [name for name in ("faiss-cpu", "faiss-gpu") if package_check(name).status == "ok"]
     if len(installed) > 1:
         advice = "pip uninstall faiss-cpu faiss-gpu, then install one of them"
         return Check("faiss", "warn", f"{' and '.join(installed)} overwrite each other", advice)

@@ -12,7 +12,6 @@ manifest. What is not named by the manifest does not count.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.fingerprint import file_sha256
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -87,7 +87,7 @@ def write_store(
         "version": version,
         "count": len(ids),
         "dim": int(vectors.shape[1]),
-        "files": {f"{place.name}/{n}": _sha256(place / n) for n in names},
+        "files": {f"{place.name}/{n}": file_sha256(place / n) for n in names},
         "info": dict(info),
     }
     _publish(folder / MANIFEST, json.dumps(manifest, indent=1))
@@ -104,7 +104,7 @@ def read_store(folder: Path) -> StoredRegions:
     paths = {Path(name).name: folder / name for name in manifest["files"]}
     for name, digest in manifest["files"].items():
         path = folder / name
-        if not path.exists() or _sha256(path) != digest:
+        if not path.exists() or file_sha256(path) != digest:
             state = "damaged" if path.exists() else "missing"
             raise StoreError(f"{path} is {state}: build the index again with overwrite=True")
     vectors = np.load(paths["vectors.npy"], mmap_mode="r", allow_pickle=False)
@@ -187,11 +187,3 @@ def _publish(path: Path, text: str) -> None:
 
 def _flush(descriptor: int) -> None:
     os.fsync(descriptor)
-
-
-def _sha256(path: Path) -> str:
-    content = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            content.update(block)
-    return content.hexdigest()

@@ -6,7 +6,8 @@ import json
 import re
 from pathlib import Path
 
-SOURCE = "alphaclip"
+SOURCE = "alphaclip-encoders"
+"""No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
 
 _LOADER = '''"""Written by alphaclip: loads its encoders as FiftyOne zoo models."""
 
@@ -26,7 +27,7 @@ def load_model(model_name, model_path, **kwargs):
 
 
 def install_zoo_source(name: str) -> Path:
-    """Writes the folder that FiftyOne reads: ``<model zoo>/alphaclip``; safe to repeat.
+    """Writes the folder that FiftyOne reads, ``<model zoo>/alphaclip-encoders``; safe to repeat.
 
     Args:
         name: of an encoder that has to be known; the named models always are, and so are those

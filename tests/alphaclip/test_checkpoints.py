@@ -16,13 +16,13 @@ from torch import Tensor
 from alphaclip import checkpoints
 from alphaclip.checkpoints import (
     convert_checkpoint,
-    file_sha256,
     has_alpha,
     read_checkpoint,
     recognize_architecture,
     write_checkpoint,
 )
 from alphaclip.errors import CheckpointError
+from alphaclip.fingerprint import file_sha256
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "alpha_clip_reference.npz"
 TINY = {

@@ -14,8 +14,9 @@ from safetensors.torch import save_file
 
 from alphaclip import cli, zoo
 from alphaclip.architectures import visual_shapes
-from alphaclip.checkpoints import file_sha256, read_metadata
+from alphaclip.checkpoints import read_metadata
 from alphaclip.cli import main
+from alphaclip.fingerprint import file_sha256
 
 MIM_B16 = "alphaclip-vit-b16-grit1m-mim"
 HEAVY = ("torch", "open_clip", "faiss", "fiftyone", "numpy")

@@ -51,6 +51,8 @@ def test_brain__a_model_of_ones_own_is_found_by_its_folder(
     index = indexing.build(dataset, "boxes", folder)
     assert ask_new_process(dataset) == list(index.search("red apple", k=10).label_ids)
     assert isinstance(foz.load_zoo_model(str(folder)), RegionModel)
+    assert sys.modules["alphaclip"].__name__ == "alphaclip"
+    assert Path(sys.modules["alphaclip"].__file__).parent == NANO_FOLDER.parent
     indexing.build(dataset, "boxes", "alphaclip-nano", key="other")
     assert isinstance(foz.load_zoo_model(str(folder)), RegionModel)
 

@@ -40,7 +40,7 @@ def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
     """The App in a headless browser."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1400, "height": 780}, color_scheme="dark")
+        page = browser.new_page(viewport={"width": 1600, "height": 900}, color_scheme="dark")
         page.set_default_timeout(WAIT_MS)
         expect.set_options(timeout=WAIT_MS)
         yield App(page, server, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
