@@ -65,9 +65,10 @@ def run_phase(
         workers (None): processes that draw batches, by default one for two processors; spawned,
             since a fork of a process whose threads hold locks can hang for ever
     """
-    checkpoint = folder / f"{name}.pt"
+    checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
     full_rates = _rates(optimizers)
     first = _resume(checkpoint, model, optimizers)
+    _cut_log(log, first)
     loader = DataLoader(
         batches(first, phase.steps),
         batch_size=None,
@@ -94,7 +95,7 @@ def run_phase(
             row = {"step": step, "loss": paired.item(), "named": outputs.named.item()}
             row |= {"hit": hits, "scale": outputs.scale.item()}
             row["seconds"] = round(time.monotonic() - started, 1)
-            _append(folder / f"{name}.jsonl", row)
+            _append(log, row)
             bar.set_postfix(loss=f"{row['loss']:.3f}", hit=f"{hits:.2f}")
         if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == phase.steps:
             _save(checkpoint, step + 1, model, optimizers)
@@ -144,6 +145,13 @@ def _save(
         stream.flush()
         os.fsync(stream.fileno())
     partial.replace(checkpoint)
+
+
+def _cut_log(log: Path, first: int) -> None:
+    """Drops the rows of steps that are done again."""
+    lines = log.read_text("utf-8").splitlines() if log.exists() else []
+    kept = [f"{line}\n" for line in lines if json.loads(line)["step"] < first]
+    log.write_text("".join(kept), "utf-8")
 
 
 def _append(log: Path, row: dict[str, float]) -> None:

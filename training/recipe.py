@@ -57,13 +57,13 @@ class NanoRecipe:
     )
     alpha: Phase = field(
         default_factory=lambda: Phase(
-            steps=5600,
+            steps=6600,
             rate=8e-4,
             alpha_rate=4e-3,
             warm_up=50,
             decay=0.5,
             plan=BatchPlan(
-                whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, small_steps=4500
+                whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, small_steps=5300
             ),
         )
     )

@@ -1,5 +1,6 @@
 """A few steps of both phases, and going on after a stop."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,8 +39,12 @@ def test_train__goes_on_where_it_stopped(
     short = replace(recipe, base=replace(recipe.base, steps=1))
     stopped = _folder(tmp_path / "stopped")
     train_base(short, disc_drawings, stopped)
+    with (stopped / "base.jsonl").open("a") as log:
+        log.write('{"step": 1, "loss": 4.0}\n')
     resumed = train_base(recipe, disc_drawings, stopped)
     assert _distance(whole, resumed) < 1e-6
+    rows = [json.loads(line) for line in (stopped / "base.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0]
 
 
 def _folder(path: Path) -> Path:
