@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
+import numpy as np
 import pytest
 import torch
 
+from alphaclip import Region
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.loading import load
@@ -41,3 +45,25 @@ def test_load__cuda_device_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> N
 def test_load__unknown_words(device: str, precision: str, message: str) -> None:
     with pytest.raises(AlphaClipError, match=message):
         load("alphaclip-nano", device=device, precision=precision)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("device", "precision"),
+    [("cpu", "bf16"), pytest.param("cuda", "auto", marks=pytest.mark.gpu)],
+)
+def test_load__device_and_precision_do_not_change_what_vectors_mean(
+    device: str, precision: Literal["auto", "bf16"]
+) -> None:
+    exact = load("alphaclip-nano", device="cpu", precision="fp32")
+    other = load("alphaclip-nano", device=device, precision=precision)
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    regions = [Region.from_box([0.1, 0.2, 0.5, 0.6]), Region.whole_image()]
+    texts = ["a red apple", "a violin"]
+    pairs = (
+        (exact.encode_regions(image, regions), other.encode_regions(image, regions)),
+        (exact.encode_text(texts), other.encode_text(texts)),
+    )
+    assert other.fingerprint == exact.fingerprint
+    for expected, vectors in pairs:
+        assert vectors.dtype == np.float32
+        assert ((expected * vectors).sum(axis=1) >= 0.999).all()
