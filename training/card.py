@@ -16,7 +16,7 @@ from alphaclip.model import AlphaCLIP
 
 SCENES = 1000
 VIEW_SEED, FIGURE_SEED = 7001, 7002
-"""Training's seeds are ``[NanoRecipe.seed, step]`` and ``[NanoRecipe.seed + 1, step]``."""
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0, 1 or 2."""
 
 
 def make_card(
@@ -60,18 +60,19 @@ def make_card(
 
 
 def draw_curves(folder: Path, path: Path) -> None:
-    """Draws loss and in-batch recall of both phases' logs.
+    """Draws loss and in-batch recall of every phase.
 
     Args:
-        folder: holds ``base.jsonl`` and ``alpha.jsonl``
+        folder: holds the logs, ``base.jsonl``, ``alpha.jsonl`` and ``boxes.jsonl``
         path: of the PNG
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    names = ("base", *NanoRecipe().alpha_phases())
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
     FigureCanvasAgg(figure)
-    for axis, name in zip(figure.subplots(1, 2), ("base", "alpha"), strict=True):
+    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
         _draw_phase(axis, name, folder / f"{name}.jsonl")
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

@@ -37,6 +37,7 @@ class BatchPlan:
         plain: chance that a scene's drawings stay as their artists made them
         crop: least and most side of an object's crop, in longer box sides
         whole_view: share of an alpha batch's regions seen in the whole picture, not in a crop
+        boxes: share of an alpha batch's regions whose alpha map is their box, not their mask
         small_steps: first steps, whose pictures are smaller and cost less
         small_side: side of those, in pixels
     """
@@ -48,6 +49,7 @@ class BatchPlan:
     plain: float = 0.4
     crop: tuple[float, float] = (1.1, 2.2)
     whole_view: float = 0.25
+    boxes: float = 0.0
     small_steps: int = 0
     small_side: int = 48
 
@@ -146,7 +148,21 @@ def _add_regions(
             window = square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
         else:
             window = square_window(scene.image.shape, found.box, rng.uniform(*plan.crop))
-        pairs.add_region(scene, found, window, caption_object(found, rng))
+        boxed = bool(plan.boxes) and rng.random() < plan.boxes
+        mask = _filled_box(found) if boxed else found.mask
+        caption = caption_object(found, rng)
+        pairs.add_region(found.concept, np.dstack([scene.image, mask]), window, caption)
+
+
+def _filled_box(found: SceneObject) -> np.ndarray:
+    """uint8 (H, W), 255 inside the box."""
+    height, width = found.mask.shape
+    x, y, w, h = found.box
+    rows = slice(round(y * height), round((y + h) * height))
+    columns = slice(round(x * width), round((x + w) * width))
+    filled = np.zeros_like(found.mask)
+    filled[rows, columns] = 255
+    return filled
 
 
 class _Pairs:
@@ -166,10 +182,9 @@ class _Pairs:
         return len(self._wholes)
 
     def add_region(
-        self, scene: Scene, found: SceneObject, window: tuple[float, float, float], caption: str
+        self, concept: int, rgba: np.ndarray, window: tuple[float, float, float], caption: str
     ) -> None:
-        self.concepts.append(found.concept)
-        rgba = np.dstack([scene.image, found.mask])
+        self.concepts.append(concept)
         self._regions.append((*_split(_crop(rgba, window, self._size)), caption))
 
     def add_whole(self, scene: Scene, caption: str) -> None:

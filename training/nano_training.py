@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -59,10 +60,8 @@ def train_base(
         scale = model.logit_scale.clamp(max=4.6052).exp()
         return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
 
-    def batches(first: int, stop: int) -> NanoBatches:
-        size = config["vision_cfg"]["image_size"]
-        return NanoBatches(drawings, recipe.base.plan, size, recipe.seed, first, stop)
-
+    size = config["vision_cfg"]["image_size"]
+    batches = partial(NanoBatches, drawings, recipe.base.plan, size, recipe.seed)
     both = nn.ModuleDict({"model": model, "names": names}).to(device)
     optimizers = make_optimizers(both.named_parameters(), recipe.base)
     run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
@@ -97,12 +96,10 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
                 text = encode_captions(model.clip, tokenizer, batch)
         return Outputs(image, text, scale, _named_loss(image, names, scale, batch.concepts))
 
-    def batches(first: int, stop: int) -> NanoBatches:
-        size, seed = model.image_size, recipe.seed + 1
-        return NanoBatches(drawings, recipe.alpha.plan, size, seed, first, stop)
-
-    optimizers = make_optimizers(model.clip.visual.named_parameters(), recipe.alpha)
-    run_phase("alpha", recipe.alpha, model, forward, optimizers, folder, batches)
+    for seed, (name, phase) in enumerate(recipe.alpha_phases().items(), start=recipe.seed + 1):
+        batches = partial(NanoBatches, drawings, phase.plan, model.image_size, seed)
+        optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
+        run_phase(name, phase, model, forward, optimizers, folder, batches)
     return model.eval()
 
 

@@ -25,7 +25,7 @@ from alphaclip.training.scenes import (
 from PIL import Image
 
 SEED = 20240611
-"""Training's seeds are ``[NanoRecipe.seed, step]`` and ``[NanoRecipe.seed + 1, step]``."""
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0, 1 or 2."""
 
 SCENES = 320
 WRONG = 0.03

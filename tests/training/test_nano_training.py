@@ -17,7 +17,7 @@ def recipe() -> NanoRecipe:
     plan = BatchPlan(size=8)
     base = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
     alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=plan)
-    return NanoRecipe(base=base, alpha=alpha)
+    return NanoRecipe(base=base, alpha=alpha, boxes=replace(alpha, plan=replace(plan, boxes=0.5)))
 
 
 def test_train__alpha_fine_tune_leaves_the_text_tower_alone(

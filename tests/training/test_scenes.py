@@ -1,5 +1,6 @@
 """Scenes drawn with sprites simple enough to check: one flat colour each."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_batches__depend_on_the_step_alone(disc_drawings: Path) -> None:
     assert len(from_start.captions) == 24
     assert from_start.whole == round(24 * plan.whole)
     assert (from_start.alpha[-from_start.whole :] == 255).all()
+
+
+def test_batches__boxes_fill_what_the_mask_spans(disc_drawings: Path) -> None:
+    plan = BatchPlan(size=12, whole=0.0, plain=1.0, whole_view=0.0)
+    masks, boxes = (
+        NanoBatches(disc_drawings, replace(plan, boxes=share), 32, seed=1, start=0, stop=1)[0]
+        for share in (0.0, 1.0)
+    )
+    assert all(_share_of_its_box(alpha) > 0.95 for alpha in boxes.alpha.numpy()[:, 0])
+    assert any(_share_of_its_box(alpha) < 0.9 for alpha in masks.alpha.numpy()[:, 0])
+
+
+def _share_of_its_box(alpha: np.ndarray) -> float:
+    rows, columns = np.nonzero(alpha > 127)
+    box = alpha[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    return float((box > 127).mean())
 
 
 def test_square_window__in_longer_box_sides() -> None:
