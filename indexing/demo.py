@@ -71,7 +71,7 @@ def _open_app(dataset: fo.Dataset) -> None:
     import fiftyone as fo
 
     remote = not (sys.platform == "darwin" or os.environ.get("DISPLAY"))
-    session = fo.launch_app(dataset, remote=remote)
+    session = fo.launch_app(dataset, remote=remote, address="127.0.0.1")
     print(
         f"\nthe App is at {session.url}\n"
         "press ` there and type 'Search regions'; Ctrl-C here ends the demo",
