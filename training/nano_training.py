@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -225,8 +225,8 @@ class _Prototypes(nn.Module):
 @contextmanager
 def _mixed_precision(device: torch.device) -> Iterator[None]:
     """bfloat16 products; on CPUs the fused attention's backward is slower than the plain one's."""
-    backends = [SDPBackend.MATH] if device.type == "cpu" else [*SDPBackend.__members__.values()]
-    with torch.autocast(device.type, torch.bfloat16), sdpa_kernel(backends):
+    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    with torch.autocast(device.type, torch.bfloat16), attention:
         yield
 
 
