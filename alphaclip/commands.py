@@ -75,7 +75,6 @@ def _list() -> str:
     width = max(len(info.name) for info in infos)
     rows = [
         f"{info.name:<{width}}  {'installed' if info.installed else '-':<9}  {info.summary}"
-        + (f"\n{'':<{width}}  {'':<9}  {info.status}" if info.status else "")
         for info in infos
     ]
     return "\n".join(
@@ -114,11 +113,7 @@ def _describe(name: str) -> str:
 def _card(info: zoo.ModelInfo) -> str:
     if info.name == zoo.NANO:
         card = zoo.NANO_FOLDER / zoo.CARD_FILE
-        status = f"\n  status       {info.status}" if info.status else ""
-        return (
-            f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
-            f"{status}"
-        )
+        return f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
     return describe(zoo.find_released(info.name))
 
 
@@ -175,14 +170,7 @@ def _nano_check() -> Check:
         spec = zoo.resolve(zoo.NANO)
     except AlphaClipError as error:
         return Check(zoo.NANO, "missing", str(error), "install alphaclip-fiftyone again")
-    (info,) = (info for info in zoo.list_models() if info.name == zoo.NANO)
-    if not info.status:
-        return Check(zoo.NANO, "ok", str(spec.checkpoint_path))
-    advice = (
-        "take another model, or train it (`alphaclip train-nano FOLDER`) and put model.safetensors "
-        f"and card.json from there into {zoo.NANO_FOLDER}"
-    )
-    return Check(zoo.NANO, "warn", f"{spec.checkpoint_path}, {info.status}", advice)
+    return Check(zoo.NANO, "ok", str(spec.checkpoint_path))
 
 
 def _auto_check() -> Check:

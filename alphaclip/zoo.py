@@ -70,7 +70,6 @@ class ModelInfo:
         licence: what its weights may be used for
         path: where its weights are, None while they are not installed
         advice: what to do to get it, empty where it is installed
-        status: what its card says against using it, such as "not trained: ...", empty if nothing
     """
 
     name: str
@@ -78,7 +77,6 @@ class ModelInfo:
     licence: str
     path: Path | None
     advice: str = ""
-    status: str = ""
 
     @property
     def installed(self) -> bool:
@@ -245,7 +243,7 @@ def _nano_info() -> ModelInfo:
     summary = "small, trained on drawings by this project; for trying things out"
     licence = _licence(NANO_FOLDER)
     if path.is_file():
-        return ModelInfo(NANO, summary, licence, path, status=_status(NANO_FOLDER))
+        return ModelInfo(NANO, summary, licence, path)
     return ModelInfo(NANO, summary, licence, None, "install this package again")
 
 
@@ -292,8 +290,6 @@ def _folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
     found = iter([hub]) if hub.is_file() else folder.glob("*.safetensors")
     weights = _only(folder, found, "safetensors weights")
     config = _only(folder, filter(_is_config, folder.glob("*.json")), "open_clip configuration")
-    status = _status(folder)
-    warning = "; ".join(filter(None, (f"{name}: {status}" if status else "", warning)))
     pretrained, checkpoint = (None, weights) if has_alpha(weights) else (str(weights), None)
     view, licence = _card_view(folder), _licence(folder)
     return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
@@ -344,10 +340,6 @@ def _card_view(folder: Path) -> View:
 
 def _licence(folder: Path) -> str:
     return str(_card(folder).get("licence", "not stated"))
-
-
-def _status(folder: Path) -> str:
-    return str(_card(folder).get("status", ""))
 
 
 def _card(folder: Path) -> dict[str, Any]:

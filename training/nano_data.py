@@ -17,12 +17,13 @@ from alphaclip.training.scenes import (
     TRAINING,
     Scene,
     SceneConfig,
-    SceneObject,
     SpriteBook,
     compose,
     training_sets,
 )
 from torch.utils.data import Dataset
+
+from alphaclip.regions import Region
 
 
 @dataclass(frozen=True)
@@ -149,20 +150,10 @@ def _add_regions(
         else:
             window = square_window(scene.image.shape, found.box, rng.uniform(*plan.crop))
         boxed = bool(plan.boxes) and rng.random() < plan.boxes
-        mask = _filled_box(found) if boxed else found.mask
+        height, width = found.mask.shape
+        mask = Region.from_box(found.box).alpha_map(height, width) if boxed else found.mask
         caption = caption_object(found, rng)
         pairs.add_region(found.concept, np.dstack([scene.image, mask]), window, caption)
-
-
-def _filled_box(found: SceneObject) -> np.ndarray:
-    """uint8 (H, W), 255 inside the box."""
-    height, width = found.mask.shape
-    x, y, w, h = found.box
-    rows = slice(round(y * height), round((y + h) * height))
-    columns = slice(round(x * width), round((x + w) * width))
-    filled = np.zeros_like(found.mask)
-    filled[rows, columns] = 255
-    return filled
 
 
 class _Pairs:

@@ -30,7 +30,7 @@ def test_checks__versions_gpu_and_weights():
     found = by_name(commands.checks())
     assert found["torch"] == Check("torch", "ok", version("torch"))
     assert found["GPU"].status == ("ok" if torch.cuda.is_available() else "warn")
-    assert "model.safetensors" in found["alphaclip-nano"].detail
+    assert found["alphaclip-nano"].detail.endswith("model.safetensors")
     assert "alphaclip models" in found["models for photographs"].advice
 
 
