@@ -1,12 +1,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 APP ?= 1
+KILLS ?= 200
 
-.PHONY: help setup setup-tests demo test lint
+.PHONY: help setup setup-tests demo test soak lint
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
 	@echo "make test    set up .venv and run every test"
+	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
 
 setup:
@@ -20,6 +22,9 @@ demo: setup
 
 test: setup-tests
 	@$(BIN)/python -m pytest
+
+soak: setup-tests
+	@$(BIN)/python scripts/soak.py --kills $(KILLS) $(if $(LOG),--log $(LOG))
 
 lint: setup-tests
 	@$(BIN)/python -m ruff check .

@@ -1,56 +1,38 @@
-"""Embeds the labelled regions of a dataset and publishes them as an index.
+"""Embeds the labelled regions of a dataset, and keeps them up to date.
 
 The module is not called ``build``: importing it would hide the function of that name.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from alphaclip.indexing.labels import LabelledPicture, Skipped, check_field, labelled_pictures
-from alphaclip.indexing.places import check_key, index_folder
+from alphaclip.indexing.encoders import encoder_of, encoder_settings
+from alphaclip.indexing.fingerprints import Identify
+from alphaclip.indexing.labels import check_field
+from alphaclip.indexing.manifests import has_store
+from alphaclip.indexing.merging import MergeReport, merge, usable_base, usable_pieces
+from alphaclip.indexing.places import check_key, own_folder, store_id
+from alphaclip.indexing.plans import Plan, PlanError, make_plan, read_plan
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.reading import LabelReader
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.shards import embed_shards, finished_entries
 from alphaclip.indexing.similarity import register
-from alphaclip.indexing.store import MANIFEST, RegionIds, write_store
-from tqdm import tqdm
+from alphaclip.indexing.store import StoreError, StoreWriter, writing
 
-from alphaclip.encoder import Encoder, Failure
+from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.loading import load as load_encoder
-from alphaclip.regions import Region
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int, int], None]
-"""Called with how many samples are done, and how many there are."""
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build did.
-
-    Attributes:
-        samples: looked at
-        regions: embedded
-        skipped: regions and pictures left out, and why
-        unfilled: polylines that are not filled, embedded as their box
-        seconds: it took
-    """
-
-    samples: int
-    regions: int
-    skipped: list[Skipped]
-    unfilled: int
-    seconds: float
 
 
 def build(
@@ -60,24 +42,117 @@ def build(
     key: str = "regions",
     overwrite: bool = False,
     progress: Progress | None = None,
+    identify: Identify = "stat",
 ) -> RegionIndex:
     """Embeds every region of a field and makes them searchable.
+
+    A build that was interrupted goes on where it was when it is run again.
 
     Args:
         samples: a dataset or view of images; of a grouped dataset, the active slice
         field: a field of Detections, Detection, Polylines or Polyline
         encoder: see :func:`alphaclip.load`
         key: what the index is called
-        overwrite (False): replace an index of this name
-        progress (None): told how far it is; None shows a bar in the terminal
+        overwrite (False): replace an index of this name; vectors that still hold are kept
+        progress (None): told how far it is; None shows bars in the terminal
+        identify ("stat"): how an edited picture is told: by size and time of change, or by its
+            "content", which is read for it
 
     Returns:
         the index; its :attr:`~RegionIndex.info` has the report
 
     Raises:
-        AlphaClipError: if the field holds no regions, nothing could be embedded, or the key is
-            taken or malformed
+        AlphaClipError: if the field holds no regions, nothing could be embedded, the key is taken
+            or malformed, or the index is being written by another process
     """
+    folder = _prepare(samples, field, key, overwrite)
+    loaded = load_encoder(encoder)
+    settings = _settings(samples, field, loaded, identify)
+    with writing(folder, mend=True) as writer, shown(progress) as show:
+        started = time.monotonic()
+        plan = _plan(writer, samples, settings, show)
+        embed_shards(plan, loaded, progress=lambda *counts: show("regions embedded", *counts))
+        report = merge(writer, plan, round(time.monotonic() - started, 1))
+        return _opened(samples._dataset, key, loaded, report, show)
+
+
+def update(
+    dataset: fo.Dataset, key: str, encoder: Encoder | None = None, progress: Progress | None = None
+) -> MergeReport:
+    """Embeds what is new or edited, drops what is gone; see :meth:`RegionIndex.update`."""
+    with writing(own_folder(dataset, key), mend=True) as writer, shown(progress) as show:
+        started = time.monotonic()
+        settings = _settings_in(writer)
+        loaded = encoder_of(settings, encoder)
+        plan = _plan(writer, _samples_of(dataset, settings), settings, show)
+        embed_shards(plan, loaded, progress=lambda *counts: show("regions embedded", *counts))
+        report = merge(writer, plan, round(time.monotonic() - started, 1))
+        _opened(dataset, key, loaded, report, show)
+    return report
+
+
+def plan(
+    samples: fo.SampleCollection,
+    field: str,
+    encoder: str | Path | Encoder = "auto",
+    key: str = "regions",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    identify: Identify = "stat",
+) -> Plan:
+    """Writes the shards of a build, to be embedded elsewhere; see :func:`build`.
+
+    Then :func:`embed_part` embeds parts of them, on any machine that sees the folder and the
+    pictures, and :func:`merge_plan` publishes the index.
+
+    Returns:
+        the plan; its ``folder`` is what the embedding needs
+    """
+    folder = _prepare(samples, field, key, overwrite)
+    settings = _settings(samples, field, load_encoder(encoder), identify)
+    with writing(folder, mend=True) as writer, shown(progress) as show:
+        return _plan(writer, samples, settings, show)
+
+
+def embed_part(
+    folder: Path,
+    part: tuple[int, int] = (1, 1),
+    encoder: Encoder | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Embeds the i-th of n parts of a plan; needs the plan's files and the pictures, no database.
+
+    Args:
+        folder: of the plan
+        part: ``(i, n)``, i from 1
+        encoder (None): the plan's; None loads it by name
+        progress (None): told how far it is; None shows a bar in the terminal
+
+    Returns:
+        how many regions were embedded now; those of shards that were done are not counted
+    """
+    planned = read_plan(folder)
+    loaded = encoder_of(planned.settings, encoder)
+    with shown(progress) as show:
+        return embed_shards(
+            planned, loaded, part, lambda *counts: show("regions embedded", *counts)
+        )
+
+
+def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
+    """Publishes an index whose planned shards are all embedded.
+
+    Raises:
+        PlanError: if there is no plan, or a shard is not embedded yet
+    """
+    with writing(own_folder(dataset, key), mend=True) as writer, shown(None) as show:
+        planned = read_plan(writer.folder / "work")
+        report = merge(writer, planned)
+        return _opened(dataset, key, encoder_of(planned.settings), report, show)
+
+
+def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
+    """Checks what is to be built, and says where."""
     if samples._is_generated:
         raise AlphaClipError(
             f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
@@ -85,102 +160,94 @@ def build(
         )
     dataset = samples._dataset
     check_key(dataset, key)
-    folder = index_folder(dataset, key)
-    if (folder / MANIFEST).exists() and not overwrite:
+    folder = own_folder(dataset, key)
+    if has_store(folder) and not overwrite:
         raise AlphaClipError(
-            f"dataset {dataset.name!r} has an index {key!r}: choose another key, or pass "
-            "overwrite=True to replace it"
+            f"dataset {dataset.name!r} has an index {key!r}: choose another key, bring it up to "
+            "date with index.update(), or pass overwrite=True to replace it"
         )
     check_field(samples, field)
     if not len(samples):
         raise AlphaClipError(f"{dataset.name!r} has no samples here: there is nothing to embed")
-    loaded = load_encoder(encoder)
-    vectors, ids, report = _embed(samples, field, loaded, progress)
-    if not len(ids):
-        raise AlphaClipError(
-            f"no region of {field!r} could be embedded: {len(report.skipped)} were skipped"
-            + (f", the first because {report.skipped[0].reason}" if report.skipped else "")
-        )
-    info = {
+    return folder
+
+
+def _settings(
+    samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
+) -> dict[str, Any]:
+    flat = _active_slice(samples)
+    stages = flat._serialize(include_uuids=False) if flat is not flat._dataset else []
+    return {
+        "kind": "regions",
+        "metric": "cosine",
         "field": field,
-        "encoder": loaded.name,
-        "fingerprint": loaded.fingerprint,
-        "view": loaded.view.to_dict(),
-        "report": asdict(report),
+        "identify": identify,
+        "stages": json.loads(json.dumps(stages)),
+        **encoder_settings(encoder),
     }
-    write_store(folder, vectors, ids, info)
+
+
+def _active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """Of a grouped collection its active slice, by name: another may be active next time."""
+    if samples.media_type == "group":
+        return samples.select_group_slices(samples.group_slice)
+    return samples
+
+
+def _samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
+    import fiftyone as fo
+
+    if not settings["stages"]:
+        return dataset
+    return fo.DatasetView._build(dataset, settings["stages"])
+
+
+def _settings_in(writer: StoreWriter) -> dict[str, Any]:
+    info = writer.base.info if writer.base is not None else {}
+    if info.get("kind") == "regions":
+        return {name: value for name, value in info.items() if name != "report"}
+    if info:
+        raise AlphaClipError("the vectors of this index are from elsewhere: add them anew instead")
+    try:
+        return read_plan(writer.folder / "work").settings
+    except PlanError as error:
+        raise StoreError(
+            f"{writer.folder} holds nothing that could be brought up to date: build the index"
+        ) from error
+
+
+def _plan(
+    writer: StoreWriter, samples: fo.SampleCollection, settings: dict[str, Any], show: Progress
+) -> Plan:
+    """Plans anew, and takes over what an interrupted job has finished."""
+    work = writer.folder / "work"
+    try:
+        entries = finished_entries(read_plan(work))
+    except PlanError:
+        entries = []
+    pieces = usable_pieces(work, entries)
+    base = usable_base(writer.base, settings)
+    held = [base.ids] if base is not None else []
+    reader = LabelReader(_active_slice(samples), settings, show)
+    return make_plan(
+        work,
+        reader.pictures(),
+        settings,
+        reader.report,
+        [*held, *(piece.ids for piece in pieces)],
+        [piece.entry for piece in pieces],
+    )
+
+
+def _opened(
+    dataset: fo.Dataset, key: str, encoder: Encoder, report: MergeReport, show: Progress
+) -> RegionIndex:
+    """Makes what was published known to FiftyOne, and its FAISS index where it takes long."""
     logger.info(
-        "%s: %d regions of %d samples embedded in %.1f s, %d skipped",
-        key, report.regions, report.samples, report.seconds, len(report.skipped),
+        "%s: %d regions, of them %d added, %d edited; %d gone, %d skipped",
+        key, report.regions, report.added, report.edited, report.gone, len(report.skipped),
     )  # fmt: skip
-    index = RegionIndex(dataset, key, encoder=loaded)
-    register(index, loaded.name)
+    index = RegionIndex(dataset, key, encoder=encoder)
+    index.prepare(show)
+    register(dataset, key, store_id(dataset, key), encoder.name, index.field)
     return index
-
-
-def _embed(
-    samples: fo.SampleCollection, field: str, encoder: Encoder, progress: Progress | None
-) -> tuple[np.ndarray, RegionIds, BuildReport]:
-    started = time.monotonic()
-    work = _Work(samples, field)
-    stream = encoder.encode_many(work.items(), work.note_failure)
-    for place, vectors in _counted(stream, len(samples), progress):
-        work.collect(place, vectors)
-    seconds = round(time.monotonic() - started, 1)
-    report = BuildReport(work.samples, len(work.ids), work.skipped, work.unfilled, seconds)
-    return np.concatenate(work.rows), work.ids, report
-
-
-class _Work:
-    """The pictures on their way through the encoder, and what has come of those before."""
-
-    def __init__(self, samples: fo.SampleCollection, field: str) -> None:
-        self.ids, self.rows = RegionIds(), list[np.ndarray]()
-        self.skipped, self.samples, self.unfilled = list[Skipped](), 0, 0
-        self._source, self._field = samples, field
-        self._under_way: dict[int, LabelledPicture] = {}
-        self._failed: dict[int, set[int]] = {}
-
-    def items(self) -> Iterator[tuple[str, Sequence[Region]]]:
-        """Pictures and regions, as the encoder takes them."""
-        for place, picture in enumerate(labelled_pictures(self._source, self._field)):
-            self._under_way[place], self._failed[place] = picture, set()
-            self.samples += 1
-            self.unfilled += picture.unfilled
-            self.skipped.extend(picture.skipped)
-            yield picture.filepath, picture.regions
-
-    def note_failure(self, failure: Failure) -> None:
-        """Remembers what the encoder could not use."""
-        picture, failed = self._under_way[failure.item], self._failed[failure.item]
-        if failure.region is None:
-            failed.update(range(len(picture.regions)))
-            self._skip(picture, "", str(failure.error))
-        else:
-            failed.add(failure.region)
-            self._skip(picture, picture.label_ids[failure.region], str(failure.error))
-
-    def collect(self, place: int, vectors: np.ndarray) -> None:
-        """Takes the vectors of one picture, which is done with."""
-        picture, failed = self._under_way.pop(place), self._failed.pop(place)
-        kept = np.isfinite(vectors).all(axis=1)
-        for region in set(np.flatnonzero(~kept).tolist()) - failed:
-            self._skip(picture, picture.label_ids[region], "its vector is not finite")
-        self.rows.append(vectors[kept].astype(np.float16))
-        labels = [picture.label_ids[region] for region in np.flatnonzero(kept)]
-        self.ids.label_ids.extend(labels)
-        self.ids.sample_ids.extend([picture.sample_id] * len(labels))
-        self.ids.fields.extend([self._field] * len(labels))
-
-    def _skip(self, picture: LabelledPicture, label_id: str, reason: str) -> None:
-        self.skipped.append(Skipped(picture.filepath, label_id, reason))
-
-
-def _counted(
-    stream: Iterator[np.ndarray], total: int, progress: Progress | None
-) -> Iterator[tuple[int, np.ndarray]]:
-    bar = tqdm(stream, total=total, desc="embedding", unit="sample", disable=progress is not None)
-    for done, vectors in enumerate(bar):
-        yield done, vectors
-        if progress is not None:
-            progress(done + 1, total)

@@ -8,17 +8,15 @@ import logging
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from alphaclip.indexing.index_cli import add_index_parser, open_dataset, print_report
 
 from alphaclip.doctor import Check, package_check
-from alphaclip.errors import AlphaClipError
-
-if TYPE_CHECKING:
-    import fiftyone as fo
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``embed``, ``search`` and ``demo``."""
+    """Adds ``embed``, ``search``, ``index`` and ``demo``."""
     embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
     embed.add_argument("dataset", help="name of a FiftyOne dataset")
     embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
@@ -32,8 +30,13 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("key", help="of the index")
     search.add_argument("query", nargs="+", help="text; several are one query")
     search.add_argument("-k", type=int, default=10, help="regions to find")
+    search.add_argument("--avoid", nargs="+", help="text that the regions should not match")
+    search.add_argument("--min-score", type=float, help="the lowest cosine, in [-1, 1]")
+    search.add_argument("--per-image", action="store_true", help="only the best of each image")
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
     search.set_defaults(run=_search)
+
+    add_index_parser(subparsers)
 
     demo = subparsers.add_parser("demo", help="the main job on the bundled scenes, with the App")
     demo.add_argument("--sample", type=Path, help="the sample's folder, by default the clone's")
@@ -48,22 +51,21 @@ def checks() -> list[Check]:
     Returns:
         one check for each
     """
-    return [package_check("fiftyone"), package_check("pyarrow"), _database(), _faiss()]
+    database = _database()
+    checks = [package_check("fiftyone"), package_check("pyarrow"), database, _faiss()]
+    return [*checks, _stores()] if database.status == "ok" else checks
 
 
 def _embed(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    dataset = _dataset(args.dataset)
+    dataset = open_dataset(args.dataset)
     index = indexing.build(dataset, args.field, args.encoder, args.key, args.overwrite)
-    report = index.info()["report"]
-    print(
-        f"{report['regions']} regions of {report['samples']} samples embedded in "
-        f"{report['seconds']} s with {index.info()['encoder']}, {len(report['skipped'])} skipped"
-    )
-    for skipped in report["skipped"]:
-        print(f"skipped {skipped['filepath']} {skipped['label_id']}: {skipped['reason']}")
+    info = index.info()
+    report = info["report"]
+    print(f"{report['samples']} samples in {report['seconds']} s with {info['encoder']}")
+    print_report(report)
     return 0
 
 
@@ -72,8 +74,14 @@ def _search(args: argparse.Namespace) -> int:
 
     from alphaclip import indexing
 
-    dataset = _dataset(args.dataset)
-    hits = indexing.load(dataset, args.key).search(args.query, k=args.k)
+    dataset = open_dataset(args.dataset)
+    hits = indexing.load(dataset, args.key).search(
+        args.query,
+        k=args.k,
+        negative=args.avoid,
+        min_score=args.min_score,
+        per_image=args.per_image,
+    )
     for hit in list_hits(hits):
         print(json.dumps(hit.to_dict(), ensure_ascii=False) if args.json else hit)
     return 0
@@ -86,15 +94,6 @@ def _demo(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     run_demo(args.sample or FOLDER, args.sheet, app=not args.no_app)
     return 0
-
-
-def _dataset(name: str) -> fo.Dataset:
-    import fiftyone as fo
-
-    if not fo.dataset_exists(name):
-        known = ", ".join(fo.list_datasets()) or "none"
-        raise AlphaClipError(f"there is no dataset {name!r}; there are: {known}")
-    return fo.load_dataset(name)
 
 
 def _database() -> Check:
@@ -129,6 +128,18 @@ def _database_advice() -> str:
 
 def _without_password(text: str) -> str:
     return re.sub(r"(mongodb(?:\+srv)?://)[^@/\s]*@", r"\1***@", text)
+
+
+def _stores() -> Check:
+    from alphaclip.indexing.orphans import orphans
+    from alphaclip.indexing.places import store_root
+
+    found = orphans()
+    if not found:
+        return Check("indexes", "ok", f"in {store_root()}")
+    size = sum(orphan.bytes for orphan in found) / 1e6
+    what = f"{len(found)} stores in {store_root()} are named by no dataset, {size:.0f} MB"
+    return Check("indexes", "warn", what, "alphaclip index gc lists them, and deletes them")
 
 
 def _faiss() -> Check:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import heapq
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alphaclip.indexing.building import build
 from alphaclip.indexing.contact_sheet import draw_contact_sheet
-from alphaclip.indexing.listing import ListedHit, list_hits
-from alphaclip.indexing.region_index import RegionIndex, load
+from alphaclip.indexing.joint import search
+from alphaclip.indexing.listing import list_hits
 from alphaclip.indexing.samples import OBJECTS, OUTLINES, load_sample
 
-from alphaclip.encoder import Encoder
 from alphaclip.loading import load as load_encoder
 
 if TYPE_CHECKING:
@@ -39,32 +36,18 @@ def run_demo(sample: Path, sheet: Path, app: bool) -> None:
     """
     dataset = load_sample(sample)
     encoder = load_encoder(MODEL)
-    indexes = [_index(dataset, field, encoder) for field in (OBJECTS, OUTLINES)]
+    indexes = [
+        build(dataset, field, encoder, key=field, overwrite=True) for field in (OBJECTS, OUTLINES)
+    ]
     count = sum(len(index) for index in indexes)
     print(f"{count} regions of {len(dataset)} pictures are indexed")
-    found = {query: _search(indexes, query) for query in QUERIES}
+    found = {query: list_hits(search(indexes, query, SHOWN)) for query in QUERIES}
     for query, hits in found.items():
         print(f'\n"{query}"', *hits, sep="\n")
     draw_contact_sheet(found, sheet)
     print(f"\ncontact sheet: {sheet}")
     if app:
         _open_app(dataset)
-
-
-def _index(dataset: fo.Dataset, field: str, encoder: Encoder) -> RegionIndex:
-    """The index of an earlier run if the model is still the same, else a new one."""
-    if dataset.has_brain_run(field):
-        index = load(dataset, field)
-        if index.info()["fingerprint"] == encoder.fingerprint:
-            return RegionIndex(dataset, field, encoder)
-    return build(dataset, field, encoder, key=field, overwrite=True)
-
-
-def _search(indexes: list[RegionIndex], query: str) -> list[ListedHit]:
-    """The best of all indexes; they share an encoder, so their scores are on one scale."""
-    listed = [hit for index in indexes for hit in list_hits(index.search(query, SHOWN))]
-    best = heapq.nlargest(SHOWN, listed, key=lambda hit: hit.score)
-    return [replace(hit, rank=rank) for rank, hit in enumerate(best, start=1)]
 
 
 def _open_app(dataset: fo.Dataset) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,20 +37,47 @@ class Hits:
     def view(self) -> fo.DatasetView:
         """The hits as patches in rank order.
 
-        FiftyOne makes no patches of single Detection and Polyline fields: those come as samples,
-        in the order of each one's best hit.
+        FiftyOne makes no patches of single Detection and Polyline fields, nor of several fields at
+        once: those come as samples, in the order of each one's best hit, with only the labels
+        that were found.
         """
         from alphaclip.indexing.labels import PATCHABLE, check_field, images_of
         from bson import ObjectId
         from fiftyone import ViewField
 
-        samples = list(dict.fromkeys(self.sample_ids.tolist()))
         if not len(self):
             return self.dataset.limit(0)
-        field = str(self.fields[0])
-        if check_field(self.dataset, field) not in PATCHABLE:
-            return images_of(self.dataset).select(samples, ordered=True)
-        wanted = ViewField("_id").is_in([ObjectId(label) for label in self.label_ids])
-        shown = images_of(self.dataset).select(samples).filter_labels(field, wanted)
-        patches = shown.to_patches(field)
-        return patches.select(self.label_ids.tolist(), ordered=True)
+        kinds = {name: check_field(self.dataset, name) for name in self._labels_by_field()}
+        samples = list(dict.fromkeys(self.sample_ids.tolist()))
+        shown = images_of(self.dataset).select(samples, ordered=True)
+        for field, labels in self._labels_by_field().items():
+            if kinds[field] in PATCHABLE:
+                wanted = ViewField("_id").is_in([ObjectId(label) for label in labels])
+                shown = shown.filter_labels(field, wanted, only_matches=len(kinds) == 1)
+        if len(kinds) > 1 or kinds[field] not in PATCHABLE:
+            return shown
+        return shown.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+
+    def save_scores(self, attribute: str = "score") -> None:
+        """Writes each hit's score into an attribute of its label, in one go for each field.
+
+        Args:
+            attribute: of the labels; made if need be
+        """
+        from alphaclip.indexing.labels import images_of
+
+        samples = images_of(self.dataset)
+        columns = (self.fields, self.sample_ids, self.label_ids, self.scores)
+        values: dict[str, list[dict[str, Any]]] = {}
+        for field, sample, label, score in zip(*(c.tolist() for c in columns), strict=True):
+            value = {"sample_id": sample, "label_id": label, "value": score}
+            values.setdefault(field, []).append(value)
+        for field, scored in values.items():
+            _, path = samples._get_label_field_path(field, attribute)
+            samples.set_label_values(path, scored, dynamic=True)
+
+    def _labels_by_field(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
+            found.setdefault(field, []).append(label)
+        return found

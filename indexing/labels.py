@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from alphaclip.indexing.shards import Skipped
 
 from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.regions import Region
@@ -24,21 +25,6 @@ PATCHABLE = ("Detections", "Polylines")
 
 class FieldError(AlphaClipError):
     """A field is missing, or holds no regions."""
-
-
-@dataclass(frozen=True)
-class Skipped:
-    """A region or a picture that was left out.
-
-    Attributes:
-        filepath: the picture
-        label_id: the region, empty if the picture itself could not be used
-        reason: why
-    """
-
-    filepath: str
-    label_id: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -109,6 +95,28 @@ def labelled_pictures(samples: fo.SampleCollection, field: str) -> Iterator[Labe
         value = sample[field]
         labels = [] if value is None else [value] if attribute is None else value[attribute]
         yield _read(str(sample.id), sample.filepath, labels)
+
+
+def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> list[str]:
+    """The ids of a field's labels in a view; where the view shows something else than the field,
+    those of the labels of its pictures.
+
+    Raises:
+        AlphaClipError: if the view is one of another dataset
+    """
+    if view._root_dataset.name != dataset.name:
+        raise AlphaClipError(
+            f"view is of dataset {view._root_dataset.name!r}, the index of {dataset.name!r}: pass "
+            "a view of that dataset"
+        )
+    check_field(dataset, field)
+    view = images_of(view)
+    if field not in view.get_field_schema():
+        samples = view.distinct("sample_id") if view._is_generated else view.values("id")
+        view = images_of(dataset).select(samples)
+    _, path = view._get_label_field_path(field, "id")
+    ids = view.values(path, unwind=True)
+    return [label_id for label_id in ids if label_id is not None]
 
 
 def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:

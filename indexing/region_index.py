@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.indexing.faiss_index import build_index, search_index
+from alphaclip.indexing.encoders import encoder_of
 from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.labels import check_field, images_of
+from alphaclip.indexing.labels import labels_in
+from alphaclip.indexing.manifests import has_store
+from alphaclip.indexing.opened import Opened, Snapshot
 from alphaclip.indexing.places import check_key, index_folder, index_keys, remove_index
-from alphaclip.indexing.store import MANIFEST, RegionIds, StoredRegions, read_store
+from alphaclip.indexing.progress import Progress
+from alphaclip.indexing.queries import (
+    Aggregate,
+    Example,
+    Query,
+    make_ranking,
+    parts_of,
+    unit_vectors,
+)
+from alphaclip.indexing.ranking import find
+from alphaclip.indexing.segments import RowIds, as_bytes, as_text
 
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.regions import Region
-from alphaclip.views import View
 
 if TYPE_CHECKING:
-    import faiss
     import fiftyone as fo
-
-Aggregate = Literal["max", "mean"]
+    from alphaclip.indexing.merging import MergeReport
 
 
 def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
@@ -31,7 +39,7 @@ def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
     Raises:
         AlphaClipError: if the dataset has no index of this name; says which it has
     """
-    if not (index_folder(dataset, key) / MANIFEST).exists():
+    if not has_store(index_folder(dataset, key)):
         known = ", ".join(index_keys(dataset)) or "none"
         raise AlphaClipError(f"dataset {dataset.name!r} has no index {key!r}; it has: {known}")
     return RegionIndex(dataset, key)
@@ -39,6 +47,8 @@ def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
 
 class RegionIndex:
     """The regions of one field of a dataset; made by :func:`build` and :func:`load`.
+
+    What another process publishes is seen at the next search.
 
     Args:
         dataset: whose regions
@@ -50,25 +60,25 @@ class RegionIndex:
     def __init__(self, dataset: fo.Dataset, key: str, encoder: Encoder | None = None) -> None:
         self.dataset = dataset
         self.key = key
-        self._folder = index_folder(dataset, key)
         self._given = encoder
+        self._opened = Opened(lambda: index_folder(dataset, key), self._text_probes)
 
     def __len__(self) -> int:
-        return len(self._stored.ids)
+        return len(self._opened.newest().version)
 
     @property
-    def ids(self) -> RegionIds:
-        """The sample, label and field of each row."""
-        return self._stored.ids
+    def ids(self) -> RowIds:
+        """The sample, label, field and fingerprint of each row."""
+        return self._opened.newest().version.ids
 
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
+    def vectors(self, places: np.ndarray) -> np.ndarray:
         """The vectors of some rows: float32 (n, dim), of unit length."""
-        return np.asarray(self._stored.vectors[rows], np.float32)
+        return self._opened.newest().version.table.take(places).astype(np.float32)
 
     @property
     def field(self) -> str:
         """The field that holds the regions."""
-        return str(self._stored.info["field"])
+        return str(self._opened.newest().version.info["field"])
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -77,59 +87,109 @@ class RegionIndex:
         Raises:
             AlphaClipError: if the model of that name has other weights, or another view, now
         """
-        info = self._stored.info
-        encoder = self._given or _shared_encoder(info["encoder"], View(**info["view"]))
-        if encoder.fingerprint != info["fingerprint"]:
-            raise AlphaClipError(
-                f"index {self.key!r} was built with {info['encoder']} "
-                f"({info['fingerprint'][:8]}), {encoder.name} is now {encoder.fingerprint[:8]}: "
-                "its vectors cannot be compared; build the index again with overwrite=True"
-            )
-        return encoder
+        return encoder_of(self._opened.newest().version.info, self._given)
 
     def info(self) -> dict[str, Any]:
-        """What the index holds: count, dimension, field, encoder, fingerprint, view, report."""
-        stored = self._stored
-        shape = {"count": len(stored.ids), "dim": int(stored.vectors.shape[1])}
-        return {"key": self.key, **shape, "version": stored.version, **stored.info}
+        """What the index holds.
+
+        Returns:
+            key, count, dimension, version, field, encoder, fingerprint, view, the report of the
+            last build or update, and as ``search`` how it is searched: exactly, or by which FAISS
+            index, with its measured recall
+        """
+        now = self._opened.newest()
+        version = now.version
+        shape = {"count": len(version), "dim": version.dim, "version": version.number}
+        return {"key": self.key, **shape, **version.info, "search": now.engine().facts}
+
+    def prepare(self, progress: Progress | None = None) -> None:
+        """Makes the index ready to be searched: a large one takes a while, the first time.
+
+        Args:
+            progress (None): told how far it is
+        """
+        self._opened.newest().engine(progress)
 
     def search(
         self,
-        query: str | Sequence[str] | np.ndarray | tuple[Any, Region],
-        k: int = 50,
+        query: Query,
+        k: int | None = 50,
         view: fo.SampleCollection | None = None,
+        negative: Query | None = None,
         aggregate: Aggregate = "max",
+        weights: Sequence[float] | None = None,
+        min_score: float | None = None,
+        per_image: bool = False,
+        reverse: bool = False,
     ) -> Hits:
         """Finds the regions that match a query best.
 
         Args:
-            query: text; several texts, which are ONE query; a vector (dim,) or several (m, dim);
-                or an example ``(image, region)``
-            k: regions to find
+            query: text; a vector (dim,); :class:`Example`, a region of the index; or
+                ``(image, region)``. A list of these, or an array (m, dim), is ONE query
+            k: regions to find; None finds all, best with ``min_score``
             view (None): a view of the dataset; only its regions are found, or, where it shows
                 something else than the index's field, the regions of its pictures
-            aggregate: how several texts or vectors make one score: the largest cosine, or the
-                mean
+            negative (None): what to avoid, as ``query``: half its cosine is taken off the order
+            aggregate: how several parts make one score: the largest cosine, or the mean
+            weights (None): positive numbers, one for each part; they change the order, not the
+                scores
+            min_score (None): the lowest cosine to the query, in [-1, 1]
+            per_image (False): only the best region of each image
+            reverse (False): the least similar first
 
         Raises:
-            AlphaClipError: if the query is empty, k is below 1, a vector does not fit, or the
-                view is one of another dataset
+            AlphaClipError: if the query is empty, k is below 1, a vector does not fit, an example
+                is not in the index, or the view is one of another dataset
         """
         _check_k(k)
-        if aggregate not in ("max", "mean"):
-            raise AlphaClipError(f"aggregate is {aggregate!r}: expected 'max' or 'mean'")
-        vectors = self._encode(query)
-        if aggregate == "mean":
-            vectors = vectors.mean(axis=0, keepdims=True)
-        rows = None if view is None else self._rows_in(view)
-        scores, found = search_index(self._index, vectors, k, rows)
-        return self._hits(*_largest(scores, found, k))
+        ranking = make_ranking(self.encode, query, negative, aggregate, weights, reverse)
+        now = self._opened.newest()
+        only = None if view is None else self._places_in(now, view)
+        groups = now.pictures if per_image else None
+        found = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
+        return self._hits(now, found.places, found.scores, found.rank_scores)
 
-    def search_many(self, queries: Sequence[str], k: int = 50) -> list[Hits]:
-        """Answers independent text queries; one :class:`Hits` for each."""
+    def search_many(
+        self, queries: Sequence[Query], k: int = 50, view: fo.SampleCollection | None = None
+    ) -> list[Hits]:
+        """Answers independent queries, faster than one by one; one :class:`Hits` for each."""
         _check_k(k)
-        scores, found = search_index(self._index, self.encoder.encode_text(queries), k)
-        return [self._hits(s, f) for s, f in zip(scores, found, strict=True)]
+        vectors = [self.encode(query) for query in queries]
+        if any(len(several) > 1 for several in vectors):
+            return [self.search(query, k, view) for query in queries]
+        now = self._opened.newest()
+        only = None if view is None else self._places_in(now, view)
+        scores, places = now.engine().search(np.concatenate(vectors), k, only)
+        return [self._hits(now, p, s, s) for p, s in zip(places, scores, strict=True)]
+
+    def encode(self, query: Query) -> np.ndarray:
+        """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
+        parts = parts_of(query)
+        if all(isinstance(part, str) for part in parts):
+            return self.encoder.encode_text(parts)
+        return np.concatenate([self._encode_part(part) for part in parts])
+
+    def holds(self, example: Example) -> bool:
+        """Whether a region is in the index."""
+        return bool(self._opened.newest().lookup.find(as_bytes([example.label_id]))[0] >= 0)
+
+    def update(self, progress: Progress | None = None) -> MergeReport:
+        """Embeds regions that are new or edited, and drops those that are gone.
+
+        What an index was built on is looked at again: the dataset, or the view as it is now.
+        Damaged pieces of the store are embedded again. An interrupted update goes on where it was
+        when it is run again. Where a picture cannot be reached, its vectors stay.
+
+        Args:
+            progress (None): told how far it is; None shows bars in the terminal
+
+        Returns:
+            how many regions there are, were embedded, kept, dropped and skipped
+        """
+        from alphaclip.indexing.building import update
+
+        return update(self.dataset, self.key, self._given, progress)
 
     def delete(self) -> None:
         """Removes the index and its Brain run; the dataset's labels stay as they are.
@@ -142,73 +202,44 @@ class RegionIndex:
             self.dataset.delete_brain_run(self.key)
         remove_index(self.dataset, self.key)
 
-    @cached_property
-    def _stored(self) -> StoredRegions:
-        return read_store(self._folder)
+    def _encode_part(self, part: Any) -> np.ndarray:
+        if isinstance(part, np.ndarray):
+            return unit_vectors(part)
+        if isinstance(part, str):
+            return self.encoder.encode_text([part])
+        if isinstance(part, Example):
+            return self._vector_of(part)
+        image, region = part
+        return self.encoder.encode_regions(image, [region])
 
-    @cached_property
-    def _index(self) -> faiss.Index:
-        return build_index(self._stored.vectors)
-
-    def _encode(self, query: Any) -> np.ndarray:
-        if isinstance(query, np.ndarray):
-            vectors = np.atleast_2d(query).astype(np.float32)
-            norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-            if not np.isfinite(vectors).all() or not norms.all():
-                raise AlphaClipError("query vector is zero or not finite: it has no direction")
-            return vectors / norms
-        if isinstance(query, str):
-            return self.encoder.encode_text([query])
-        if isinstance(query, tuple) and len(query) == 2 and isinstance(query[1], Region):
-            return self.encoder.encode_regions(query[0], [query[1]])
-        if isinstance(query, Sequence) and all(isinstance(text, str) for text in query):
-            return self.encoder.encode_text(query)
-        raise AlphaClipError(
-            f"query is a {type(query).__name__}: expected text, a list of texts, a vector, or "
-            "(image, Region)"
-        )
-
-    def _rows_in(self, view: fo.SampleCollection) -> np.ndarray:
-        if view._root_dataset.name != self.dataset.name:
+    def _vector_of(self, example: Example) -> np.ndarray:
+        now = self._opened.newest()
+        place = now.lookup.find(as_bytes([example.label_id]))
+        if place[0] < 0:
             raise AlphaClipError(
-                f"view is of dataset {view._root_dataset.name!r}, the index of "
-                f"{self.dataset.name!r}: pass a view of that dataset"
+                f"label {example.label_id} is not in index {self.key!r}: update the index, or give "
+                "(image, Region)"
             )
-        check_field(self.dataset, self.field)
-        view = images_of(view)
-        if self.field not in view.get_field_schema():
-            samples = view.distinct("sample_id") if view._is_generated else view.values("id")
-            view = images_of(self.dataset).select(samples)
-        _, path = view._get_label_field_path(self.field, "id")
-        inside = set(view.values(path, unwind=True))
-        labels = self._stored.ids.label_ids
-        return np.flatnonzero([label in inside for label in labels]).astype(np.int64)
+        return unit_vectors(now.version.table.take(place))
 
-    def _hits(self, scores: np.ndarray, rows: np.ndarray) -> Hits:
-        ids = self._stored.ids
-        columns = (
-            np.array([column[row] for row in rows], dtype=object)
-            for column in (ids.sample_ids, ids.label_ids, ids.fields)
-        )
-        return Hits(*columns, scores, scores, self.dataset)
+    def _places_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
+        inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
+        places = now.lookup.find(inside)
+        return np.unique(places[places >= 0])
 
+    def _hits(
+        self, now: Snapshot, places: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
+    ) -> Hits:
+        ids = now.version.ids.take(places)
+        texts = (as_text(column) for column in (ids.sample_ids, ids.label_ids, ids.fields))
+        return Hits(*texts, scores, rank_scores, self.dataset)
 
-@lru_cache(maxsize=2)
-def _shared_encoder(name: str, view: View) -> Encoder:
-    """An encoder that all indexes built with it share in this process."""
-    from alphaclip.loading import load as load_encoder
+    def _text_probes(self) -> np.ndarray:
+        from alphaclip.indexing.probes import probe_texts
 
-    return load_encoder(name, view=view)
+        return self.encoder.encode_text(probe_texts(self.dataset, self.field))
 
 
-def _check_k(k: int) -> None:
-    if not isinstance(k, (int, np.integer)) or k < 1:
-        raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1")
-
-
-def _largest(scores: np.ndarray, rows: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """One ranking of several: each row with its largest score."""
-    order = np.argsort(-scores, axis=None, kind="stable")
-    _, first = np.unique(rows.ravel()[order], return_index=True)
-    kept = order[np.sort(first)[:k]]
-    return scores.ravel()[kept], rows.ravel()[kept]
+def _check_k(k: int | None) -> None:
+    if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
+        raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1, or None for all")

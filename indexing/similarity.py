@@ -1,26 +1,68 @@
-"""The index as a FiftyOne Brain run, so that FiftyOne's own search finds regions with it.
+"""A backend for FiftyOne's Brain: similarity search in FAISS, over vectors that are kept on disk.
 
-FiftyOne stores the names of these classes in its database: they stay where they are.
+Any model and any embeddings, of samples or of patches::
+
+    import fiftyone.brain as fob
+    from alphaclip import indexing
+
+    indexing.register_backend()
+    index = fob.compute_similarity(dataset, embeddings=vectors, backend="faiss", brain_key="sim")
+
+Without a call, a process knows the backend by its environment::
+
+    FIFTYONE_BRAIN_SIMILARITY_BACKENDS="*,faiss"
+    FIFTYONE_BRAIN_SIMILARITY_FAISS_CONFIG_CLS=alphaclip.indexing.similarity.FaissSimilarityConfig
+
+An index that is there needs neither. FiftyOne stores the names of the three classes in its
+database: they stay where they are.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.brain.similarity as fbs
 import numpy as np
-from alphaclip.indexing.places import remove_index
-from alphaclip.indexing.region_index import RegionIndex, load
-from alphaclip.indexing.zoo_model import RegionModel
-
-from alphaclip.errors import AlphaClipError
+from alphaclip.indexing import brain_queries
+from alphaclip.indexing.brain_answers import Kind, answer, answers, ids_at, places_of
+from alphaclip.indexing.brain_arguments import BrainArgumentError, check_k, check_rows, parse_query
+from alphaclip.indexing.brain_changes import (
+    Existing,
+    add_rows,
+    check_addable,
+    external_info,
+    remove_rows,
+)
+from alphaclip.indexing.brain_duplicates import Thinning
+from alphaclip.indexing.brain_store import RunStore
+from alphaclip.indexing.brain_vectors import Vectors
+from alphaclip.indexing.metrics import check_metric
+from alphaclip.indexing.places import CONFIG_CLASS, new_store_id, remove_index, store_id
+from alphaclip.indexing.segments import as_text
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
+logger = logging.getLogger(__name__)
+
 
 class FaissSimilarityConfig(fbs.SimilarityConfig):
-    """Names the model and the field; the vectors are in the store of the run's key."""
+    """Names the store of a run and how its vectors are compared.
+
+    Args:
+        metric ("cosine"): or "dotproduct" or "euclidean"
+        store (None): id of the store; None chooses one when the run is made
+        **kwargs: see :class:`fiftyone.brain.similarity.SimilarityConfig`
+
+    Raises:
+        ValueError: if there is no such metric
+    """
+
+    def __init__(self, metric: str = "cosine", store: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.metric = check_metric(metric)
+        self.store = store
 
     @property
     def method(self) -> str:
@@ -40,72 +82,133 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
     @property
     def supported_aggregations(self) -> tuple[str, ...]:
         """How several queries make one."""
-        return ("mean",)
+        return ("mean", *brain_queries.AGGREGATIONS)
 
 
 class FaissSimilarity(fbs.Similarity):
     """Makes the index of a run."""
 
     def initialize(self, samples: fo.SampleCollection, brain_key: str) -> FaissSimilarityIndex:
-        """Opens the index that :func:`alphaclip.indexing.build` made under this key."""
+        """Opens the store that the run names; a run that names none gets one of its own."""
+        if brain_key is not None and self.config.store is None:
+            self.config.store = new_store_id(samples._root_dataset, brain_key)
+            self.update_run_config(samples, brain_key, self.config)
         return FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
+
+    def rename(self, samples: fo.SampleCollection, key: str, new_key: str) -> None:
+        """Leaves the store where it is: the run goes on naming it."""
+        self.config.store = store_id(samples._root_dataset, key)
+        self.update_run_config(samples, key, self.config)
 
     def cleanup(self, samples: fo.SampleCollection, key: str) -> None:
         """Deletes the vectors of a run that is deleted."""
-        remove_index(samples._dataset, key)
+        remove_index(samples._root_dataset, key)
 
 
-class FaissSimilarityIndex(fbs.SimilarityIndex):
-    """Answers FiftyOne's queries from a :class:`RegionIndex`."""
+class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
+    """Answers FiftyOne's queries from a store, and changes it.
 
-    _model: RegionModel | None
+    What another process publishes is seen at the next call. Without a brain key the vectors are
+    in a temporary folder, which goes when the index does.
+    """
+
+    _model: Any
 
     def __init__(
-        self, samples: fo.SampleCollection, config: Any, brain_key: str, backend: Any = None
+        self, samples: fo.SampleCollection, config: Any, brain_key: str | None, backend: Any = None
     ) -> None:
-        self._regions: RegionIndex = load(samples._dataset, brain_key)
-        super().__init__(samples, config, brain_key, backend=backend)
+        self._store = RunStore(samples._root_dataset, config, brain_key)
+        self._seen: Vectors | None = None
+        self._thinning: Thinning | None = None
+        fbs.SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
+        fbs.DuplicatesMixin.__init__(self)
 
     @property
     def sample_ids(self) -> np.ndarray:
-        """The sample of each row."""
-        return np.array(self._regions.ids.sample_ids)
+        """The sample of each vector, in order of the index."""
+        return self._current.sample_ids
 
     @property
-    def label_ids(self) -> np.ndarray:
-        """The label of each row."""
-        return np.array(self._regions.ids.label_ids)
+    def label_ids(self) -> np.ndarray | None:
+        """The label of each vector; None in an index of samples."""
+        return self._current.label_ids if self._is_of_patches else None
 
     @property
     def total_index_size(self) -> int:
-        """Number of regions, whatever the view."""
-        return len(self._regions)
+        """Number of vectors, whatever the view."""
+        return len(self._current)
 
-    def get_model(self) -> RegionModel:
-        """The encoder that the index was built with, whether or not the zoo knows its name.
+    def add_to_index(
+        self,
+        embeddings: Any,
+        sample_ids: Any,
+        label_ids: Any = None,
+        overwrite: bool = True,
+        allow_existing: bool = True,
+        warn_existing: bool = False,
+        reload: bool = True,
+    ) -> None:
+        """Adds vectors; they are kept as float32, as they are given.
+
+        Args:
+            embeddings: (n, dim) numbers, finite
+            sample_ids: n ids, which the dataset need not have
+            label_ids (None): n ids, in an index of patches
+            overwrite (True): replace the vectors of ids that are there, else leave them
+            allow_existing (True): else ids that are there raise, where they are not replaced
+            warn_existing (False): log how many ids were left
+            reload (True): look at the view again
 
         Raises:
-            AlphaClipError: if the model of that name has other weights now
+            ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
-        if self._model is None:
-            self._model = RegionModel(self._regions.encoder)
-        return self._model
+        field = self.config.patches_field
+        vectors, ids = check_rows(embeddings, sample_ids, label_ids, field)
+        if not len(ids):
+            return
+        check_addable(self._current, vectors)
+        existing: Existing = "replace" if overwrite else "skip" if allow_existing else "refuse"
+        info = external_info(self.config.metric, field)
+        folder = self._store.to_write(self.key)
+        skipped = add_rows(folder, vectors, ids, info, existing, self._store.known)
+        if skipped and warn_existing:
+            logger.warning("%d ids are in the index already: their vectors stay", skipped)
+        if reload:
+            self.reload()
 
-    def cleanup(self) -> None:
-        """Deletes the vectors; safe to repeat."""
-        remove_index(self._regions.dataset, self._regions.key)
+    def remove_from_index(
+        self,
+        sample_ids: Any = None,
+        label_ids: Any = None,
+        allow_missing: bool = True,
+        warn_missing: bool = False,
+        reload: bool = True,
+    ) -> None:
+        """Removes the vectors of samples (in an index of patches, of all their labels) and labels.
 
-    def attributes(self) -> list[str]:
-        """Only the class is stored with the run: the store has the rest."""
-        return ["cls"]
+        Args:
+            sample_ids (None): ids
+            label_ids (None): ids, in an index of patches
+            allow_missing (True): else ids that are not there raise
+            warn_missing (False): log how many ids are not there
+            reload (True): look at the view again
 
-    def add_to_index(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: regions are added by building the index again."""
-        raise AlphaClipError(_READ_ONLY)
-
-    def remove_from_index(self, *args: Any, **kwargs: Any) -> None:
-        """Refused: regions are removed by building the index again."""
-        raise AlphaClipError(_READ_ONLY)
+        Raises:
+            ValueError: see above, or if an index of samples is asked for labels
+        """
+        given: dict[Kind, Any] = {"sample": sample_ids, "label": label_ids}
+        with self._store.held(self.key) as vectors:
+            found = [
+                places_of(vectors, ids, kind, self._is_of_patches, allow_missing, warn_missing)
+                for kind, ids in given.items()
+                if ids is not None
+            ]
+            gone = np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
+            keys = as_text(vectors.version.ids.keys[gone])
+        if len(gone):
+            remove_rows(self._store.to_write(self.key), keys, vectors)
+        if reload:
+            self.reload()
 
     def get_embeddings(
         self,
@@ -113,26 +216,64 @@ class FaissSimilarityIndex(fbs.SimilarityIndex):
         label_ids: Any = None,
         allow_missing: bool = True,
         warn_missing: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The vectors of samples or labels; all, if neither is given.
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """The vectors of samples or labels, in the order asked for; all, if neither is given.
 
         Returns:
-            float32 (n, dim), the sample ids and the label ids of the rows
+            float32 (n, dim), the sample ids and, in an index of patches, the label ids
 
         Raises:
-            ValueError: if an id is not in the index and ``allow_missing`` is False
+            ValueError: if an id is not there and ``allow_missing`` is False, or an index of
+                samples is asked for labels
         """
-        own, column = label_ids, self.label_ids
-        if own is None and sample_ids is not None:
-            own, column = sample_ids, self.sample_ids
-        wanted = None if own is None else {own} if isinstance(own, str) else set(own)
-        rows = np.arange(len(column))
-        if wanted is not None:
-            rows = np.flatnonzero([value in wanted for value in column])
-            missing = wanted - set(column[rows])
-            if missing and not allow_missing:
-                raise ValueError(f"{len(missing)} ids are not in the index, as {min(missing)}")
-        return self._regions.vectors(rows), self.sample_ids[rows], self.label_ids[rows]
+        kind: Kind = "sample" if label_ids is None else "label"
+        if sample_ids is not None and label_ids is not None:
+            logger.warning("sample ids are left out where label ids are given")
+        ids = sample_ids if label_ids is None else label_ids
+        with self._store.held(self.key) as vectors:
+            places = np.arange(len(vectors))
+            if ids is not None:
+                places = places_of(
+                    vectors, ids, kind, self._is_of_patches, allow_missing, warn_missing
+                )
+            return (vectors.take(places), *ids_at(vectors, places, self._is_of_patches))
+
+    def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
+        """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
+
+        Raises:
+            ValueError: if neither a threshold nor a fraction is given
+        """
+        if thresh is None and fraction is None:
+            raise BrainArgumentError("give a threshold (thresh) or a fraction")
+        with self._store.held(self.key):
+            super().find_duplicates(thresh=thresh, fraction=fraction)
+
+    def find_unique(self, count: int) -> None:
+        """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`."""
+        with self._store.held(self.key):
+            super().find_unique(count)
+
+    def get_model(self) -> Any:
+        """The model that queries are encoded with.
+
+        Raises:
+            ValueError: if the run names none, or it has other weights now
+        """
+        if self._model is None and self._current.is_of_regions:
+            from alphaclip.indexing.encoders import encoder_of
+            from alphaclip.indexing.zoo_model import RegionModel
+
+            self._model = RegionModel(encoder_of(self._current.version.info))
+        return super().get_model()
+
+    def cleanup(self) -> None:
+        """Deletes the vectors; safe to repeat."""
+        self._store.delete(self.key)
+
+    def attributes(self) -> list[str]:
+        """Only the class is stored with the run: the store has the rest."""
+        return ["cls"]
 
     def _kneighbors(
         self,
@@ -141,35 +282,84 @@ class FaissSimilarityIndex(fbs.SimilarityIndex):
         reverse: bool = False,
         aggregation: str | None = None,
         return_dists: bool = False,
-    ) -> tuple:
-        if query is None:
-            raise ValueError("full index queries are not supported: give ids, vectors or text")
-        vectors, single = self._query_vectors(query)
-        if aggregation is not None:
-            vectors, single = vectors.mean(axis=0, keepdims=True), True
-        found = [self._nearest(vector, k, reverse) for vector in vectors]
-        columns = list(zip(*found, strict=True))[: 3 if return_dists else 2]
-        return tuple(column[0] if single else list(column) for column in columns)
+    ) -> Any:
+        count = check_k(k)
+        with self._store.held(self.key) as vectors:
+            view = self._places
+            if query is None:
+                if aggregation is not None:
+                    raise BrainArgumentError("an aggregation needs a query: give ids or vectors")
+                found, apart = brain_queries.neighbours(vectors, count, view, reverse)
+                return (found, apart) if return_dists else found
+            given = parse_query(query)
+            if aggregation is not None:
+                distances, places = brain_queries.nearest_to_all(
+                    vectors, given, count, view, reverse, aggregation
+                )
+            else:
+                distances, places = brain_queries.nearest(vectors, given, count, view, reverse)
+                if given.is_single:
+                    distances, places = distances[0], places[0]
+            return answer(vectors, distances, places, self._is_of_patches, return_dists)
 
-    def _query_vectors(self, query: Any) -> tuple[np.ndarray, bool]:
-        if isinstance(query, np.ndarray) and np.issubdtype(query.dtype, np.number):
-            return np.atleast_2d(query).astype(np.float32), query.ndim == 1 or len(query) == 1
-        ids = [query] if isinstance(query, str) else list(query)
-        vectors = self.get_embeddings(label_ids=ids)[0]
-        if not len(vectors):
-            vectors = self.get_embeddings(sample_ids=ids)[0]
-        if not len(vectors):
-            raise ValueError(f"none of the ids is in the index, as {ids[0]}")
-        return vectors, len(ids) == 1
+    def _radius_neighbors(
+        self, query: Any = None, thresh: float | None = None, return_dists: bool = False
+    ) -> Any:
+        if thresh is None:
+            raise BrainArgumentError("give a threshold (thresh)")
+        with self._store.held(self.key) as vectors:
+            view = self._places
+            if query is None:
+                found, apart = brain_queries.neighbours_within(vectors, thresh, view)
+                return (found, apart) if return_dists else found
+            given = parse_query(query)
+            near, places = brain_queries.within(vectors, given, thresh, view)
+            if given.is_single:
+                return answer(vectors, near[0], places[0], self._is_of_patches, return_dists)
+            return answers(vectors, near, places, self._is_of_patches, return_dists)
 
-    def _nearest(
-        self, vector: np.ndarray, k: int | None, reverse: bool
-    ) -> tuple[list[str], list[str], list[float]]:
-        view = self.view if self.has_view else None
-        count = k or len(self._regions)
-        hits = self._regions.search(-vector if reverse else vector, count, view)
-        scores = -hits.scores if reverse else hits.scores
-        return hits.sample_ids.tolist(), hits.label_ids.tolist(), (1 - scores).tolist()
+    def _remove_duplicates_count(
+        self, num_keep: int, ids: Any, init_thresh: float | None = None
+    ) -> tuple[Any, float | None]:
+        with self._store.held(self.key):
+            self._thinning = self._new_thinning()
+            try:
+                return super()._remove_duplicates_count(num_keep, ids, init_thresh=init_thresh)
+            finally:
+                self._thinning = None
+
+    def _remove_duplicates_thresh(self, thresh: float, ids: Any) -> list[str]:
+        """The ids that are left; the method that it replaces keeps all distances in memory."""
+        again = self._thinning is not None
+        with self._store.held(self.key):
+            thinning = self._thinning or self._new_thinning()
+            return np.asarray(ids)[thinning.keep(thresh, again)].tolist()
+
+    def _new_thinning(self) -> Thinning:
+        vectors, view = self._current, self._places
+        return Thinning(vectors, np.arange(len(vectors)) if view is None else view)
+
+    def _apply_view_if_necessary(self) -> None:
+        with self._store.held(self.key) as current:
+            if current is not self._seen:
+                self._seen = current
+                self._curr_sample_ids = self._curr_label_ids = None
+                self._curr_keep_inds = self._curr_missing_size = None
+            super()._apply_view_if_necessary()
+
+    @property
+    def _is_of_patches(self) -> bool:
+        return self.config.patches_field is not None
+
+    @property
+    def _current(self) -> Vectors:
+        """The newest version."""
+        return self._store.look(self.key)
+
+    @property
+    def _places(self) -> np.ndarray | None:
+        """The places of the view, in its order; None is all."""
+        return self._current_inds if self.has_view else None
 
     @classmethod
     def _from_dict(
@@ -178,23 +368,30 @@ class FaissSimilarityIndex(fbs.SimilarityIndex):
         return cls(samples, config, brain_key)
 
 
-_READ_ONLY = (
-    "this index is read-only here: alphaclip.indexing.build(..., overwrite=True) makes it again"
-)
-
-
-def register(index: RegionIndex, model: str) -> None:
-    """Registers an index as a Brain run of its dataset, under its own key.
+def register(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:
+    """Registers a built index as a Brain run of its dataset; safe to repeat.
 
     Args:
-        index: just built
+        dataset: that the index belongs to
+        key: of the index
+        store: its id, see :mod:`alphaclip.indexing.places`
         model: name of a zoo model that encodes text for it
+        field: that holds the regions
     """
     from alphaclip.indexing.zoo_source import install_zoo_source
 
     install_zoo_source(model)
-    config = FaissSimilarityConfig(model=model, patches_field=index.field, supports_prompts=True)
+    config = FaissSimilarityConfig(
+        store=store, model=model, patches_field=field, supports_prompts=True
+    )
     method = config.build()
-    method.register_run(index.dataset, index.key, overwrite=True, cleanup=False)
-    results = method.initialize(index.dataset, index.key)
-    method.save_run_results(index.dataset, index.key, results)
+    method.register_run(dataset, key, overwrite=True, cleanup=False)
+    results = method.initialize(dataset, key)
+    method.save_run_results(dataset, key, results)
+
+
+def register_backend() -> None:
+    """Makes ``backend="faiss"`` known to FiftyOne's Brain in this process; safe to repeat."""
+    import fiftyone.brain as fob
+
+    fob.brain_config.similarity_backends["faiss"] = {"config_cls": CONFIG_CLASS}

@@ -1,189 +1,336 @@
-"""Region vectors at rest: immutable data files, and one manifest that names them with hashes.
+"""Region vectors at rest: immutable files, and one manifest for each version.
 
 A store is a folder::
 
-    manifest.json            the current version: what it holds, and the sha256 of each file
-    v000001/vectors.npy      float16 (n, dim), rows of unit length
-    v000001/ids.parquet      n rows: sample_id, label_id, field
+    manifest-000007.json     a version: its pieces, the SHA-256 of each file, what it holds
+    manifest-000006.json     the version before, kept until the next one
+    data/<hash>.npy          vectors, and which rows a version has dropped; see `segments`
+    data/<hash>.parquet      whose the vectors are
+    cache/                   FAISS indexes, made again from the vectors whenever needed
+    work/                    shards of an embedding job on its way
+    writer.lock, writer.txt  who writes at the moment
 
-A new version is written beside the old one, flushed to the disk, and published by replacing the
-manifest. What is not named by the manifest does not count.
+A version is published by one atomic rename, and never changes. Whoever reads keeps reading the
+version that was opened; opening again gives the newest. What no kept version names is garbage.
 """
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from alphaclip.indexing.files import (
+    PARTIAL,
+    DamagedError,
+    Stamp,
+    StoreError,
+    file_stamp,
+    is_whole,
+    link_or_copy,
+    make_folder,
+    writer_lock,
+)
+from alphaclip.indexing.manifests import (
+    FORMAT,
+    files_of,
+    manifest_path,
+    newest_version,
+    read_manifest,
+    versions,
+    write_manifest,
+)
+from alphaclip.indexing.segments import (
+    RowIds,
+    Segment,
+    read_kept,
+    read_segment,
+    with_kept_file,
+    write_segment,
+)
+from alphaclip.indexing.table import VectorTable
 
-from alphaclip.errors import AlphaClipError
-from alphaclip.fingerprint import file_sha256
+__all__ = ["StoreError", "StoreVersion", "StoreWriter", "open_store", "writing"]
 
-FORMAT = 1
-MANIFEST = "manifest.json"
+logger = logging.getLogger(__name__)
 
+KEPT_VERSIONS = 2
+"""How many versions stay: the current one and the one before."""
 
-class StoreError(AlphaClipError):
-    """A store is missing, damaged, or of a newer format."""
-
-
-@dataclass(frozen=True)
-class RegionIds:
-    """Which region a row belongs to; three lists of equal length."""
-
-    sample_ids: list[str] = field(default_factory=list)
-    label_ids: list[str] = field(default_factory=list)
-    fields: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return len(self.label_ids)
+MOST_DROPPED = 0.25
+"""Share of dropped rows from which a store is written anew without them."""
 
 
-@dataclass(frozen=True)
-class StoredRegions:
-    """One version of a store.
+@dataclass(frozen=True, eq=False)
+class StoreVersion:
+    """One version of a store, opened and checked.
 
     Attributes:
-        vectors: float16 (n, dim), mapped from the file
-        ids: of the rows
-        info: what the writer said of them: encoder, fingerprint, view, report
-        version: of the store
+        folder: of the store
+        number: of the version
+        dim: numbers in a vector
+        dtype: float16 for rows of unit length, float32 for vectors as they were given
+        info: what the writer said of them
+        segments: the pieces
+        stamp: of the manifest, None if it is not at rest
     """
 
-    vectors: np.ndarray
-    ids: RegionIds
+    folder: Path
+    number: int
+    dim: int
+    dtype: np.dtype
     info: dict[str, Any]
-    version: int
+    segments: tuple[Segment, ...]
+    stamp: Stamp | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nobody has written over its vectors since they were checked."""
+        return all(_is_as_checked(self.folder, segment) for segment in self.segments)
+
+    @cached_property
+    def ids(self) -> RowIds:
+        """Whose the vectors are, in the order of the table."""
+        kept = [s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments]
+        return RowIds.joined(kept)
+
+    @cached_property
+    def table(self) -> VectorTable:
+        """The vectors."""
+        starts = np.cumsum([0, *map(len, self.segments)])
+        rows = [s.rows + start for s, start in zip(self.segments, starts, strict=False)]
+        return VectorTable(
+            tuple(s.vectors for s in self.segments),
+            tuple(s.name for s in self.segments),
+            np.concatenate([np.zeros(0, np.int64), *rows]),
+            self.dim,
+            self.dtype,
+        )
 
 
-def write_store(
-    folder: Path, vectors: np.ndarray, ids: RegionIds, info: Mapping[str, Any]
-) -> StoredRegions:
-    """Publishes a new version.
+def open_store(folder: Path, known: StoreVersion | None = None) -> StoreVersion:
+    """Opens the current version, every byte checked.
 
     Args:
-        folder: of the store; made if need be
-        vectors: (n, dim), finite and of unit length
-        ids: of the rows, each label once
-        info: kept in the manifest, JSON
-
-    Raises:
-        StoreError: if vectors and ids do not fit each other, or a vector is not usable
-    """
-    _check(vectors, ids)
-    version = 1 + (read_manifest(folder)["version"] if (folder / MANIFEST).exists() else 0)
-    place = folder / f"v{version:06d}"
-    place.mkdir(parents=True, exist_ok=True)
-    _write_vectors(place / "vectors.npy", vectors)
-    _write_ids(place / "ids.parquet", ids)
-    names = ("vectors.npy", "ids.parquet")
-    manifest = {
-        "format": FORMAT,
-        "version": version,
-        "count": len(ids),
-        "dim": int(vectors.shape[1]),
-        "files": {f"{place.name}/{n}": file_sha256(place / n) for n in names},
-        "info": dict(info),
-    }
-    _publish(folder / MANIFEST, json.dumps(manifest, indent=1))
-    return read_store(folder)
-
-
-def read_store(folder: Path) -> StoredRegions:
-    """Opens the current version, every byte checked.
+        folder: of the store
+        known (None): a version opened before, whose pieces need no second look
 
     Raises:
         StoreError: if a file is missing or damaged, or the format is newer; says which
     """
-    manifest = read_manifest(folder)
-    paths = {Path(name).name: folder / name for name in manifest["files"]}
-    for name, digest in manifest["files"].items():
-        path = folder / name
-        if not path.exists() or file_sha256(path) != digest:
-            state = "damaged" if path.exists() else "missing"
-            raise StoreError(f"{path} is {state}: build the index again with overwrite=True")
-    vectors = np.load(paths["vectors.npy"], mmap_mode="r", allow_pickle=False)
-    ids = _read_ids(paths["ids.parquet"])
-    return StoredRegions(vectors, ids, manifest["info"], manifest["version"])
+    while True:
+        number = newest_version(folder)
+        stamp = file_stamp(manifest_path(folder, number))
+        if known is not None and (known.folder, known.stamp) == (folder, stamp) and known.is_intact:
+            return known
+        try:
+            return _open(folder, read_manifest(folder, number), stamp, known)
+        except StoreError:
+            if newest_version(folder) == number:
+                raise
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest, without looking at the data.
+@contextmanager
+def writing(folder: Path, mend: bool = False) -> Iterator[StoreWriter]:
+    """Makes this process the store's writer.
+
+    Args:
+        folder: of the store; made if need be
+        mend (False): leave out damaged pieces, and go back to the version before where the
+            current manifest is damaged, instead of raising
 
     Raises:
-        StoreError: if there is none, it is damaged, or its format is newer
+        StoreBusyError: if there is another writer
+        StoreError: if the store is damaged, or cannot be written
     """
-    path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text("utf-8"))
-        newer = manifest["format"] > FORMAT
-    except FileNotFoundError as error:
-        raise StoreError(f"{folder} holds no index: build one first") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} is damaged: build the index again with overwrite=True") from error
-    if newer:
-        raise StoreError(
-            f"{path} has format {manifest['format']}, this version reads {FORMAT}: "
-            "upgrade alphaclip-fiftyone"
-        )
-    return dict(manifest)
+    with writer_lock(folder):
+        if not versions(folder):
+            yield StoreWriter(folder, None)
+        else:
+            yield StoreWriter(folder, _open_whole(folder) if mend else open_store(folder))
 
 
-def _check(vectors: np.ndarray, ids: RegionIds) -> None:
-    if vectors.ndim != 2 or len(vectors) != len(ids):
-        raise StoreError(f"vectors have shape {vectors.shape}, but there are {len(ids)} ids")
-    if len(set(ids.label_ids)) != len(ids):
-        raise StoreError("a label id occurs twice: a region has one vector")
-    norms = np.linalg.norm(vectors.astype(np.float32), axis=1)
-    wrong = np.flatnonzero(~(np.abs(norms - 1) < 0.01))
-    if len(wrong):
-        raise StoreError(
-            f"vector {wrong[0]} (label {ids.label_ids[wrong[0]]}) has length {norms[wrong[0]]}: "
-            "expected finite vectors of length 1"
-        )
+class StoreWriter:
+    """Adds versions to a store; made by :func:`writing`.
+
+    Attributes:
+        folder: of the store
+        base: the version to go on from, None if there is none
+    """
+
+    def __init__(self, folder: Path, base: StoreVersion | None) -> None:
+        self.folder = folder
+        self.base = base
+
+    def add(
+        self, blocks: Iterable[np.ndarray], ids: RowIds, dim: int, dtype: np.dtype | type
+    ) -> Segment:
+        """Writes a piece, to be published; see :func:`segments.write_segment`."""
+        return write_segment(self.folder, blocks, ids, dim, np.dtype(dtype))
+
+    def adopt(self, source: Path, entry: dict[str, Any]) -> Segment:
+        """Takes a piece of another folder, by hard link where the system can.
+
+        Raises:
+            StoreError: if it is damaged
+        """
+        make_folder(self.folder / "data")
+        for kind in ("vectors", "rows"):
+            file = entry[kind]
+            here = self.folder / file["file"]
+            if not is_whole(here, file["sha256"], file["bytes"]):
+                link_or_copy(source / file["file"], here)
+        return read_segment(self.folder, entry)
+
+    def publish(
+        self, segments: Sequence[Segment], dim: int, dtype: np.dtype, info: Mapping[str, Any]
+    ) -> StoreVersion:
+        """Publishes a version and clears away what is older than the one before.
+
+        Args:
+            segments: the pieces; what they drop is written down
+            dim: numbers in a vector
+            dtype: of all pieces
+            info: kept in the manifest, JSON
+
+        Raises:
+            StoreError: if the disk is full, or a piece is not of this dim and dtype; the version
+                before is still the current one then
+        """
+        _check_shapes(segments, dim, np.dtype(dtype))
+        used = [segment for segment in segments if len(segment.rows)]
+        pieces = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
+        number = max(versions(self.folder), default=0) + 1
+        path = manifest_path(self.folder, number)
+        manifest = {
+            "format": FORMAT,
+            "version": number,
+            "dim": dim,
+            "dtype": np.dtype(dtype).name,
+            "count": sum(len(s.rows) for s in pieces),
+            "segments": [s.entry for s in pieces],
+            "info": dict(info),
+        }
+        write_manifest(self.folder, manifest)
+        self.base = _version(self.folder, manifest, pieces, file_stamp(path))
+        collect_garbage(self.folder)
+        return self.base
+
+    def _compacted(
+        self, segments: Sequence[Segment], dim: int, dtype: np.dtype
+    ) -> Sequence[Segment]:
+        """Pieces joined so that they stay few, at a cost that is small on average.
+
+        Each is at least twice as long as all after it: like the digits of a binary counter.
+        """
+        rows, lengths = sum(map(len, segments)), [len(s.rows) for s in segments]
+        many_dropped = rows - sum(lengths) > MOST_DROPPED * rows
+        short = (i for i in range(len(lengths) - 1) if lengths[i] < 2 * sum(lengths[i + 1 :]))
+        first = 0 if many_dropped else next(short, len(lengths) - 1)
+        tail = segments[max(first, 0) :]
+        if len(tail) < 2 and not many_dropped:
+            return segments
+        joined = _version(self.folder, {"dim": dim, "dtype": dtype, "version": 0, "info": {}}, tail)
+        return [*segments[:first], self.add(joined.table.blocks(), joined.ids, dim, dtype)]
 
 
-def _write_vectors(path: Path, vectors: np.ndarray) -> None:
-    with path.open("wb") as stream:
-        np.save(stream, vectors.astype(np.float16), allow_pickle=False)
-        _flush(stream.fileno())
+def collect_garbage(folder: Path) -> list[str]:
+    """Deletes what no kept version names; whoever has it open goes on reading it.
+
+    Only whoever holds the writer's lock may call it. Damaged manifests are no versions to keep.
+
+    Returns:
+        names of the files that are gone
+
+    Raises:
+        StoreError: if a manifest cannot be read, or is of a newer format; nothing is deleted then
+    """
+    kept: dict[int, set[str]] = {}
+    for number in versions(folder):
+        if len(kept) < KEPT_VERSIONS:
+            with suppress(DamagedError):
+                kept[number] = files_of(read_manifest(folder, number))
+    needed = set().union(*kept.values())
+    old = [manifest_path(folder, number) for number in versions(folder) if number not in kept]
+    old += [path for path in folder.glob("data/*") if f"data/{path.name}" not in needed]
+    old += folder.glob(f"*{PARTIAL}")
+    for path in old:
+        with suppress(OSError):
+            path.unlink()
+    return [path.name for path in old]
 
 
-def _write_ids(path: Path, ids: RegionIds) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {"sample_id": ids.sample_ids, "label_id": ids.label_ids, "field": ids.fields}
-    table = pa.table({name: pa.array(values, pa.string()) for name, values in columns.items()})
-    with path.open("wb") as stream:
-        pq.write_table(table, stream)
-        _flush(stream.fileno())
-
-
-def _read_ids(path: Path) -> RegionIds:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    return RegionIds(*(table[name].to_pylist() for name in ("sample_id", "label_id", "field")))
+def _check_shapes(segments: Sequence[Segment], dim: int, dtype: np.dtype) -> None:
+    for segment in segments:
+        vectors = segment.vectors
+        if len(segment.rows) and (vectors.shape[1] != dim or vectors.dtype != dtype):
+            raise StoreError(
+                f"{segment.name} holds {vectors.dtype} vectors of {vectors.shape[1]} numbers: "
+                f"expected {dtype} of {dim}"
+            )
 
 
-def _publish(path: Path, text: str) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        _flush(stream.fileno())
-    partial.replace(path)
-    if os.name == "posix":
-        folder = os.open(path.parent, os.O_RDONLY)
-        _flush(folder)
-        os.close(folder)
+def _open(
+    folder: Path, manifest: dict[str, Any], stamp: Stamp | None, known: StoreVersion | None
+) -> StoreVersion:
+    before = known.segments if known is not None and known.folder == folder else ()
+    seen = {segment.name: segment for segment in before}
+    pieces = [_piece(folder, entry, seen) for entry in manifest["segments"]]
+    return _version(folder, manifest, pieces, stamp)
 
 
-def _flush(descriptor: int) -> None:
-    os.fsync(descriptor)
+def _piece(folder: Path, entry: dict[str, Any], seen: Mapping[str, Segment]) -> Segment:
+    before = seen.get(entry["vectors"]["file"])
+    same = before is not None and before.entry["rows"] == entry["rows"]
+    if before is None or not same or not _is_as_checked(folder, before):
+        return read_segment(folder, entry)
+    if before.entry == entry:
+        return before
+    return replace(before, entry=entry, kept=read_kept(folder, entry))
+
+
+def _is_as_checked(folder: Path, segment: Segment) -> bool:
+    return segment.stamp == file_stamp(folder / segment.name)
+
+
+def _open_whole(folder: Path) -> StoreVersion | None:
+    """The newest version whose manifest is whole, without the pieces that are damaged."""
+    for number in versions(folder):
+        try:
+            manifest = read_manifest(folder, number)
+        except DamagedError as error:
+            logger.warning("%s", error)
+            continue
+        segments = []
+        for entry in manifest["segments"]:
+            try:
+                segments.append(read_segment(folder, entry))
+            except StoreError as error:
+                logger.warning("%d vectors are lost: %s", entry["count"], error)
+        return _version(folder, manifest, segments)
+    return None
+
+
+def _version(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    segments: Sequence[Segment],
+    stamp: Stamp | None = None,
+) -> StoreVersion:
+    return StoreVersion(
+        folder,
+        manifest["version"],
+        manifest["dim"],
+        np.dtype(manifest["dtype"]),
+        dict(manifest["info"]),
+        tuple(segments),
+        stamp,
+    )

@@ -128,9 +128,15 @@ def _add_key(ctx, inputs):
         return
 
     if key in taken:
-        inputs.bool("overwrite", label="Replace the index that has this name", default=False)
+        inputs.bool(
+            "overwrite",
+            label="Bring the index of this name up to date",
+            description="Only what is new or edited is embedded; another field or encoder "
+            "replaces it",
+            default=False,
+        )
         if not ctx.params.get("overwrite"):
-            reject(prop, "There is an index %r: choose another name, or replace it." % key)
+            reject(prop, "There is an index %r: choose another name, or update it." % key)
 
 
 def _embed_in_app(ctx):
@@ -145,8 +151,9 @@ def _embed_in_app(ctx):
 def _embed(ctx, report):
     from alphaclip import indexing
 
-    def progress(done, total):
-        report({"progress": done / total, "label": "%d of %d images" % (done, total)})
+    def progress(what, done, total):
+        label = "%d of %d %s" % (done, total, what)
+        report({"progress": done / max(total, 1), "label": label})
 
     report({"progress": 0.0, "label": "Loading the encoder"})
     index = indexing.build(

@@ -5,12 +5,11 @@ Open indexes and their encoders, kept between operator calls.
 from functools import lru_cache
 
 import fiftyone as fo
-from alphaclip.indexing.places import index_folder
-from alphaclip.indexing.store import MANIFEST
 
 
 def open_index(dataset, key):
-    """Opens an index, or takes the one that an earlier search opened.
+    """Opens an index, or takes the one that an earlier search opened, which sees what has been
+    published since.
 
     Args:
         dataset: a :class:`fiftyone.core.dataset.Dataset`
@@ -22,13 +21,11 @@ def open_index(dataset, key):
     Raises:
         AlphaClipError: if the dataset has no such index
     """
-    manifest = index_folder(dataset, key) / MANIFEST
-    written = manifest.stat().st_mtime_ns if manifest.exists() else 0
-    return _open(dataset.name, key, written)
+    return _open(dataset.name, str(dataset._doc.id), key)
 
 
 @lru_cache(maxsize=2)
-def _open(name, key, written):
+def _open(name, dataset_id, key):
     from alphaclip import indexing
 
     return indexing.load(fo.load_dataset(name), key)

@@ -5,6 +5,13 @@ What the App says about an index that was built.
 import fiftyone.operators.types as types
 
 SHOWN_SKIPPED = 100
+CHANGES = {
+    "added": "Added",
+    "edited": "Embedded again, because they were edited",
+    "kept": "Unchanged",
+    "gone": "Dropped, because they are gone",
+    "unreachable": "Unchanged, but their picture cannot be reached",
+}
 
 
 def summarize(info):
@@ -15,8 +22,9 @@ def summarize(info):
 
     Returns:
         a dict of JSON values: ``index``, ``encoder``, ``regions``, ``images``, ``seconds``,
-        ``skipped`` (how many), ``skipped_items`` (the first ones, with reasons) and ``unfilled``
-        (polylines that were embedded as their box)
+        ``added``, ``edited``, ``kept``, ``gone``, ``skipped`` (how many), ``skipped_items`` (the
+        first ones, with reasons), ``unfilled`` (polylines that were embedded as their box) and
+        ``search`` (how the index is searched)
     """
     report = info["report"]
     return {
@@ -26,9 +34,30 @@ def summarize(info):
         "images": report["samples"],
         "seconds": report["seconds"],
         "unfilled": report["unfilled"],
+        "search": describe_search(info),
+        **{name: report[name] for name in CHANGES},
         "skipped": len(report["skipped"]),
         "skipped_items": report["skipped"][:SHOWN_SKIPPED],
     }
+
+
+def describe_search(info):
+    """Says how an index is searched.
+
+    Args:
+        info: ``index.info()``
+
+    Returns:
+        "exact search", or the FAISS index and its measured recall
+    """
+    search = info["search"]
+    recall = search.get("recall")
+    if not recall:
+        return "exact search"
+
+    kinds = [kind for kind in ("text", "region") if kind in recall]
+    measured = ", ".join("%.3f for %s queries" % (recall[kind], kind) for kind in kinds)
+    return "%s, recall@%d measured: %s" % (search["type"], recall["k"], measured)
 
 
 def outputs(results):
@@ -43,9 +72,14 @@ def outputs(results):
     shown = types.Object()
     shown.str("index", label="Index")
     shown.str("encoder", label="Encoder")
-    shown.int("regions", label="Regions embedded")
+    shown.int("regions", label="Regions in the index")
+    for name, label in CHANGES.items():
+        if results.get(name):
+            shown.int(name, label=label)
+
     shown.int("images", label="Images")
     shown.float("seconds", label="Seconds")
+    shown.str("search", label="Searched by")
     if results.get("unfilled"):
         shown.int("unfilled", label="Polylines that are not filled, embedded as their box")
 

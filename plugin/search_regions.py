@@ -10,6 +10,7 @@ from alphaclip.indexing.store import StoreError, read_manifest
 from .forms import dropdown, grid_button, refuse, reject
 from .indexes import open_index
 from .progress import show_errors
+from .reports import describe_search
 
 DEFAULT_K = 50
 
@@ -107,12 +108,12 @@ def _search(ctx):
 
     view = hits.view()
     yield ctx.ops.set_view(view)
-    message = "%d regions for “%s”, cosine %.3f to %.3f"
-    message %= (len(hits), query, hits.scores[0], hits.scores[-1])
+    message = "%d regions for “%s”, cosine %.3f to %.3f, %s"
+    message %= (len(hits), query, hits.scores[0], hits.scores[-1], describe_search(index.info()))
     yield ctx.ops.notify(message, variant="success")
     gone = len(hits) - len(view) if view._is_patches else 0
     if gone:
-        message = "%d of them are no labels of this dataset any more: embed the regions again"
+        message = "%d of them are no labels of this dataset any more: update the index"
         yield ctx.ops.notify(message % gone, variant="warning")
 
 

@@ -58,7 +58,7 @@ def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
     app.shoot_form("app-embed-form", "Execute")
     app.submit("Execute")
     outcome = app.page.get_by_role("dialog")
-    expect(outcome.get_by_text("Regions embedded")).to_be_visible()
+    expect(outcome.get_by_text("Regions in the index")).to_be_visible()
     app.shoot("app-embed-outcome")
     outcome.get_by_role("button", name="Done").click()
 

@@ -8,8 +8,8 @@ import fiftyone.operators as foo
 import numpy as np
 import pytest
 from alphaclip.indexing import build, load
+from alphaclip.indexing.manifests import manifest_path
 from alphaclip.indexing.places import index_folder, index_keys
-from alphaclip.indexing.store import MANIFEST
 from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
 
 EMBED = "@alphaclip/regions/embed_regions"
@@ -255,11 +255,11 @@ def test_search__labels_that_were_deleted_are_counted(shapes):
 def test_search_form__leaves_a_damaged_index_out(shapes):
     build(shapes, "ground_truth", key="first", **NANO)
     build(shapes, "ground_truth", key="second", **NANO)
-    (index_folder(shapes, "second") / MANIFEST).write_text("{")
+    manifest_path(index_folder(shapes, "second"), 1).write_text("{")
     fields = form(SEARCH, shapes)
     assert choices(fields["key"]) == ["first"]
     assert "is damaged" in fields["damaged"].view.description
-    (index_folder(shapes, "first") / MANIFEST).write_text("{")
+    manifest_path(index_folder(shapes, "first"), 1).write_text("{")
     assert "is damaged" in form(SEARCH, shapes)["refusal"].error_message
 
 
@@ -277,7 +277,7 @@ def test_embed__any_error_is_shown(shapes, monkeypatch):
     def fail(*args, **kwargs):
         raise OSError("no space left on the disk")
 
-    monkeypatch.setattr("alphaclip.indexing.building.write_store", fail)
+    monkeypatch.setattr("alphaclip.indexing.building.make_plan", fail)
     operator, executor = foo.get_operator(EMBED), Executor()
     request = {"dataset_name": shapes.name, "params": {"field": "ground_truth", **NANO}}
     context = ExecutionContext(request, executor=executor, operator_uri=EMBED)

@@ -1,0 +1,164 @@
+"""What all parts of the benchmark measure with: time, memory, bytes, and steps in processes.
+
+A *step* is a function of one of these scripts that runs in a process of its own, so that neither
+memory nor threads are handed on. It takes the options and returns its figures, both JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+INTERVAL = 0.005
+"""Seconds between two looks at the memory."""
+
+FEWEST = 20
+"""Queries that are timed whatever they take."""
+
+
+class StepError(Exception):
+    """A step failed; the message ends with what it printed last."""
+
+
+def run_step(script: str, step: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Runs a step of a script beside this one and returns its figures.
+
+    Raises:
+        StepError: if it fails
+    """
+    with TemporaryDirectory(prefix="benchmark-") as folder:
+        result = Path(folder) / "result.json"
+        path = Path(__file__).with_name(script)
+        command = [sys.executable, str(path), step, json.dumps(dict(options)), str(result)]
+        environ = os.environ | {"RUST_LOG": "error", "PYTHONUNBUFFERED": "1"}
+        done = subprocess.run(
+            command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if done.returncode or not result.exists():
+            raise StepError(f"{script} {step} ended with {done.returncode}:\n{done.stdout[-2000:]}")
+        return dict(json.loads(result.read_text()))
+
+
+def run_as_step(steps: Mapping[str, Step]) -> None:
+    """What a script does when it is started by :func:`run_step`.
+
+    The figures get ``peak_memory``: the most anonymous memory of the process, in bytes, that of
+    Python and of imported modules with it.
+    """
+    step, options, result = sys.argv[1:]
+    with AnonymousMemory() as memory:
+        figures = steps[step](json.loads(options))
+    Path(result).write_text(json.dumps({"peak_memory": memory.peak, **figures}))
+
+
+class AnonymousMemory:
+    """Watches the anonymous memory of this process; what is mapped from files does not count.
+
+    Attributes:
+        peak: bytes, the most that was seen
+    """
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> AnonymousMemory:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while True:
+            self.peak = max(self.peak, anonymous_memory())
+            if self._stop.wait(INTERVAL):
+                return
+
+
+def anonymous_memory() -> int:
+    """Bytes of anonymous memory that this process holds now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("RssAnon:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no RssAnon: the benchmark needs Linux")
+
+
+@contextmanager
+def timed() -> Iterator[list[float]]:
+    """Yields a list that gets the seconds which the block took."""
+    seconds: list[float] = []
+    started = time.perf_counter()
+    yield seconds
+    seconds.append(time.perf_counter() - started)
+
+
+def each_timed(
+    function: Callable[[Any], Any], items: Iterable[Any], budget: float
+) -> tuple[list[Any], list[float]]:
+    """Calls a function with each item, until the budget of seconds is spent.
+
+    Returns:
+        what it returned, and the seconds of each call
+    """
+    results, seconds = [], []
+    for item in items:
+        if sum(seconds) > budget and len(seconds) >= FEWEST:
+            break
+        with timed() as took:
+            results.append(function(item))
+        seconds += took
+    return results, seconds
+
+
+def latency(seconds: Sequence[float]) -> dict[str, float]:
+    """Median and 99th percentile, in milliseconds, and of how many."""
+    return {
+        "median_ms": float(np.median(seconds)) * 1000,
+        "p99_ms": float(np.percentile(seconds, 99)) * 1000,
+        "queries": len(seconds),
+    }
+
+
+def folder_bytes(folder: Path) -> int:
+    """The length of all files in a folder; one that has several names counts once."""
+    status = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    return sum({one.st_ino: one.st_size for one in status}.values())
+
+
+def machine() -> dict[str, Any]:
+    """The processor, cores, memory and versions that the figures belong to."""
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
+    memory = Path("/proc/meminfo").read_text().split()[1]
+    return {
+        "cpu": models[0] if models else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "ram_gb": round(int(memory) * 1024 / 1e9, 1),
+        "load": os.getloadavg()[0],
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("fiftyone", "lancedb", "numpy")},
+    }
+
+
+def tell(text: str) -> None:
+    """A line of progress, with the time."""
+    sys.stderr.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+    sys.stderr.flush()

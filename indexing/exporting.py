@@ -1,0 +1,122 @@
+"""Copies an index to another backend of FiftyOne's Brain."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    from fiftyone.brain import SimilarityIndex
+
+
+def export(
+    index: SimilarityIndex,
+    backend: str | type,
+    brain_key: str,
+    batch_size: int = 10_000,
+    **kwargs: Any,
+) -> SimilarityIndex:
+    """Makes a run of another Brain backend with the same vectors, on the same dataset.
+
+    The new run is of the same field, and takes text where the index does. A backend that can
+    be asked for a metric gets the index's own.
+
+    Args:
+        index: of any backend that gives its ids, as ``dataset.load_brain_results(key)`` does
+        backend: name or configuration class, as for ``fiftyone.brain.compute_similarity``
+        brain_key: of the new run
+        batch_size: vectors that are passed on at a time
+        **kwargs: settings of the backend; ``metric`` overrides the index's
+
+    Returns:
+        the new index, saved
+
+    Raises:
+        AlphaClipError: if the dataset has a Brain run of this key, or the batch is empty
+        ValueError: if there is no such backend, or it cannot compare by this metric; nothing is
+            left of the new run then
+    """
+    import fiftyone.brain as fob
+
+    dataset = index.samples._root_dataset
+    if dataset.has_brain_run(brain_key):
+        raise AlphaClipError(
+            f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
+        )
+    if batch_size < 1:
+        raise AlphaClipError(f"batch_size is {batch_size!r}: expected at least 1")
+    metric = getattr(index.config, "metric", None)
+    if metric is not None and _takes_metric(backend):
+        kwargs.setdefault("metric", metric)
+    copy = None
+    try:
+        copy = fob.compute_similarity(
+            index.samples,
+            patches_field=index.config.patches_field,
+            roi_field=index.config.roi_field,
+            embeddings=False,
+            backend=backend,
+            brain_key=brain_key,
+            **kwargs,
+        )
+        _take_model(copy, index)
+        for batch in _batches(index, batch_size):
+            copy.add_to_index(*batch, reload=False)
+        copy.reload()
+        copy.save()
+    except BaseException:
+        if copy is not None:
+            copy.cleanup()
+        if dataset.has_brain_run(brain_key):
+            dataset.delete_brain_run(brain_key)
+        raise
+    return copy
+
+
+def _takes_metric(backend: str | type) -> bool:
+    import eta.core.utils as etau
+    import fiftyone.brain as fob
+
+    known = fob.brain_config.similarity_backends
+    if not isinstance(backend, str):
+        config = backend
+    elif "config_cls" in known.get(backend, {}):
+        config = known[backend]["config_cls"]
+    else:
+        return False
+    config = etau.get_class(config) if isinstance(config, str) else config
+    return "metric" in inspect.signature(config).parameters
+
+
+def _take_model(copy: SimilarityIndex, index: SimilarityIndex) -> None:
+    """Given to ``compute_similarity``, the model would be loaded only to see what it can do."""
+    copy.config.model = index.config.model
+    copy.config.model_kwargs = index.config.model_kwargs
+    copy.config.supports_prompts = index.config.supports_prompts
+    copy.save_config()
+    copy._model, copy._supports_prompts = index._model, index._supports_prompts
+
+
+def _batches(
+    index: SimilarityIndex, size: int
+) -> Iterator[tuple[np.ndarray, list[str], list[str] | None]]:
+    of_patches = index.config.patches_field is not None
+    ids = index.label_ids if of_patches else index.sample_ids
+    if ids is None:
+        raise AlphaClipError(f"a {index.config.method} index does not give its ids: export another")
+    for start in range(0, len(ids), size):
+        wanted = list(ids[start : start + size])
+        vectors, samples, labels = index.get_embeddings(
+            **{"label_ids" if of_patches else "sample_ids": wanted}
+        )
+        # Some backends join lists of ids only.
+        yield (
+            np.asarray(vectors),
+            list(map(str, samples)),
+            list(map(str, labels)) if of_patches else None,
+        )

@@ -1,0 +1,81 @@
+"""Searches several indexes of one encoder at once, as for several label fields."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from alphaclip.indexing.hits import Hits
+from alphaclip.indexing.queries import Example, Query, parts_of
+from alphaclip.indexing.region_index import RegionIndex
+
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+def search(
+    indexes: Sequence[RegionIndex],
+    query: Query,
+    k: int = 50,
+    view: fo.SampleCollection | None = None,
+    negative: Query | None = None,
+    **options: Any,
+) -> Hits:
+    """Finds the best regions of several indexes, in one ranking.
+
+    Args:
+        indexes: of one dataset and one encoder
+        query: see :meth:`RegionIndex.search`; an example may be in any of the indexes
+        k: regions to find
+        view (None): the part of the dataset to search
+        negative (None): what to avoid
+        options: the others of :meth:`RegionIndex.search`
+
+    Raises:
+        AlphaClipError: if there is no index, or they are of different datasets or encoders
+    """
+    _check(indexes)
+    positive = _encode(indexes, query)
+    against = None if negative is None else _encode(indexes, negative)
+    found = [index.search(positive, k, view, against, **options) for index in indexes]
+    return _best(found, k, bool(options.get("per_image")))
+
+
+def _check(indexes: Sequence[RegionIndex]) -> None:
+    if not indexes:
+        raise AlphaClipError("indexes is empty: give the indexes to search")
+    if len({index.dataset.name for index in indexes}) > 1:
+        raise AlphaClipError("the indexes are of different datasets: search each by itself")
+    kinds = {index.info()["fingerprint"]: index.info()["encoder"] for index in indexes}
+    if len(kinds) > 1:
+        raise AlphaClipError(
+            f"the indexes are of different encoders ({', '.join(kinds.values())}): their scores "
+            "cannot be compared; build them with one encoder"
+        )
+
+
+def _encode(indexes: Sequence[RegionIndex], query: Query) -> np.ndarray:
+    parts = parts_of(query)
+    return np.concatenate([_holder(indexes, part).encode(part) for part in parts])
+
+
+def _holder(indexes: Sequence[RegionIndex], part: Any) -> RegionIndex:
+    """The index that an example is in; the first, for what is no example."""
+    if isinstance(part, Example):
+        for index in indexes:
+            if index.holds(part):
+                return index
+    return indexes[0]
+
+
+def _best(found: Sequence[Hits], k: int, per_image: bool) -> Hits:
+    names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
+    columns = [np.concatenate([getattr(hits, name) for hits in found]) for name in names]
+    order = np.argsort(-columns[-1], kind="stable")
+    if per_image:
+        _, first = np.unique(columns[0][order], return_index=True)
+        order = order[np.sort(first)]
+    return Hits(*(column[order[:k]] for column in columns), found[0].dataset)

@@ -1,0 +1,59 @@
+"""Reads the labels of a dataset for a plan, and remembers what it could not use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.indexing.fingerprints import picture_stamp, region_stamp
+from alphaclip.indexing.labels import LabelledPicture, labelled_pictures
+from alphaclip.indexing.plans import PlannedPicture
+from alphaclip.indexing.progress import Progress
+from alphaclip.indexing.shards import Skipped
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+class LabelReader:
+    """The pictures of a dataset with their regions.
+
+    Args:
+        samples: a view or dataset of pictures
+        settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``
+        progress: told how many samples are read
+    """
+
+    def __init__(
+        self, samples: fo.SampleCollection, settings: dict[str, Any], progress: Progress
+    ) -> None:
+        self._samples, self._settings, self._progress = samples, settings, progress
+        self._skipped: list[Skipped] = []
+        self._read = self._unfilled = 0
+
+    def pictures(self) -> Iterator[PlannedPicture]:
+        """Every picture, in order."""
+        total = len(self._samples)
+        for picture in labelled_pictures(self._samples, self._settings["field"]):
+            self._read += 1
+            self._unfilled += picture.unfilled
+            self._skipped += picture.skipped
+            yield self._planned(picture)
+            self._progress("samples read", self._read, total)
+
+    def report(self) -> dict[str, Any]:
+        """What was read: ``samples``, ``unfilled`` polylines, and what was ``skipped``."""
+        skipped = [asdict(skipped) for skipped in self._skipped]
+        return {"samples": self._read, "unfilled": self._unfilled, "skipped": skipped}
+
+    def _planned(self, picture: LabelledPicture) -> PlannedPicture:
+        encoder, identify = self._settings["fingerprint"], self._settings["identify"]
+        return PlannedPicture(
+            picture.sample_id,
+            picture.filepath,
+            picture_stamp(picture.filepath, identify) if picture.regions else None,
+            picture.label_ids,
+            picture.regions,
+            [region_stamp(region, encoder) for region in picture.regions],
+        )
