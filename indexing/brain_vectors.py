@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from alphaclip.indexing.manifests import has_store
 from alphaclip.indexing.metrics import Metric, distance, prepare_rows, similarity
+from alphaclip.indexing.opened import Snapshot
 from alphaclip.indexing.places import REGIONS
 from alphaclip.indexing.scan import scan_least
-from alphaclip.indexing.segments import as_text
+from alphaclip.indexing.segments import as_bytes, as_text
 from alphaclip.indexing.store import StoreVersion, open_store
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.engine import Engine
     from alphaclip.indexing.table import VectorTable
 
 BLOCK = 8192
@@ -73,15 +73,15 @@ class Vectors:
             int64 places of those that are in the index, in order of the ids, and a mask of the
             ids that are
         """
-        keys, order = self._by_key
-        first, last = _range(keys, ids)
-        found = last > first
-        return order[first[found]], found
+        places = self.snapshot.lookup.find(as_bytes(ids))
+        found = places >= 0
+        return places[found], found
 
     def find_samples(self, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The same for all labels of samples, those of one sample after the other."""
         samples, order = self._by_sample
-        first, last = _range(samples, ids)
+        wanted = as_bytes(ids)
+        first, last = (np.searchsorted(samples, wanted, side) for side in ("left", "right"))
         places = [order[begin:end] for begin, end in zip(first, last, strict=True)]
         return np.concatenate([np.zeros(0, np.int64), *places]), last > first
 
@@ -140,19 +140,15 @@ class Vectors:
             yield here, similarity(queries, self.prepared(here), self.metric)
 
     @cached_property
-    def engine(self) -> Engine:
-        """The search over them, opened at the first query."""
-        from alphaclip.indexing.engine import open_engine
-
-        return open_engine(self.table, self.metric, cache=self.version.folder / "cache")
-
-    @cached_property
-    def _by_key(self) -> tuple[np.ndarray, np.ndarray]:
-        return _sorted(self.version.ids.keys)
+    def snapshot(self) -> Snapshot:
+        """What makes them searchable."""
+        return Snapshot(self.version)
 
     @cached_property
     def _by_sample(self) -> tuple[np.ndarray, np.ndarray]:
-        return _sorted(self.version.ids.sample_ids)
+        samples = self.version.ids.sample_ids
+        order = np.argsort(samples, kind="stable")
+        return samples[order], order
 
     def _search(
         self, queries: np.ndarray, k: int, places: np.ndarray | None, reverse: bool
@@ -160,7 +156,7 @@ class Vectors:
         if reverse:
             scores, found = scan_least(self.table, queries, k, self.metric, places)
         else:
-            scores, found = self.engine.search(queries, k, places)
+            scores, found = self.snapshot.engine().search(queries, k, places)
         return distance(scores, self.metric), found
 
 
@@ -183,13 +179,3 @@ def open_vectors(folder: Path, metric: Metric, known: Vectors | None = None) -> 
     else:
         version = StoreVersion(folder, 0, 0, np.dtype(np.float32), {}, ())
     return known if known is not None and version is before else Vectors(version, metric)
-
-
-def _sorted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.argsort(values, kind="stable")
-    return values[order], order
-
-
-def _range(in_order: np.ndarray, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    wanted = np.char.encode(ids, "utf-8") if len(ids) else np.zeros(0, "S1")
-    return np.searchsorted(in_order, wanted, "left"), np.searchsorted(in_order, wanted, "right")

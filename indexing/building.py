@@ -19,7 +19,7 @@ from alphaclip.indexing.merging import MergeReport, merge, usable_base, usable_p
 from alphaclip.indexing.places import check_key, own_folder, store_id
 from alphaclip.indexing.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.progress import Progress, shown
-from alphaclip.indexing.reading import LabelReader
+from alphaclip.indexing.reading import LabelReader, active_slice, samples_of
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.shards import embed_shards, finished_entries
 from alphaclip.indexing.similarity import register
@@ -84,7 +84,7 @@ def update(
         started = time.monotonic()
         settings = _settings_in(writer)
         loaded = encoder_of(settings, encoder)
-        plan = _plan(writer, _samples_of(dataset, settings), settings, show)
+        plan = _plan(writer, samples_of(dataset, settings), settings, show)
         embed_shards(plan, loaded, progress=lambda *counts: show("regions embedded", *counts))
         report = merge(writer, plan, round(time.monotonic() - started, 1))
         _opened(dataset, key, loaded, report, show)
@@ -175,7 +175,7 @@ def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool
 def _settings(
     samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
 ) -> dict[str, Any]:
-    flat = _active_slice(samples)
+    flat = active_slice(samples)
     stages = flat._serialize(include_uuids=False) if flat is not flat._dataset else []
     return {
         "kind": "regions",
@@ -185,21 +185,6 @@ def _settings(
         "stages": json.loads(json.dumps(stages)),
         **encoder_settings(encoder),
     }
-
-
-def _active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
-    """Of a grouped collection its active slice, by name: another may be active next time."""
-    if samples.media_type == "group":
-        return samples.select_group_slices(samples.group_slice)
-    return samples
-
-
-def _samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
-    import fiftyone as fo
-
-    if not settings["stages"]:
-        return dataset
-    return fo.DatasetView._build(dataset, settings["stages"])
 
 
 def _settings_in(writer: StoreWriter) -> dict[str, Any]:
@@ -228,7 +213,7 @@ def _plan(
     pieces = usable_pieces(work, entries)
     base = usable_base(writer.base, settings)
     held = [base.ids] if base is not None else []
-    reader = LabelReader(_active_slice(samples), settings, show)
+    reader = LabelReader(active_slice(samples), settings, show)
     return make_plan(
         work,
         reader.pictures(),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -43,7 +42,7 @@ class Cached:
     """An index from the disk.
 
     Attributes:
-        index: mapped from its file, or in memory
+        index: in memory
         facts: that were saved with it
     """
 
@@ -57,7 +56,8 @@ def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) ->
     Args:
         folder: of caches only; made if need be
         index: to write
-        facts: about it, JSON: those of :func:`describe`, "kind", "nlist", "nprobe", "recall" and
+        facts: about it, JSON: those of :func:`describe`, "kind", "nlist", "nprobe",
+            "oversample", "recall" and
             "trained_on"
 
     Returns:
@@ -86,7 +86,7 @@ def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) ->
 
 
 def load_cache(folder: Path, table: VectorTable, metric: Metric) -> Cached | None:
-    """The newest cache that was built from exactly these rows, mapped from its file.
+    """The newest cache that was built from exactly these rows.
 
     Args:
         folder: of caches; need not exist
@@ -96,14 +96,14 @@ def load_cache(folder: Path, table: VectorTable, metric: Metric) -> Cached | Non
     wanted = describe(table, metric)
     for path, facts in _list(folder):
         if all(facts[name] == value for name, value in wanted.items()):
-            index = _read(path, facts, mapped=True)
+            index = _read(path, facts)
             if index is not None:
                 return Cached(index, facts)
     return None
 
 
 def load_relative(
-    folder: Path, table: VectorTable, metric: Metric, mapped: bool = False
+    folder: Path, table: VectorTable, metric: Metric, whole: bool = False
 ) -> Cached | None:
     """The newest cache that was built from some of these pieces, the first at least.
 
@@ -111,12 +111,12 @@ def load_relative(
         folder: of caches; need not exist
         table: of the vectors now
         metric: to compare by
-        mapped: take a cache only if it was built from the same pieces, and at least as many rows,
-            and map it from its file
+        whole (False): take a cache only if it was built from the same pieces, and at least as
+            many rows
     """
     for path, facts in _list(folder):
-        if _is_relative(facts, table, metric, mapped):
-            index = _read(path, facts, mapped)
+        if _is_relative(facts, table, metric, whole):
+            index = _read(path, facts)
             if index is not None:
                 return Cached(index, facts)
     return None
@@ -163,7 +163,7 @@ def _digest(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Path, facts: dict[str, Any], mapped: bool) -> faiss.IndexIVF | None:
+def _read(path: Path, facts: dict[str, Any]) -> faiss.IndexIVF | None:
     """The index, or None and a warning if it is not what was written."""
     import faiss
 
@@ -172,20 +172,15 @@ def _read(path: Path, facts: dict[str, Any], mapped: bool) -> faiss.IndexIVF | N
         if file_sha256(file) != facts["sha256"]:
             logger.warning("%s is damaged, and not used", file)
             return None
-        flags = faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY if mapped and _CAN_MAP else 0
         with _limited(file.stat().st_size):
-            index = faiss.read_index(str(file), flags)
+            index = faiss.read_index(str(file))
     except (OSError, RuntimeError, MemoryError) as error:
         logger.warning("%s cannot be read, and is not used: %s", file, error)
         return None
-    if not isinstance(index, faiss.IndexIVFScalarQuantizer) or not _is_expected(index, facts):
+    if not isinstance(index, faiss.IndexIVFPQFastScan) or not _is_expected(index, facts):
         logger.warning("%s holds another index than %s says, and is not used", file, path.name)
         return None
     return index
-
-
-_CAN_MAP = sys.platform != "win32"
-"""FAISS maps inverted lists on POSIX systems only."""
 
 
 def _is_expected(index: faiss.IndexIVF, facts: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Which search a table gets: exact up to a size, beyond it an index of inverted lists."""
+"""Which search a table gets: exact up to a size, beyond it through short codes."""
 
 from __future__ import annotations
 
@@ -30,6 +30,9 @@ EXACT_LIMIT = 200_000
 
 GPU_FROM = 20_000
 """Fewer vectors are compared on a CPU in a millisecond, and leave the GPU's memory to others."""
+
+LEAST = 256
+"""So few vectors are not enough to train an index with."""
 
 MOST = 0.9
 """So many of an index's rows must still be there, for the dropped ones to be only left out."""
@@ -88,14 +91,14 @@ def open_engine(
     checked = check_metric(metric)
     _prefer_blas(table.dim)
     gpu = open_gpu(table, checked) if len(table) >= GPU_FROM else None
-    if gpu is not None or len(table) <= max(exact_limit, 0):
+    if gpu is not None or len(table) <= max(exact_limit, LEAST):
         return ExactIndex(table, checked, gpu)
     ready = _find(table, checked, cache)
     if ready is None:
         ready = _make(table, checked, cache, text_queries, progress)
-    names = ("nprobe", "recall", "trained_on")
-    facts = {name: ready.facts[name] for name in names}
-    return IvfIndex(table, checked, ready.index, ready.facts["nprobe"], facts)
+    known = ready.facts
+    facts = {name: known[name] for name in ("recall", "trained_on")}
+    return IvfIndex(table, checked, ready.index, known["nprobe"], known["oversample"], facts)
 
 
 def _find(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | None:
@@ -105,7 +108,7 @@ def _find(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | No
     fitting = load_cache(cache, table, metric)
     if fitting is not None:
         return fitting
-    larger = load_relative(cache, table, metric, mapped=True)
+    larger = load_relative(cache, table, metric, whole=True)
     if larger is None or len(table) < MOST * larger.index.ntotal:
         return None
     held = held_rows(larger.index)
@@ -132,8 +135,7 @@ def _make(
     except StoreError as error:
         logger.warning("The index is kept in memory, and built again next time: %s", error)
         return made
-    # Mapped from its file, it takes next to no memory.
-    return load_cache(cache, table, metric) or made
+    return made
 
 
 def _extend(
@@ -159,9 +161,10 @@ def _facts(
     tuned = tune(IvfIndex(table, metric, index, index.nlist), table, metric, queries)
     return {
         **describe(table, metric),
-        "kind": kind_name(index.nlist),
+        "kind": kind_name(index.nlist, table.dim),
         "nlist": index.nlist,
         "nprobe": tuned.nprobe,
+        "oversample": tuned.oversample,
         "recall": {"k": tuned.k, "queries": tuned.queries, **tuned.recalls},
         "trained_on": trained_on,
     }

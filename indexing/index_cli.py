@@ -67,6 +67,8 @@ def _add_of_dataset(actions: Any) -> None:
         action.add_argument("dataset", help="name of a FiftyOne dataset")
         if name != "list":
             action.add_argument("key", nargs="?", default="regions", help="of the index")
+        if name == "info":
+            action.add_argument("--fresh", action="store_true", help="compare with the labels")
         action.set_defaults(run=run)
     out = actions.add_parser("export", help="copy an index to another backend of FiftyOne's Brain")
     out.add_argument("dataset", help="name of a FiftyOne dataset")
@@ -105,11 +107,11 @@ def _list(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
-    print(
-        json.dumps(
-            indexing.load(open_dataset(args.dataset), args.key).info(), indent=1, ensure_ascii=False
-        )
-    )
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    info = index.info()
+    if args.fresh:
+        info["freshness"] = asdict(index.freshness())
+    print(json.dumps(info, indent=1, ensure_ascii=False))
     return 0
 
 

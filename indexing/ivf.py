@@ -1,7 +1,10 @@
 """Approximate search for large tables: FAISS proposes candidates, the table itself decides.
 
-The vectors are sorted into lists by their nearest centroid and kept as one byte a number. A search
-looks into the nearest lists only, and scores what it finds there again, exactly.
+The vectors are kept as two bits a number (product quantization, FAISS's "fast scan"), in a few
+lists by their nearest centroid. A search compares the query with all codes of the nearest lists,
+many at a time in the processor's registers, and scores the best of them again, exactly. Where
+queries lie apart from all vectors, as texts do, it looks into all lists: reading every code is
+then far quicker than reading a part of the vectors, and as good.
 """
 
 from __future__ import annotations
@@ -19,19 +22,20 @@ from alphaclip.indexing.table import VectorTable
 if TYPE_CHECKING:
     import faiss
 
-OVERSAMPLE = 4
-"""Candidates for each place to find: one byte a number misorders near neighbours."""
+OVERSAMPLE = 8
+"""Candidates for each place to find: two bits a number misorder near neighbours."""
+
+LEAST_CANDIDATES = 512
+
+SMALL = 128
+"""Vectors of so few numbers are kept as four bits a number: two would tell too little apart."""
 
 LARGEST_K = 2000
 LARGEST_PART = 10
 """More than 1/10 of the places is found by a scan, as are more than LARGEST_K."""
 
-FEW = 4096
+FEW = 16384
 """So few places are compared one by one, whatever the index would do."""
-
-SCANNED = 32
-"""For so many queries one scan takes about as long as looking into all lists for each: measured,
-15 to 60, the more the shorter the vectors are."""
 
 TUNED_K = 100
 """The k that nprobe is tuned for."""
@@ -45,6 +49,7 @@ class IvfIndex:
         metric: to compare by
         nlist: number of lists
         nprobe: lists that a search looks into, if it is not restricted
+        oversample: candidates for each place to find
         facts: what is known of the index, as JSON
     """
 
@@ -54,6 +59,7 @@ class IvfIndex:
         metric: Metric,
         index: faiss.IndexIVF,
         nprobe: int,
+        oversample: int = OVERSAMPLE,
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Takes an index, from :func:`alphaclip.indexing.ivf_building.build_ivf` or a cache.
@@ -63,13 +69,16 @@ class IvfIndex:
             metric: that the index was built for
             index: never changed by a search
             nprobe: lists to look into
+            oversample: candidates for each place to find
             facts (None): what else is known
         """
         self.table = table
         self.metric = metric
         self.nlist = int(index.nlist)
         self.nprobe = nprobe
-        self.facts = {"type": kind_name(self.nlist), "metric": metric, "nprobe": nprobe}
+        self.oversample = oversample
+        kind = kind_name(self.nlist, table.dim)
+        self.facts = {"type": kind, "metric": metric, "nprobe": nprobe, "oversample": oversample}
         self.facts.update(facts or {})
         self._index = index
 
@@ -101,16 +110,13 @@ class IvfIndex:
         count = min(k, available)
         if count <= 0 or not len(vectors):
             return nothing(len(vectors), count)
-        if nprobe is None and self._is_better_scanned(len(vectors), count, available):
+        if nprobe is None and self._is_better_scanned(count, available):
             return scan_top(self.table, vectors, count, self.metric, places)
         rows = self._candidates(vectors, count, places, nprobe)
         return rescore(self.table, vectors, self._places(rows), count, self.metric)
 
-    def _is_better_scanned(self, queries: int, count: int, available: int) -> bool:
-        # So many neighbours fill most lists, and reading the table in order is then faster; for
-        # many queries it is also the quicker way to read the lists that they need together.
-        if queries * self._lists(count, available) >= SCANNED * self.nlist:
-            return True
+    def _is_better_scanned(self, count: int, available: int) -> bool:
+        # So many are most of what there is: reading the table in order is then faster.
         return count > LARGEST_K or count * LARGEST_PART >= available or available <= FEW
 
     def _candidates(
@@ -118,7 +124,7 @@ class IvfIndex:
     ) -> np.ndarray:
         """Rows, int64 (m, c); -1 stands for none. Without nprobe, ``count`` in each are some."""
         available = len(self.table) if places is None else len(places)
-        wanted = min(available, max(count * OVERSAMPLE, count + 64))
+        wanted = min(available, max(count * self.oversample, LEAST_CANDIDATES))
         selector = self._all if places is None else self._selector(places)
         lists = nprobe or self._lists(count, available)
         rows = self._probe(vectors, wanted, lists, selector)
@@ -157,6 +163,6 @@ class IvfIndex:
         return None if whole else self._selector(np.arange(len(self.table)))
 
 
-def kind_name(nlist: int) -> str:
-    """FAISS's name for such an index."""
-    return f"IVF{nlist},SQ8"
+def kind_name(nlist: int, dim: int) -> str:
+    """FAISS's name for such an index: four bits for two numbers, or for each of few."""
+    return f"IVF{nlist},PQ{dim if dim % 2 or dim <= SMALL else dim // 2}x4fs"

@@ -20,8 +20,14 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-POINTS = 40
-"""Vectors to train with, for each centroid; training is most of the time of building."""
+POINTS = 256
+"""Vectors to train with, for each centroid of a list, of which there are few."""
+
+MOST_POINTS = 65_536
+"""Vectors to train with at most."""
+
+LEAST_POINTS = 16
+"""Vectors in a list, at least: FAISS trains four bits on no fewer."""
 
 ITERATIONS = 10
 
@@ -40,11 +46,11 @@ def build_ivf(
     import faiss
 
     nlist = count_lists(len(table))
-    index: Any = faiss.index_factory(table.dim, kind_name(nlist), faiss_metric(metric))
-    clustering = index.cp
-    clustering.niter, clustering.seed = ITERATIONS, seed
-    clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, POINTS
-    index.train(_sample(table, metric, nlist * POINTS, seed))
+    index: Any = faiss.index_factory(table.dim, kind_name(nlist, table.dim), faiss_metric(metric))
+    for clustering in (index.cp, index.pq.cp):
+        clustering.niter, clustering.seed = ITERATIONS, seed
+        clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, POINTS
+    index.train(_sample(table, metric, min(nlist * POINTS, MOST_POINTS), seed))
     _add(index, table, metric, None, progress)
     return index
 
@@ -98,8 +104,8 @@ def held_rows(index: faiss.IndexIVF) -> np.ndarray:
 
 
 def count_lists(total: int) -> int:
-    """FAISS's guideline is 4 to 16 times the root of the number of vectors."""
-    return max(1, min(max(16, round(4 * sqrt(total))), total))
+    """Few, as most searches look into all of them: 64 for a million vectors."""
+    return max(1, min(max(16, round(sqrt(total) / 16)), total // LEAST_POINTS))
 
 
 def _sample(table: VectorTable, metric: Metric, count: int, seed: int) -> np.ndarray:
@@ -120,42 +126,13 @@ def _add(
     places: np.ndarray | None,
     progress: Progress | None,
 ) -> None:
-    """Adds vectors in two passes, so that each list is allocated once: growing would double it."""
-    import faiss
-
-    lists = _assign(index, table, metric, places)
-    _reserve(index, lists)
-    done = 0
+    total, done = len(table) if places is None else len(places), 0
     for here, rows in walk(table, BLOCK, places):
-        vectors, ids = prepare_rows(rows, metric), np.ascontiguousarray(table.rows[here])
-        own = np.ascontiguousarray(lists[done : done + len(here)])
-        pointers = map(faiss.swig_ptr, (vectors, ids, own))
-        index.add_core(len(here), *pointers)
+        ids = np.ascontiguousarray(table.rows[here])
+        index.add_with_ids(prepare_rows(rows, metric), ids)
         done += len(here)
         if progress is not None:
-            progress("vectors indexed", done, len(lists))
-
-
-def _assign(
-    index: faiss.IndexIVF, table: VectorTable, metric: Metric, places: np.ndarray | None
-) -> np.ndarray:
-    """The list of each vector, int64 (n,)."""
-    lists = np.empty(len(table) if places is None else len(places), np.int64)
-    done = 0
-    for here, rows in walk(table, BLOCK, places):
-        nearest = index.quantizer.search(prepare_rows(rows, metric), 1)[1]
-        lists[done : done + len(here)] = nearest[:, 0]
-        done += len(here)
-    return lists
-
-
-def _reserve(index: faiss.IndexIVF, lists: np.ndarray) -> None:
-    """Lets each list hold what is to come; a list that shrinks keeps its memory."""
-    stored: Any = index.invlists
-    for i, coming in enumerate(np.bincount(lists, minlength=index.nlist)):
-        size = stored.list_size(i)
-        stored.resize(i, size + int(coming))
-        stored.resize(i, size)
+            progress("vectors indexed", done, total)
 
 
 def _shared_rows(table: VectorTable, known_pieces: Sequence[str]) -> int:

@@ -57,3 +57,19 @@ class LabelReader:
             picture.regions,
             [region_stamp(region, encoder) for region in picture.regions],
         )
+
+
+def active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """Of a grouped collection its active slice, by name: another may be active next time."""
+    if samples.media_type == "group":
+        return samples.select_group_slices(samples.group_slice)
+    return samples
+
+
+def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
+    """What an index is of: its dataset, or the view that it was built on, as it is now."""
+    import fiftyone as fo
+
+    if not settings["stages"]:
+        return dataset
+    return fo.DatasetView._build(dataset, settings["stages"])

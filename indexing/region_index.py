@@ -30,6 +30,7 @@ from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+    from alphaclip.indexing.freshness import Freshness
     from alphaclip.indexing.merging import MergeReport
 
 
@@ -173,6 +174,16 @@ class RegionIndex:
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
         return bool(self._opened.newest().lookup.find(as_bytes([example.label_id]))[0] >= 0)
+
+    def freshness(self, progress: Progress | None = None) -> Freshness:
+        """How many regions are new, edited or gone since they were embedded; reads all labels.
+
+        Args:
+            progress (None): told how far it is; None shows a bar in the terminal
+        """
+        from alphaclip.indexing.freshness import freshness
+
+        return freshness(self.dataset, self._opened.newest().version, progress)
 
     def update(self, progress: Progress | None = None) -> MergeReport:
         """Embeds regions that are new or edited, and drops those that are gone.

@@ -178,7 +178,7 @@ def write_segment(
         written = 0
         for block in blocks:
             _check_vectors(block, ids, written, dim, dtype)
-            stream.write(np.ascontiguousarray(block, dtype).tobytes())
+            stream.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
             written += len(block)
         if written != len(ids):
             raise StoreError(f"there are {written} vectors, but {len(ids)} ids")

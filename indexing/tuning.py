@@ -30,12 +30,14 @@ class Tuned:
 
     Attributes:
         nprobe: lists to look into
-        recalls: at k, of each kind of query, with that nprobe
+        oversample: candidates for each place to find
+        recalls: at k, of each kind of query, with these two
         k: of the recall
         queries: of all kinds together
     """
 
     nprobe: int
+    oversample: int
     recalls: dict[str, float]
     k: int
     queries: int
@@ -70,7 +72,8 @@ def tune(
     target: float = 0.99,
     k: int = 100,
 ) -> Tuned:
-    """The smallest nprobe, a power of two or all lists, that finds enough for every kind of query.
+    """The smallest nprobe, a power of two or all lists, that finds enough for every kind of query;
+    where all lists are not enough, more candidates are taken from them.
 
     Args:
         index: of the table
@@ -82,18 +85,19 @@ def tune(
     """
     k = _measurable(k, len(table))
     if not queries:
-        return Tuned(index.nlist, {}, k, 0)
+        return Tuned(index.nlist, index.oversample, {}, k, 0)
     exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
     parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
     truths = dict(zip(queries, parts, strict=True))
-    for nprobe in _powers(index.nlist):
+    for nprobe, oversample in _steps(index):
+        index.oversample = oversample
         recalls = {
             kind: _recall(index, part, truths[kind], nprobe) for kind, part in queries.items()
         }
-        logger.info("nprobe %d: recall at %d is %s", nprobe, k, recalls)
+        logger.info("nprobe %d, oversample %d: recall at %d is %s", nprobe, oversample, k, recalls)
         if min(recalls.values()) >= target:
             break
-    return Tuned(nprobe, recalls, k, len(exact))
+    return Tuned(nprobe, oversample, recalls, k, len(exact))
 
 
 def make_queries(
@@ -144,5 +148,11 @@ def _measurable(k: int, total: int) -> int:
     return max(1, min(k, total // 20))
 
 
-def _powers(largest: int) -> list[int]:
-    return [*(1 << i for i in range((largest - 1).bit_length())), largest]
+def _steps(index: IvfIndex) -> list[tuple[int, int]]:
+    """Ever more lists, then ever more candidates from all of them."""
+    lists = [*(1 << i for i in range((index.nlist - 1).bit_length())), index.nlist]
+    few = index.oversample
+    return [
+        *((nprobe, few) for nprobe in lists),
+        *((index.nlist, few * more) for more in (2, 4, 8)),
+    ]

@@ -10,7 +10,7 @@ import pytest
 from alphaclip.indexing import engine as engines
 from alphaclip.indexing.engine import Engine, open_engine
 from alphaclip.indexing.exact import ExactIndex
-from alphaclip.indexing.ivf import IvfIndex
+from alphaclip.indexing.ivf import IvfIndex, kind_name
 from alphaclip.indexing.metrics import METRICS, Metric
 from alphaclip.indexing.scan import scan_top
 from alphaclip.indexing.table import VectorTable
@@ -70,7 +70,7 @@ def test_open__small_is_exact_large_is_not(dtype: str, metric: Metric, tmp_path:
     engine = open_engine(table, metric, tmp_path, texts, exact_limit=LIMIT)
     assert isinstance(engine, IvfIndex)
     recall = engine.facts["recall"]
-    assert engine.facts["type"] == f"IVF{engine.nlist},SQ8"
+    assert engine.facts["type"] == kind_name(engine.nlist, DIM)
     assert (recall["k"], recall["queries"]) == (100, 220)
     assert min(recall["text"], recall["region"]) >= 0.99
     json.dumps([exact.facts, engine.facts])

@@ -39,8 +39,7 @@ def make_table(dtype: str) -> VectorTable:
 
 @pytest.fixture(autouse=True)
 def no_scan(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the many queries of these tests, and restrictions to few places, use the lists."""
-    monkeypatch.setattr(ivf, "SCANNED", 10**9)
+    """Lets restrictions to few places use the lists."""
     monkeypatch.setattr(ivf, "FEW", 1)
 
 
@@ -54,7 +53,7 @@ def index(table: VectorTable) -> IvfIndex:
     built = build_ivf(table, "cosine")
     queries = make_queries(table, "cosine", 0)
     tuned = tune(IvfIndex(table, "cosine", built, 1), table, "cosine", queries)
-    return IvfIndex(table, "cosine", built, tuned.nprobe)
+    return IvfIndex(table, "cosine", built, tuned.nprobe, tuned.oversample)
 
 
 @pytest.fixture
@@ -69,7 +68,9 @@ def recall(found: np.ndarray, expected: np.ndarray) -> float:
 
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_search__of_all_lists_is_the_scan(dtype: str, metric: Metric, queries: np.ndarray) -> None:
+def test_search__of_all_lists_is_nearly_the_scan(
+    dtype: str, metric: Metric, queries: np.ndarray
+) -> None:
     table = make_table(dtype)
     built = build_ivf(table, metric)
     np.testing.assert_array_equal(held_rows(built), table.rows)
@@ -77,22 +78,30 @@ def test_search__of_all_lists_is_the_scan(dtype: str, metric: Metric, queries: n
     truth, expected = scan_top(table, queries, 20, metric)
     scores, found = index.search(queries, 20)
     assert (scores.dtype, found.dtype) == (np.float32, np.int64)
-    assert recall(found, expected) > 0.999
-    np.testing.assert_allclose(scores, truth, rtol=1e-3)
+    assert recall(found, expected) > 0.99
+    np.testing.assert_allclose(scores[:, 0], truth[:, 0], rtol=1e-3)
 
 
-def test_tune__reaches_its_target_with_few_lists(index: IvfIndex, table: VectorTable) -> None:
+def test_tune__reaches_its_target(index: IvfIndex, table: VectorTable) -> None:
     queries = make_queries(table, "cosine", 0)
     assert set(queries) == {"shifted", "region"}
     tuned = tune(index, table, "cosine", queries)
     assert min(tuned.recalls.values()) >= 0.99
-    assert 1 < tuned.nprobe < index.nlist / 2
     assert (tuned.k, tuned.queries) == (100, 400)
-    half = min(measure(index, table, q, nprobe=tuned.nprobe // 2) for q in queries.values())
-    assert half < 0.99
     for kind, expected in tuned.recalls.items():
         found = measure(index, table, queries[kind], nprobe=tuned.nprobe)
         assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_tune__takes_more_candidates_where_all_lists_are_not_enough(
+    index: IvfIndex, table: VectorTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ivf, "LEAST_CANDIDATES", 1)
+    poor = IvfIndex(table, "cosine", index._index, 1, oversample=1)
+    tuned = tune(poor, table, "cosine", make_queries(table, "cosine", 0))
+    assert tuned.nprobe == poor.nlist
+    assert tuned.oversample > 1
+    assert min(tuned.recalls.values()) >= 0.99
 
 
 def test_make_queries__texts_replace_the_stand_ins(table: VectorTable) -> None:
@@ -140,14 +149,6 @@ def test_search__any_k(index: IvfIndex, table: VectorTable, queries: np.ndarray,
     _, found = index.search(queries, k)
     assert found.shape == (50, min(k, len(table)))
     assert recall(found, expected) >= 0.97
-
-
-def test_search__many_queries_are_scanned(
-    index: IvfIndex, table: VectorTable, queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ivf, "SCANNED", 1)
-    _, expected = scan_top(table, queries, 100, "cosine")
-    np.testing.assert_array_equal(index.search(queries, 100)[1], expected)
 
 
 def test_search__with_given_nprobe_may_find_less(
@@ -203,11 +204,8 @@ def test_extend__is_what_building_would_hold(table: VectorTable, queries: np.nda
     assert extended is not None
     np.testing.assert_array_equal(held_rows(extended), rows)
     assert extended.ntotal == len(longer)
-    search = IvfIndex(longer, "cosine", extended, extended.nlist).search
-    rebuilt = build_ivf(longer, "cosine")
-    again = IvfIndex(longer, "cosine", rebuilt, rebuilt.nlist).search(queries, 50)
-    np.testing.assert_array_equal(search(queries, 50)[1], again[1])
-    np.testing.assert_allclose(search(queries, 50)[0], again[0], atol=1e-6)
+    found = IvfIndex(longer, "cosine", extended, extended.nlist).search(queries, 50)[1]
+    assert recall(found, scan_top(longer, queries, 50, "cosine")[1]) >= 0.97
 
 
 def test_extend__rows_of_another_piece_are_added_anew(table: VectorTable) -> None:
@@ -234,8 +232,8 @@ def test_build__tells_how_far_it_is(table: VectorTable) -> None:
     told: list[tuple[str, int, int]] = []
     built = build_ivf(table, "cosine", progress=lambda *state: told.append(state))
     assert told[-1] == ("vectors indexed", len(table), len(table))
-    assert isinstance(built, faiss.IndexIVFScalarQuantizer)
+    assert isinstance(built, faiss.IndexIVFPQFastScan)
 
 
 def test_count_lists() -> None:
-    assert [count_lists(n) for n in (1, 10, 16, 100, 1_000_000)] == [1, 10, 16, 40, 4000]
+    assert [count_lists(n) for n in (16, 160, 1000, 1_000_000)] == [1, 10, 16, 62]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -78,7 +79,11 @@ def test_update__box_picture_and_labels(
     del third.boxes.detections[3]
     third.boxes.detections.append(fo.Detection(bounding_box=[0, 0, 0.5, 0.5]))
     third.save()
+    assert asdict(index.freshness()) == {
+        "held": 6, "edited": 5, "missing": 1, "gone": 1, "unreachable": 0
+    }  # fmt: skip
     assert counts(index.update()) == (12, 1, 5, 6, 1)
+    assert index.freshness().is_fresh
     assert counting.encoded == 6
     assert index.info()["version"] == 2
     assert_is_right(dataset, index, encoder)
@@ -114,6 +119,8 @@ def test_update__a_picture_out_of_reach_keeps_its_vectors(
 ) -> None:
     path = Path(dataset.first().filepath)
     path.rename(path.with_suffix(".away"))
+    assert index.freshness().is_fresh
+    assert index.freshness().unreachable == 4
     report = index.update()
     assert counts(report) == (12, 0, 0, 12, 0)
     assert report.unreachable == 4
@@ -228,6 +235,8 @@ def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, caps
     assert_is_right(dataset, indexing.load(dataset), encoder)
     assert main(["index", "info", dataset.name]) == 0
     assert json.loads(capsys.readouterr().out)["search"]["type"] == "exact"
+    assert main(["index", "info", dataset.name, "--fresh"]) == 0
+    assert json.loads(capsys.readouterr().out)["freshness"]["held"] == 12
     for action in ("list", "verify", "update"):
         assert main(["index", action, dataset.name]) == 0
     with pytest.raises(SystemExit):
