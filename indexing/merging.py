@@ -86,7 +86,8 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
     _check_found(without, plan, outcomes)
     skipped = _skipped(plan, outcomes, wanted.take(lookup.repeated))
     report = _report(writer.base, segments, len(old), plan, skipped)
-    dim = next(s.vectors.shape[1] for s in segments if len(s.rows))
+    dims = [segment.vectors.shape[1] for segment in segments if len(segment.rows)]
+    dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
     told = {**plan.reading, **asdict(report), "seconds": seconds}
     info = {**plan.settings, "report": told}
     writer.publish(segments, dim, np.dtype(np.float16), info)
@@ -103,7 +104,7 @@ def _report(
 ) -> MergeReport:
     """Counts what comes of a version, the first ``old`` pieces of which are its own."""
     count = sum(len(segment.rows) for segment in segments)
-    if not count:
+    if not count and (base is None or plan.counts["wanted"]):
         first = f", the first because {skipped[0].reason}" if skipped else ""
         field = plan.settings["field"]
         raise PlanError(

@@ -114,6 +114,20 @@ def test_update__samples_come_and_go(
     assert_is_right(dataset, index, encoder)
 
 
+def test_update__every_region_is_gone_and_one_comes(
+    dataset: fo.Dataset, index: RegionIndex, encoder: Encoder
+) -> None:
+    first = dataset.first().filepath
+    dataset.delete_samples(dataset.values("id"))
+    assert counts(index.update()) == (0, 0, 0, 0, 12)
+    assert len(index.search("red apple")) == 0
+    assert index.freshness().is_fresh
+    boxes = fo.Detections(detections=[fo.Detection(bounding_box=[0.2, 0.2, 0.2, 0.2])])
+    dataset.add_sample(fo.Sample(first, boxes=boxes))
+    assert counts(index.update()) == (1, 1, 0, 0, 0)
+    assert_is_right(dataset, index, encoder)
+
+
 def test_update__a_picture_out_of_reach_keeps_its_vectors(
     dataset: fo.Dataset, index: RegionIndex, counting: Counting
 ) -> None:
