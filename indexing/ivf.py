@@ -27,6 +27,9 @@ OVERSAMPLE = 8
 
 LEAST_CANDIDATES = 512
 
+RESTRICTED = 2
+"""So many times more where only some places may be found: their codes tell less apart."""
+
 SMALL = 128
 """Vectors of so few numbers are kept as four bits a number: two would tell too little apart."""
 
@@ -124,7 +127,8 @@ class IvfIndex:
     ) -> np.ndarray:
         """Rows, int64 (m, c); -1 stands for none. Without nprobe, ``count`` in each are some."""
         available = len(self.table) if places is None else len(places)
-        wanted = min(available, max(count * self.oversample, LEAST_CANDIDATES))
+        oversample = self.oversample * (1 if places is None else RESTRICTED)
+        wanted = min(available, max(count * oversample, LEAST_CANDIDATES))
         selector = self._all if places is None else self._selector(places)
         lists = nprobe or self._lists(count, available)
         rows = self._probe(vectors, wanted, lists, selector)
