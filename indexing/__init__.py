@@ -6,37 +6,74 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alphaclip.indexing.acting import export_ids, history, label, save_view, tag, undo
     from alphaclip.indexing.building import build, embed_part, merge_plan, plan
+    from alphaclip.indexing.explaining import explain_region
     from alphaclip.indexing.exporting import export
+    from alphaclip.indexing.feedback import refine
     from alphaclip.indexing.joint import search
+    from alphaclip.indexing.pictures import find_pictures
     from alphaclip.indexing.queries import Example
     from alphaclip.indexing.region_index import RegionIndex, load
+    from alphaclip.indexing.scores import count_above, distribution
+    from alphaclip.indexing.searches import Search, recent, remember
     from alphaclip.indexing.similarity import register_backend
+    from alphaclip.indexing.unlabelled import find_unlabelled
 
 __all__ = [
     "Example",
     "RegionIndex",
+    "Search",
     "build",
+    "count_above",
+    "distribution",
     "embed_part",
+    "explain_region",
     "export",
+    "export_ids",
+    "find_pictures",
+    "find_unlabelled",
+    "history",
+    "label",
     "load",
     "merge_plan",
     "plan",
+    "recent",
+    "refine",
     "register_backend",
+    "remember",
+    "save_view",
     "search",
+    "tag",
+    "undo",
 ]
 
 _HOMES = {
     "Example": "queries",
     "RegionIndex": "region_index",
+    "Search": "searches",
     "build": "building",
+    "count_above": "scores",
+    "distribution": "scores",
     "embed_part": "building",
+    "explain_region": "explaining",
     "export": "exporting",
+    "export_ids": "acting",
+    "find_pictures": "pictures",
+    "find_unlabelled": "unlabelled",
+    "history": "acting",
+    "label": "acting",
     "load": "region_index",
     "merge_plan": "building",
     "plan": "building",
+    "recent": "searches",
+    "refine": "feedback",
     "register_backend": "similarity",
+    "remember": "searches",
+    "save_view": "acting",
     "search": "joint",
+    "tag": "acting",
+    "undo": "acting",
 }
 
 

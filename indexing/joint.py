@@ -37,14 +37,19 @@ def search(
     Raises:
         AlphaClipError: if there is no index, or they are of different datasets or encoders
     """
-    _check(indexes)
-    positive = _encode(indexes, query)
-    against = None if negative is None else _encode(indexes, negative)
+    check_together(indexes)
+    positive = encode_in(indexes, query)
+    against = None if negative is None else encode_in(indexes, negative)
     found = [index.search(positive, k, view, against, **options) for index in indexes]
     return _best(found, k, bool(options.get("per_image")))
 
 
-def _check(indexes: Sequence[RegionIndex]) -> None:
+def check_together(indexes: Sequence[RegionIndex]) -> None:
+    """Looks whether indexes may be searched at once.
+
+    Raises:
+        AlphaClipError: if there is no index, or they are of different datasets or encoders
+    """
     if not indexes:
         raise AlphaClipError("indexes is empty: give the indexes to search")
     if len({index.dataset.name for index in indexes}) > 1:
@@ -57,7 +62,8 @@ def _check(indexes: Sequence[RegionIndex]) -> None:
         )
 
 
-def _encode(indexes: Sequence[RegionIndex], query: Query) -> np.ndarray:
+def encode_in(indexes: Sequence[RegionIndex], query: Query) -> np.ndarray:
+    """The vectors of a query whose examples may be in any of the indexes: float32 (m, dim)."""
     parts = parts_of(query)
     return np.concatenate([_holder(indexes, part).encode(part) for part in parts])
 

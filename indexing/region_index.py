@@ -146,7 +146,7 @@ class RegionIndex:
         _check_k(k)
         ranking = make_ranking(self.encode, query, negative, aggregate, weights, reverse)
         now = self._opened.newest()
-        only = None if view is None else self._places_in(now, view)
+        only = None if view is None else self.places_in(now, view)
         groups = now.pictures if per_image else None
         found = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
         return self._hits(now, found.places, found.scores, found.rank_scores)
@@ -160,7 +160,7 @@ class RegionIndex:
         if any(len(several) > 1 for several in vectors):
             return [self.search(query, k, view) for query in queries]
         now = self._opened.newest()
-        only = None if view is None else self._places_in(now, view)
+        only = None if view is None else self.places_in(now, view)
         scores, places = now.engine().search(np.concatenate(vectors), k, only)
         return [self._hits(now, p, s, s) for p, s in zip(places, scores, strict=True)]
 
@@ -170,6 +170,16 @@ class RegionIndex:
         if all(isinstance(part, str) for part in parts):
             return self.encoder.encode_text(parts)
         return np.concatenate([self._encode_part(part) for part in parts])
+
+    def snapshot(self) -> Snapshot:
+        """The newest version, to be looked at more than once."""
+        return self._opened.newest()
+
+    def places_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
+        """The places of a view's regions in a version: int64 (n,), ascending."""
+        inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
+        places = now.lookup.find(inside)
+        return np.unique(places[places >= 0])
 
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
@@ -232,11 +242,6 @@ class RegionIndex:
                 "(image, Region)"
             )
         return unit_vectors(now.version.table.take(place))
-
-    def _places_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
-        inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
-        places = now.lookup.find(inside)
-        return np.unique(places[places >= 0])
 
     def _hits(
         self, now: Snapshot, places: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray

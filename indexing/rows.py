@@ -1,0 +1,52 @@
+"""What code beside :class:`RegionIndex` needs of it: the rows of one version throughout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from alphaclip.indexing.queries import Query, make_ranking
+from alphaclip.indexing.scan import scan
+from alphaclip.indexing.segments import as_bytes
+
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    from alphaclip.indexing.opened import Snapshot
+    from alphaclip.indexing.region_index import RegionIndex
+
+
+def places_of(index: RegionIndex, now: Snapshot, label_ids: Sequence[str]) -> np.ndarray:
+    """The place of each label: int64 (n,).
+
+    Raises:
+        AlphaClipError: if one is not in the index
+    """
+    places = now.lookup.find(as_bytes(list(label_ids)))
+    missing = [label for label, place in zip(label_ids, places, strict=True) if place < 0]
+    if missing:
+        raise AlphaClipError(
+            f"{len(missing)} of {len(places)} labels are not in index {index.key!r}, the first is "
+            f"{missing[0]}: update the index"
+        )
+    return places
+
+
+def scores_of(
+    index: RegionIndex,
+    query: Query,
+    view: fo.SampleCollection | None = None,
+    aggregate: str = "max",
+) -> Iterator[np.ndarray]:
+    """The scores of all regions, or of a view's, a block at a time.
+
+    Yields:
+        float32 (b,) cosines to the query, as in :attr:`Hits.scores`
+    """
+    now = index.snapshot()
+    ranking = make_ranking(index.encode, query, None, aggregate, None, False)
+    only = None if view is None else index.places_in(now, view)
+    for _, cosines in scan(now.version.table, ranking.vectors, "cosine", only):
+        yield ranking.score(cosines)[0]

@@ -1,0 +1,88 @@
+"""Searches kept with a dataset."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import fiftyone as fo
+import pytest
+from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.searches import Search, recent, remember
+
+from alphaclip import indexing
+from alphaclip.errors import AlphaClipError
+
+ODD = "\"quotes\" 'and' <b>HTML</b> $set a.b 🍎 تفاحة \ud83d " + "x" * 10_000
+
+
+def test_search__json_and_back() -> None:
+    search = Search(texts=[ODD], negative_texts=("pear",), k=None, min_score=0.2, per_image=True)
+    assert Search.from_dict(json.loads(json.dumps(search.to_dict()))) == search
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "is empty"),
+        ({"texts": "apple"}, "texts is 'apple'"),
+        ({"texts": [""]}, "none empty"),
+        ({"texts": ["a"], "keys": []}, "keys is empty"),
+        ({"texts": ["a"], "k": 0}, "k is 0"),
+        ({"texts": ["a"], "k": True}, "k is True"),
+        ({"texts": ["a"], "min_score": 2}, "min_score is 2"),
+        ({"texts": ["a"], "aggregate": "sum"}, "aggregate is 'sum'"),
+        ({"texts": ["a"], "colour": "red"}, "expected some of"),
+        ("apple", "expected some of"),
+    ],
+)
+def test_search__bad_values(values: object, message: str) -> None:
+    with pytest.raises(AlphaClipError, match=message):
+        Search.from_dict(values)
+
+
+def test_run__is_the_search(dataset: fo.Dataset, index: RegionIndex) -> None:
+    example, other = dataset.first().boxes.detections[0].id, dataset.last().boxes.detections[0].id
+    search = Search(texts=("apple",), examples=(example,), negative_examples=(other,), k=6)
+    query = ["apple", indexing.Example(example)]
+    expected = index.search(query, k=6, negative=indexing.Example(other))
+    assert search.run(dataset).label_ids.tolist() == expected.label_ids.tolist()
+    view = dataset.limit(1)
+    assert set(search.run(dataset, view).sample_ids) == {dataset.first().id}
+    best = Search(texts=("apple",), per_image=True, k=None, reverse=True).run(dataset)
+    assert len(best) == 3
+    marked = Search(texts=("apple",), right=(example,), wrong=(other,), k=12).run(dataset)
+    order = marked.label_ids.tolist()
+    assert order.index(example) < order.index(other)
+    with pytest.raises(AlphaClipError, match="no index 'gone'"):
+        Search(texts=("apple",), keys=("gone",)).run(dataset)
+
+
+def test_recent__newest_first_and_once(dataset: fo.Dataset, dataset_factory: Callable) -> None:
+    assert recent(dataset) == []
+    searches = [Search(texts=(text,)) for text in ("apple", "pear", ODD)]
+    for search in [*searches, searches[0]]:
+        remember(dataset, search)
+    assert recent(dataset) == [searches[0], searches[2], searches[1]]
+    assert recent(dataset, 1) == [searches[0]]
+    assert recent(dataset_factory()) == []
+
+
+def test_remember__the_oldest_go(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alphaclip.indexing.searches.KEPT", 3)
+    for number in range(5):
+        remember(dataset, Search(texts=(str(number),)))
+    assert [search.texts[0] for search in recent(dataset)] == ["4", "3", "2"]
+
+
+def test_remember__two_processes_at_once(dataset: fo.Dataset) -> None:
+    dataset.persistent = True
+    script = (
+        "import sys, fiftyone as fo; from alphaclip.indexing.searches import Search, remember; "
+        f"dataset = fo.load_dataset({dataset.name!r}); "
+        "[remember(dataset, Search(texts=(f'{sys.argv[1]} {i}',))) for i in range(40)]"
+    )
+    runs = [subprocess.Popen([sys.executable, "-c", script, name]) for name in "ab"]
+    assert [run.wait() for run in runs] == [0, 0]
+    texts = {search.texts[0] for search in recent(dataset, 100)}
+    assert texts == {f"{name} {i}" for name in "ab" for i in range(40)}
