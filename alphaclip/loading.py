@@ -44,7 +44,7 @@ def load(
 
     if isinstance(name, Encoder):
         return name
-    place = _device(device)
+    place = find_device(device)
     dtype = _dtype(precision, place)
     spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
     if spec.warning and name != "auto":
@@ -53,7 +53,7 @@ def load(
     return Encoder(model, spec.name, view or spec.default_view, place, dtype)
 
 
-def _device(device: str | None) -> torch.device:
+def find_device(device: str | None) -> torch.device:
     import torch
 
     try:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.indexing.index_cli import add_index_parser, open_dataset, print_report
+from alphaclip.indexing.segment_cli import add_segment_parser
 
 from alphaclip.doctor import Check, package_check
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``embed``, ``search``, ``index`` and ``demo``."""
+    """Adds ``embed``, ``search``, ``segment``, ``index`` and ``demo``."""
     embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
     embed.add_argument("dataset", help="name of a FiftyOne dataset")
     embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
@@ -36,6 +37,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
     search.set_defaults(run=_search)
 
+    add_segment_parser(subparsers)
     add_index_parser(subparsers)
 
     demo = subparsers.add_parser("demo", help="the main job on the bundled scenes, with the App")
