@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from alphaclip.indexing.exporting import export
     from alphaclip.indexing.feedback import refine
     from alphaclip.indexing.joint import search
+    from alphaclip.indexing.materializing import materialize
+    from alphaclip.indexing.outliers import find_outliers
     from alphaclip.indexing.pictures import find_pictures
     from alphaclip.indexing.queries import Example
     from alphaclip.indexing.region_index import RegionIndex, load
     from alphaclip.indexing.scores import count_above, distribution
     from alphaclip.indexing.searches import Search, recent, remember
+    from alphaclip.indexing.segmenting import segment
     from alphaclip.indexing.similarity import register_backend
     from alphaclip.indexing.unlabelled import find_unlabelled
 
@@ -31,11 +34,13 @@ __all__ = [
     "explain_region",
     "export",
     "export_ids",
+    "find_outliers",
     "find_pictures",
     "find_unlabelled",
     "history",
     "label",
     "load",
+    "materialize",
     "merge_plan",
     "plan",
     "recent",
@@ -44,6 +49,7 @@ __all__ = [
     "remember",
     "save_view",
     "search",
+    "segment",
     "tag",
     "undo",
 ]
@@ -59,11 +65,13 @@ _HOMES = {
     "explain_region": "explaining",
     "export": "exporting",
     "export_ids": "acting",
+    "find_outliers": "outliers",
     "find_pictures": "pictures",
     "find_unlabelled": "unlabelled",
     "history": "acting",
     "label": "acting",
     "load": "region_index",
+    "materialize": "materializing",
     "merge_plan": "building",
     "plan": "building",
     "recent": "searches",
@@ -72,6 +80,7 @@ _HOMES = {
     "remember": "searches",
     "save_view": "acting",
     "search": "joint",
+    "segment": "segmenting",
     "tag": "acting",
     "undo": "acting",
 }

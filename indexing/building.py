@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+FRAMES = (
+    "regions are embedded from images: make a dataset of the frames by "
+    "dataset.to_frames(sample_frames=True).clone(), and pass that"
+)
+
 
 def build(
     samples: fo.SampleCollection,
@@ -153,11 +158,7 @@ def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
 
 def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
     """Checks what is to be built, and says where."""
-    if samples._is_generated:
-        raise AlphaClipError(
-            f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
-            "images, and the field that holds the regions"
-        )
+    _check_images(samples)
     dataset = samples._dataset
     check_key(dataset, key)
     folder = own_folder(dataset, key)
@@ -170,6 +171,18 @@ def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool
     if not len(samples):
         raise AlphaClipError(f"{dataset.name!r} has no samples here: there is nothing to embed")
     return folder
+
+
+def _check_images(samples: fo.SampleCollection) -> None:
+    if samples._is_frames:
+        raise AlphaClipError(f"samples is a view of frames: {FRAMES}")
+    if samples._is_generated:
+        raise AlphaClipError(
+            f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
+            "images, and the field that holds the regions"
+        )
+    if active_slice(samples).media_type == "video":
+        raise AlphaClipError(f"{samples._dataset.name!r} holds videos here: {FRAMES}")
 
 
 def _settings(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +33,16 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.label_ids)
+
+    def take(self, places: slice | np.ndarray) -> Hits:
+        """Some of the hits.
+
+        Args:
+            places: a slice; int (m,) places in the ranking, in the order wanted, 0 the best; or a
+                mask (k,)
+        """
+        names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
+        return replace(self, **{name: getattr(self, name)[places] for name in names})
 
     def view(self) -> fo.DatasetView:
         """The hits as patches in rank order.

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from alphaclip.indexing import scores
 from alphaclip.indexing.hits import Hits
 from alphaclip.indexing.queries import Example, Query, parts_of
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.scores import Distribution
 
 from alphaclip.errors import AlphaClipError
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 def search(
     indexes: Sequence[RegionIndex],
     query: Query,
-    k: int = 50,
+    k: int | None = 50,
     view: fo.SampleCollection | None = None,
     negative: Query | None = None,
     **options: Any,
@@ -29,7 +31,7 @@ def search(
     Args:
         indexes: of one dataset and one encoder
         query: see :meth:`RegionIndex.search`; an example may be in any of the indexes
-        k: regions to find
+        k: regions to find; None finds all
         view (None): the part of the dataset to search
         negative (None): what to avoid
         options: the others of :meth:`RegionIndex.search`
@@ -42,6 +44,46 @@ def search(
     against = None if negative is None else encode_in(indexes, negative)
     found = [index.search(positive, k, view, against, **options) for index in indexes]
     return _best(found, k, bool(options.get("per_image")))
+
+
+def find_and_measure(
+    indexes: Sequence[RegionIndex],
+    query: Query,
+    k: int | None = 50,
+    view: fo.SampleCollection | None = None,
+    negative: Query | None = None,
+) -> tuple[Hits, Distribution]:
+    """:func:`scores.find_and_measure` of several indexes, in one ranking; see :func:`search`."""
+    check_together(indexes)
+    positive = encode_in(indexes, query)
+    against = None if negative is None else encode_in(indexes, negative)
+    found = [scores.find_and_measure(index, positive, k, view, against) for index in indexes]
+    hits, spreads = zip(*found, strict=True)
+    return _best(hits, k, False), Distribution.joined(spreads)
+
+
+def hits_of(
+    indexes: Sequence[RegionIndex],
+    label_ids: Sequence[str],
+    query: Query,
+    negative: Query | None = None,
+) -> Hits:
+    """Some regions, as a search finds them; those that no index holds are left out.
+
+    Args:
+        indexes: of one dataset and one encoder
+        label_ids: of the regions
+        query: see :meth:`RegionIndex.search`
+        negative (None): what to avoid
+
+    Returns:
+        best first
+    """
+    check_together(indexes)
+    positive = encode_in(indexes, query)
+    against = None if negative is None else encode_in(indexes, negative)
+    found = [index.hits_of(label_ids, positive, against) for index in indexes]
+    return _best(found, None, False)
 
 
 def check_together(indexes: Sequence[RegionIndex]) -> None:
@@ -77,7 +119,9 @@ def _holder(indexes: Sequence[RegionIndex], part: Any) -> RegionIndex:
     return indexes[0]
 
 
-def _best(found: Sequence[Hits], k: int, per_image: bool) -> Hits:
+def _best(found: Sequence[Hits], k: int | None, per_image: bool) -> Hits:
+    if len(found) == 1:
+        return found[0]
     names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
     columns = [np.concatenate([getattr(hits, name) for hits in found]) for name in names]
     order = np.argsort(-columns[-1], kind="stable")

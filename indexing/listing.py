@@ -73,13 +73,26 @@ def _region(label: Any) -> Region | None:
 
 
 def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """Label id to path and label, of every label of the hits' pictures."""
-    fields = {str(field): check_field(hits.dataset, str(field)) for field in set(hits.fields)}
-    samples = images_of(hits.dataset).select(list(set(hits.sample_ids)))
-    samples = samples.select_fields(list(fields))
-    for sample in samples.iter_samples():
-        for field, kind in fields.items():
-            value = sample[field]
-            labels = [] if value is None else value[kind.lower()] if kind in PATCHABLE else [value]
-            for label in labels:
-                yield str(label.id), (sample.filepath, label)
+    """Label id to path and label, of each hit.
+
+    Only the labels that were hit are made objects: the others of their pictures take long.
+    """
+    from bson import ObjectId
+
+    wanted = {ObjectId(label) for label in hits.label_ids.tolist()}
+    samples = images_of(hits.dataset).select(list(set(hits.sample_ids.tolist())))
+    for field in sorted(set(hits.fields.tolist())):
+        kind = check_field(hits.dataset, field)
+        path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
+        paths, values = samples.values(["filepath", path], _raw=True)
+        for filepath, value in zip(paths, values, strict=True):
+            labels = value if kind in PATCHABLE else [value]
+            for raw in labels or []:
+                if raw is not None and raw["_id"] in wanted:
+                    yield str(raw["_id"]), (filepath, _made(raw, kind))
+
+
+def _made(raw: dict[str, Any], kind: str) -> Any:
+    import fiftyone as fo
+
+    return getattr(fo, kind.removesuffix("s")).from_dict(raw)

@@ -13,6 +13,7 @@ from alphaclip.indexing.engine import open_engine
 from alphaclip.indexing.metrics import check_metric
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.store import StoreVersion, open_store
+from alphaclip.indexing.view_places import ViewPlaces
 from alphaclip.indexing.wanted import Lookup
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ class Snapshot:
     Args:
         version: opened
         text_queries (None): vectors of texts, for the engine to be tuned on
+
+    Attributes:
+        version: the same
+        views: remembers the places of views
     """
 
     def __init__(self, version: StoreVersion, text_queries: TextQueries | None = None) -> None:
@@ -34,6 +39,7 @@ class Snapshot:
         self._text_queries = text_queries
         self._lock = RLock()
         self._engine: Engine | None = None
+        self.views = ViewPlaces()
 
     def engine(self, progress: Progress | None = None) -> Engine:
         """Searches the vectors; a large one without its FAISS index in the cache builds it."""

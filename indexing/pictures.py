@@ -6,7 +6,7 @@ Public: :func:`find_pictures` and :class:`PictureHits`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,6 +44,11 @@ class PictureHits:
 
     def __len__(self) -> int:
         return len(self.sample_ids)
+
+    def take(self, places: slice | np.ndarray) -> PictureHits:
+        """Some of the pictures; see :meth:`Hits.take`."""
+        names = ("sample_ids", "scores", "rank_scores", "absent_scores")
+        return replace(self, **{name: getattr(self, name)[places] for name in names})
 
     def view(self) -> fo.DatasetView:
         """The pictures in rank order."""

@@ -126,11 +126,12 @@ def index_keys(dataset: fo.Dataset) -> list[str]:
     """
     runs = [run for run in _runs({"_dataset_id": _id(dataset)}) if _is_ours(run)]
     keys = {run["key"] for run in runs if _holds_regions(store_folder(_store_of(run)))}
-    named = named_stores()
-    for folder in (store_root() / str(_id(dataset))).glob("*"):
-        store = f"{folder.parent.name}/{folder.name}"
-        if _STORE.fullmatch(store) and store not in named and _holds_regions(folder):
-            keys.add(folder.name)
+    own = {_store_of(run) for run in runs}
+    folders = (store_root() / str(_id(dataset))).glob("*")
+    others = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    others = {store: others[store] for store in others.keys() - own if _STORE.fullmatch(store)}
+    unnamed = others.keys() - named_stores() if others else set()
+    keys |= {others[store].name for store in unnamed if _holds_regions(others[store])}
     return sorted(keys)
 
 

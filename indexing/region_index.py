@@ -24,6 +24,7 @@ from alphaclip.indexing.queries import (
 )
 from alphaclip.indexing.ranking import find
 from alphaclip.indexing.segments import RowIds, as_bytes, as_text
+from alphaclip.indexing.view_places import state_of
 
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
@@ -149,7 +150,7 @@ class RegionIndex:
         only = None if view is None else self.places_in(now, view)
         groups = now.pictures if per_image else None
         found = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
-        return self._hits(now, found.places, found.scores, found.rank_scores)
+        return self.hits(now, found.places, found.scores, found.rank_scores)
 
     def search_many(
         self, queries: Sequence[Query], k: int = 50, view: fo.SampleCollection | None = None
@@ -162,7 +163,24 @@ class RegionIndex:
         now = self._opened.newest()
         only = None if view is None else self.places_in(now, view)
         scores, places = now.engine().search(np.concatenate(vectors), k, only)
-        return [self._hits(now, p, s, s) for p, s in zip(places, scores, strict=True)]
+        return [self.hits(now, p, s, s) for p, s in zip(places, scores, strict=True)]
+
+    def hits_of(
+        self, label_ids: Sequence[str], query: Query, negative: Query | None = None
+    ) -> Hits:
+        """Some regions, as a search finds them, best first; see :meth:`search`.
+
+        Args:
+            label_ids: of the regions; those that are not in the index are left out
+            query: see there
+            negative (None): see there
+        """
+        ranking = make_ranking(self.encode, query, negative, "max", None, False)
+        now = self._opened.newest()
+        places = np.unique(now.lookup.find(as_bytes(list(label_ids))))
+        only = places[places >= 0]
+        found = find(now.engine(), now.version.table, ranking, None, only)
+        return self.hits(now, found.places, found.scores, found.rank_scores)
 
     def encode(self, query: Query) -> np.ndarray:
         """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
@@ -176,10 +194,25 @@ class RegionIndex:
         return self._opened.newest()
 
     def places_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
-        """The places of a view's regions in a version: int64 (n,), ascending."""
-        inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
-        places = now.lookup.find(inside)
-        return np.unique(places[places >= 0])
+        """The places of a view's regions in a version: int64 (n,), ascending.
+
+        They are remembered for as long as neither the view nor its dataset is another.
+        """
+
+        def compute() -> np.ndarray:
+            inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
+            places = now.lookup.find(inside)
+            return np.unique(places[places >= 0])
+
+        return now.views.get(state_of(view), compute)
+
+    def hits(
+        self, now: Snapshot, places: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
+    ) -> Hits:
+        """Says what is at some places of a version: int64 (n,), with a float32 (n,) score each."""
+        ids = now.version.ids.take(places)
+        texts = (as_text(column) for column in (ids.sample_ids, ids.label_ids, ids.fields))
+        return Hits(*texts, scores, rank_scores, self.dataset)
 
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
@@ -242,13 +275,6 @@ class RegionIndex:
                 "(image, Region)"
             )
         return unit_vectors(now.version.table.take(place))
-
-    def _hits(
-        self, now: Snapshot, places: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
-    ) -> Hits:
-        ids = now.version.ids.take(places)
-        texts = (as_text(column) for column in (ids.sample_ids, ids.label_ids, ids.fields))
-        return Hits(*texts, scores, rank_scores, self.dataset)
 
     def _text_probes(self) -> np.ndarray:
         from alphaclip.indexing.probes import probe_texts

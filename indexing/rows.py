@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from alphaclip.indexing.exact import ExactIndex
 from alphaclip.indexing.queries import Query, make_ranking
 from alphaclip.indexing.scan import scan
 from alphaclip.indexing.segments import as_bytes
 
 from alphaclip.errors import AlphaClipError
+
+FEW_PARTS = 4
+"""For so many vectors FAISS compares and sorts all rows faster than a scan converts them."""
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -50,3 +54,28 @@ def scores_of(
     only = None if view is None else index.places_in(now, view)
     for _, cosines in scan(now.version.table, ranking.vectors, "cosine", only):
         yield ranking.score(cosines)[0]
+
+
+def cosines_of(
+    now: Snapshot, vectors: np.ndarray, only: np.ndarray | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """All cosines, in the quickest way: they may differ from :func:`scan`'s by a rounding.
+
+    Args:
+        now: the version
+        vectors: float32 (m, dim), of unit length
+        only: int64, ascending, the only places to compare; None for all
+
+    Yields:
+        int64 (b,) places and float32 (m, b) cosines
+    """
+    engine = now.engine()
+    exact = isinstance(engine, ExactIndex) and "device" not in engine.facts
+    if not exact or len(vectors) > FEW_PARTS:
+        yield from scan(now.version.table, vectors, "cosine", only)
+        return
+    total = len(now.version)
+    cosines = np.zeros((len(vectors), total), np.float32)
+    scores, places = engine.search(vectors, total, only)
+    np.put_along_axis(cosines, places, scores, axis=1)
+    yield (np.arange(total), cosines) if only is None else (only, cosines[:, only])

@@ -1,16 +1,20 @@
 """How the scores of a query are spread over an index, for choosing a threshold.
 
-Public: :func:`distribution`, :func:`count_above`, :func:`measure` and :class:`Distribution`.
+Public: :func:`distribution`, :func:`count_above`, :func:`measure`, :func:`find_and_measure` and
+:class:`Distribution`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from alphaclip.indexing.queries import Query
-from alphaclip.indexing.rows import scores_of
+from alphaclip.indexing.hits import Hits
+from alphaclip.indexing.queries import Query, make_ranking
+from alphaclip.indexing.ranking import Found
+from alphaclip.indexing.rows import cosines_of, scores_of
 
 from alphaclip.errors import AlphaClipError
 
@@ -35,6 +39,25 @@ class Distribution:
     cells: np.ndarray
     lowest: float
     highest: float
+
+    @classmethod
+    def of(cls, blocks: Iterable[np.ndarray]) -> Distribution:
+        """Counts scores, float32 (b,) at a time."""
+        cells, lowest, highest = np.zeros(CELLS, np.int64), np.inf, -np.inf
+        for scores in blocks:
+            if len(scores):
+                cells += np.bincount(_cell(scores), minlength=CELLS)
+                lowest, highest = min(lowest, scores.min()), max(highest, scores.max())
+        if not cells.any():
+            return cls(cells, float("nan"), float("nan"))
+        return cls(cells, float(lowest), float(highest))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Distribution]) -> Distribution:
+        """Those of several indexes as one; at least one."""
+        full = [part for part in parts if len(part)] or parts[:1]
+        lowest, highest = min(part.lowest for part in full), max(part.highest for part in full)
+        return cls(sum((part.cells for part in full), np.zeros(CELLS, np.int64)), lowest, highest)
 
     def __len__(self) -> int:
         return int(self.cells.sum())
@@ -111,14 +134,61 @@ def measure(
         view (None): only regions of this view count
         aggregate: how several parts make one score, see :meth:`RegionIndex.search`
     """
-    cells, lowest, highest = np.zeros(CELLS, np.int64), np.inf, -np.inf
-    for scores in scores_of(index, query, view, aggregate):
-        if len(scores):
-            cells += np.bincount(_cell(scores), minlength=CELLS)
-            lowest, highest = min(lowest, scores.min()), max(highest, scores.max())
-    if not cells.any():
-        return Distribution(cells, float("nan"), float("nan"))
-    return Distribution(cells, float(lowest), float(highest))
+    return Distribution.of(scores_of(index, query, view, aggregate))
+
+
+def find_and_measure(
+    index: RegionIndex,
+    query: Query,
+    k: int | None = 50,
+    view: fo.SampleCollection | None = None,
+    negative: Query | None = None,
+) -> tuple[Hits, Distribution]:
+    """What :meth:`RegionIndex.search` finds and :func:`measure` counts, in one look at all regions.
+
+    Args:
+        index: to search; a large one is looked through in full, too, not through FAISS
+        query: see :meth:`RegionIndex.search`
+        k: regions to find; None finds all
+        view (None): only regions of this view are found and count
+        negative (None): what to avoid; it changes the order, not the scores
+    """
+    now = index.snapshot()
+    ranking = make_ranking(index.encode, query, negative, "max", None, False)
+    only = None if view is None else index.places_in(now, view)
+    best = _Best(k)
+
+    def scores_seen() -> Iterator[np.ndarray]:
+        for places, cosines in cosines_of(now, ranking.vectors, only):
+            block = Found(places, *ranking.score(cosines))
+            best.add(block)
+            yield block.scores
+
+    spread = Distribution.of(scores_seen())
+    found = best.found
+    return index.hits(now, found.places, found.scores, found.rank_scores), spread
+
+
+class _Best:
+    """The best k of several blocks of rows; None keeps all.
+
+    Attributes:
+        found: so far, best first, and equals in order of place
+    """
+
+    def __init__(self, k: int | None) -> None:
+        self._k = k
+        nothing = np.zeros(0, np.float32)
+        self.found = Found(np.zeros(0, np.int64), nothing, nothing)
+
+    def add(self, block: Found) -> None:
+        names = ("places", "scores", "rank_scores")
+        both = ((getattr(self.found, name), getattr(block, name)) for name in names)
+        rows = Found(*map(np.concatenate, both))
+        if self._k is not None and self._k < len(rows.places):
+            least = np.partition(rows.rank_scores, -self._k)[-self._k]
+            rows = rows.take(rows.rank_scores >= least)
+        self.found = rows.take(np.lexsort((rows.places, -rows.rank_scores))[: self._k])
 
 
 def _cell(scores: np.ndarray) -> np.ndarray:

@@ -5,9 +5,9 @@ Public: :class:`Search`, :func:`remember` and :func:`recent`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from alphaclip.indexing.queries import Aggregate, Example, QueryPart
 from alphaclip.indexing.records import Records, new_key
@@ -17,10 +17,17 @@ from alphaclip.errors import AlphaClipError
 if TYPE_CHECKING:
     import fiftyone as fo
     from alphaclip.indexing.hits import Hits
+    from alphaclip.indexing.pictures import PictureHits
+    from alphaclip.indexing.region_index import RegionIndex
+
+Mode = Literal["regions", "unlabelled", "pictures"]
 
 STORE = "searches"
 KEPT = 500
 """Searches kept with a dataset; the oldest go first."""
+
+REMEMBERED = 5_000
+"""Searches that a process does not read again from the database."""
 
 _LISTS = (
     "texts",
@@ -50,6 +57,8 @@ class Search:
         aggregate: see :meth:`RegionIndex.search`
         per_image: only the best region of each image
         reverse: the least similar first
+        mode: ``regions``; ``unlabelled``, for :func:`find_unlabelled` with every other field that
+            holds regions; or ``pictures``, for :func:`find_pictures` with each text a part
     """
 
     texts: tuple[str, ...] = ()
@@ -64,6 +73,7 @@ class Search:
     aggregate: Aggregate = "max"
     per_image: bool = False
     reverse: bool = False
+    mode: Mode = "regions"
 
     def __post_init__(self) -> None:
         for name in _LISTS:
@@ -100,7 +110,9 @@ class Search:
         """What to avoid, as :meth:`RegionIndex.search` takes it."""
         return [*self.negative_texts, *map(Example, self.negative_examples)] or None
 
-    def run(self, dataset: fo.Dataset, view: fo.SampleCollection | None = None) -> Hits:
+    def run(
+        self, dataset: fo.Dataset, view: fo.SampleCollection | None = None
+    ) -> Hits | PictureHits:
         """Searches the indexes as they are now.
 
         With hits marked right or wrong, the query is :func:`refine`'s, and takes what is to be
@@ -110,29 +122,16 @@ class Search:
             dataset: whose indexes
             view (None): see :meth:`RegionIndex.search`
 
+        Returns:
+            pictures in the mode of that name, else regions
+
         Raises:
             AlphaClipError: if an index or an example is gone
         """
-        from alphaclip.indexing import joint
-        from alphaclip.indexing.feedback import refine
         from alphaclip.indexing.region_index import load
 
         indexes = [load(dataset, key) for key in self.keys]
-        query: Any = self.query()
-        negative = self.negative()
-        if self.right or self.wrong:
-            query = refine(indexes, query, self.right, self.wrong, negative=negative)
-            negative = None
-        options = {name: getattr(self, name) for name in ("aggregate", "per_image", "reverse")}
-        return joint.search(
-            indexes,
-            query,
-            self.k,
-            view,
-            negative,
-            min_score=self.min_score,
-            **options,
-        )
+        return _RUNS[self.mode](self, indexes, view)
 
 
 def remember(dataset: fo.Dataset, search: Search) -> str:
@@ -157,14 +156,79 @@ def recent(dataset: fo.Dataset, count: int = 20) -> list[Search]:
     Records of another version that cannot be read are left out.
     """
     found: dict[Search, None] = {}
-    for _, values in Records(dataset, STORE).newest():
+    records = Records(dataset, STORE)
+    for key in reversed(records.keys()):
         if len(found) >= count:
             break
-        try:
-            found.setdefault(Search.from_dict(values))
-        except (AlphaClipError, TypeError):
-            continue
+        search = _read[key] if key in _read else _search_in(records.get(key))
+        _read[key] = search
+        if search is not None:
+            found.setdefault(search)
+    while len(_read) > REMEMBERED:
+        _read.popitem()
     return list(found)
+
+
+_read: dict[str, Search | None] = {}
+"""Searches by the keys of their records, of which each is of one moment and never changes."""
+
+
+def _search_in(values: Any) -> Search | None:
+    try:
+        return Search.from_dict(values)
+    except (AlphaClipError, TypeError):
+        return None
+
+
+def _find_regions(
+    search: Search, indexes: list[RegionIndex], view: fo.SampleCollection | None
+) -> Hits:
+    from alphaclip.indexing import joint
+    from alphaclip.indexing.feedback import refine
+
+    query: Any = search.query()
+    negative = search.negative()
+    if search.right or search.wrong:
+        query = refine(indexes, query, search.right, search.wrong, negative=negative)
+        negative = None
+    options = {name: getattr(search, name) for name in ("aggregate", "per_image", "reverse")}
+    return joint.search(
+        indexes, query, search.k, view, negative, min_score=search.min_score, **options
+    )
+
+
+def _find_unlabelled(
+    search: Search, indexes: list[RegionIndex], view: fo.SampleCollection | None
+) -> Hits:
+    from alphaclip.indexing.labels import region_fields
+    from alphaclip.indexing.unlabelled import find_unlabelled
+
+    if len(indexes) > 1:
+        raise AlphaClipError("keys names several indexes: give one, that of the proposals")
+    index = indexes[0]
+    others = [name for name in region_fields(index.dataset) if name != index.field]
+    k = search.k or max(len(index), 1)
+    found = (search.query(), others)
+    limits = {"k": k, "view": view, "min_score": search.min_score}
+    return find_unlabelled(index, *found, **limits, negative=search.negative())
+
+
+def _find_pictures(
+    search: Search, indexes: list[RegionIndex], view: fo.SampleCollection | None
+) -> PictureHits:
+    from alphaclip.indexing.pictures import find_pictures
+
+    present, absent = search.query(), search.negative() or []
+    return find_pictures(
+        indexes, present, absent, k=search.k, view=view, min_score=search.min_score
+    )
+
+
+_RUNS: dict[str, Callable[..., Hits | PictureHits]] = {
+    "regions": _find_regions,
+    "unlabelled": _find_unlabelled,
+    "pictures": _find_pictures,
+}
 
 
 def _texts(name: str, values: Any) -> tuple[str, ...]:
@@ -180,5 +244,7 @@ def _check_options(search: Search) -> None:
         raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1, or None for all")
     if least is not None and not (isinstance(least, (int, float)) and -1 <= least <= 1):
         raise AlphaClipError(f"min_score is {least!r}: expected a cosine in [-1, 1], or None")
+    if search.mode not in get_args(Mode):
+        raise AlphaClipError(f"mode is {search.mode!r}: expected one of {get_args(Mode)}")
     if search.aggregate not in ("max", "mean"):
         raise AlphaClipError(f"aggregate is {search.aggregate!r}: expected 'max' or 'mean'")

@@ -17,8 +17,31 @@ def register(plugin):
         plugin.register(FinishInstallation)
         return
 
+    from .act_on_regions import ActOnRegions
+    from .delete_index import DeleteIndex
     from .embed_regions import EmbedRegions
+    from .export_index import ExportIndex
+    from .odd_regions import FindOddRegions
+    from .open_panel import OpenRegionSearch
+    from .panel import RegionSearchPanel
+    from .region_visualization import ComputeRegionVisualization
     from .search_regions import SearchRegions
+    from .segment_regions import SegmentRegions
+    from .similar_regions import FindSimilarRegions
+    from .update_index import UpdateIndex
 
-    plugin.register(EmbedRegions)
-    plugin.register(SearchRegions)
+    for operator in (
+        OpenRegionSearch,
+        EmbedRegions,
+        SegmentRegions,
+        SearchRegions,
+        FindSimilarRegions,
+        UpdateIndex,
+        DeleteIndex,
+        ExportIndex,
+        ComputeRegionVisualization,
+        FindOddRegions,
+        ActOnRegions,
+        RegionSearchPanel,
+    ):
+        plugin.register(operator)

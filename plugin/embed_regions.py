@@ -9,9 +9,13 @@ from alphaclip.indexing.places import KeyNameError, check_key, index_keys
 
 from alphaclip.zoo import NANO, NANO_WARNING, list_models
 
-from .forms import dropdown, grid_button, refuse, reject
-from .progress import follow, show_errors
-from .reports import outputs, summarize
+from .forms import add_background, dropdown, grid_button, refuse, reject
+from .jobs import stoppable
+from .progress import follow, go_on_in_background, show_errors
+from .reports import in_words, outputs, summarize
+
+KEY_CHARACTERS = 80
+"""Of a key that is too long anyway, so many are shown."""
 
 
 class EmbedRegions(foo.Operator):
@@ -59,6 +63,13 @@ def _can_embed(ctx, inputs):
         refuse(inputs, "No dataset is open", "Open one first.")
     elif ctx.dataset.media_type is None:
         refuse(inputs, "This dataset is empty", "Add images with labels first.")
+    elif ctx.dataset.media_type == "video":
+        refuse(
+            inputs,
+            "This dataset holds videos",
+            "Regions are embedded from images: in Python, "
+            "dataset.to_frames(sample_frames=True).clone() makes a dataset of the frames.",
+        )
     elif ctx.dataset.media_type not in ("image", "group"):
         refuse(
             inputs,
@@ -91,12 +102,14 @@ def _add_fields(ctx, inputs):
         inputs,
         "field",
         {name: "%s (%s)" % (name, kind) for name, kind in fields.items()},
+        ctx.params.get("field"),
         label="Field",
         description="The labels to embed: each box, mask or polygon gets one vector",
         required=True,
     )
     _add_encoder(ctx, inputs)
     _add_key(ctx, inputs)
+    add_background(inputs)
 
 
 def _add_encoder(ctx, inputs):
@@ -105,6 +118,7 @@ def _add_encoder(ctx, inputs):
         inputs,
         "encoder",
         {model.name: "%s: %s" % (model.name, model.summary) for model in models},
+        ctx.params.get("encoder"),
         label="Encoder",
         description="The installed ones, the best for photographs first",
     )
@@ -120,9 +134,9 @@ def _add_key(ctx, inputs):
         description="Lowercase letters, digits and underscores; also its FiftyOne brain key",
         default="regions",
     )
-    key = ctx.params.get("key", "regions")
+    key = str(ctx.params.get("key", "regions") or "")
     try:
-        check_key(ctx.dataset, key)
+        check_key(ctx.dataset, key[:KEY_CHARACTERS])
     except KeyNameError as error:
         reject(prop, str(error))
         return
@@ -140,6 +154,10 @@ def _add_key(ctx, inputs):
 
 
 def _embed_in_app(ctx):
+    if ctx.params.get("background"):
+        yield from go_on_in_background(ctx, lambda report: _embed(ctx, report))
+        return
+
     results = yield from follow(
         lambda report: _embed(ctx, report),
         lambda report: ctx.ops.set_progress(**report),
@@ -151,19 +169,19 @@ def _embed_in_app(ctx):
 def _embed(ctx, report):
     from alphaclip import indexing
 
-    def progress(what, done, total):
-        label = "%d of %d %s" % (done, total, what)
-        report({"progress": done / max(total, 1), "label": label})
-
+    key = ctx.params.get("key", "regions")
     report({"progress": 0.0, "label": "Loading the encoder"})
-    index = indexing.build(
-        _images(ctx),
-        ctx.params["field"],
-        encoder=ctx.params.get("encoder", "auto"),
-        key=ctx.params.get("key", "regions"),
-        overwrite=ctx.params.get("overwrite", False),
-        progress=progress,
-    )
+    with stoppable(ctx.dataset, key, "Embedding %s" % key, report) as job:
+        index = indexing.build(
+            _images(ctx),
+            ctx.params["field"],
+            encoder=ctx.params.get("encoder") or "auto",
+            key=key,
+            overwrite=ctx.params.get("overwrite", False),
+            progress=job.progress,
+        )
+        job.said = in_words(key, index.info()["report"])
+
     return summarize(index.info())
 
 

@@ -24,7 +24,7 @@ def open_index(dataset, key):
     return _open(dataset.name, str(dataset._doc.id), key)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _open(name, dataset_id, key):
     from alphaclip import indexing
 

@@ -9,6 +9,9 @@ from concurrent.futures import Future
 
 import fiftyone.operators.types as types
 
+from .forms import alert
+from .jobs import JobStopped, run_alone
+
 MIN_SECONDS = 0.25
 
 
@@ -41,6 +44,22 @@ def follow(job, show):
     return outcome.result()
 
 
+def go_on_in_background(ctx, job):
+    """Runs a job in a thread of its own and shows where a person can follow and stop it.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        job: see :func:`follow`; its :func:`stoppable` part keeps what comes of it
+
+    Yields:
+        messages
+    """
+    run_alone(lambda: job(lambda report: None))
+    yield ctx.ops.open_panel("region_search", layout="horizontal")
+    message = "Working in the background: “Region search” shows how far it is"
+    yield ctx.ops.notify(message, variant="info")
+
+
 def show_errors(ctx, steps):
     """Shows the error that ends an operator in the App, which else would show nothing at all.
 
@@ -56,12 +75,18 @@ def show_errors(ctx, steps):
     """
     try:
         yield from steps
-    except Exception as error:
-        reason = str(error) or type(error).__name__
-        outputs = types.Object()
-        outputs.view("error", types.Error(label="It did not work", description=reason))
-        yield ctx.ops.show_output(types.Property(outputs).to_json(), {})
+    except JobStopped as stop:
+        yield _message(ctx, "info", "Stopped", str(stop))
         raise
+    except Exception as error:
+        yield _message(ctx, "error", "It did not work", str(error) or type(error).__name__)
+        raise
+
+
+def _message(ctx, severity, label, description):
+    outputs = types.Object()
+    outputs.view(severity, alert(severity, label, description))
+    return ctx.ops.show_output(types.Property(outputs).to_json(), {})
 
 
 def _run(job, reports, outcome):

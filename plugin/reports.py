@@ -4,6 +4,8 @@ What the App says about an index that was built.
 
 import fiftyone.operators.types as types
 
+from .forms import count
+
 SHOWN_SKIPPED = 100
 CHANGES = {
     "added": "Added",
@@ -39,6 +41,22 @@ def summarize(info):
         "skipped": len(report["skipped"]),
         "skipped_items": report["skipped"][:SHOWN_SKIPPED],
     }
+
+
+def in_words(key, report):
+    """Says what a build or an update has done.
+
+    Args:
+        key: of the index
+        report: a dict, as ``index.info()["report"]``
+
+    Returns:
+        one sentence
+    """
+    changes = ["%d %s" % (report[name], name) for name in CHANGES if report[name]]
+    skipped = len(report["skipped"])
+    changes += ["%d skipped" % skipped] if skipped else []
+    return "%s holds %s: %s" % (key, count(report["regions"]), ", ".join(changes))
 
 
 def describe_search(info):

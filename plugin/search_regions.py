@@ -7,8 +7,17 @@ import fiftyone.operators.types as types
 from alphaclip.indexing.places import index_folder, index_keys
 from alphaclip.indexing.store import StoreError, read_manifest
 
-from .forms import dropdown, grid_button, refuse, reject
+from .forms import (
+    MESSAGE_CHARACTERS,
+    alert,
+    dropdown,
+    plain,
+    refuse,
+    reject,
+    shorten,
+)
 from .indexes import open_index
+from .panel.state import MAX_CHARACTERS
 from .progress import show_errors
 from .reports import describe_search
 
@@ -31,9 +40,6 @@ class SearchRegions(foo.Operator):
             risk_level=types.RiskLevel.LOW,
         )
 
-    def resolve_placement(self, ctx):
-        return grid_button(self.config)
-
     def resolve_input(self, ctx):
         inputs = types.Object()
         if ctx.dataset is None:
@@ -43,11 +49,11 @@ class SearchRegions(foo.Operator):
         else:
             indexes, damaged = _describe_all(ctx.dataset)
             if damaged:
-                inputs.view("damaged", types.Warning(label="Left out", description=damaged))
+                inputs.view("damaged", alert("warning", "Left out", damaged))
             if indexes:
                 _add_fields(ctx, inputs, indexes)
             else:
-                refuse(inputs, "No index can be read", damaged)
+                refuse(inputs, "No index can be read", plain(damaged, MESSAGE_CHARACTERS))
 
         view = types.PromptView(label=self.config.label, submit_button_label="Search")
         return types.Property(inputs, view=view)
@@ -63,10 +69,13 @@ def _add_fields(ctx, inputs, indexes):
         description="A few words, such as “a red apple”",
         required=True,
     )
-    if "query" in ctx.params and not (ctx.params["query"] or "").strip():
+    query = str(ctx.params.get("query") or "")
+    if "query" in ctx.params and not query.strip():
         reject(prop, "Type what to look for.")
+    elif len(query) > MAX_CHARACTERS:
+        reject(prop, "A few words are enough: at most %d characters." % MAX_CHARACTERS)
 
-    dropdown(inputs, "key", indexes, label="Index", required=True)
+    dropdown(inputs, "key", indexes, ctx.params.get("key"), label="Index", required=True)
     inputs.int("k", label="How many regions", default=DEFAULT_K, min=1, max=10000)
     inputs.view_target(
         ctx,
@@ -109,7 +118,8 @@ def _search(ctx):
     view = hits.view()
     yield ctx.ops.set_view(view)
     message = "%d regions for “%s”, cosine %.3f to %.3f, %s"
-    message %= (len(hits), query, hits.scores[0], hits.scores[-1], describe_search(index.info()))
+    said, scores = shorten(query), hits.scores
+    message %= (len(hits), said, scores[0], scores[-1], describe_search(index.info()))
     yield ctx.ops.notify(message, variant="success")
     gone = len(hits) - len(view) if view._is_patches else 0
     if gone:

@@ -24,7 +24,7 @@ from private_mongod import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".fiftyone"
-PLUGIN_FILES = ("fiftyone.yml", "requirements.txt", "plugin", "assets")
+PLUGIN_FILES = ("fiftyone.yml", "requirements.txt", "plugin", "assets", "skills")
 KEPT = ("FIFTYONE_DEFAULT_APP_ADDRESS", "FIFTYONE_DEFAULT_APP_PORT")
 PLACES = {
     "FIFTYONE_CONFIG_PATH": "config.json",

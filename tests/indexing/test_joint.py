@@ -3,6 +3,7 @@
 import fiftyone as fo
 import numpy as np
 import pytest
+from alphaclip.indexing import joint
 from alphaclip.indexing.region_index import RegionIndex
 
 from alphaclip import indexing, load
@@ -70,6 +71,29 @@ def test_joint_search__one_ranking(
     assert len(best) == len(set(best.sample_ids)) == 3
     view = hits.view()
     assert view.values("id") == list(dict.fromkeys(hits.sample_ids))
+
+
+def test_joint__found_and_measured_together(
+    dataset: fo.Dataset, index: RegionIndex, shapes: RegionIndex
+) -> None:
+    indexes = [index, shapes]
+    hits, spread = joint.find_and_measure(indexes, "red apple", 4, dataset.limit(2), ["pear"])
+    expected = indexing.search(indexes, "red apple", 4, dataset.limit(2), ["pear"])
+    assert hits.label_ids.tolist() == expected.label_ids.tolist()
+    assert len(spread) == 10
+
+
+def test_hits_of__some_regions(
+    dataset: fo.Dataset, index: RegionIndex, shapes: RegionIndex
+) -> None:
+    every = indexing.search([index, shapes], "red apple", k=15, negative="pear")
+    some = every.take(np.array([9, 2, 14]))
+    asked = [*some.label_ids.tolist(), "0" * 24]
+    hits = joint.hits_of([index, shapes], asked, "red apple", "pear")
+    assert hits.label_ids.tolist() == every.label_ids[[2, 9, 14]].tolist()
+    assert hits.fields.tolist() == every.fields[[2, 9, 14]].tolist()
+    np.testing.assert_allclose(hits.scores, every.scores[[2, 9, 14]], atol=1e-6)
+    assert len(joint.hits_of([index], [], "red apple")) == 0
 
 
 def test_joint_search__bad_input(dataset: fo.Dataset, index: RegionIndex, dataset_factory) -> None:

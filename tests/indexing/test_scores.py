@@ -4,7 +4,13 @@ import fiftyone as fo
 import numpy as np
 import pytest
 from alphaclip.indexing.region_index import RegionIndex
-from alphaclip.indexing.scores import count_above, distribution, measure
+from alphaclip.indexing.scores import (
+    Distribution,
+    count_above,
+    distribution,
+    find_and_measure,
+    measure,
+)
 
 from alphaclip.errors import AlphaClipError
 
@@ -46,3 +52,28 @@ def test_measure__of_nothing(dataset: fo.Dataset, index: RegionIndex) -> None:
     spread = measure(index, QUERY, dataset.limit(0))
     assert len(spread) == spread.above(-1) == 0
     assert spread.histogram(3)[0].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("negative", [None, ["pear", "stone"]])
+@pytest.mark.parametrize("query", ["apple", QUERY, [f"word {i}" for i in range(6)]])
+@pytest.mark.parametrize("k", [1, 5, 50, None])
+def test_find_and_measure__is_a_search_and_its_spread(
+    dataset: fo.Dataset, index: RegionIndex, query: object, negative: object, k: int | None
+) -> None:
+    for view in (None, dataset.limit(2), dataset.limit(0)):
+        hits, spread = find_and_measure(index, query, k, view, negative)
+        expected = index.search(query, k, view, negative)
+        assert hits.label_ids.tolist() == expected.label_ids.tolist()
+        np.testing.assert_allclose(hits.scores, expected.scores, atol=1e-6)
+        np.testing.assert_allclose(hits.rank_scores, expected.rank_scores, atol=1e-6)
+        whole = measure(index, query, view)
+        assert len(spread) == len(whole)
+        np.testing.assert_array_equal(spread.cells, whole.cells)
+
+
+def test_joined__counts_of_several_indexes() -> None:
+    parts = [Distribution.of([np.array(scores, np.float32)]) for scores in ([0.1, 0.3], [], [0.2])]
+    spread = Distribution.joined(parts)
+    assert (len(spread), spread.above(0.15)) == (3, 2)
+    assert (spread.lowest, spread.highest) == (pytest.approx(0.1), pytest.approx(0.3))
+    assert len(Distribution.joined(parts[1:2])) == 0

@@ -32,6 +32,7 @@ def test_search__json_and_back() -> None:
         ({"texts": ["a"], "k": True}, "k is True"),
         ({"texts": ["a"], "min_score": 2}, "min_score is 2"),
         ({"texts": ["a"], "aggregate": "sum"}, "aggregate is 'sum'"),
+        ({"texts": ["a"], "mode": "videos"}, "mode is 'videos'"),
         ({"texts": ["a"], "colour": "red"}, "expected some of"),
         ("apple", "expected some of"),
     ],
@@ -56,6 +57,21 @@ def test_run__is_the_search(dataset: fo.Dataset, index: RegionIndex) -> None:
     assert order.index(example) < order.index(other)
     with pytest.raises(AlphaClipError, match="no index 'gone'"):
         Search(texts=("apple",), keys=("gone",)).run(dataset)
+
+
+def test_run__pictures_and_what_nobody_labelled(dataset: fo.Dataset, index: RegionIndex) -> None:
+    pictures = Search(texts=("apple", "pear"), negative_texts=("tree",), k=2, mode="pictures")
+    expected = indexing.find_pictures(index, ["apple", "pear"], ["tree"], k=2)
+    assert pictures.run(dataset).sample_ids.tolist() == expected.sample_ids.tolist()
+    covered = dataset.first().boxes.detections[0]
+    box = fo.Detection(bounding_box=covered.bounding_box)
+    dataset.add_sample_field("truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    dataset.set_values("truth", [fo.Detections(detections=[box]), None, None])
+    found = Search(texts=("apple",), k=None, mode="unlabelled").run(dataset).label_ids
+    assert covered.id not in found
+    assert dataset.last().boxes.detections[0].id in found
+    with pytest.raises(AlphaClipError, match="several indexes"):
+        Search(texts=("a",), keys=("regions", "regions"), mode="unlabelled").run(dataset)
 
 
 def test_recent__newest_first_and_once(dataset: fo.Dataset, dataset_factory: Callable) -> None:

@@ -18,6 +18,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 START_SECONDS = 90
 WAIT_MS = 60_000
+BROWSER_TRIES = 6
 TILE = "[data-cy=fo-grid] [data-cy=looker]"
 TILE_ID = f"{TILE} [data-cy=tag-id]"
 
@@ -76,17 +77,22 @@ class App:
         )
 
     def choose_operator(self, label: str) -> None:
-        """Opens the operator browser, types a name and picks the operator."""
-        self.page.locator("[data-cy=action-browse-operations]").first.click()
+        """Opens the operator browser by its key, types a name and picks the operator.
+
+        A notice of the App's that is dismissed meanwhile closes the browser again.
+        """
         browser = self.page.locator("[data-cy=operators-browser]")
         search = "[data-cy=operators-browser-search]"
-        browser.locator(f"{search} input, input{search}").first.fill(label)
+        for _ in range(BROWSER_TRIES):
+            self.page.evaluate("document.activeElement.blur()")
+            self.page.keyboard.press("`")
+            try:
+                box = browser.locator(f"{search} input, input{search}").first
+                box.fill(label, timeout=WAIT_MS / BROWSER_TRIES)
+                break
+            except PlaywrightTimeoutError:
+                continue
         browser.get_by_text(label, exact=True).first.click()
-        self.prompt.wait_for()
-
-    def press_button(self, label: str) -> None:
-        """Presses an operator's button above the grid."""
-        self.page.get_by_text(label, exact=True).first.click()
         self.prompt.wait_for()
 
     def submit(self, button: str) -> None:

@@ -77,9 +77,16 @@ def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
     app.expect_patches(search(index, "a red apple", k=16))
 
 
-def test_app__grid_button_opens_the_search_form(app: App, drawings: fo.Dataset) -> None:
+def test_app__grid_button_opens_the_panel(app: App, drawings: fo.Dataset) -> None:
     app.open(drawings)
-    app.press_button("Search regions")
+    app.page.get_by_text("Region search", exact=True).first.click()
+    panel = app.page.locator("[data-cy=panel-content-region_search]")
+    expect(panel.get_by_text("Embed regions first")).to_be_visible()
+
+
+def test_app__search_form_says_what_is_missing(app: App, drawings: fo.Dataset) -> None:
+    app.open(drawings)
+    app.choose_operator("Search regions")
     expect(app.prompt.get_by_text("No regions of this dataset are embedded")).to_be_visible()
     expect(app.prompt.get_by_role("button", name="Search", exact=True)).to_be_disabled()
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -84,7 +85,7 @@ def test_embed_form__empty_dataset(dataset_factory):
 def test_embed_form__video(dataset_factory):
     dataset = dataset_factory()
     dataset.media_type = "video"
-    assert "media type is video" in form(EMBED, dataset)["refusal"].error_message
+    assert "to_frames" in form(EMBED, dataset)["refusal"].error_message
 
 
 def test_embed_form__no_dataset():
@@ -157,8 +158,20 @@ def test_embed__nothing_could_be_embedded(dataset_factory, tmp_path):
 
 
 def test_embed__field_not_offered(shapes):
-    with pytest.raises(ExecutionError, match="Invalid enum value"):
+    with pytest.raises(ExecutionError, match="no 'tags' here"):
         foo.execute_operator(EMBED, dataset=shapes, params={"field": "tags", **NANO})
+
+
+def test_embed__in_the_background(shapes):
+    params = {"field": "ground_truth", "background": True, **NANO}
+    shown = requests(foo.execute_operator(EMBED, dataset=shapes, params=params))
+    assert "Region search" in shown["notify"]["message"]
+    assert shown["open_panel"]["name"] == "region_search"
+    deadline = time.monotonic() + 120
+    while not index_keys(shapes):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert len(load(shapes)) == 6
 
 
 def test_embed__delegated(shapes):

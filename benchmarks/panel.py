@@ -1,0 +1,316 @@
+"""Measures how long the panel "Region search" takes to answer, over 100,000 regions.
+
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/panel.py FOLDER
+
+FOLDER gets 5,000 pictures with 20 boxes each and an index of them, once; the dataset
+``benchmark-panel`` stays in the sandbox's database for the next run. The panel is asked without a
+browser, by the code that its tests use: a click goes in as the App sends it, and what the App would
+draw comes out. Its vectors and queries are those of `vectors`; for each query the text tower of
+ViT-B/16, with random weights, runs as well, for the time that it takes.
+
+The peer is FiftyOne's own ``sort_by_similarity`` by vector, with the sklearn backend, on the same
+vectors and in the same run: from the query to the ids of its 24 best patches. It draws nothing.
+Its patches view is made before, which takes it a while.
+
+Besides the time on the clock, that of the processor is shown: of this process only, without the
+database. It changes less where other work runs on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from measuring import machine, run_as_step, run_step, tell
+from vectors import Source
+
+ROOT = Path(__file__).resolve().parent.parent
+DRIVER = ROOT / "tests" / "plugin" / "panel_driver.py"
+NAME, FIELD, KEY, PEER = "benchmark-panel", "boxes", "regions", "peer"
+SIDE, BOXES, DIM = (640, 480), 20, 512
+QUERIES, PAGE = 20, 24
+QUICK = 20
+HEADS = ("what", "median", "p99", "median CPU", "p99 CPU", "to the peer's median")
+
+
+def main() -> None:
+    """Prepares the data, measures both, prints one table."""
+    parser = argparse.ArgumentParser(description="Measures the panel's answers.")
+    parser.add_argument("folder", type=Path, help="for pictures and vectors; 1 GB free")
+    parser.add_argument("--quick", action="store_true", help="a twentieth of the size")
+    options = parser.parse_args()
+    folder = options.folder.resolve()
+    os.environ["ALPHACLIP_STORE"] = str(folder / "stores")
+    pictures = 5_000 // (QUICK if options.quick else 1)
+    asked = {"folder": str(folder), "pictures": pictures}
+    found = {}
+    for step in ("prepare", "panel", "peer"):
+        found[step] = run_step("panel.py", step, asked)
+        tell(f"{step} is done")
+    facts = [f"{name}: {value}" for name, value in machine().items()]
+    lines = [f"{', '.join(facts)}; {pictures * BOXES:,} regions", "", *_table(found)]
+    sys.stdout.write("\n".join(lines) + "\n")
+
+
+def prepare(options: dict[str, Any]) -> dict[str, Any]:
+    """Makes what is not there yet."""
+    import fiftyone as fo
+
+    folder, count = Path(options["folder"]), options["pictures"]
+    content = {"folder": str(folder), "pictures": count}
+    if fo.dataset_exists(NAME):
+        dataset = fo.load_dataset(NAME)
+        if dataset.info == content:
+            return {}
+        dataset.delete_brain_runs()
+        dataset.delete()
+    rng = np.random.default_rng(0)
+    boxes = _boxes(rng, count)
+    _draw_pictures(folder, count, rng)
+    dataset = fo.Dataset(NAME, persistent=True)
+    dataset.add_samples([_sample(folder, i, boxes[i]) for i in range(count)], progress=False)
+    _index(dataset, count)
+    dataset.info = content
+    dataset.save()
+    return {}
+
+
+def panel(options: dict[str, Any]) -> dict[str, Any]:
+    """Times what a person does in the panel."""
+    import fiftyone as fo
+
+    dataset, times = fo.load_dataset(NAME), Times()
+    driver = _driver(dataset)
+    _load_encoder(driver, options["pictures"])
+    driver.search(query="query 999")
+    for number in range(QUERIES):
+        with times.of("query"):
+            driver.search(query=f"query {number}")
+        _check(driver)
+        _look_around(driver, times, number)
+    _search_in_views(driver, times)
+    with times.of("panel opened anew"):
+        driver.do("on_load")
+    driver.view = None
+    driver.search(query="query 0", inside=False)
+    return {"times": times.seconds, "hits": driver.hits}
+
+
+def peer(options: dict[str, Any]) -> dict[str, Any]:
+    """Times FiftyOne's own search of patches, to the ids of the best."""
+    import fiftyone as fo
+
+    dataset, times = fo.load_dataset(NAME), Times()
+    source = Source(options["pictures"] * BOXES, DIM)
+    with times.of("peer: patches view made"):
+        patches = dataset.to_patches(FIELD)
+    with times.of("peer: index loaded"):
+        dataset.load_brain_results(PEER)
+    found = []
+    for query in _queries(source)[:QUERIES]:
+        with times.of("peer: query"):
+            view = patches.sort_by_similarity(query, k=PAGE, brain_key=PEER)
+            found.append(view.values("id"))
+    return {"times": times.seconds, "hits": found[0]}
+
+
+@dataclass
+class Times:
+    """Seconds on the clock and of the processor, by what was measured."""
+
+    seconds: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    @contextmanager
+    def of(self, what: str) -> Iterator[None]:
+        """Measures a block."""
+        started = time.perf_counter(), time.process_time()
+        yield
+        took = time.perf_counter() - started[0], time.process_time() - started[1]
+        self.seconds.setdefault(what, []).append(took)
+
+
+class TextEncoder:
+    """The vectors of `vectors`, at the price of a real text tower."""
+
+    def __init__(self, source: Source) -> None:
+        import open_clip
+
+        model = open_clip.create_model("ViT-B-16")
+        self._model, self._tokenize = model.eval(), open_clip.get_tokenizer("ViT-B-16")
+        self._queries = _queries(source)
+
+    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """The vectors of texts like "query 7"."""
+        import torch
+
+        with torch.inference_mode():
+            self._model.encode_text(self._tokenize(list(prompts)))
+        return self._queries[[int(prompt.rpartition(" ")[2]) for prompt in prompts]]
+
+
+def _queries(source: Source) -> np.ndarray:
+    return source.queries(1000, draw=0)
+
+
+def _look_around(driver: Any, times: Times, number: int) -> None:
+    with times.of("the same query again"):
+        driver.search(query=f"query {number}")
+    with times.of("next page"):
+        driver.do("on_next")
+    with times.of("a crop selected"):
+        driver.do("on_select", id=driver.hits[0])
+    name = f"t{driver.get('cut.number')}"
+    driver.state["cut"][name] += 0.01
+    with times.of("threshold moved"):
+        driver.do("on_threshold", value=driver.state["cut"][name])
+    _check(driver)
+    with times.of("tag form opened"):
+        _open_form(driver)
+
+
+def _search_in_views(driver: Any, times: Times) -> None:
+    """In twenty views that were not searched before, each about a half; then in one of them."""
+    from fiftyone import ViewField
+
+    pictures = len(driver.dataset)
+    for number in range(QUERIES):
+        driver.view = driver.dataset.match(ViewField("number") >= pictures // 2 + number)
+        with times.of("query in a view, its first"):
+            driver.search(query=f"query {number}", inside=True)
+        _check(driver)
+    for number in range(QUERIES):
+        with times.of("query in the same view"):
+            driver.search(query=f"query {number}", inside=True)
+        _check(driver)
+
+
+def _open_form(driver: Any) -> None:
+    """The button, and then the form that it opens."""
+    import fiftyone.operators as foo
+    from fiftyone.operators.executor import ExecutionContext
+
+    driver.do("on_tag")
+    asked = driver.sent("prompt_user_for_operation")
+    request = {"dataset_name": driver.dataset.name, "params": asked["params"]}
+    context = ExecutionContext(request, operator_uri=asked["operator_uri"])
+    foo.get_operator(asked["operator_uri"]).resolve_type(context, "inputs")
+
+
+def _check(driver: Any) -> None:
+    if driver.get("error") or not driver.hits:
+        raise ValueError(f"the panel shows nothing: {driver.get('error')}")
+
+
+def _driver(dataset: Any) -> Any:
+    spec = importlib.util.spec_from_file_location("panel_driver", DRIVER)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{DRIVER} is missing")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.PanelDriver(dataset)
+
+
+def _load_encoder(driver: Any, pictures: int) -> None:
+    package = type(driver.panel).__module__.rpartition(".")[0]
+    index = sys.modules[f"{package}.indexes"].open_index(driver.dataset, KEY)
+    vars(index)["encoder"] = TextEncoder(Source(pictures * BOXES, DIM))
+
+
+def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Relative boxes, (count, BOXES, 4), from 20 pixels to half the picture."""
+    sizes = rng.uniform(0.04, 0.5, (count, BOXES, 2))
+    corners = rng.uniform(0, 1 - sizes)
+    return np.concatenate([corners, sizes], axis=2).round(4)
+
+
+def _draw_pictures(folder: Path, count: int, rng: np.random.Generator) -> None:
+    """Smooth colours with a grain, about as large as photographs are as JPEG."""
+    from PIL import Image
+
+    (folder / "pictures").mkdir(parents=True, exist_ok=True)
+    width, height = SIDE
+    grain = rng.normal(0, 6, (height, width, 3))
+    for place in range(count):
+        path = _path(folder, place)
+        if path.exists():
+            continue
+        rough = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
+        smooth = np.asarray(rough.resize(SIDE, Image.Resampling.BICUBIC)) + grain
+        Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(path, quality=90)
+
+
+def _sample(folder: Path, place: int, boxes: np.ndarray) -> Any:
+    import fiftyone as fo
+
+    labels = [fo.Detection(label="thing", bounding_box=box) for box in boxes.tolist()]
+    path = str(_path(folder, place))
+    return fo.Sample(path, number=place, **{FIELD: fo.Detections(detections=labels)})
+
+
+def _path(folder: Path, place: int) -> Path:
+    return folder / "pictures" / f"{place:06d}.jpg"
+
+
+def _index(dataset: Any, count: int) -> None:
+    """The same vectors for both: as a store of ours, and in FiftyOne's database."""
+    import fiftyone.brain as fob
+    from alphaclip.indexing.places import own_folder, store_id
+    from alphaclip.indexing.segments import RowIds
+    from alphaclip.indexing.similarity import register
+    from alphaclip.indexing.store import writing
+
+    samples, labels = dataset.values(["id", f"{FIELD}.detections.id"])
+    repeated = np.repeat(samples, BOXES)
+    stamps = [f"{place:032x}" for place in range(len(repeated))]
+    ids = RowIds.of(repeated, np.concatenate(labels), FIELD, stamps)
+    vectors = np.concatenate(list(Source(count * BOXES, DIM).blocks(np.float16)))
+    report = {"skipped": [], "added": len(ids)}
+    info = {"kind": "regions", "metric": "cosine", "field": FIELD, "report": report}
+    info |= {"encoder": "stand-in", "fingerprint": "0" * 64, "view": {"kind": "image"}}
+    with writing(own_folder(dataset, KEY)) as writer:
+        piece = writer.add([vectors], ids, DIM, np.float16)
+        writer.publish([piece], DIM, np.dtype(np.float16), {**info, "stages": []})
+    register(dataset, KEY, store_id(dataset, KEY), "alphaclip-nano", FIELD)
+    given = dict(zip(samples, vectors.astype(np.float32).reshape(count, BOXES, DIM), strict=True))
+    fob.compute_similarity(
+        dataset, patches_field=FIELD, embeddings=given, backend="sklearn", brain_key=PEER
+    )
+
+
+def _table(found: dict[str, Any]) -> list[str]:
+    times = found["panel"]["times"] | found["peer"]["times"]
+    base = _percentile(times["peer: query"], 0, 50)
+    rows = [HEADS, tuple("---" for _ in HEADS)]
+    for what, seconds in times.items():
+        values = [_percentile(seconds, kind, part) for kind in (0, 1) for part in (50, 99)]
+        cells = [f"{value * 1000:,.0f} ms" for value in values]
+        rows.append((what, *cells, f"{values[0] / base:.2f}"))
+    same = len({*found["panel"]["hits"]} & {*found["peer"]["hits"]})
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return [*lines, "", f"{same} of {PAGE} hits of the first query are the peer's"]
+
+
+def _percentile(seconds: Sequence[Sequence[float]], kind: int, part: float) -> float:
+    return float(np.percentile([one[kind] for one in seconds], part))
+
+
+STEPS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "prepare": prepare,
+    "panel": panel,
+    "peer": peer,
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) == 4 and sys.argv[1] in STEPS:
+        run_as_step(STEPS)
+    else:
+        main()
