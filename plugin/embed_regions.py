@@ -9,7 +9,15 @@ from alphaclip.indexing.places import KeyNameError, check_key, index_keys
 
 from alphaclip.zoo import NANO, NANO_WARNING, list_models
 
-from .forms import add_background, dropdown, grid_button, refuse, reject
+from .forms import (
+    add_background,
+    dropdown,
+    grid_button,
+    refuse,
+    refuse_other_media,
+    reject,
+    target_images,
+)
 from .jobs import stoppable
 from .progress import follow, go_on_in_background, show_errors
 from .reports import in_words, outputs, summarize
@@ -59,24 +67,10 @@ class EmbedRegions(foo.Operator):
 
 
 def _can_embed(ctx, inputs):
-    if ctx.dataset is None:
-        refuse(inputs, "No dataset is open", "Open one first.")
-    elif ctx.dataset.media_type is None:
-        refuse(inputs, "This dataset is empty", "Add images with labels first.")
-    elif ctx.dataset.media_type == "video":
-        refuse(
-            inputs,
-            "This dataset holds videos",
-            "Regions are embedded from images: in Python, "
-            "dataset.to_frames(sample_frames=True).clone() makes a dataset of the frames.",
-        )
-    elif ctx.dataset.media_type not in ("image", "group"):
-        refuse(
-            inputs,
-            "This dataset holds no images",
-            "Its media type is %s; regions are embedded from images." % ctx.dataset.media_type,
-        )
-    elif not region_fields(ctx.dataset):
+    if refuse_other_media(ctx, inputs, "Regions are embedded"):
+        return False
+
+    if not region_fields(ctx.dataset):
         refuse(
             inputs,
             "This dataset has no field with regions",
@@ -173,7 +167,7 @@ def _embed(ctx, report):
     report({"progress": 0.0, "label": "Loading the encoder"})
     with stoppable(ctx.dataset, key, "Embedding %s" % key, report) as job:
         index = indexing.build(
-            _images(ctx),
+            target_images(ctx),
             ctx.params["field"],
             encoder=ctx.params.get("encoder") or "auto",
             key=key,
@@ -183,8 +177,3 @@ def _embed(ctx, report):
         job.said = in_words(key, index.info()["report"])
 
     return summarize(index.info())
-
-
-def _images(ctx):
-    view = ctx.target_view()
-    return ctx.dataset.select(view.distinct("sample_id")) if view._is_generated else view

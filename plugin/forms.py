@@ -74,6 +74,47 @@ def refuse(inputs, label, description):
     )
 
 
+def refuse_other_media(ctx, inputs, what):
+    """Says why an operator on images cannot run on this dataset, if it cannot.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        what: is made of images, as "Masks are made"
+
+    Returns:
+        True/False, whether it cannot
+    """
+    media = None if ctx.dataset is None else ctx.dataset.media_type
+    if ctx.dataset is None:
+        refuse(inputs, "No dataset is open", "Open one first.")
+    elif media is None:
+        refuse(inputs, "This dataset is empty", "Add images first.")
+    elif media == "video":
+        frames = "dataset.to_frames(sample_frames=True).clone() makes a dataset of the frames."
+        refuse(inputs, "This dataset holds videos", "%s of images: in Python, %s" % (what, frames))
+    elif media not in ("image", "group"):
+        about = "Its media type is %s. %s of images." % (media, what)
+        refuse(inputs, "This dataset holds no images", about)
+    else:
+        return False
+
+    return True
+
+
+def target_images(ctx):
+    """Gives the images that a form with a view target is for.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a :class:`fiftyone.core.collections.SampleCollection` without patches
+    """
+    view = ctx.target_view()
+    return ctx.dataset.select(view.distinct("sample_id")) if view._is_generated else view
+
+
 def reject(prop, message):
     """Marks a field of a form as wrong, which keeps the operator from running.
 

@@ -103,12 +103,17 @@ def outputs(results):
 
     if results.get("skipped"):
         shown.int("skipped", label="Skipped")
-        _add_skipped(shown)
+        add_skipped(shown)
 
     return types.Property(shown, view=types.View(label="Regions embedded"))
 
 
-def _add_skipped(shown):
+def add_skipped(shown):
+    """Adds a table of what was skipped, and why.
+
+    Args:
+        shown: a :class:`fiftyone.operators.types.Object`
+    """
     table = types.TableView()
     table.add_column("filepath", label="Image")
     table.add_column("label_id", label="Label")

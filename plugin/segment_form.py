@@ -19,7 +19,7 @@ from alphaclip.sam_checkpoints import (
 )
 from alphaclip.sam_masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 
-from .forms import add_background, dropdown, refuse, reject
+from .forms import add_background, dropdown, refuse, refuse_other_media, reject
 
 AUTOMATIC = "automatic"
 BOXES, PARTS = "boxes:", "parts:"
@@ -92,30 +92,15 @@ def read_form(ctx):
 
 
 def _can_segment(ctx, inputs):
-    if ctx.dataset is None:
-        refuse(inputs, "No dataset is open", "Open one first.")
-    elif ctx.dataset.media_type is None:
-        refuse(inputs, "This dataset is empty", "Add images first.")
-    elif ctx.dataset.media_type == "video":
-        refuse(
-            inputs,
-            "This dataset holds videos",
-            "Masks are made of images: in Python, dataset.to_frames(sample_frames=True).clone() "
-            "makes a dataset of the frames.",
-        )
-    elif ctx.dataset.media_type not in ("image", "group"):
-        refuse(
-            inputs,
-            "This dataset holds no images",
-            "Its media type is %s; masks are made of images." % ctx.dataset.media_type,
-        )
-    elif not _models() and not segmentation_fields(ctx.dataset):
+    if refuse_other_media(ctx, inputs, "Masks are made"):
+        return False
+
+    if not _models() and not segmentation_fields(ctx.dataset):
         how = how_to_install_sam(RELEASED_SAMS[0])
         refuse(inputs, "No SAM is installed", "Please %s. Or: %s." % (how, HOW_TO_INSTALL_OWN))
-    else:
-        return True
+        return False
 
-    return False
+    return True
 
 
 def _add_fields(ctx, inputs):

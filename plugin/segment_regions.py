@@ -6,13 +6,13 @@ segmentation.
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from .forms import count
+from .forms import count, target_images
 from .jobs import stoppable
 from .progress import follow, go_on_in_background, show_errors
+from .reports import SHOWN_SKIPPED, add_skipped
 from .segment_form import add_form, read_form
 
 JOB = "masks:%s"
-SHOWN_SKIPPED = 100
 DROPPED = {
     "quality": "Left out, because SAM expects them to be poor",
     "area": "Left out, because they are too small or too large",
@@ -74,7 +74,7 @@ def _segment(ctx, report):
     report({"progress": 0.0, "label": "Loading the model"})
     title = "Segmenting into %s" % form.into
     with stoppable(ctx.dataset, JOB % form.into, title, report) as job:
-        done = _make_masks(_images(ctx), form, job.progress)
+        done = _make_masks(target_images(ctx), form, job.progress)
         job.said = "%s added to %s" % (count(done.added, "mask"), form.into)
         left_out = sum(done.dropped.values())
         if left_out:
@@ -92,11 +92,6 @@ def _make_masks(images, form, progress):
         return materialize(images, form.parts_of, form.into, form.limits.min_area, **shared)
 
     return segment(images, form.boxes_of, form.into, form.model, form.limits, form.points, **shared)
-
-
-def _images(ctx):
-    view = ctx.target_view()
-    return ctx.dataset.select(view.distinct("sample_id")) if view._is_generated else view
 
 
 def _summarize(report):
@@ -124,19 +119,6 @@ def _outputs(results):
     shown.float("seconds", label="Seconds")
     if results.get("skipped"):
         shown.int("skipped", label="Skipped")
-        _add_skipped(shown)
+        add_skipped(shown)
 
     return types.Property(shown, view=types.View(label="Regions segmented"))
-
-
-def _add_skipped(shown):
-    table = types.TableView()
-    table.add_column("filepath", label="Image")
-    table.add_column("label_id", label="Label")
-    table.add_column("reason", label="Reason")
-    shown.list(
-        "skipped_items",
-        types.Object(),
-        label="Skipped, the first %d" % SHOWN_SKIPPED,
-        view=table,
-    )
