@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 import open_clip
 from huggingface_hub import try_to_load_from_cache
+
+from alphaclip.errors import MissingWeightsError
+
+logger = logging.getLogger(__name__)
 
 
 def find_base(architecture: str, tag: str) -> Path | None:
@@ -27,6 +32,33 @@ def find_base(architecture: str, tag: str) -> Path | None:
             return Path(found)
     own = Path("~/.cache/clip").expanduser() / Path(config.get("url", "")).name
     return own if not repository and own.is_file() else None
+
+
+def download_base(architecture: str, tag: str) -> Path:
+    """Downloads open_clip's pretrained weights, where they are not on this machine already.
+
+    Args:
+        architecture: an open_clip architecture
+        tag: one of its pretrained tags
+
+    Returns:
+        the file in the cache
+
+    Raises:
+        MissingWeightsError: the download failed; says why and how else to get them
+    """
+    cached = find_base(architecture, tag)
+    if cached is not None:
+        return cached
+    logger.warning("downloading the base weights %s of %s", tag, architecture)
+    try:
+        config = dict(open_clip.get_pretrained_cfg(architecture, tag))
+        return Path(open_clip.download_pretrained(config))
+    except Exception as error:
+        raise MissingWeightsError(
+            f"the base weights {tag!r} of {architecture} are not on this machine and could "
+            f"not be downloaded ({error}). {base_advice(architecture, tag)}"
+        ) from error
 
 
 def base_advice(architecture: str, tag: str) -> str:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from alphaclip import zoo
 from alphaclip.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
+from alphaclip.methods import JOIN, METHODS
+from alphaclip.model_files import CARD_FILE
 from alphaclip.released import BASE_TAG, RELEASED, WHICH_ONE, Released, describe
 
 if TYPE_CHECKING:
@@ -84,6 +86,10 @@ def _list() -> str:
             "",
             "Also: openclip:ARCHITECTURE/TAG for any of open_clip's models, or the path of a",
             "folder or converted file. `alphaclip models NAME` says how to get one.",
+            "",
+            "Each with methods, NAME+METHOD[+METHOD]; several as an ensemble, 'NAME & NAME':",
+            *(f"  +{method.name:<10}  {method.summary}" for method in METHODS),
+            "",
             f"Converted checkpoints are kept in {zoo.models_folder()} (ALPHACLIP_MODELS).",
             "",
             WHICH_ONE,
@@ -92,12 +98,14 @@ def _list() -> str:
 
 
 def _describe(name: str) -> str:
+    if JOIN in name:
+        return "\n\n".join(_describe(member.strip()) for member in name.split(JOIN))
     for info in zoo.list_models():
         if info.name == name:
             place = f"Installed: {info.path}" if info.installed else "Not installed."
             return f"{_card(info)}\n\n{place}"
     spec = zoo.resolve(name)
-    weights = spec.checkpoint_path or _base_place(spec.architecture, str(spec.pretrained))
+    weights = spec.checkpoint_path or _base_place(spec.architecture, spec.pretrained)
     return "\n".join(
         [
             spec.name,
@@ -105,6 +113,7 @@ def _describe(name: str) -> str:
             f"  weights      {weights}",
             f"  licence      {spec.licence}",
             f"  view         {_view_in_words(spec.default_view)}",
+            *(f"  +{method.name:<11} {method.summary}" for method in spec.methods),
             *([f"  note         {spec.warning}"] if spec.warning else []),
         ]
     )
@@ -112,20 +121,29 @@ def _describe(name: str) -> str:
 
 def _card(info: zoo.ModelInfo) -> str:
     if info.name == zoo.NANO:
-        card = zoo.NANO_FOLDER / zoo.CARD_FILE
+        card = zoo.NANO_FOLDER / CARD_FILE
         return f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
     return describe(zoo.find_released(info.name))
 
 
+_FRAMES = {
+    "image": "the whole picture",
+    "squash": "the whole picture, squashed to a square",
+    "center": "the square in the middle of the picture",
+}
+
+
 def _view_in_words(view: View) -> str:
-    if view.kind == "image":
-        return "the whole picture"
-    return f"a square of {view.context:g} times the region's longer side"
+    if view.kind == "context":
+        return f"a square of {view.context:g} times the region's longer side"
+    return _FRAMES.get(view.kind, view.kind)
 
 
-def _base_place(architecture: str, tag: str) -> str:
+def _base_place(architecture: str, tag: str | None) -> str:
     from alphaclip.base_weights import base_advice, find_base
 
+    if tag is None:
+        return architecture
     if Path(tag).is_file():
         return f"{tag} (no alpha channel)"
     found = find_base(architecture, tag)

@@ -60,7 +60,7 @@ class Row:
     Attributes:
         item: the picture it is of
         place: of the region in the picture's list
-        pixels: uint8 (3, R, R)
+        pixels: uint8 (3, R, R); one object where the view shows a picture's regions alike
         alpha: uint8 (1, R, R), 0 to 255
     """
 
@@ -68,6 +68,11 @@ class Row:
     place: int
     pixels: Tensor
     alpha: Tensor
+
+    @property
+    def is_whole_image(self) -> bool:
+        """Whether the region is the whole picture."""
+        return self.item.regions[self.place].is_whole_image
 
 
 @dataclass(frozen=True)
@@ -114,13 +119,14 @@ class Item:
         """Whether nothing more will be known about any of its regions."""
         return self.settled == len(self.regions)
 
-    def cut(self, start: int, view: View, size: int) -> Chunk:
+    def cut(self, start: int, view: View, size: int, keep_tiny: bool = False) -> Chunk:
         """Cuts a chunk; the first opens the picture, the last lets go of it.
 
         Args:
             start: place of the chunk's first region
             view: what is shown of a region
             size: side of what is cut, in pixels
+            keep_tiny (False): see `Cutter`
 
         Returns:
             the chunk; it is empty, and nothing is opened, if the picture has no regions
@@ -128,7 +134,7 @@ class Item:
         places = range(start, min(start + _CHUNK, len(self.regions)))
         if not places:
             return Chunk(self, [], [], 0)
-        opened = self._open(view, size)
+        opened = self._open(view, size, keep_tiny)
         if isinstance(opened, ImageError):
             failures = [Failure(self.place, None, opened)] if start == 0 else []
             return Chunk(self, [], failures, len(places))
@@ -138,11 +144,11 @@ class Item:
         failures = [cut for cut in cuts if isinstance(cut, Failure)]
         return Chunk(self, rows, failures, len(failures))
 
-    def _open(self, view: View, size: int) -> Cutter | ImageError:
+    def _open(self, view: View, size: int, keep_tiny: bool) -> Cutter | ImageError:
         with self._lock:
             if self._opened is None:
                 try:
-                    self._opened = Cutter(open_image(self._source), view, size)
+                    self._opened = Cutter(open_image(self._source), view, size, keep_tiny)
                 except ImageError as error:
                     self._opened = _without_frames(error)
             return self._opened
@@ -165,7 +171,10 @@ class Item:
 
 
 def cut_ahead(
-    items: Iterable[tuple[Picture, Sequence[Region]]], view: View, size: int
+    items: Iterable[tuple[Picture, Sequence[Region]]],
+    view: View,
+    size: int,
+    keep_tiny: bool = False,
 ) -> Iterator[Chunk]:
     """Opens and cuts pictures in threads, a bounded number of chunks ahead of who asks.
 
@@ -173,6 +182,7 @@ def cut_ahead(
         items: pictures and their regions
         view: what is shown of a region
         size: side of what is cut, in pixels
+        keep_tiny (False): see `Cutter`
 
     Yields:
         the chunks of every picture, in order; at least one for each
@@ -182,7 +192,7 @@ def cut_ahead(
         for place, (source, regions) in enumerate(items):
             item = Item(place, source, regions)
             for start in range(0, max(1, len(regions)), _CHUNK):
-                pending.append(pool.submit(item.cut, start, view, size))
+                pending.append(pool.submit(item.cut, start, view, size, keep_tiny))
                 if len(pending) > _AHEAD:
                     yield pending.popleft().result()
         while pending:

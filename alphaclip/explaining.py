@@ -55,7 +55,8 @@ def explain(
         it costs nothing or helps, and beyond what the encoder is shown; all 0 if nothing costs
 
     Raises:
-        AlphaClipError: if the region has no area in the picture, or a number is out of range
+        AlphaClipError: if the region has no area in the picture, a number is out of range, or the
+            encoder is an ensemble, whose members do not look at one view
     """
     if not 2 <= cells <= 64 or longest < 8:
         raise AlphaClipError(
@@ -70,12 +71,16 @@ def _losses(
     encoder: Encoder, pixels: np.ndarray, region: Region, text: str, cells: int
 ) -> np.ndarray:
     """What blanking costs at each place: float32 (cells, cells), in [0, 1]."""
-    size = encoder._model.image_size
+    size = encoder.image_size
     picture, alpha = make_views(pixels, [region], encoder.view, size)
     wanted = encoder.encode_text([text])[0]
     squares = [(slice(0, 0), slice(0, 0)), *_squares(size, cells)]
+    whole = region.is_whole_image
     cosines = np.concatenate(
-        [_encode(encoder, picture, alpha, some) @ wanted for some in _batches(encoder, squares)]
+        [
+            _encode(encoder, picture, alpha, some, whole) @ wanted
+            for some in _batches(encoder, squares)
+        ]
     )
     costs = np.maximum(cosines[0] - cosines[1:], 0).reshape(cells, cells)
     costs[costs < 1e-6] = 0
@@ -105,24 +110,21 @@ def _batches(
 
 
 def _encode(
-    encoder: Encoder, picture: Tensor, alpha: Tensor, blanked: list[tuple[slice, slice]]
+    encoder: Encoder,
+    picture: Tensor,
+    alpha: Tensor,
+    blanked: list[tuple[slice, slice]],
+    whole: bool,
 ) -> np.ndarray:
     """The vectors of one view with a square blanked in each copy: float32 (n, dim), unit norm."""
     import torch
 
-    mean, std = (
-        torch.tensor(values, device=encoder.device).view(1, 3, 1, 1)
-        for values in (encoder._model.mean, encoder._model.std)
-    )
-    with torch.inference_mode(), encoder._autocast():
-        image = (picture.to(encoder.device).float() / 255.0 - mean) / std
-        copies = image.repeat(len(blanked), 1, 1, 1)
-        for copy, (rows, columns) in zip(copies, blanked, strict=True):
-            copy[:, rows, columns] = 0
-        maps = (alpha.to(encoder.device).float() / 255.0 - 0.5) / 0.26
-        encoded = encoder._model.encode_image(copies, maps.repeat(len(blanked), 1, 1, 1))
-        unit = torch.nn.functional.normalize(encoded.float(), dim=-1)
-        return np.asarray(unit.cpu().numpy())
+    copies = picture.float().repeat(len(blanked), 1, 1, 1)
+    blank = torch.tensor(encoder._model.mean).view(3, 1, 1) * 255.0
+    for copy, (rows, columns) in zip(copies, blanked, strict=True):
+        copy[:, rows, columns] = blank
+    maps = alpha.repeat(len(blanked), 1, 1, 1)
+    return encoder.encode_views(copies, maps, [whole] * len(blanked))
 
 
 def _in_picture(

@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from alphaclip.views import View
 
 
-def fingerprint(model: AlphaCLIP, view: View) -> str:
+def fingerprint(model: AlphaCLIP, view: View | None, pooling: str | None = None) -> str:
     """Hashes both towers' configuration and weights, and how pictures and words are prepared.
 
     Args:
         model: its state dict is hashed in order of name, as float32
-        view: what is shown of a region
+        view: what is shown of a region; None for words alone
+        pooling (None): how regions are taken from the model's tokens; None if the model does it
 
     Returns:
         32 hex digits
     """
-    content = hashlib.sha256(json.dumps(_settings(model, view), sort_keys=True).encode())
+    settings = _settings(model, view) | ({"pooling": pooling} if pooling else {})
+    content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         content.update(f"{name} {tuple(tensor.shape)}".encode())
         content.update(_bytes(tensor))
@@ -40,12 +42,12 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _settings(model: AlphaCLIP, view: View) -> dict[str, Any]:
+def _settings(model: AlphaCLIP, view: View | None) -> dict[str, Any]:
     from alphaclip.architectures import find_merges
 
     merges = find_merges(model.config)
     return {
-        "view": view.to_dict(),
+        "view": None if view is None else view.to_dict(),
         "size": model.image_size,
         "mean": list(model.mean),
         "std": list(model.std),

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from alphaclip import zoo
 from alphaclip.encoder import Encoder
 from alphaclip.errors import AlphaClipError
+from alphaclip.methods import PROMPTED, lay_over, pooling_of
+from alphaclip.model_files import ModelSpec
 from alphaclip.views import View
 
 if TYPE_CHECKING:
     import torch
+
+    from alphaclip.model import AlphaCLIP
+    from alphaclip.pooling import Way
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +26,7 @@ Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 
 def load(
-    name: str | Path | Encoder = "auto",
+    name: str | Path | Encoder | Sequence[str | Path | Encoder] = "auto",
     device: str | None = None,
     precision: Precision = "auto",
     view: View | None = None,
@@ -29,10 +35,13 @@ def load(
 
     Args:
         name: ``auto`` (the best model on this machine), a name that ``alphaclip models`` lists,
-            ``openclip:MODEL/TAG``, a path, or an encoder, which is returned as it is
+            ``openclip:MODEL/TAG``, a path, or an encoder, which is returned as it is; with
+            methods behind it, ``BASE+METHOD``, see `alphaclip.methods`; several joined by
+            `` & ``, or a list, are an ensemble, see `alphaclip.ensembles`
         device (None): a torch device; None takes a GPU if there is one
         precision: ``auto`` is bf16 or fp16 on a GPU that has it, fp32 on the CPU
-        view (None): what is shown of a region; None takes the model's default
+        view (None): what is shown of a region; None takes the model's default. What a method
+            sets is laid over it.
 
     Raises:
         ModelNotFoundError: if no model has this name
@@ -40,8 +49,12 @@ def load(
         CheckpointError: if they cannot be read
         AlphaClipError: if the device cannot be used, or the precision is none of the four
     """
-    from alphaclip.model import create_model
+    from alphaclip.ensembles import load_ensemble, members_of
 
+    members = members_of(name)
+    if len(members) != 1:
+        return load_ensemble(members, device, precision, view)
+    (name,) = members
     if isinstance(name, Encoder):
         return name
     place = find_device(device)
@@ -49,8 +62,24 @@ def load(
     spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
+    shown = lay_over(view, spec.methods) if view else spec.default_view
+    model, way = _build(spec)
+    return Encoder(model, spec.name, shown, place, dtype, way)
+
+
+def _build(spec: ModelSpec) -> tuple[AlphaCLIP, Way | None]:
+    """The model, and how its regions are encoded; None is the model's own way."""
+    from alphaclip.model import create_model
+    from alphaclip.pooling import Pooled
+
+    pooling = pooling_of(spec.methods)
+    if pooling == PROMPTED:
+        from alphaclip.mask_prompts import MaskPrompted, create_prompted
+
+        model = create_prompted(Path(spec.architecture))
+        return model, MaskPrompted(model)
     model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
-    return Encoder(model, spec.name, view or spec.default_view, place, dtype)
+    return model, Pooled(model, pooling) if pooling else None
 
 
 def find_device(device: str | None) -> torch.device:

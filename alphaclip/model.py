@@ -20,7 +20,7 @@ from alphaclip.architectures import (
     is_architecture,
     read_config,
 )
-from alphaclip.base_weights import base_advice, find_base
+from alphaclip.base_weights import download_base
 from alphaclip.checkpoints import Checkpoint, check_tensors, read_checkpoint
 from alphaclip.errors import (
     AlphaClipError,
@@ -144,6 +144,10 @@ def create_model(
     """
     if not is_architecture(name):
         spec = zoo.resolve(str(name))
+        if spec.methods and name != "auto":
+            raise AlphaClipError(
+                f"{name}: a model takes no method; alphaclip.load({str(name)!r}) makes an encoder"
+            )
         name = spec.architecture
         checkpoint = spec.checkpoint_path if checkpoint is None else checkpoint
         pretrained = spec.pretrained if pretrained is None else pretrained
@@ -207,7 +211,7 @@ def _load_base(clip: open_clip.CLIP, config: ModelConfig, pretrained: str) -> Mo
         _load_base_file(clip, Path(pretrained), config)
         return config
     tag = _find_tag(config, pretrained)
-    _load_base_file(clip, _fetch(config, pretrained, tag), config)
+    _load_base_file(clip, download_base(config.name, pretrained), config)
     preprocess = {key: tag[key] for key in ("mean", "std") if tag.get(key)}
     return ModelConfig(config.name, config.settings, preprocess, config.path)
 
@@ -227,21 +231,6 @@ def _find_tag(config: ModelConfig, pretrained: str) -> Mapping[str, Any]:
             f"the architecture {needed} {_QUICK_GELU!r} in its name, or the result is wrong"
         )
     return tag
-
-
-def _fetch(config: ModelConfig, pretrained: str, tag: Mapping[str, Any]) -> Path:
-    """Takes the cached file without asking the network, downloads it only where it is missing."""
-    cached = find_base(config.name, pretrained)
-    if cached is not None:
-        return cached
-    logger.warning("downloading the base weights %s of %s", pretrained, config.name)
-    try:
-        return Path(open_clip.download_pretrained(dict(tag)))
-    except Exception as error:
-        raise MissingWeightsError(
-            f"the base weights {pretrained!r} of {config.name} are not on this machine and could "
-            f"not be downloaded ({error}). {base_advice(config.name, pretrained)}"
-        ) from error
 
 
 def _load_base_file(clip: open_clip.CLIP, path: Path, config: ModelConfig) -> None:

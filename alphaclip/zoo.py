@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import alphaclip.nano
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
+from alphaclip.methods import PROMPTED, SIGN, Method, default_view, pooling_of, split_name
+from alphaclip.model_files import ModelSpec, file_spec, folder_spec, object_view, stated_licence
 from alphaclip.released import BASE_TAG, LICENCE, RELEASED, Released
-
-if TYPE_CHECKING:
-    from alphaclip.views import View
 
 logger = logging.getLogger(__name__)
 
@@ -31,33 +27,7 @@ GRIT_WARNING = (
     "checkpoint, `alphaclip models alphaclip-vit-l14-grit1m-mim` says how"
 )
 OPENCLIP_PREFIX = "openclip:"
-HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
 WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "card.json"
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """A model that can be built: ``create_model(architecture, checkpoint_path, pretrained)``.
-
-    Attributes:
-        name: resolves to this again, in any process on this machine
-        architecture: an open_clip architecture, or the path of a JSON configuration
-        pretrained: open_clip's tag of the base weights, or a file of them; None where the
-            checkpoint has both towers
-        checkpoint_path: weights with an alpha channel, None for a plain open_clip model
-        default_view: how regions are shown to it unless the user says otherwise
-        licence: what the weights may be used for
-        warning: what a user who did not choose it should be told, empty if nothing
-    """
-
-    name: str
-    architecture: str
-    pretrained: str | None
-    checkpoint_path: Path | None
-    default_view: View
-    licence: str
-    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -105,34 +75,40 @@ def resolve(name: str) -> ModelSpec:
         name: ``auto``, ``alphaclip-nano``, a released checkpoint's name,
             ``openclip:ARCHITECTURE/TAG``, a folder with an open_clip JSON configuration and
             safetensors weights (with an alpha channel or without), or a converted
-            ``.safetensors`` file
+            ``.safetensors`` file; any of them with methods, ``BASE+METHOD``
 
     Returns:
         what to build, and from which weights
 
     Raises:
-        ModelNotFoundError: no model has this name; close ones are proposed
+        ModelNotFoundError: no model or method has this name; close ones are proposed
         MissingWeightsError: the model is known but not installed; the message says how to get it
         CheckpointError: a file that the name points to is not what it should be
     """
+    base, methods = split_name(name)
+    if methods:
+        return _with_methods(base, methods)
     if name == "auto":
         return resolve_auto()
     if name == NANO:
-        return _folder_spec(NANO_FOLDER, NANO, NANO_WARNING)
+        return folder_spec(NANO_FOLDER, NANO, NANO_WARNING)
     if any(released.name == name for released in RELEASED):
         return _released_spec(find_released(name))
     if name.startswith(OPENCLIP_PREFIX):
         return _openclip_spec(name)
     path = Path(name).expanduser()
     if path.is_dir():
-        return _folder_spec(path.resolve(), str(path.resolve()))
+        return folder_spec(path.resolve(), str(path.resolve()))
     if path.is_file():
-        return _file_spec(path.resolve())
+        return file_spec(path.resolve())
     raise ModelNotFoundError(_unknown(name))
 
 
 def resolve_auto() -> ModelSpec:
-    """The best model that is installed: a released checkpoint, ``-mim`` first, else nano.
+    """The best model that is here, without a download.
+
+    A released ``-mim`` checkpoint, else an open_clip model in the cache with training-free region
+    attention (`alphaclip.auto`), else a checkpoint that was trained on GRIT alone, else nano.
 
     Returns:
         the model; taking nano, or one that was trained on GRIT alone, is logged as a warning
@@ -157,10 +133,18 @@ def find_auto() -> ModelSpec:
         MissingWeightsError: not even nano's weights are here
         CheckpointError: it is nano, and its files are damaged
     """
-    for released in RELEASED:
-        if installed_path(released.name).is_file():
-            warning = "" if released.has_mim else GRIT_WARNING.format(name=released.name)
-            return replace(_released_spec(released), warning=warning)
+    from alphaclip.auto import find_cached
+
+    installed = [r for r in RELEASED if installed_path(r.name).is_file()]
+    best = next((r for r in installed if r.has_mim), None)
+    if best is not None:
+        return _released_spec(best)
+    cached = find_cached()
+    if cached is not None:
+        return resolve(cached)
+    if installed:
+        warning = GRIT_WARNING.format(name=installed[0].name)
+        return replace(_released_spec(installed[0]), warning=warning)
     return resolve(NANO)
 
 
@@ -241,7 +225,7 @@ def _released_info(released: Released) -> ModelInfo:
 def _nano_info() -> ModelInfo:
     path = NANO_FOLDER / WEIGHTS_FILE
     summary = "small, trained on drawings by this project; for trying things out"
-    licence = _licence(NANO_FOLDER)
+    licence = stated_licence(NANO_FOLDER)
     if path.is_file():
         return ModelInfo(NANO, summary, licence, path)
     return ModelInfo(NANO, summary, licence, None, "install this package again")
@@ -260,7 +244,7 @@ def _released_spec(released: Released) -> ModelSpec:
         raise MissingWeightsError(
             f"{released.name} is not installed ({path} is missing): {_how_to_install(released)}"
         )
-    return ModelSpec(released.name, released.architecture, BASE_TAG, path, _object_view(), LICENCE)
+    return ModelSpec(released.name, released.architecture, BASE_TAG, path, object_view(), LICENCE)
 
 
 def _openclip_spec(name: str) -> ModelSpec:
@@ -279,95 +263,30 @@ def _openclip_spec(name: str) -> ModelSpec:
             f"{name!r}: open_clip has no weights {tag!r} for {architecture}; it has: {tags}"
         )
     return ModelSpec(
-        name, architecture, tag, None, _object_view(), "stated on the model's Hugging Face page"
+        name, architecture, tag, None, object_view(), "stated on the model's Hugging Face page"
     )
 
 
-def _folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
-    from alphaclip.checkpoints import has_alpha
-
-    hub = folder / HUB_WEIGHTS_FILE
-    found = iter([hub]) if hub.is_file() else folder.glob("*.safetensors")
-    weights = _only(folder, found, "safetensors weights")
-    config = _only(folder, filter(_is_config, folder.glob("*.json")), "open_clip configuration")
-    pretrained, checkpoint = (None, weights) if has_alpha(weights) else (str(weights), None)
-    view, licence = _card_view(folder), _licence(folder)
-    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
-
-
-def _file_spec(path: Path) -> ModelSpec:
-    from alphaclip.checkpoints import has_text_tower, read_metadata
-
-    if path.suffix != ".safetensors":
-        raise CheckpointError(
-            f"{path}: a model is a folder or a .safetensors file; a released .pth is converted "
-            f"first: alphaclip convert {path} --as NAME"
-        )
-    metadata = read_metadata(path)
-    if "architecture" not in metadata:
-        raise CheckpointError(
-            f"{path}: does not say which architecture it is for; put it in a folder of its own "
-            "with its open_clip JSON configuration, and name the folder"
-        )
-    return ModelSpec(
-        str(path),
-        metadata["architecture"],
-        None if has_text_tower(path) else BASE_TAG,
-        path,
-        _object_view(),
-        metadata.get("licence", "not stated"),
-    )
+def _with_methods(base: str, methods: tuple[Method, ...]) -> ModelSpec:
+    if pooling_of(methods) == PROMPTED:
+        spec = _prompted_spec(Path(base).expanduser())
+    else:
+        spec = find_auto() if base == "auto" else resolve(base)
+        spec = resolve(split_name(spec.name)[0]) if spec.methods else spec
+    name = SIGN.join([spec.name, *(method.name for method in methods)])
+    view = default_view(spec.default_view, methods)
+    return replace(spec, name=name, default_view=view, methods=methods)
 
 
-def _object_view() -> View:
-    """The crop with which the paper measures objects in photographs (appendix C.1)."""
-    from alphaclip.views import View
-
-    return View(kind="context", context=1.5)
-
-
-def _card_view(folder: Path) -> View:
-    from alphaclip.views import View
-
-    stated = _card(folder).get("default_view")
-    try:
-        return View(**stated) if stated else _object_view()
-    except TypeError as error:
-        raise CheckpointError(
-            f"{folder / CARD_FILE}: default_view is {stated!r}: {error}"
-        ) from error
-
-
-def _licence(folder: Path) -> str:
-    return str(_card(folder).get("licence", "not stated"))
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    path = folder / CARD_FILE
-    return _read_json(path) if path.is_file() else {}
-
-
-def _is_config(path: Path) -> bool:
-    content = _read_json(path)
-    return "vision_cfg" in content or "model_cfg" in content
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not a JSON file: {error}") from error
-    return content if isinstance(content, dict) else {}
-
-
-def _only(folder: Path, candidates: Iterator[Path], what: str) -> Path:
-    found = sorted(candidates)
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
+def _prompted_spec(path: Path) -> ModelSpec:
+    if not path.is_file():
         raise MissingWeightsError(
-            f"{folder}: a model's folder holds one file of {what}, found: {names}"
+            f"{path}: there is no such file; +{PROMPTED} needs OVSeg's weights, such as "
+            "ovseg_swinbase_vitL14_ft_mpt.pth, from github.com/facebookresearch/ov-seg"
         )
-    return found[0]
+    place = str(path.resolve())
+    licence = "stated in OVSeg's repository; CLIP's own model terms apply as well"
+    return ModelSpec(place, place, None, None, object_view(), licence)
 
 
 def _other_variant(source: Path, architecture: str, released: Released) -> str:

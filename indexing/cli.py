@@ -10,7 +10,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alphaclip.indexing.index_cli import add_index_parser, open_dataset, print_report
+from alphaclip.indexing.index_cli import (
+    add_index_parser,
+    chosen_encoder,
+    open_dataset,
+    print_report,
+)
 from alphaclip.indexing.segment_cli import add_segment_parser
 
 from alphaclip.doctor import Check, package_check
@@ -63,7 +68,7 @@ def _embed(args: argparse.Namespace) -> int:
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     dataset = open_dataset(args.dataset)
-    index = indexing.build(dataset, args.field, args.encoder, args.key, args.overwrite)
+    index = indexing.build(dataset, args.field, chosen_encoder(args), args.key, args.overwrite)
     info = index.info()
     report = info["report"]
     print(f"{report['samples']} samples in {report['seconds']} s with {info['encoder']}")

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from alphaclip.encoder import Encoder
+from alphaclip.ensembles import read_view
 from alphaclip.errors import AlphaClipError
 from alphaclip.views import View
 
@@ -36,7 +37,7 @@ def encoder_of(info: Mapping[str, Any], given: Encoder | None = None) -> Encoder
             "the vectors of this index are from elsewhere: search it by vector, or through "
             "FiftyOne's sort_by_similarity"
         )
-    encoder = given or _shared_encoder(info["encoder"], View(**info["view"]))
+    encoder = given or _shared_encoder(info["encoder"], read_view(info["view"]))
     if encoder.fingerprint != info["fingerprint"]:
         raise AlphaClipError(
             f"the index was built with {info['encoder']} ({info['fingerprint'][:8]}), "

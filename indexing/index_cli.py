@@ -43,6 +43,13 @@ def open_dataset(name: str) -> fo.Dataset:
     return fo.load_dataset(name)
 
 
+def chosen_encoder(args: argparse.Namespace) -> str:
+    """The encoder to load; where none was named and none is here, asks before a download."""
+    from alphaclip.auto import ask_for_model
+
+    return ask_for_model() if args.encoder == "auto" else str(args.encoder)
+
+
 def print_report(report: Mapping[str, Any]) -> None:
     """Says what a build or an update did, and what it skipped.
 
@@ -146,7 +153,7 @@ def _plan(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
     plan = indexing.plan(
-        open_dataset(args.dataset), args.field, args.encoder, args.key, args.overwrite
+        open_dataset(args.dataset), args.field, chosen_encoder(args), args.key, args.overwrite
     )
     counts = plan.counts
     print(f"{counts['to_embed']} of {counts['wanted']} regions, {len(plan.shards)} shards in")

@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alphaclip.indexing.index_cli import open_dataset
-from alphaclip.indexing.mask_fields import MaskReport
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.sam_masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.mask_fields import MaskReport
+
+    from alphaclip.sam_masks import MaskLimits
 
 LIMITS = ("min_quality", "min_stability", "min_area", "max_area", "max_overlap")
 
@@ -90,6 +94,8 @@ def _segment(args: argparse.Namespace) -> MaskReport:
 
 
 def _limits(args: argparse.Namespace) -> MaskLimits:
+    from alphaclip.sam_masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
+
     usual = vars(PROMPTED_LIMITS if args.field else AUTOMATIC_LIMITS)
     given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
     return MaskLimits(**{**usual, **given})

@@ -70,6 +70,7 @@ def has_cuda() -> bool:
 NEEDS: dict[str, tuple[Callable[[], object], str]] = {
     "gpu": (has_cuda, "CUDA device"),
     "app": (find_chromium, "Chromium (set CHROMIUM to its path, or install it)"),
+    "java": (lambda: shutil.which("java"), "Java runtime (Debian: default-jre-headless)"),
     "shared": (SHARED.is_dir, f"folder {SHARED} (set ALPHACLIP_SHARED to its path)"),
 }
 

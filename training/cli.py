@@ -9,13 +9,21 @@ from pathlib import Path
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``train-nano``."""
+    """Adds ``train-nano`` and ``eval``."""
+    evaluation = subparsers.add_parser("eval", help="measure which encoder finds regions best")
+    evaluation.add_later(_add_evaluation)
     parser = subparsers.add_parser(
         "train-nano",
         help="train alphaclip-nano from nothing; run again to go on after an interruption",
     )
     parser.add_argument("folder", type=Path, help="where drawings, checkpoints and logs are kept")
     parser.set_defaults(run=_train_nano)
+
+
+def _add_evaluation(parser: argparse.ArgumentParser) -> None:
+    from alphaclip.training.evaluation.cli import add_tasks
+
+    add_tasks(parser)
 
 
 def _train_nano(args: argparse.Namespace) -> int:

@@ -116,6 +116,28 @@ def test_encode_text__unit_rows_and_templates(encoder: Encoder) -> None:
     np.testing.assert_allclose(averaged[0], parts / np.linalg.norm(parts), atol=1e-5)
 
 
+@pytest.mark.parametrize("words, wordings", [(300, 1), (7, 80), (2, 300)])
+def test_encode_text__the_same_in_whatever_pass(
+    encoder: Encoder, words: int, wordings: int
+) -> None:
+    prompts = [f"thing {number}" for number in range(words)]
+    templates = [f"picture {number} of a {{}}" for number in range(wordings)]
+    alone = np.concatenate([encoder.encode_text([prompt], templates) for prompt in prompts])
+    np.testing.assert_allclose(encoder.encode_text(prompts, templates), alone, rtol=0, atol=1e-6)
+
+
+def test_encode_text__many_prompts_share_passes(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, passes = encoder._model.encode_text, []
+    monkeypatch.setattr(
+        encoder._model, "encode_text", lambda tokens: passes.append(len(tokens)) or encode(tokens)
+    )
+    encoder.encode_text([f"thing {number}" for number in range(300)])
+    encoder.encode_text(["a cat", "a dog", "a bird"], [f"{n} {{}}" for n in range(100)])
+    assert passes == [256, 44, 200, 100]
+
+
 def test_encode_text__a_long_prompt_is_cut_with_a_warning(
     encoder: Encoder, caplog: pytest.LogCaptureFixture
 ) -> None:

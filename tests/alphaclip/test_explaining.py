@@ -52,6 +52,20 @@ def test_explain__the_same_twice(encoder: Encoder, picture: np.ndarray) -> None:
     np.testing.assert_array_equal(*maps)
 
 
+@pytest.mark.parametrize("name", ["maskattn", "near+maskattn", "maskpool", "whole", "circle"])
+def test_explain__with_a_method(picture: np.ndarray, name: str) -> None:
+    found = explain(load(f"alphaclip-nano+{name}"), picture, DISC, "a drawing of a red apple", 5)
+    assert found.shape == (120, 200) and 0 <= found.min() < found.max() <= 1
+
+
+def test_explain__lies_where_the_view_shows_it(picture: np.ndarray) -> None:
+    text = "a drawing of a red apple"
+    squashed = explain(load("alphaclip-nano", view=View("squash")), picture, DISC, text, 8)
+    assert squashed[30:90, 20:80].mean() > 2 * squashed[:, 120:].mean()
+    middle = explain(load("alphaclip-nano", view=View("center")), picture, DISC, text, 8)
+    assert not middle[:, :40].any() and not middle[:, 160:].any() and middle[:, 40:80].any()
+
+
 def test_explain__bad_input(encoder: Encoder, picture: np.ndarray) -> None:
     with pytest.raises(AlphaClipError, match="cells is 1"):
         explain(encoder, picture, DISC, "apple", cells=1)

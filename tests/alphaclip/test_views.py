@@ -59,9 +59,9 @@ def test_make_views__one_pixel_region_of_a_large_picture() -> None:
 def test_make_views__whole_picture_is_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     cut, scaled = views._cut, []
 
-    def counting(pixels: Tensor, window: PixelBox, size: int) -> Tensor:
+    def counting(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
         scaled.append(window)
-        return cut(pixels, window, size)
+        return cut(pixels, window, size, view)
 
     monkeypatch.setattr(views, "_cut", counting)
     regions = [Region.from_box([0.1 * i, 0, 0.1, 0.1]) for i in range(5)] + [Region.whole_image()]

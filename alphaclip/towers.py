@@ -1,0 +1,251 @@
+"""How a vision transformer makes one vector of a picture's tokens, so that a region can choose.
+
+A tower is split where its class token, or the query of its attention pool, gathers the picture
+for the last time. What comes before is run once for a picture; what comes after, for each region,
+with only the region's patches to gather from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import torch
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+
+from alphaclip.errors import AlphaClipError
+
+WORKS_WITH = (
+    "vision transformers with a class token (OpenAI's, LAION's, DataComp's and DFN's ViT, EVA02) "
+    "or an attention pool (SigLIP, PE)"
+)
+
+_AT_ONCE = 32
+"""Regions that are given a whole last block at a time, so that memory stays bounded."""
+
+
+class Tower(Protocol):
+    """A vision transformer in two parts.
+
+    Attributes:
+        grid: patches in a column and in a row
+        prefix: how many tokens stand before the patches
+    """
+
+    grid: tuple[int, int]
+    prefix: int
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        """What is run once for a picture: (P, 4, R, R), see `join_alpha`, to (P, L, W) tokens."""
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        """The tower's own output: (P, L, W) tokens to (P, dim)."""
+
+    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        """The output where only some tokens may be gathered from.
+
+        Args:
+            tokens: (L, W), of one picture
+            allowed: bool (M, L), for each region
+
+        Returns:
+            (M, dim)
+        """
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        """The output where each patch has gathered from itself alone.
+
+        That is MaskCLIP's way to dense features (Zhou et al. 2022, arXiv 2112.01071): the last
+        attention gives a patch its own value; residual and feed-forward layer stay as they are.
+
+        Args:
+            tokens: (L, W), of one picture
+
+        Returns:
+            (patches, dim), row by row
+        """
+
+
+def find_tower(visual: nn.Module, name: str) -> Tower:
+    """Splits a visual tower.
+
+    Args:
+        visual: ``model.visual`` of an open_clip model
+        name: of the model, for messages
+
+    Raises:
+        AlphaClipError: it is no vision transformer of a kind that can be split; says which can
+    """
+    if isinstance(visual, VisionTransformer) and _is_plain(visual):
+        return ClassToken(visual)
+    if isinstance(visual, TimmModel) and _has_tokens(visual.trunk):
+        if visual.trunk.attn_pool is not None:
+            return AttentionPool(visual)
+        if visual.trunk.global_pool == "token":
+            return TimmClassToken(visual)
+    kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
+    raise AlphaClipError(
+        f"{name}: its image encoder ({kind}) has no last attention that regions could be taken "
+        f"from. That works with {WORKS_WITH}; for other models take +crop or +near"
+    )
+
+
+class ClassToken:
+    """A tower of open_clip's own whose class token gathers the picture."""
+
+    prefix = 1
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        self._visual = visual
+        self._last = visual.transformer.resblocks[-1]
+        self.grid = visual.grid_size
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        tokens: Tensor = self._visual._embeds(pictures)
+        for block in self._visual.transformer.resblocks[:-1]:
+            tokens = block(tokens)
+        return tokens
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        return self._read(self._last(tokens))
+
+    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        """Only the class token's row of the last block is computed, for all regions at once."""
+        block, keys = self._last, self._last.ln_1(tokens[None])
+        queries = keys[:, :1].expand(1, len(allowed), -1)
+        gathered = block.attention(queries, keys, keys, attn_mask=_bias(allowed, tokens.dtype))
+        out = tokens[:1] + block.ls_1(gathered)
+        out = out + block.ls_2(block.mlp(block.ln_2(out)))
+        return self._read(out[0][:, None])
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
+        out = self._last(tokens[None], attn_mask=_bias(alone, tokens.dtype))
+        return self._read(out[0][self.prefix :, None])
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        """Takes the first of each row as the class token: (N, L, W) to (N, dim)."""
+        pooled: Tensor = self._visual._pool(tokens)[0]
+        return pooled if self._visual.proj is None else pooled @ self._visual.proj
+
+
+class TimmClassToken:
+    """A tower of timm's whose class token gathers the picture; the last block is run for each."""
+
+    def __init__(self, visual: TimmModel) -> None:
+        self._head = visual.head
+        self._trunk: Any = visual.trunk
+        self._rope: dict[str, Tensor] = {}
+        self.grid = self._trunk.patch_embed.grid_size
+        self.prefix = self._trunk.num_prefix_tokens
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        placed = self._trunk._pos_embed(self._trunk.patch_embed(pictures))
+        if isinstance(placed, tuple):
+            placed, rope = placed
+            self._rope = {} if rope is None else {"rope": rope}
+        tokens: Tensor = self._trunk.norm_pre(placed)
+        for block in self._trunk.blocks[:-1]:
+            tokens = block(tokens, **self._rope)
+        return tokens
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        return self._read(self._trunk.blocks[-1](tokens, **self._rope)[:, 0])
+
+    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        return torch.cat([self._read(out[:, 0]) for out in self._masked(tokens, allowed)])
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
+        out = self._last(tokens[None], alone[None, None])
+        return self._read(out[0, self.prefix :])
+
+    def _masked(self, tokens: Tensor, allowed: Tensor) -> Iterator[Tensor]:
+        for some in allowed.split(_AT_ONCE):
+            mask = torch.ones(len(some), 1, len(tokens), len(tokens), device=tokens.device).bool()
+            mask[:, 0, 0] = some
+            yield self._last(tokens.expand(len(some), -1, -1), mask)
+
+    def _last(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        mask = _bias(allowed, tokens.dtype)
+        out: Tensor = self._trunk.blocks[-1](tokens, attn_mask=mask, **self._rope)
+        return out
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        return _timm_head(self._trunk, self._head, self._trunk.norm(tokens))
+
+
+class AttentionPool:
+    """A tower of timm's whose attention pool gathers the picture, such as SigLIP's and PE's."""
+
+    def __init__(self, visual: TimmModel) -> None:
+        self._head = visual.head
+        self._trunk: Any = visual.trunk
+        self._left_out = 0 if _pools_prefix(visual.trunk) else visual.trunk.num_prefix_tokens
+        self.grid = self._trunk.patch_embed.grid_size
+        self.prefix = self._trunk.num_prefix_tokens - self._left_out
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        tokens: Tensor = self._trunk.forward_features(pictures)
+        return tokens[:, self._left_out :]
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        return _timm_head(self._trunk, self._head, self._trunk.attn_pool(tokens))
+
+    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        """The steps of timm's ``AttentionPoolLatent``, its keys and values made once for all."""
+        pool = self._trunk.attn_pool
+        placed = tokens if pool.pos_embed is None else tokens + pool.pos_embed.to(tokens.dtype)
+        keys, values = pool.kv(placed).unflatten(-1, (2, pool.num_heads, -1)).permute(1, 2, 0, 3)
+        query = pool.q_norm(pool.q(pool.latent[0]).unflatten(-1, (pool.num_heads, -1)))
+        queries = query.transpose(0, 1).expand(-1, len(allowed), -1)
+        mask = _bias(allowed, values.dtype)
+        gathered = scaled_dot_product_attention(queries, pool.k_norm(keys), values, attn_mask=mask)
+        out = pool.proj(gathered.transpose(0, 1).flatten(1))
+        out = out if pool.mlp is None else out + pool.mlp(pool.norm(out))
+        return _timm_head(self._trunk, self._head, out)
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
+        return self.attend(tokens, alone[self.prefix :])
+
+
+def _is_plain(visual: VisionTransformer) -> bool:
+    last = visual.transformer.resblocks[-1]
+    return (
+        visual.attn_pool is None
+        and visual.pool_type == "tok"
+        and type(last) is ResidualAttentionBlock
+        and visual.transformer.batch_first
+    )
+
+
+def _has_tokens(trunk: nn.Module) -> bool:
+    """Whether it is a plain transformer of timm's: a row of blocks over one grid of patches."""
+    names = ("blocks", "norm", "norm_pre", "attn_pool", "fc_norm", "num_prefix_tokens")
+    pool = getattr(trunk, "attn_pool", None)
+    return (
+        all(hasattr(trunk, name) for name in (*names, "global_pool"))
+        and hasattr(getattr(trunk, "patch_embed", None), "grid_size")
+        and not getattr(trunk, "rope_mixed", False)
+        and (pool is None or getattr(pool, "latent_len", 0) == 1)
+    )
+
+
+def _pools_prefix(trunk: Any) -> bool:
+    """timm's plain transformer leaves class tokens out of its pool unless told; EVA's never."""
+    return bool(getattr(trunk, "pool_include_prefix", True))
+
+
+def _timm_head(trunk: Any, head: nn.Module, pooled: Tensor) -> Tensor:
+    out: Tensor = head(trunk.head(trunk.head_drop(trunk.fc_norm(pooled))))
+    return out
+
+
+def _bias(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """What is added to attention scores: 0 where allowed, else minus infinity."""
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return bias.masked_fill_(~allowed, float("-inf"))

@@ -1,0 +1,173 @@
+"""FiftyOne's side of an evaluation: a field as a set, and mistakes to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from alphaclip.training.evaluation.classification import classify
+from alphaclip.training.evaluation.fiftyone_mistakes import make_mistakes
+from alphaclip.training.evaluation.fiftyone_regions import open_field, read_field
+from alphaclip.training.evaluation.outcomes import Outcome, Row
+from alphaclip.training.evaluation.protocols import region_protocol
+from PIL import Image
+
+from alphaclip.cli import main
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+@pytest.fixture
+def dataset(dataset_factory: Callable, tmp_path: Path) -> fo.Dataset:
+    """One picture stored turned, with every kind of region, and one that is no picture."""
+    import fiftyone as fo
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 100), "red").save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "none.jpg").write_bytes(b"nothing")
+    mask = np.zeros((10, 20), bool)
+    mask[:, :5] = True
+    things = fo.Detections(
+        detections=[
+            fo.Detection(label="b", bounding_box=[0.1, 0.25, 0.5, 0.5], true_label="c"),
+            fo.Detection(label="a", bounding_box=[0, 0, 0.2, 0.25], mask=mask, iscrowd=1),
+            fo.Detection(label="a", bounding_box=[0, 0, -1, 0.25]),
+            fo.Detection(bounding_box=[0, 0, 1, 1], words=["one", "two"]),
+        ]
+    )
+    triangle = [[(0, 0), (1, 0), (0, 1)]]
+    lines = fo.Polylines(polylines=[fo.Polyline(label="t", points=triangle, filled=True)])
+    made = dataset_factory("evaluation")
+    made.add_sample(fo.Sample(tmp_path / "turned.jpg", things=things, lines=lines))
+    made.add_sample(fo.Sample(tmp_path / "none.jpg", things=things.copy()))
+    return made
+
+
+def test_read_field__boxes_and_masks_of_a_turned_picture(dataset: fo.Dataset) -> None:
+    regions = read_field(dataset, "things")
+    (example,) = regions.examples
+    assert (example.width, example.height) == (100, 40)
+    assert [r.label for r in example.regions] == ["b", "a", ""]
+    assert [r.area for r in example.regions] == [50 * 20, 5 * 10, 4000]
+    assert [r.crowd for r in example.regions] == [False, True, False]
+    assert [r.id for r in example.regions] == [
+        dataset.first().things.detections[i].id for i in (0, 1, 3)
+    ]
+    assert regions.name == f"{dataset.name}.things"
+    assert regions.classes == ("a", "b")
+
+
+def test_read_field__what_cannot_be_read_is_named(dataset: fo.Dataset) -> None:
+    skipped = read_field(dataset, "things").skipped
+    assert len(skipped) == 2
+    assert "sides that are not negative" in skipped[0]
+    assert "none.jpg" in skipped[1]
+
+
+def test_read_field__polygons(dataset: fo.Dataset) -> None:
+    (example,) = read_field(dataset[:1], "lines").examples
+    assert example.regions[0].area == pytest.approx(2000, rel=0.05)
+
+
+def test_read_field__truth_and_texts_of_other_attributes(dataset: fo.Dataset) -> None:
+    regions = read_field(dataset, "things", truth="true_label", text="words")
+    labels = [r.label for r in regions.examples[0].regions]
+    assert labels == ["c", "a", ""]
+    assert [r.texts for r in regions.examples[0].regions] == [(), (), ("one", "two")]
+    own = read_field(dataset, "things").examples[0].regions
+    assert [r.texts for r in own] == [("b",), ("a",), ()]
+
+
+def test_read_field__classes_that_the_dataset_states_keep_their_order(dataset: fo.Dataset) -> None:
+    dataset.classes = {"things": ["z", "b", "a"]}
+    assert read_field(dataset, "things").classes == ("z", "b", "a")
+
+
+def test_read_field__field_without_regions_is_refused(dataset: fo.Dataset) -> None:
+    with pytest.raises(AlphaClipError, match=r"no field 'nothing'.*things"):
+        read_field(dataset, "nothing")
+
+
+def test_open_field__takes_the_first_samples_and_names_datasets(dataset: fo.Dataset) -> None:
+    assert len(open_field(dataset.name, "things", limit=1).skipped) == 1
+    with pytest.raises(AlphaClipError, match=f"no FiftyOne dataset is called.*{dataset.name}"):
+        open_field("missing", "things")
+
+
+def test_make_mistakes__every_prediction_is_on_its_region(
+    colour_set, colour_encoder, dataset_factory
+) -> None:
+    outcome = classify(colour_encoder, colour_set, region_protocol("own"))
+    name = dataset_factory("mistakes").name
+    with pytest.raises(AlphaClipError, match="already"):
+        make_mistakes(name, colour_set, [outcome], overwrite=True)
+    made = make_mistakes(f"{name}-made", colour_set, [outcome])
+    try:
+        field = "colours_own_view"
+        assert made.persistent
+        assert made.values("filepath") == [str(e.path) for e in colour_set.examples]
+        assert made.values(f"{field}.detections.label") == [
+            ["red", "red"], ["blue", "green"], ["red"],
+        ]  # fmt: skip
+        assert made.values(f"{field}.detections.correct") == [
+            [True, False], [False, True], [True],
+        ]  # fmt: skip
+        wrong = made.first()[field].detections[1]
+        assert (wrong.truth, wrong.size, wrong.region) == ("green", "small", "a1")
+        assert wrong.bounding_box == pytest.approx([0.5, 0, 0.5, 1])
+        assert wrong.mask is None
+        assert wrong.confidence == pytest.approx(1.0)
+        again = make_mistakes(made.name, colour_set, [outcome], overwrite=True)
+        assert len(again) == 3
+        with pytest.raises(AlphaClipError, match="already"):
+            make_mistakes(made.name, colour_set, [outcome])
+    finally:
+        import fiftyone as fo
+
+        fo.delete_dataset(f"{name}-made")
+
+
+def test_make_mistakes__masks_stay_masks(dataset: fo.Dataset) -> None:
+    import fiftyone as fo
+
+    regions = read_field(dataset[:1], "lines")
+    rows = tuple(Row(r.id, e.id, 1.0, "x", "x", 0.1) for e, r in regions.regions)
+    made = make_mistakes(
+        f"{dataset.name}-masks", regions, [Outcome("regions", regions.name, "n", {}, rows)]
+    )
+    try:
+        detection = made.first()["n"].detections[0]
+        assert detection.bounding_box == pytest.approx([0, 0, 1, 1])
+        assert detection.mask.shape == (40, 100)
+        assert detection.mask[5, 5]
+        assert not detection.mask[35, 95]
+    finally:
+        fo.delete_dataset(made.name)
+
+
+def test_eval_retrieval__mistakes_of_regions_only(dataset: fo.Dataset, tmp_path: Path) -> None:
+    import fiftyone as fo
+
+    name = f"{dataset.name}-mistakes"
+    chosen = ["--dataset", dataset.name, "--field", "things", "--mistakes", name]
+    encoder = ["--encoder", "alphaclip-nano", "--out", str(tmp_path / "out")]
+    try:
+        assert main(["eval", "retrieval", *chosen, *encoder]) == 0
+        made = fo.load_dataset(name)
+        fields = [field for field in made.get_field_schema() if field.startswith("alphaclip")]
+        assert fields == ["alphaclip_nano_region_to_text"]
+        assert set(made.distinct(f"{fields[0]}.detections.truth")) == {"a", "b"}
+    finally:
+        fo.delete_dataset(name)
+
+
+def test_make_mistakes__rows_of_other_regions_are_refused(colour_set) -> None:
+    other = Outcome("regions", "set", "n", {}, (Row("elsewhere", "p", 1.0),))
+    with pytest.raises(AlphaClipError, match="none of the rows"):
+        make_mistakes("never-made", colour_set, [other])

@@ -1,0 +1,186 @@
+"""``alphaclip eval``: a task for several encoders, and reports."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from alphaclip.training.evaluation.outcomes import Outcome
+from alphaclip.training.evaluation.tasks import Means, Task, all_tasks
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.loading import Precision
+
+OUT = "alphaclip-eval"
+CACHE = "vectors"
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Adds a subcommand for each task, and ``report``.
+
+    Args:
+        parser: of the command ``alphaclip eval``
+    """
+    tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
+    for task in all_tasks():
+        _add_task(tasks, task)
+    report = tasks.add_parser("report", help="write the tables and plots of one or several runs")
+    report.add_argument("folder", type=Path, help="--out of a run, or the folder of several runs")
+    report.set_defaults(run=_report)
+
+
+def _add_task(tasks: argparse._SubParsersAction, task: Task) -> None:
+    parser = tasks.add_parser(task.name, help=task.help, description=task.help)
+    what = "NAME" if task.subjects == "encoder" else "FILE"
+    parser.add_argument(
+        f"--{task.subjects}",
+        dest="subjects",
+        nargs="+",
+        required=True,
+        metavar=what,
+        help="what to judge; the others are compared with the first",
+    )
+    parser.add_argument("--data", type=Path, help="folder of the dataset as it is published")
+    parser.add_argument("--out", type=Path, default=Path(OUT), help="folder (default: %(default)s)")
+    parser.add_argument("--limit", type=_count, help="judge the first pictures only")
+    parser.add_argument(
+        "--cache", type=Path, help="folder of vectors; runs may share it (default: OUT/vectors)"
+    )
+    parser.add_argument("--device", help="a torch device (default: a GPU if there is one)")
+    parser.add_argument("--precision", default="auto", choices=get_args(Precision))
+    if task.regions is not None:
+        parser.add_argument(
+            "--mistakes", metavar="NAME", help="make a FiftyOne dataset of the predictions"
+        )
+    task.add_arguments(parser)
+    parser.set_defaults(run=lambda args: _run(task, args))
+
+
+def _run(task: Task, args: argparse.Namespace) -> int:
+    try:
+        return _evaluate(task, args)
+    except ModuleNotFoundError as error:
+        raise AlphaClipError(
+            f"{error.name} is not installed: pip install 'alphaclip-fiftyone[eval]'"
+        ) from error
+
+
+def _evaluate(task: Task, args: argparse.Namespace) -> int:
+    args.cache = args.cache or args.out / CACHE
+    entries = task.load(args)
+    if not entries:
+        raise AlphaClipError("there is nothing to judge: no set fits the options")
+    outcomes, failures = _judge_all(task, entries, args)
+    if outcomes:
+        _write(args.out)
+        _make_mistakes(task, args, entries, outcomes)
+    _sum_up(outcomes, failures)
+    return 1 if failures else 0
+
+
+def _judge_all(
+    task: Task, entries: Sequence[Any], args: argparse.Namespace
+) -> tuple[list[Outcome], list[str]]:
+    """What every encoder reached, saved as soon as it is known, and which cannot be judged."""
+    from alphaclip.training.evaluation.outcome_files import save_outcome
+
+    outcomes, failures = [], []
+    for order, subject in enumerate(dict.fromkeys(args.subjects)):
+        try:
+            found = _judge(task, subject, entries, args)
+        except AlphaClipError as error:
+            failures.append(f"{subject}: {error}")
+            continue
+        for outcome in found:
+            save_outcome(args.out, outcome, order)
+            _tell(outcome)
+        outcomes += found
+    return outcomes, failures
+
+
+def _judge(
+    task: Task, subject: str, entries: Sequence[Any], args: argparse.Namespace
+) -> list[Outcome]:
+    outcomes = []
+    for entry in entries:
+        with _bar(subject) as progress:
+            means = Means(args.cache, progress, args.device, args.precision)
+            outcomes.append(_with_limit(task.run(subject, entry, means), args.limit))
+    further = task.summarize(outcomes) if task.summarize is not None else ()
+    return [*outcomes, *further]
+
+
+def _with_limit(outcome: Outcome, limit: int | None) -> Outcome:
+    return replace(outcome, settings={**outcome.settings, "limit": limit})
+
+
+@contextmanager
+def _bar(subject: str) -> Iterator[Any]:
+    """Progress in the terminal, where there is one."""
+    from tqdm import tqdm
+
+    with tqdm(desc=subject[-40:], unit=" pictures", disable=None, leave=False) as bar:
+
+        def show(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield show
+
+
+def _tell(outcome: Outcome) -> None:
+    value = outcome.metrics.get(outcome.primary, float("nan"))
+    where = ", ".join(filter(None, (outcome.set, outcome.setting)))
+    left_out = f"; {len(outcome.skipped)} left out" if outcome.skipped else ""
+    print(
+        f"{outcome.encoder}: {outcome.primary} {value:.2f} on {where} "
+        f"({len(outcome.rows)} rows{left_out})",
+        flush=True,
+    )
+
+
+def _write(folder: Path) -> None:
+    from alphaclip.training.evaluation.outcome_files import load_outcomes
+    from alphaclip.training.evaluation.report import write_report
+
+    files = write_report(folder, load_outcomes(folder))
+    print("written:", *files, sep="\n  ")
+
+
+def _sum_up(outcomes: Sequence[Outcome], failures: Sequence[str]) -> None:
+    left_out = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"{len(outcomes)} outcomes; {left_out} entries left out (report.json names them)")
+    if failures:
+        print("not judged:", *failures, sep="\n  ", file=sys.stderr)
+
+
+def _make_mistakes(
+    task: Task, args: argparse.Namespace, entries: Sequence[Any], outcomes: Sequence[Outcome]
+) -> None:
+    if task.regions is None or args.mistakes is None:
+        return
+    from alphaclip.training.evaluation.fiftyone_mistakes import make_mistakes
+
+    sets = {regions.name: regions for regions in map(task.regions, entries)}
+    for regions in sets.values():
+        name = args.mistakes if len(sets) == 1 else f"{args.mistakes}-{regions.name}"
+        fitting = [outcome for outcome in outcomes if outcome.set == regions.name]
+        if fitting:
+            make_mistakes(name, regions, fitting, overwrite=True)
+            print(f"FiftyOne dataset {name!r}: a field for each encoder and setting")
+
+
+def _report(args: argparse.Namespace) -> int:
+    _write(args.folder)
+    return 0
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)

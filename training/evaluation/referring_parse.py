@@ -1,0 +1,252 @@
+"""What an expression says: whom it describes, beside whom, and which extreme (ReCLIP's rules).
+
+Source: Subramanian et al., "ReCLIP", ACL 2022 (arXiv 2204.05991), section 3.2, and the settings its
+released code runs with: relations and superlatives on, ``between`` off, chunks not expanded. Words
+are compared as they are written, in lower case. Nothing here needs a parser: a
+:class:`Sentence` is what one gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import MappingProxyType
+
+from alphaclip.errors import AlphaClipError
+
+RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "left": ("left", "west"),
+        "right": ("right", "east"),
+        "above": ("above", "north", "top", "back", "behind"),
+        "below": ("below", "south", "under", "front"),
+        "bigger": ("bigger", "larger", "closer"),
+        "smaller": ("smaller", "tinier", "further"),
+        "inside": ("inside", "within", "contained"),
+    }
+)
+"""Words between two objects, by the relation they mean; the first relation that has one counts."""
+
+SUPERLATIVES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "left": ("left", "west", "leftmost", "western"),
+        "right": ("right", "rightmost", "east", "eastern"),
+        "above": ("above", "north", "top"),
+        "below": ("below", "south", "underneath", "front"),
+        "bigger": ("bigger", "biggest", "larger", "largest", "closer", "closest"),
+        "smaller": ("smaller", "smallest", "tinier", "tiniest", "further", "furthest"),
+    }
+)
+"""Words that single one object out, by the relation it has to most others."""
+
+NO_OBJECTS = ("part", "image", "side", "picture", "half", "region", "section")
+"""Nouns that name no object, as ``side`` in "on the left side"."""
+
+_RELATION_WORDS = frozenset(word for words in RELATIONS.values() for word in words)
+_SUPERLATIVE_WORDS = frozenset(word for words in SUPERLATIVES.values() for word in words)
+_LEADING_ON = _RELATION_WORDS | frozenset(NO_OBJECTS)
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word of a parsed sentence.
+
+    Attributes:
+        text: as written, in lower case
+        head: place of the word it depends on; its own place for a root
+        space: what follows it in the text
+    """
+
+    text: str
+    head: int
+    space: str = " "
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """A dependency parse and its noun chunks.
+
+    Attributes:
+        words: in order
+        chunks: first and last word of each noun chunk, the last exclusive; they do not overlap
+
+    Raises:
+        AlphaClipError: if a place is outside the sentence, or heads lead round in a circle
+    """
+
+    words: tuple[Word, ...]
+    chunks: tuple[tuple[int, int], ...] = ()
+    _chunk_at: dict[int, tuple[int, int]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.words)
+        places = [word.head for word in self.words] + [
+            i for s, e in self.chunks for i in (s, e - 1)
+        ]
+        if not all(0 <= place < count for place in places):
+            raise AlphaClipError(f"parse of {count} words has a place outside it: {places}")
+        for place in range(count):
+            self.path_to_root(place)
+        chunk_at = {i: chunk for chunk in self.chunks for i in range(*chunk)}
+        object.__setattr__(self, "_chunk_at", chunk_at)
+
+    @cached_property
+    def children(self) -> tuple[tuple[int, ...], ...]:
+        """For each word the places of those that depend on it, in order."""
+        places = range(len(self.words))
+        return tuple(
+            tuple(i for i in places if self.words[i].head == head and i != head) for head in places
+        )
+
+    @property
+    def root(self) -> int | None:
+        """The first word that depends on none."""
+        return next((i for i, word in enumerate(self.words) if word.head == i), None)
+
+    def chunk(self, place: int) -> tuple[int, int] | None:
+        """The noun chunk that a word is in."""
+        return self._chunk_at.get(place)
+
+    def chunk_root(self, chunk: tuple[int, int]) -> int:
+        """The word of a chunk that is nearest to the sentence's root."""
+        inside = range(*chunk)
+        leaving = [i for i in inside if self.words[i].head == i or self.words[i].head not in inside]
+        return min(leaving, key=lambda place: len(self.path_to_root(place)))
+
+    def chunk_text(self, chunk: tuple[int, int]) -> str:
+        """A chunk as it is written."""
+        return "".join(self.words[i].text + self.words[i].space for i in range(*chunk)).rstrip()
+
+    def path_to_root(self, place: int) -> list[int]:
+        """The words above a word, nearest first."""
+        path: list[int] = []
+        while (head := self.words[place].head) != place:
+            if len(path) >= len(self.words):
+                raise AlphaClipError("parse has heads that lead round in a circle")
+            path.append(head)
+            place = head
+        return path
+
+    def subtree(self, place: int) -> Iterator[int]:
+        """A word and all that depend on it."""
+        yield place
+        for child in self.children[place]:
+            yield from self.subtree(child)
+
+
+@dataclass(frozen=True)
+class Entity:
+    """Somebody or something an expression speaks of.
+
+    Attributes:
+        text: its description, which is scored by the encoder
+        relations: names of :data:`RELATIONS` and whom they hold to
+        superlatives: names of :data:`SUPERLATIVES`
+    """
+
+    text: str
+    relations: tuple[tuple[str, Entity], ...] = ()
+    superlatives: tuple[str, ...] = ()
+
+    def texts(self) -> Iterator[str]:
+        """Every description in it."""
+        yield self.text
+        for _, other in self.relations:
+            yield from other.texts()
+
+
+def read_entity(sentence: Sentence) -> Entity | None:
+    """The object that an expression means, and its relations.
+
+    Args:
+        sentence: parsed expression, in lower case
+
+    Returns:
+        None where the whole expression is all there is to score: it has no word of
+        :data:`RELATIONS` or :data:`SUPERLATIVES`, or no noun chunk to start from
+    """
+    if not any(word.text in _RELATION_WORDS | _SUPERLATIVE_WORDS for word in sentence.words):
+        return None
+    head = sentence.root
+    start = None if head is None else _start(sentence, head)
+    if start is None and sentence.chunks:
+        first = sentence.chunk_root(sentence.chunks[0])
+        start = _start(sentence, sentence.words[first].head)
+    return None if start is None else _entity(sentence, start)
+
+
+_Found = tuple[list[tuple[list[int], int]], list[str]]
+"""Chains of words and the word of another object each leads to; and superlatives."""
+
+
+def _start(sentence: Sentence, head: int) -> int | None:
+    """The word to start from: the head, or its first child as in "the man is on the left"."""
+    if sentence.chunk(head):
+        return head
+    children = sentence.children[head]
+    return children[0] if children and sentence.chunk(children[0]) else None
+
+
+def _entity(sentence: Sentence, head: int) -> Entity:
+    own = sentence.chunk(head)
+    if own is None:
+        raise AlphaClipError(f"word {head} is in no noun chunk")
+    links, superlatives = _explore(sentence, head, own, [])
+    text, relations = sentence.chunk_text(own), []
+    for chain, place in links:
+        name = _meant(RELATIONS, sentence, chain)
+        if name is not None:
+            relations.append((name, _entity(sentence, place)))
+        else:
+            text = _described_with(sentence, own, sentence.chunk(place) or (place, place + 1))
+    return Entity(text, tuple(relations), tuple(superlatives))
+
+
+def _explore(sentence: Sentence, place: int, own: tuple[int, int], chain: list[int]) -> _Found:
+    """Goes down the parse from a word, to other objects or to the ends."""
+    text, chunk, children = sentence.words[place].text, sentence.chunk(place), sentence.children
+    if chunk and chunk != own and text not in _LEADING_ON:
+        return [(sorted(chain), place)], []
+    if not children[place]:
+        return [], _superlatives(sentence, [*chain, place])
+    is_kept = not chunk or text in _LEADING_ON | _SUPERLATIVE_WORDS
+    longer = [*chain, place] if is_kept else chain
+    links: list[tuple[list[int], int]] = []
+    superlatives: list[str] = []
+    for child in children[place]:
+        if _is_plain_part(sentence, child, chunk):
+            if len(children[place]) == 1:
+                superlatives += _superlatives(sentence, [*chain, place])
+            continue
+        further = _explore(sentence, child, own, longer)
+        links += further[0]
+        superlatives += further[1]
+    return links, superlatives
+
+
+def _is_plain_part(sentence: Sentence, child: int, chunk: tuple[int, int] | None) -> bool:
+    same = chunk is not None and sentence.chunk(child) == chunk
+    return same and sentence.words[child].text not in _SUPERLATIVE_WORDS
+
+
+def _superlatives(sentence: Sentence, chain: list[int]) -> list[str]:
+    name = _meant(SUPERLATIVES, sentence, chain)
+    return [] if name is None else [name]
+
+
+def _meant(
+    table: Mapping[str, tuple[str, ...]], sentence: Sentence, chain: list[int]
+) -> str | None:
+    said = {sentence.words[place].text for place in chain}
+    return next((name for name, words in table.items() if said.intersection(words)), None)
+
+
+def _described_with(sentence: Sentence, own: tuple[int, int], other: tuple[int, int]) -> str:
+    """An object's chunk, another's below it with all that depends on it, and the words above."""
+    below = {place for start in range(*own) for place in sentence.subtree(start)}
+    said = set(range(*own))
+    for place in range(*other):
+        if place in below:
+            said.update(sentence.path_to_root(place), sentence.subtree(place))
+    return " ".join(sentence.words[place].text for place in sorted(said))

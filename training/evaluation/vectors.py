@@ -1,0 +1,205 @@
+"""Vectors of a set's regions, computed once for each encoder and kept in a cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from alphaclip.training.evaluation.examples import Example, RegionSet
+from alphaclip.training.evaluation.files import write_atomically
+from alphaclip.training.evaluation.outcomes import Progress
+
+from alphaclip.encoder import Encoder, Failure
+
+logger = logging.getLogger(__name__)
+
+PICTURES_IN_PART = 32
+"""Pictures whose vectors share a file: what a killed run has to do again."""
+
+OnSkip = Callable[[str], None]
+
+
+def region_vectors(
+    encoder: Encoder,
+    regions: RegionSet,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    on_skip: OnSkip | None = None,
+) -> np.ndarray:
+    """Encodes every region of a set.
+
+    A file of the cache holds the vectors of a few pictures. It is found by the encoder's
+    fingerprint, which covers its view, by each picture's path, size and time of change, and by
+    each region's digest. It is there whole or not at all. A run that was killed goes on where it
+    was; a row that failed is tried again.
+
+    Args:
+        encoder: encodes the regions
+        regions: what to encode
+        cache: folder, made if need be; None keeps nothing
+        progress: called with pictures done and pictures in all
+        on_skip: called with a line for each picture or region that cannot be encoded; without it
+            the lines are logged as warnings
+
+    Returns:
+        float32 (len(regions), dim), unit length, in the order of ``regions.regions``; NaN in the
+        rows that cannot be encoded
+
+    Raises:
+        AlphaClipError: if the cache cannot be written
+    """
+    parts = _parts(encoder, regions, cache)
+    jobs = [job for part in parts for job in part.jobs()]
+    total = len(regions.examples)
+    for left, job in zip(range(len(jobs) - 1, -1, -1), _run(encoder, jobs, on_skip), strict=True):
+        if job.ends_part and job.part.path is not None:
+            _save(job.part.path, job.part.vectors)
+        if progress is not None:
+            progress(total - left, total)
+    rows = [part.vectors for part in parts]
+    return np.concatenate(rows) if rows else np.zeros((0, encoder.dim), np.float32)
+
+
+def text_vectors(
+    encoder: Encoder,
+    prompts: Sequence[str],
+    templates: Sequence[str] | None = None,
+    cache: Path | None = None,
+) -> np.ndarray:
+    """Encodes texts, or finds them in the cache, where encoders of one text tower share them.
+
+    Args:
+        encoder: encodes the texts
+        prompts: as in :meth:`Encoder.encode_text`
+        templates: as in :meth:`Encoder.encode_text`
+        cache: as in :func:`region_vectors`
+
+    Returns:
+        float32 (len(prompts), dim), unit length
+    """
+    if cache is None:
+        return encoder.encode_text(prompts, templates)
+    content = repr((tuple(prompts), None if templates is None else tuple(templates)))
+    path = _folder(cache, encoder, encoder.text_fingerprint) / f"texts-{_digest(content)}.npz"
+    vectors = _load(path, (len(prompts), encoder.dim))
+    if vectors is None:
+        vectors = encoder.encode_text(prompts, templates)
+        _save(path, vectors)
+    return vectors
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some pictures in a row, and the vectors known so far; NaN where there is none."""
+
+    examples: Sequence[Example]
+    path: Path | None
+    vectors: np.ndarray
+
+    def jobs(self) -> list[_Job]:
+        """The pictures with a row that is not known."""
+        ends = np.cumsum([len(example.regions) for example in self.examples])
+        found = [
+            _Job(self, example, slice(end - len(example.regions), end))
+            for example, end in zip(self.examples, ends, strict=True)
+        ]
+        todo = [job for job in found if np.isnan(self.vectors[job.rows]).any()]
+        return [*todo[:-1], *(replace(job, ends_part=True) for job in todo[-1:])]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A picture to encode."""
+
+    part: _Part
+    example: Example
+    rows: slice
+    ends_part: bool = False
+
+
+def _parts(encoder: Encoder, regions: RegionSet, cache: Path | None) -> list[_Part]:
+    starts = range(0, len(regions.examples), PICTURES_IN_PART)
+    groups = [regions.examples[start : start + PICTURES_IN_PART] for start in starts]
+    return [_part(encoder, group, cache) for group in groups]
+
+
+def _part(encoder: Encoder, examples: Sequence[Example], cache: Path | None) -> _Part:
+    shape = sum(len(example.regions) for example in examples), encoder.dim
+    folder = None if cache is None else _folder(cache, encoder, encoder.fingerprint)
+    path = None if folder is None else folder / f"{_key(examples)}.npz"
+    known = None if path is None else _load(path, shape)
+    return _Part(examples, path, np.full(shape, np.nan, np.float32) if known is None else known)
+
+
+def _run(encoder: Encoder, jobs: Sequence[_Job], on_skip: OnSkip | None) -> Iterator[_Job]:
+    def failed(failure: Failure) -> None:
+        (on_skip or _warn)(_line(jobs[failure.item].example, failure))
+
+    items = (
+        (job.example.path, [labelled.region for labelled in job.example.regions]) for job in jobs
+    )
+    for job, vectors in zip(jobs, encoder.encode_many(items, on_error=failed), strict=True):
+        job.part.vectors[job.rows] = vectors
+        yield job
+
+
+def _line(example: Example, failure: Failure) -> str:
+    if failure.region is None:
+        return f"picture {example.id}: {failure.error}"
+    return f"region {example.regions[failure.region].id} of {example.path}: {failure.error}"
+
+
+def _warn(line: str) -> None:
+    logger.warning("left out: %s", line)
+
+
+def _folder(cache: Path, encoder: Encoder, fingerprint: str) -> Path:
+    """Vectors of another precision are kept apart: how far they are off may be the question."""
+    precision = str(getattr(encoder, "dtype", "")).removeprefix("torch.")
+    return cache / "-".join(filter(None, (fingerprint, precision)))
+
+
+def _key(examples: Sequence[Example]) -> str:
+    pictures = [
+        (file_stamp(example.path), [labelled.region.digest() for labelled in example.regions])
+        for example in examples
+    ]
+    return _digest(repr(pictures))
+
+
+def file_stamp(path: Path) -> tuple[str, int, int]:
+    """Path, size and time of change of a file: equal while it is the same."""
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path.absolute()), -1, -1
+    return str(path.absolute()), found.st_size, found.st_mtime_ns
+
+
+def _digest(content: str) -> str:
+    return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _load(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """What a file holds; None where it is not there or is damaged."""
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            vectors: np.ndarray = content["vectors"]
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s is damaged (%s): its pictures are encoded again", path, error)
+        return None
+    if vectors.shape != shape or vectors.dtype != np.float32:
+        logger.warning("%s holds something else: its pictures are encoded again", path)
+        return None
+    return vectors
+
+
+def _save(path: Path, vectors: np.ndarray) -> None:
+    write_atomically(path, lambda stream: np.savez(stream, vectors=vectors))
