@@ -3,6 +3,7 @@ What the panel asks, as JSON, and the answers, which are kept while a person loo
 
 What was asked is a dict:
 
+-   ``dataset``: the id of the dataset
 -   ``mode``: "regions", "unlabelled" or "pictures"
 -   ``words``, ``avoid``: texts
 -   ``like``, ``unlike``: ids of labels that are examples

@@ -15,7 +15,7 @@ from .gallery import add_button, fit
 from .history import remember
 from .pictures import keep_picture, preview
 from .results import search
-from .state import FORM, NUMBERS, RESULT, ask, guarded, read_picture
+from .state import FORM, NUMBERS, RESULT, ask, guarded, read_picture, timed
 
 MODES = {
     REGIONS: "Regions",
@@ -62,10 +62,12 @@ class FormEvents:
     def on_no_examples(self, ctx):
         ctx.panel.state.set({"like": [], "unlike": []})
 
-    @guarded
+    @timed
     def on_upload(self, ctx):
+        # The App also calls this, without a file, whenever it has built the panel.
         uploaded = ctx.params.get("value")
         if uploaded:
+            ctx.panel.state.set("error", None)
             ctx.panel.state.set("picture.file", None)
             ctx.panel.state.set("token", keep_picture(ctx.dataset, uploaded["content"]))
             _show_picture(ctx)

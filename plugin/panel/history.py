@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 from ..forms import shorten
 from .asking import PICTURES, parts
 from .results import describe, search
-from .state import guarded
+from .state import dataset_id, guarded
 
 SHOWN = 10
 
@@ -21,7 +21,10 @@ class HistoryEvents:
     def on_again(self, ctx):
         from alphaclip.indexing.searches import recent
 
-        asked = _asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]])
+        asked = {
+            **_asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]]),
+            "dataset": dataset_id(ctx),
+        }
         ctx.panel.state.set(
             {
                 "words.query": asked["words"],

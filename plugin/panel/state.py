@@ -92,6 +92,9 @@ def prepare(ctx):
         for name, value in {**FORM, **RESULT, **EXAMPLES}.items()
         if ctx.panel.get_state(name) is None and value is not None
     }
+    if (ctx.panel.get_state("asked") or {}).get("dataset") != dataset_id(ctx):
+        missing.update(RESULT)
+
     keys = index_keys(ctx.dataset) if ctx.dataset is not None else []
     chosen = [key for key in ctx.panel.get_state("where.keys") or [] if key in keys]
     missing["where.keys"] = chosen or keys[:1]
@@ -116,6 +119,7 @@ def ask(ctx):
         stages = json.loads(json.dumps(ctx.view._serialize(include_uuids=False)))
 
     return {
+        "dataset": dataset_id(ctx),
         "mode": state("where.mode") or REGIONS,
         "words": _text("Search for", state("words.query")),
         "avoid": _text("But not", state("words.avoid")),
@@ -130,6 +134,18 @@ def ask(ctx):
         "wrong": [],
         "at": time.time(),
     }
+
+
+def dataset_id(ctx):
+    """Tells the dataset from all others.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a text, or None if no dataset is open
+    """
+    return None if ctx.dataset is None else str(ctx.dataset._doc.id)
 
 
 def read_picture(ctx):
@@ -228,6 +244,8 @@ def _run(event, panel, ctx):
         ctx.panel.state.set("error", "%s: %s" % (type(error).__name__, error))
 
     if ctx.dataset is not None:
+        # Somebody may have clicked meanwhile, and what is shown next is made of this state.
+        marks.catch_up(ctx)
         tabs.keep(ctx)
 
 

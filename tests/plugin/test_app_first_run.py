@@ -28,6 +28,9 @@ OWN_SAM = "sam-drawings"
 LIMITS = {"Points a side": "12", "Least stability": "0.8", "Least quality": "0.4"}
 """The small SAM knows drawings only: at the usual limits it finds nothing in photographs."""
 
+SLOW = {"Points a side": "32"}
+"""So that each picture takes long enough for somebody to press Stop."""
+
 LONG_MS = 5 * WAIT_MS
 ELSEWHERE = "alphaclip-vit-b16-grit1m-mim"
 pytestmark = [pytest.mark.app, pytest.mark.shared]
@@ -74,13 +77,13 @@ def press(content: Locator, label: str) -> None:
     content.get_by_role("button", name=label, exact=True).click()
 
 
-def fill_segment_form(panel: Panel, content: Locator) -> None:
+def fill_segment_form(panel: Panel, content: Locator, **others: str) -> None:
     app, prompt = panel.app, panel.app.prompt
     press(content, "Segment regions")
     prompt.wait_for()
     expect(prompt.get_by_text("Everything in the picture")).to_be_visible()
     expect(prompt.get_by_text(f"{OWN_SAM}, installed by you")).to_be_visible()
-    for label, value in LIMITS.items():
+    for label, value in {**LIMITS, **others}.items():
         app.fill(label, value)
 
 
@@ -144,9 +147,9 @@ def test_first_run__segment_embed_and_search(
 
 def test_first_run__stopped_then_goes_on(panel: Panel, photos: fo.Dataset, own_sam: str) -> None:
     content = open_first(panel, photos)
-    fill_segment_form(panel, content)
+    fill_segment_form(panel, content, **SLOW)
     panel.app.submit("Execute")
-    running = re.compile("Segmenting into masks: [12] of 3 pictures segmented")
+    running = re.compile("Segmenting into masks: 1 of 3 pictures segmented")
     expect(content.get_by_text(running)).to_be_visible(timeout=LONG_MS)
     press(content, "Stop")
     stopped = content.get_by_text(re.compile("Stopped at [12] of 3 pictures segmented"))
@@ -159,7 +162,7 @@ def test_first_run__stopped_then_goes_on(panel: Panel, photos: fo.Dataset, own_s
     panel.app.page.screenshot(path=panel.app.shots / "first-10-stopped.png")
     expect(content.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
 
-    fill_segment_form(panel, content)
+    fill_segment_form(panel, content, **SLOW)
     panel.app.submit("Execute")
     expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible(timeout=LONG_MS)
     photos.reload()

@@ -253,6 +253,13 @@ def test_tabs__each_acts_on_what_it_shows(panel):
     assert (panel.get("asked.words"), panel.hits) == ("a square", [])
 
 
+def test_load__what_another_dataset_was_asked_is_dropped(panel, shapes):
+    panel.search(query="a square", k=5)
+    panel.dataset = shapes
+    panel.do("on_load")
+    assert (panel.get("error"), panel.get("asked"), panel.get("tiles")) == (None, None, [])
+
+
 def test_tabs__what_is_not_kept_any_more(panel):
     panel.search(query="a square", k=5)
     panel.do("on_select", id=panel.hits[0], search="1")
