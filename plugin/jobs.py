@@ -141,9 +141,25 @@ def outcome(dataset, key):
         key: of the index
 
     Returns:
-        a dict of ``title``, ``severity`` and ``text``, or None
+        a dict of ``title``, ``severity``, ``text`` and ``at``, when it ended, or None
     """
     return jobs_store(dataset).get(OUTCOME + key)
+
+
+def last_outcome(dataset, since):
+    """Tells what came of the last job of any index, or of a field of masks.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        since: a time; what ended earlier does not count
+
+    Returns:
+        see :func:`outcome`
+    """
+    store = jobs_store(dataset)
+    found = [store.get(name) for name in store.list_keys() if name.startswith(OUTCOME)]
+    late = [told for told in found if told and told["at"] > since]
+    return max(late, key=lambda told: told["at"], default=None)
 
 
 def jobs_store(dataset):
@@ -205,6 +221,7 @@ class _Job(threading.Thread):
 
     def tell(self, severity, text):
         told = {"severity": severity, "text": text, "title": self.about["title"]}
+        told["at"] = time.time()
         self._store.set_cache(OUTCOME + self.about["key"], told, ttl=KEPT_SECONDS)
 
     def end(self):

@@ -36,20 +36,23 @@ class HealthEvents:
 
 
 def watch(ctx):
-    """Notes a job that runs, and what came of it once it is over.
+    """Shows what came of a job once none runs any more: of the one that was started here, else of
+    the last one that has ended since the panel was opened, however short it was.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
     """
-    found = jobs.running(ctx.dataset)
-    key = ctx.panel.get_state("watched")
-    if found:
-        ctx.panel.state.set("watched", key or found[0]["key"])
+    if jobs.running(ctx.dataset):
         return
 
-    told = jobs.outcome(ctx.dataset, key) if key else None
+    key = ctx.panel.get_state("watched")
+    if key:
+        told = jobs.outcome(ctx.dataset, key)
+    else:
+        told = jobs.last_outcome(ctx.dataset, ctx.panel.get_state("looked") or 0)
+
     if told is not None:
-        ctx.panel.state.set({"watched": None, "outcome": told})
+        ctx.panel.state.set({"watched": None, "outcome": told, "looked": told["at"]})
         if told["severity"] == "success":
             ctx.ops.reload_dataset()
 

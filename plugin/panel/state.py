@@ -95,6 +95,9 @@ def prepare(ctx):
     if (ctx.panel.get_state("asked") or {}).get("dataset") != dataset_id(ctx):
         missing.update(RESULT)
 
+    if ctx.panel.get_state("looked") is None:
+        missing["looked"] = time.time()
+
     keys = index_keys(ctx.dataset) if ctx.dataset is not None else []
     chosen = [key for key in ctx.panel.get_state("where.keys") or [] if key in keys]
     missing["where.keys"] = chosen or keys[:1]

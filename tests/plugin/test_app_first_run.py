@@ -29,7 +29,7 @@ LIMITS = {"Points a side": "12", "Least stability": "0.8", "Least quality": "0.4
 """The small SAM knows drawings only: at the usual limits it finds nothing in photographs."""
 
 SLOW = {"Points a side": "32"}
-"""So that each picture takes long enough for somebody to press Stop."""
+"""So that each picture takes long enough for somebody to see it, and to press Stop."""
 
 LONG_MS = 5 * WAIT_MS
 ELSEWHERE = "alphaclip-vit-b16-grit1m-mim"
@@ -90,7 +90,7 @@ def fill_segment_form(panel: Panel, content: Locator, **others: str) -> None:
 def segment(panel: Panel, content: Locator) -> None:
     """Fills the form in, and watches the job in the panel."""
     app = panel.app
-    fill_segment_form(panel, content)
+    fill_segment_form(panel, content, **SLOW)
     app.shoot_form("first-3-segment-form", "Execute")
     app.submit("Execute")
     expect(content.get_by_text("Segmenting into masks")).to_be_visible()

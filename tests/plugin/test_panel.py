@@ -106,6 +106,17 @@ def test_load__first_step_shows_a_job_and_stops_it(drawings):
     assert "job_0.stop" not in panel.shown()
 
 
+def test_load__tells_of_a_job_that_was_over_before_anybody_looked(drawings):
+    panel = PanelDriver(drawings)
+    jobs = __import__("sys").modules[type(panel.panel).__module__.rpartition(".")[0] + ".jobs"]
+    with jobs.stoppable(drawings, "masks:masks", "Segmenting into masks") as job:
+        job.said = "7 masks added to masks"
+    panel.do("on_look")
+    assert panel.get("outcome.text") == "7 masks added to masks"
+    assert "outcome" in panel.shown()
+    assert PanelDriver(drawings).get("outcome") is None
+
+
 def test_search__shows_the_hits_of_the_index(panel):
     panel.search(query="a green square", k=5)
     assert panel.get("error") is None
