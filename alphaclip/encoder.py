@@ -40,7 +40,8 @@ class Encoder:
         name: resolves to the same model again
         view: what is shown of a region
         device: where the model runs
-        dtype: what its matrix products are computed in
+        dtype: what its matrix products are computed in; int8 where the image encoder's are, see
+            `alphaclip.int8`, and the text encoder's in float32
         way (None): how the model is used; None is one pass for each region, or for each picture
             where the view shows all of it as the region
     """
@@ -248,8 +249,9 @@ class Encoder:
     def _autocast(self) -> torch.autocast:
         import torch
 
-        enabled = self.dtype != torch.float32
-        return torch.autocast(self.device.type, dtype=self.dtype, enabled=enabled)
+        is_half = self.dtype in (torch.bfloat16, torch.float16)
+        dtype = self.dtype if is_half else None
+        return torch.autocast(self.device.type, dtype=dtype, enabled=is_half)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from alphaclip import zoo
 from alphaclip.encoder import Encoder
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "compile"]
 
 
 def load(
@@ -39,7 +39,11 @@ def load(
             methods behind it, ``BASE+METHOD``, see `alphaclip.methods`; several joined by
             `` & ``, or a list, are an ensemble, see `alphaclip.ensembles`
         device (None): a torch device; None takes a GPU if there is one
-        precision: ``auto`` is bf16 or fp16 on a GPU that has it, fp32 on the CPU
+        precision: ``auto`` is bf16 or fp16 on a GPU, uncompiled; on the CPU it is whatever is
+            fastest with cosines of at least 0.999 to fp32, measured once for each model and
+            machine, see `alphaclip.cpu_precision`. ``int8`` is for the CPU and its image
+            encoders, text stays fp32. ``compile`` is `torch.compile`, fp32 on the CPU, bf16 or
+            fp16 on a GPU; the first batch takes up to minutes.
         view (None): what is shown of a region; None takes the model's default. What a method
             sets is laid over it.
 
@@ -47,7 +51,8 @@ def load(
         ModelNotFoundError: if no model has this name
         MissingWeightsError: if its weights are not here; says how to get them
         CheckpointError: if they cannot be read
-        AlphaClipError: if the device cannot be used, or the precision is none of the four
+        AlphaClipError: if the device cannot be used, or the precision is unknown or
+            cannot be had here
     """
     from alphaclip.ensembles import load_ensemble, members_of
 
@@ -58,13 +63,30 @@ def load(
     if isinstance(name, Encoder):
         return name
     place = find_device(device)
-    dtype = _dtype(precision, place)
+    _check_precision(precision)
     spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
     shown = lay_over(view, spec.methods) if view else spec.default_view
     model, way = _build(spec)
-    return Encoder(model, spec.name, shown, place, dtype, way)
+    return _with_precision(model, spec.name, shown, place, way, precision)
+
+
+def _with_precision(
+    model: AlphaCLIP, name: str, view: View, device: torch.device, way: Way | None, precision: str
+) -> Encoder:
+    import torch
+
+    from alphaclip.cpu_precision import choose
+    from alphaclip.precisions import gpu_dtype, set_precision
+
+    if precision == "auto" and device.type == "cuda":
+        return Encoder(model, name, view, device, gpu_dtype(), way)
+    if precision == "auto":
+        exact = Encoder(model, name, view, device, torch.float32, way)
+        precision = choose(exact, model) if device.type == "cpu" else "fp32"
+    dtype, _ = set_precision(model, precision, device)
+    return Encoder(model, name, view, device, dtype, way)
 
 
 def _build(spec: ModelSpec) -> tuple[AlphaCLIP, Way | None]:
@@ -101,14 +123,7 @@ def find_device(device: str | None) -> torch.device:
     return place
 
 
-def _dtype(precision: str, device: torch.device) -> torch.dtype:
-    import torch
-
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    if precision in known:
-        return known[precision]
-    if precision != "auto":
-        raise AlphaClipError(f"precision is {precision!r}: expected auto, {', '.join(known)}")
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+def _check_precision(precision: str) -> None:
+    known = get_args(Precision)
+    if precision not in known:
+        raise AlphaClipError(f"precision is {precision!r}: expected {', '.join(known)}")

@@ -1,25 +1,29 @@
 """Measures what encoders cost: regions a second and memory, with few and with many in a picture.
 
-    .venv/bin/python benchmarks/encoders.py --encoder NAME [NAME ...]
+    .venv/bin/python benchmarks/encoders.py --encoder NAME [NAME ...] [--precision fp32 int8 ...]
 
 The last line is the reference's way with the first encoder: each region by itself, its picture
-opened and prepared anew. Every figure is of a process of its own, one after the other, on the same
-picture of noise (640 x 480, a JPEG file) with the same boxes. Weights have to be here already.
+opened and prepared anew, a pass for each, in fp32. Every figure is of a process of its own, one
+after the other, on the same picture of noise (640 x 480, a JPEG file) with the same boxes. Weights
+have to be here already; for speed alone random ones do, of ARCHITECTURE in `random:ARCHITECTURE`.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from measuring import StepError, machine, run_as_step, run_step, tell, timed
 
 from alphaclip import Region
-from alphaclip.loading import load
+from alphaclip.encoder import Encoder
+from alphaclip.errors import AlphaClipError
+from alphaclip.loading import Precision, load
 
 COUNTS = (1, 5, 20, 100)
 BUDGET = 3.0
@@ -32,12 +36,16 @@ def main() -> int:
     """Prints the table; returns 1 if an encoder failed."""
     options = _parser().parse_args()
     tell(str(machine()))
-    asked = [{"name": name, "apart": False, "device": options.device} for name in options.encoder]
-    asked.append({**asked[0], "apart": True})
+    asked = [
+        {"name": name, "apart": False, "device": options.device, "precision": precision}
+        for name in options.encoder
+        for precision in options.precision
+    ]
+    asked.append({**asked[0], "apart": True, "precision": "fp32"})
     with TemporaryDirectory(prefix="benchmark-") as work:
         picture = str(_draw(Path(work)))
-        lines = [_line({**some, "picture": picture}) for some in asked]
-    head = ["regions a second (peak memory), regions in a picture:", *map(str, COUNTS)]
+        lines = [_line({**some, "picture": picture}, options.counts) for some in asked]
+    head = ["regions a second (peak memory), regions in a picture:", *map(str, options.counts)]
     for line in (head, ["---"] * len(head), *lines):
         sys.stdout.write(f"| {' | '.join(line)} |\n")
     return 1 if any(FAILED in line for line in lines) else 0
@@ -45,22 +53,42 @@ def main() -> int:
 
 def encode(options: dict[str, Any]) -> dict[str, Any]:
     """Encodes a picture's regions again and again."""
-    encoder = load(options["name"], options["device"])
+    encoder = _load(options["name"], options["device"], options["precision"])
     regions = _boxes(options["count"])
     groups = [[region] for region in regions] if options["apart"] else [regions]
-    encoder.encode_regions(options["picture"], regions[:1])
+    for group in groups[:2]:
+        encoder.encode_regions(options["picture"], group)
     seconds: list[float] = []
     while len(seconds) < 2 or sum(seconds) < BUDGET:
         with timed() as took:
             for group in groups:
                 encoder.encode_regions(options["picture"], group)
         seconds += took
-    return {"per_second": options["count"] / float(np.median(seconds))}
+    per_second = options["count"] / float(np.median(seconds))
+    return {"per_second": per_second, "dtype": str(encoder.dtype).removeprefix("torch.")}
 
 
-def _line(asked: dict[str, Any]) -> list[str]:
-    title = f"`{asked['name']}`{', one by one' if asked['apart'] else ''}"
-    line = [title, *(_cell({**asked, "count": count}) for count in COUNTS)]
+def _load(name: str, device: str | None, precision: Precision) -> Encoder:
+    """An encoder; of random weights, the model's own way, for `random:`."""
+    kind, _, architecture = name.partition(":")
+    if kind != "random":
+        return load(name, device, precision)
+    from alphaclip.loading import find_device
+    from alphaclip.model import create_model
+    from alphaclip.precisions import set_precision
+    from alphaclip.views import View
+
+    if precision == "auto":
+        raise AlphaClipError(f"{name} has random weights: name the precisions, there is no auto")
+    model, place = create_model(architecture), find_device(device)
+    dtype, _ = set_precision(model, precision, place)
+    return Encoder(model, name, View("context"), place, dtype)
+
+
+def _line(asked: dict[str, Any], counts: Sequence[int]) -> list[str]:
+    way = ", the reference's way" if asked["apart"] else ""
+    title = f"`{asked['name']}`, {asked['precision']}{way}"
+    line = [title, *(_cell({**asked, "count": count}) for count in counts)]
     tell(" ".join(line))
     return line
 
@@ -71,7 +99,8 @@ def _cell(asked: dict[str, Any]) -> str:
     except StepError as error:
         tell(str(error))
         return FAILED
-    return f"{found['per_second']:.3g} ({found['peak_memory'] / 1e6:.0f} MB)"
+    taken = f"{found['dtype']}, " if asked["precision"] == "auto" else ""
+    return f"{found['per_second']:.3g} ({taken}{found['peak_memory'] / 1e6:.0f} MB)"
 
 
 def _draw(folder: Path) -> Path:
@@ -95,6 +124,12 @@ def _boxes(count: int) -> list[Region]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measures what encoders cost.")
     parser.add_argument("--encoder", nargs="+", default=["alphaclip-nano"], metavar="NAME")
+    parser.add_argument(
+        "--precision", nargs="+", default=["auto"], choices=get_args(Precision), metavar="P"
+    )
+    parser.add_argument(
+        "--counts", nargs="+", type=int, default=COUNTS, metavar="N", help="regions in a picture"
+    )
     parser.add_argument("--device", help="a torch device (default: a GPU if there is one)")
     return parser
 

@@ -16,7 +16,7 @@ from .health import HealthEvents, add_health, add_jobs, watch
 from .history import HistoryEvents, add_history
 from .keys import KEYS_HELP
 from .results import ResultEvents, add_results
-from .state import guarded, prepare, timed
+from .state import prepare, timed
 from .tabs import search_of, stamp
 from .why import WhyEvents
 
@@ -55,7 +55,7 @@ class RegionSearchPanel(
             surfaces="grid",
         )
 
-    @guarded
+    @timed
     def on_load(self, ctx):
         prepare(ctx)
         if ctx.dataset is None:

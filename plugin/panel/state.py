@@ -65,7 +65,7 @@ def guarded(event):
 
 
 def timed(event):
-    """As :func:`guarded`, for what a timer calls: an error that is shown stays.
+    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays.
 
     Args:
         event: a method of the panel
@@ -232,9 +232,12 @@ def move_threshold(ctx, least):
 
 def _run(event, panel, ctx):
     _drop_data(ctx)
+    before = tabs.shown(ctx)
     try:
         if ctx.dataset is not None:
-            if tabs.bring_back(ctx) and tabs.is_of_slider(ctx):
+            was_other = tabs.bring_back(ctx)
+            before = tabs.shown(ctx)
+            if was_other and tabs.is_of_slider(ctx):
                 move_threshold(ctx, float(ctx.params["value"]))
 
             marks.catch_up(ctx)
@@ -249,7 +252,7 @@ def _run(event, panel, ctx):
     if ctx.dataset is not None:
         # Somebody may have clicked meanwhile, and what is shown next is made of this state.
         marks.catch_up(ctx)
-        tabs.keep(ctx)
+        tabs.keep(ctx, before)
 
 
 def _drop_data(ctx):

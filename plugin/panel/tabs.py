@@ -6,6 +6,7 @@ too, while these go on showing what they showed. So each button and timer says f
 was made, and what is shown of a search is kept here, to be brought back when one of them calls.
 """
 
+import copy
 import re
 import threading
 from collections import OrderedDict
@@ -15,6 +16,9 @@ import fiftyone.operators.types as types
 from alphaclip.errors import AlphaClipError
 
 KEPT = 200
+CUT = "cut"
+"""The slider's, which the browser sets itself."""
+
 NAMES = (
     "asked",
     "found",
@@ -24,7 +28,7 @@ NAMES = (
     "right",
     "wrong",
     "why",
-    "cut",
+    CUT,
     "own_actions",
     "action",
     "watched",
@@ -66,32 +70,39 @@ def stamp(root, search):
 
 
 def bring_back(ctx):
-    """Gives the state of another tab up for that of the search that an event is of.
+    """Gives the state that an event came with up for what is kept of its search: it may be another
+    tab's, in part too, or older than what a click has changed meanwhile.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
 
     Returns:
-        whether the state was another's
+        whether the state was of another search
 
     Raises:
         AlphaClipError: if that is not kept any more
     """
     search = _meant(ctx)
-    if search is None or search == search_of(ctx):
+    if search is None:
         return False
 
+    was_other = search != search_of(ctx)
     with _lock:
         kept = _shown.get(_key(ctx, search))
 
-    if kept is None and search:
+    if kept is None and search and was_other:
         raise AlphaClipError(
             "Another tab has searched since, and what this one showed is not kept any more: "
             "search again"
         )
 
-    ctx.panel.state.set({name: (kept or {}).get(name) for name in NAMES})
-    return True
+    if kept is None and not was_other:
+        return False
+
+    now, kept = shown(ctx), kept or {}
+    differing = (name for name in NAMES if kept.get(name) != now[name])
+    ctx.panel.state.set({n: kept.get(n) for n in differing if was_other or n != CUT})
+    return was_other
 
 
 def is_of_slider(ctx):
@@ -106,16 +117,31 @@ def is_of_slider(ctx):
     return _slider(ctx) is not None
 
 
-def keep(ctx):
-    """Keeps what is shown of a search.
+def shown(ctx):
+    """Reads what is shown of a search.
 
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a dict
     """
-    shown = {name: ctx.panel.get_state(name) for name in NAMES}
+    return copy.deepcopy({name: ctx.panel.get_state(name) for name in NAMES})
+
+
+def keep(ctx, before):
+    """Keeps what an event changed of what is shown of a search. The rest is left as it is kept: a
+    timer's state may be older than what a click has changed meanwhile.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        before: see :func:`shown`, when the event began
+    """
+    now = shown(ctx)
+    changed = {name: now[name] for name in NAMES if name == CUT or now[name] != before[name]}
     with _lock:
         key = _key(ctx, search_of(ctx))
-        _shown[key] = shown
+        _shown[key] = {**_shown.get(key, now), **changed}
         _shown.move_to_end(key)
         while len(_shown) > KEPT:
             _shown.popitem(last=False)

@@ -40,7 +40,10 @@ def test_load__cuda_device_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize(
     ("device", "precision", "message"),
-    [("gpu", "auto", "device is 'gpu': expected"), ("cpu", "int8", "precision is 'int8'")],
+    [
+        ("gpu", "auto", "device is 'gpu': expected"),
+        ("cpu", "int4", "precision is 'int4': expected auto, fp32"),
+    ],
 )
 def test_load__unknown_words(device: str, precision: str, message: str) -> None:
     with pytest.raises(AlphaClipError, match=message):

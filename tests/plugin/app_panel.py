@@ -38,6 +38,7 @@ class Panel:
             self.page.locator("[data-cy=new-panel-btn]").first.click()
             self.page.locator("[data-cy=new-panel-option-region_search]").first.click()
         self.page.get_by_role("button", name="Search", exact=True).wait_for()
+        self.app.settle()
 
     def press(self, label: str, number: int = 0) -> None:
         self.page.get_by_role("button", name=label, exact=True).nth(number).click()
@@ -70,8 +71,8 @@ class Panel:
 
 @pytest.fixture(scope="module")
 def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the App."""
-    with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
+    """The address of the App, whose jobs take their time."""
+    with run_app(tmp_path_factory.mktemp("app") / "server.log", slowly=True) as address:
         yield address
 
 

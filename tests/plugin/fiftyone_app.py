@@ -12,13 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Request, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 START_SECONDS = 90
 WAIT_MS = 60_000
+SLOWLY = [sys.executable, str(Path(__file__).with_name("slow_encoder.py"))]
+"""Followed by a file of Python and its arguments: runs it with an encoder that takes its time."""
+
 BROWSER_TRIES = 6
+TICK_MS, QUIET_TICKS = 100, 5
 TILE = "[data-cy=fo-grid] [data-cy=looker]"
 TILE_ID = f"{TILE} [data-cy=tag-id]"
 
@@ -29,10 +33,11 @@ VISIBLE_IDS = """selector => [...document.querySelectorAll(selector)]
 
 
 @contextmanager
-def run_app(log: Path) -> Iterator[str]:
+def run_app(log: Path, slowly: bool = False) -> Iterator[str]:
     """Starts the App's server with this process's database and plugins; yields its address."""
     port = _free_port()
-    command = [sys.executable, "-m", "fiftyone.server.main", "--address", "127.0.0.1"]
+    run = SLOWLY if slowly else [sys.executable]
+    command = [*run, str(Path(fo.__file__).parent / "server" / "main.py"), "--address", "127.0.0.1"]
     settings = {
         "FIFTYONE_PLUGINS_DIR": str(fo.config.plugins_dir),
         "FIFTYONE_DATABASE_NAME": fo.config.database_name,
@@ -67,6 +72,10 @@ class App:
         self.shots = shots
         shots.mkdir(parents=True, exist_ok=True)
         self.prompt = page.locator("[data-cy=operators-prompt-modal]")
+        self._running: set[Request] = set()
+        page.on("request", self._begin)
+        for over in ("requestfinished", "requestfailed"):
+            page.on(over, lambda request: self._running.discard(request))
 
     def open(self, dataset: fo.Dataset) -> None:
         """Goes to a dataset and waits for the grid."""
@@ -75,6 +84,13 @@ class App:
         self.page.add_locator_handler(
             self.page.get_by_text("Dismiss"), lambda dismiss: dismiss.click()
         )
+
+    def settle(self) -> None:
+        """Waits until the App has had its answers: it sends some events by itself."""
+        quiet = 0
+        while quiet < QUIET_TICKS:
+            self.page.wait_for_timeout(TICK_MS)
+            quiet = 0 if self._running else quiet + 1
 
     def choose_operator(self, label: str) -> None:
         """Opens the operator browser by its key, types a name and picks the operator.
@@ -150,6 +166,10 @@ class App:
             )
         except PlaywrightTimeoutError:
             assert self.patches(len(ids) + 1) == list(ids)
+
+    def _begin(self, request: Request) -> None:
+        if request.url.endswith("/operators/execute"):
+            self._running.add(request)
 
 
 def _free_port() -> int:

@@ -23,7 +23,7 @@ from playwright.sync_api import Page, Playwright, expect, sync_playwright
 
 from . import app_panel
 from .app_panel import KEY, NANO, Panel
-from .fiftyone_app import ARGUMENTS, WAIT_MS, App
+from .fiftyone_app import ARGUMENTS, SLOWLY, WAIT_MS, App
 
 server = app_panel.server
 UPDATE = "@alphaclip/regions/update_index"
@@ -142,7 +142,9 @@ def test_together__update_while_the_operator_runs(tabs: list[Panel], scenes: fo.
     expect(other.page.get_by_text("regions embedded")).to_be_visible()
     one.press("Update")
     expect(one.page.get_by_text("Updating drawn: ")).to_be_visible()
-    expect(one.page.get_by_text("It is done.")).to_be_visible(timeout=3 * WAIT_MS)
+    expect(one.page.get_by_text(f"drawn holds {REGIONS} regions")).to_be_visible(
+        timeout=3 * WAIT_MS
+    )
     index = load(scenes, KEY)
     assert (len(index), index.freshness().is_fresh) == (REGIONS, True)
     assert index.info()["report"]["edited"] == REGIONS
@@ -168,7 +170,7 @@ def delegated_worker(log: Path) -> Iterator[None]:
         "FIFTYONE_PLUGINS_DIR": str(fo.config.plugins_dir),
         "FIFTYONE_DATABASE_NAME": fo.config.database_name,
     }
-    command = [str(Path(sys.executable).parent / "fiftyone"), "delegated", "launch"]
+    command = [*SLOWLY, str(Path(sys.executable).parent / "fiftyone"), "delegated", "launch"]
     with log.open("wb") as stream:
         worker = subprocess.Popen(
             command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **settings}

@@ -90,7 +90,8 @@ def _judge_all(
     from alphaclip.training.evaluation.outcome_files import save_outcome
 
     outcomes, failures = [], []
-    for order, subject in enumerate(dict.fromkeys(args.subjects)):
+    subjects = map(_named, args.subjects) if task.subjects == "encoder" else args.subjects
+    for order, subject in enumerate(dict.fromkeys(subjects)):
         try:
             found = _judge(task, subject, entries, args)
         except AlphaClipError as error:
@@ -101,6 +102,13 @@ def _judge_all(
             _tell(outcome)
         outcomes += found
     return outcomes, failures
+
+
+def _named(encoder: str) -> str:
+    """The encoder to judge; for ``auto``, where none is here, asks before a download."""
+    from alphaclip.auto import ask_for_model
+
+    return ask_for_model() if encoder == "auto" else encoder
 
 
 def _judge(

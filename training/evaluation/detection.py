@@ -13,6 +13,7 @@ from alphaclip.training.evaluation.average_precision import (
     Kind,
     average_precision,
 )
+from alphaclip.training.evaluation.detection_rows import detection_rows
 from alphaclip.training.evaluation.detection_truth import Truth
 from alphaclip.training.evaluation.examples import SIZES, Example, LabelledRegion, RegionSet
 from alphaclip.training.evaluation.outcomes import Outcome
@@ -113,6 +114,7 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
         set=entry.truth.name,
         encoder=encoder,
         metrics=_figures(judged, entry.truth) | {"proposals": float(count)},
+        rows=detection_rows(entry.truth, entry.proposals, found),
         settings=_settings(entry) | {"fingerprint": loaded.fingerprint},
         skipped=tuple(skipped),
         primary="AP",

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alphaclip.training.evaluation.detection import DetectionEntry, DetectionProtocol, run
+from alphaclip.training.evaluation.detection_rows import proposed_regions
 from alphaclip.training.evaluation.detection_truth import (
     BASE,
     NOVEL,
@@ -135,4 +136,5 @@ TASK = Task(
     add_arguments=add_arguments,
     load=load,
     run=run,
+    regions=lambda entry: proposed_regions(entry.truth, entry.proposals),
 )
