@@ -21,6 +21,7 @@ def register(plugin):
     from .delete_index import DeleteIndex
     from .embed_regions import EmbedRegions
     from .export_index import ExportIndex
+    from .finetune_encoder import FinetuneEncoder
     from .odd_regions import FindOddRegions
     from .open_panel import OpenRegionSearch
     from .panel import RegionSearchPanel
@@ -41,6 +42,7 @@ def register(plugin):
         ExportIndex,
         ComputeRegionVisualization,
         FindOddRegions,
+        FinetuneEncoder,
         ActOnRegions,
         RegionSearchPanel,
     ):

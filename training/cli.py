@@ -7,9 +7,14 @@ import json
 import logging
 from pathlib import Path
 
+from alphaclip.training.finetune import cli as train
+from alphaclip.training.pairs import cli as pairs
+
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``train-nano`` and ``eval``."""
+    """Adds ``pairs``, ``train``, ``train-nano`` and ``eval``."""
+    pairs.add_parsers(subparsers)
+    train.add_parsers(subparsers)
     evaluation = subparsers.add_parser("eval", help="measure which encoder finds regions best")
     evaluation.add_later(_add_evaluation)
     parser = subparsers.add_parser(

@@ -1,159 +1,120 @@
-"""The training loop of one phase: rates, log, checkpoints, and going on after an interruption."""
+"""The loop over training steps: batches from other processes, rates, rows for the log, timing."""
 
 from __future__ import annotations
 
-import json
-import logging
 import os
 import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-from alphaclip.training.nano_data import Batch, NanoBatches
-from alphaclip.training.recipe import Phase
-from open_clip.loss import ClipLoss
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-logger = logging.getLogger(__name__)
+Figures = Mapping[str, Any]
+"""Numbers, or tensors that are read only when a row is logged."""
 
 
-class Outputs(NamedTuple):
-    """What the loss is made of.
+@dataclass
+class Pace:
+    """How fast a loop is. Only steps count: not what starts it, nor what comes after a step.
 
     Attributes:
-        image: (N, D), unit length
-        text: (N, D), unit length
-        scale: the logit scale
-        named: a further loss, of telling the concepts apart by name
+        steps: that are done
+        seconds: that these took, with the wait for their batches; the first batch's not
+        waiting: seconds of these in which there was no batch to work on
     """
 
-    image: Tensor
-    text: Tensor
-    scale: Tensor
-    named: Tensor
+    steps: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+    _since: float = 0.0
+
+    def timed(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The same batches; notes how long each but the first is waited for."""
+        source = iter(batches)
+        batch = next(source, None)
+        self._since = time.monotonic()
+        while batch is not None:
+            yield batch
+            asked = time.monotonic()
+            batch = next(source, None)
+            if batch is not None:
+                self._since = asked
+                self.waiting += time.monotonic() - asked
+
+    def count_step(self) -> None:
+        """Notes that the step of the last batch is done."""
+        self.seconds += time.monotonic() - self._since
+        self.steps += 1
+
+    def since(self, earlier: Pace) -> Pace:
+        """The pace of the steps after an earlier moment of the same loop."""
+        return Pace(
+            self.steps - earlier.steps,
+            self.seconds - earlier.seconds,
+            self.waiting - earlier.waiting,
+        )
 
 
-Forward = Callable[[Batch], Outputs]
-
-CHECKPOINT_EVERY = 100
-
-
-def run_phase(
+def run_steps(
     name: str,
-    phase: Phase,
-    model: nn.Module,
-    forward: Forward,
-    optimizers: list[torch.optim.Optimizer],
-    folder: Path,
-    batches: Callable[[int, int], NanoBatches],
+    steps: range,
+    batches: Dataset[Any],
+    step: Callable[[int, Any], Figures],
+    log: Callable[[int, Figures, Pace], Mapping[str, str]],
+    after: Callable[[int], bool] = lambda done: False,
+    log_every: int = 10,
     workers: int | None = None,
-) -> None:
-    """Trains until the phase's last step, starting from its checkpoint if there is one.
+    show: bool = True,
+) -> Pace:
+    """Runs steps in order.
 
     Args:
-        name: of the phase; names the checkpoint and the log
-        phase: steps and rates
-        model: changed in place, on the device where it is
-        forward: one batch to what the loss compares
-        optimizers: their groups' rates are scaled along the phase's schedule
-        folder: where ``<name>.pt`` and ``<name>.jsonl`` are kept
-        batches: first step and stop to the batches between them
-        workers (None): processes that draw batches, by default one for two processors; spawned,
-            since a fork of a process whose threads hold locks can hang for ever
+        name: shown in the terminal
+        steps: first step, and the one after the last
+        batches: item ``i`` is the batch of step ``steps.start + i``
+        step: trains on the batch of a step, and returns its figures
+        log: called every ``log_every`` steps with the step, its figures and the pace so far;
+            returns what the terminal shows beside the progress
+        after: called with the number of steps done, to keep or to measure; True ends the loop
+        log_every (10): steps
+        workers (None): see `make_loader`
+        show (True): whether the terminal shows progress
+
+    Returns:
+        the pace of all steps
     """
-    checkpoint, log = folder / f"{name}.pt", folder / f"{name}.jsonl"
-    full_rates = _rates(optimizers)
-    first = _resume(checkpoint, model, optimizers)
-    _cut_log(log, first)
-    loader = DataLoader(
-        batches(first, phase.steps),
-        batch_size=None,
-        num_workers=workers or max(1, (os.cpu_count() or 1) // 2),
-        prefetch_factor=4,
-        multiprocessing_context="spawn",
+    pace = Pace()
+    batches_in_time = pace.timed(make_loader(batches, workers))
+    bar = tqdm(
+        batches_in_time, name, steps.stop, initial=steps.start, mininterval=5, disable=not show
     )
-    loss_of, device = ClipLoss(), next(model.parameters()).device
-    model.train()
-    started = time.monotonic()
-    bar = tqdm(loader, desc=name, initial=first, total=phase.steps, mininterval=5)
-    for step, batch in enumerate(bar, start=first):
-        _scale_rates(optimizers, full_rates, phase.scale(step))
-        outputs = forward(batch.to(device))
-        paired = loss_of(outputs.image, outputs.text, outputs.scale)
-        loss = paired + outputs.named
-        for optimizer in optimizers:
-            optimizer.zero_grad()
-        loss.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-        if step % 10 == 0:
-            hits = _hits(outputs.image, outputs.text)
-            row = {"step": step, "loss": paired.item(), "named": outputs.named.item()}
-            row |= {"hit": hits, "scale": outputs.scale.item()}
-            row["seconds"] = round(time.monotonic() - started, 1)
-            _append(log, row)
-            bar.set_postfix(loss=f"{row['loss']:.3f}", hit=f"{hits:.2f}")
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == phase.steps:
-            _save(checkpoint, step + 1, model, optimizers)
+    for index, batch in enumerate(bar, start=steps.start):
+        figures = step(index, batch)
+        pace.count_step()
+        if index % log_every == 0:
+            bar.set_postfix(log(index, figures, pace), refresh=False)
+        if after(index + 1):
+            break
+    return pace
 
 
-def _hits(image_features: Tensor, text_features: Tensor) -> float:
-    with torch.no_grad():
-        nearest = (image_features @ text_features.T).argmax(dim=1)
-        own = torch.arange(len(nearest), device=nearest.device)
-        return (nearest == own).float().mean().item()
+def make_loader(batches: Dataset[Any], workers: int | None = None) -> DataLoader[Any]:
+    """Loads whole batches ahead of the loop.
 
-
-def _rates(optimizers: Iterable[torch.optim.Optimizer]) -> list[list[float]]:
-    return [[group["initial_lr"] for group in o.param_groups] for o in optimizers]
-
-
-def _scale_rates(
-    optimizers: list[torch.optim.Optimizer], rates: list[list[float]], scale: float
-) -> None:
-    for optimizer, full in zip(optimizers, rates, strict=True):
-        for group, rate in zip(optimizer.param_groups, full, strict=True):
-            group["lr"] = rate * scale
-
-
-def _resume(checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
-    if not checkpoint.exists():
-        return 0
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    model.load_state_dict(state["model"])
-    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-        optimizer.load_state_dict(saved)
-    logger.info("%s: going on from step %d", checkpoint, state["step"])
-    return int(state["step"])
-
-
-def _save(
-    checkpoint: Path, step: int, model: nn.Module, optimizers: list[torch.optim.Optimizer]
-) -> None:
-    state = {
-        "step": step,
-        "model": model.state_dict(),
-        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-    }
-    partial = checkpoint.with_suffix(".partial")
-    with partial.open("wb") as stream:
-        torch.save(state, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(checkpoint)
-
-
-def _cut_log(log: Path, first: int) -> None:
-    """Drops the rows of steps that are done again."""
-    lines = log.read_text("utf-8").splitlines() if log.exists() else []
-    kept = [f"{line}\n" for line in lines if json.loads(line)["step"] < first]
-    log.write_text("".join(kept), "utf-8")
-
-
-def _append(log: Path, row: dict[str, float]) -> None:
-    with log.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    Args:
+        batches: each item is a batch
+        workers (None): processes that make batches, by default one for two processors, which the
+            training processes of this machine share; 0 for none; spawned, since a fork of a
+            process whose threads hold locks can hang for ever
+    """
+    trainers = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    count = max(1, (os.cpu_count() or 1) // 2 // trainers) if workers is None else workers
+    return DataLoader(
+        batches,
+        batch_size=None,
+        num_workers=count,
+        prefetch_factor=4 if count else None,
+        multiprocessing_context="spawn" if count else None,
+    )

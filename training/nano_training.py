@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 from alphaclip.training.captions import TEMPLATES, article
 from alphaclip.training.drawings import concepts
-from alphaclip.training.loop import Outputs, run_phase
 from alphaclip.training.nano_data import Batch, NanoBatches
+from alphaclip.training.nano_phase import Outputs, run_phase
 from alphaclip.training.recipe import NanoRecipe, Phase
 from open_clip import CLIP, SimpleTokenizer
 from open_clip.transformer import VisionTransformer
@@ -107,6 +107,7 @@ def with_alpha(base: CLIP) -> AlphaCLIP:
     """A copy of the base with an alpha convolution of zeros: equal to it for any alpha map."""
     model = create_model(NANO_FOLDER / "alphaclip-nano.json")
     model.clip.load_state_dict(base.state_dict(), strict=False)
+    model.has_text = True
     return model.to(base.logit_scale.device).eval()
 
 

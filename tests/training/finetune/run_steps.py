@@ -1,0 +1,47 @@
+"""A process of a run with several, started by ``torchrun``: a few steps of a case in a file.
+
+Beside the case it writes what the steps came to, as ``result-RANK.pt``.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.optimizer import make_optimizer
+from alphaclip.training.finetune.steps import TrainingStep
+from alphaclip.training.finetune.trainable import prepare
+from alphaclip.training.finetune.types import PairBatch
+
+from alphaclip.model import create_model
+
+
+def run_case(path: Path, ranks: Ranks) -> dict[str, object]:
+    """Runs the steps on this process's shares of the batches.
+
+    Returns:
+        the steps' figures, the first one's gradients, and the weights after the last
+    """
+    case = torch.load(path, weights_only=True)
+    config = FinetuneConfig.from_dict(case["config"])
+    trainable = prepare(create_model(case["architecture"], case["weights"]), config)
+    step = TrainingStep(trainable, make_optimizer(trainable.trained(), config), config, ranks)
+    share = ranks.share(config.batch_size)
+    parts = [PairBatch(**fields).split(share)[ranks.rank] for fields in case["batches"]]
+    trained = trainable.trained()
+    results = [vars(step.run(parts[0], 0.5))]
+    gradients = {name: parameter.grad.clone() for name, parameter in trained.items()}
+    results += [vars(step.run(part, 0.5)) for part in parts[1:]]
+    weights = {name: parameter.detach() for name, parameter in trained.items()}
+    return {"results": results, "gradients": gradients, "trained": weights}
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo")
+    mine = Ranks.joined()
+    place = Path(sys.argv[1])
+    for number, case_path in enumerate(sorted(place.glob("case-*.pt"))):
+        torch.save(run_case(case_path, mine), place / f"result-{number}-{mine.rank}.pt")
+    torch.distributed.destroy_process_group()

@@ -1,0 +1,216 @@
+"""Everything that decides what a fine-tuning run does, in one place."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from alphaclip.training.finetune.config_checks import check_rules, typed_fields
+from alphaclip.training.finetune.errors import ConfigError
+
+RELEASED: Mapping[str, Any] = {
+    "rate": 1e-6,
+    "alpha_rate": 1e-4,
+    "weight_decay": 1e-2,
+    "warm_up": 800,
+    "horizon": 5000,
+    "label_smoothing": 0.1,
+    "antialias": False,
+    "precision": "fp16",
+}
+"""Numbers of the released training code where they are not the paper's.
+
+The rates and the warm-up are its cluster script's; ``weight_decay`` is PyTorch's default, since
+the code never passes the paper's on.
+"""
+
+
+@dataclass(frozen=True)
+class FinetuneConfig:
+    """A fine-tuning run; the defaults are the paper's recipe (arXiv 2312.03818, 3.2 and A.1).
+
+    Attributes:
+        model: a name that `alphaclip.create_model` takes: of the zoo, of an open_clip
+            architecture, or the path of a configuration
+        pairs: the folders of pairs to train on
+        output: the folder for checkpoints, logs and curves
+        pretrained: the base weights: an open_clip tag of the architecture, or a file
+        checkpoint: weights with an alpha channel to start from
+        evaluate: folders of held-out pairs
+        seed: of the order, the samples' choices and new weights
+        epochs: passes over the pairs; counts where ``steps`` is 0
+        steps: optimiser steps; 0 follows ``epochs``
+        batch_size: pairs in a step, over all processes
+        micro_batch: pairs that a process encodes at a time; 0 encodes its whole share at once
+        gradient: what ``micro_batch`` does to the loss. ``accumulate``: each micro-batch has its
+            own negatives only (with those of the other processes), so the loss is another and
+            easier one. ``cache``: all pairs of the step are negatives, for one more forward pass
+            (GradCache, Gao et al. 2021, arXiv 2101.06983); the gradient is the whole batch's.
+        rate: of all weights but the alpha convolution's, at its highest
+        alpha_rate: of the alpha convolution, at its highest
+        weight_decay: AdamW's, not on norms, biases and embeddings
+        betas: AdamW's
+        warm_up: steps in which the rates rise linearly; None is 200 (the released code's
+            default), or a tenth of the steps where that is less
+        schedule: ``cosine`` to zero, or ``constant``, after the warm-up
+        horizon: the step where the cosine reaches zero; 0 is the last step
+        clip_norm: gradients are scaled down to this length; 0 leaves them
+        whole_share: r_s, the share of samples that are whole pictures with alpha all ones
+        unfrozen_blocks: how many of the last transformer blocks are trained, with what comes
+            after them; None is all of the image encoder, 0 the alpha convolution alone
+        alpha_init: the alpha convolution starts as it is in the model, ``kept``: from zero (the
+            paper) unless the weights had an alpha channel already; from ``zero`` whatever they
+            had; or from ``random`` values, PyTorch's own for a convolution
+        use_alpha: False fine-tunes the plain CLIP: the alpha convolution is zero and stays so
+        lora_rank: trains adapters of this rank in place of the weights (through peft); 0 does not
+        lora_scale: what an adapter's product is multiplied with
+        negatives: texts of a pair that are wrong for it, further columns of image-to-text
+        loss: ``infonce``, or ``sigmoid`` (SigLIP's, arXiv 2303.15343)
+        label_smoothing: of ``infonce``, in [0, 1)
+        reference: what the released code does where it departs from the paper: weight decay on
+            all weights; other processes' features without gradient, so that with several
+            processes text-to-image has none; equal texts are negatives of each other; the same
+            order in each epoch. `from_dict` then takes `RELEASED` for numbers that are not given.
+        precision: ``auto`` is bf16 or fp16 on a GPU and fp32 on the CPU
+        activation_checkpointing: keeps less for the backward pass and computes it again
+        compile: the image encoder through ``torch.compile``
+        geometry: ``pad``, the whole picture padded to a square with black, as the paper's;
+            ``context``, a square round the region, its side drawn from ``context``
+        context: least and greatest side of that square, in longer sides of the region
+        context_share: share of region samples with that square where ``geometry`` is
+            ``context``; the others are padded
+        antialias: whether scaling down averages; the released code's does not
+        box_share: share of region samples whose alpha map is the box round the region
+        flip: mirrors half of the samples, left to right; wrong for texts with a left or right
+        workers: processes that make batches; None is one for two processors, 0 makes them here
+        checkpoint_every: steps
+        evaluate_every: steps; 0 evaluates at the end only
+        log_every: steps
+        keep: which checkpoints stay: ``last``, ``best`` or both
+    """
+
+    model: str
+    pairs: tuple[str, ...]
+    output: str
+    pretrained: str | None = None
+    checkpoint: str | None = None
+    evaluate: tuple[str, ...] = ()
+    seed: int = 0
+    epochs: float = 6.0
+    steps: int = 0
+    batch_size: int = 4096
+    micro_batch: int = 0
+    gradient: Literal["accumulate", "cache"] = "accumulate"
+    rate: float = 2e-6
+    alpha_rate: float = 2e-4
+    weight_decay: float = 2e-2
+    betas: tuple[float, float] = (0.9, 0.999)
+    warm_up: int | None = None
+    schedule: Literal["cosine", "constant"] = "cosine"
+    horizon: int = 0
+    clip_norm: float = 0.0
+    whole_share: float = 0.1
+    unfrozen_blocks: int | None = None
+    alpha_init: Literal["kept", "zero", "random"] = "kept"
+    use_alpha: bool = True
+    lora_rank: int = 0
+    lora_scale: float = 1.0
+    negatives: int = 0
+    loss: Literal["infonce", "sigmoid"] = "infonce"
+    label_smoothing: float = 0.0
+    reference: bool = False
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    activation_checkpointing: bool = False
+    compile: bool = False
+    geometry: Literal["pad", "context"] = "pad"
+    context: tuple[float, float] = (1.1, 1.9)
+    context_share: float = 1.0
+    antialias: bool = True
+    box_share: float = 0.0
+    flip: bool = False
+    workers: int | None = None
+    checkpoint_every: int = 500
+    evaluate_every: int = 0
+    log_every: int = 10
+    keep: tuple[str, ...] = ("last", "best")
+
+    def __post_init__(self) -> None:
+        for name, value in typed_fields(self).items():
+            object.__setattr__(self, name, value)
+        check_rules(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "config") -> FinetuneConfig:
+        """A configuration of named values; with ``reference``, `RELEASED` fills in.
+
+        Args:
+            content: fields by name; lists are taken for tuples
+            source: where they come from, for messages
+
+        Raises:
+            ConfigError: a field is unknown, missing or wrong; names it
+        """
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(content) - known)
+        missing = [name for name in ("model", "pairs", "output") if name not in content]
+        if unknown:
+            raise ConfigError(
+                f"{source}: unknown field {', '.join(unknown)}; "
+                f"known are {', '.join(sorted(known))}"
+            )
+        if missing:
+            raise ConfigError(f"{source}: {', '.join(missing)} missing; each run has to state it")
+        filled = RELEASED if content.get("reference") is True else {}
+        try:
+            return cls(**{**filled, **content})
+        except ConfigError as error:
+            raise ConfigError(f"{source}: {error}") from error
+
+    @classmethod
+    def read(cls, path: str | Path) -> FinetuneConfig:
+        """Reads a configuration file, see `read_fields` and `from_dict`."""
+        return cls.from_dict(read_fields(path), str(path))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON holds them; `from_dict` gives the same configuration again."""
+        content = asdict(self)
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in content.items()}
+
+
+def read_fields(path: str | Path) -> dict[str, Any]:
+    """The fields that a configuration file states.
+
+    Args:
+        path: ``.json``, or ``.toml`` on Python 3.11 and later
+
+    Raises:
+        ConfigError: missing, unreadable, or of another kind
+    """
+    path = Path(path)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
+    content = _parse(text, path)
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: holds a {type(content).__name__}, expected fields by name")
+    return content
+
+
+def _parse(text: str, path: Path) -> Any:
+    try:
+        if path.suffix == ".json":
+            return json.loads(text)
+        if path.suffix == ".toml" and sys.version_info >= (3, 11):
+            import tomllib
+
+            return tomllib.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from error
+    if path.suffix == ".toml":
+        raise ConfigError(f"{path}: TOML needs Python 3.11 or later; write the same as JSON here")
+    raise ConfigError(f"{path}: a configuration is a .json or .toml file")

@@ -1,0 +1,159 @@
+"""Measures a model in training on held-out pairs, with the evaluation harness's own tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from alphaclip.training.evaluation.classification import PRIMARY as TOP_1
+from alphaclip.training.evaluation.classification import classify
+from alphaclip.training.evaluation.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.evaluation.files import write_atomically
+from alphaclip.training.evaluation.protocols import region_protocol
+from alphaclip.training.evaluation.retrieval import DIRECTIONS, PRIMARY, retrieve
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.pairs.reading import PairSet, open_pairs
+from alphaclip.training.pairs.records import PairPicture
+
+from alphaclip.encoder import Encoder
+from alphaclip.model import AlphaCLIP
+from alphaclip.views import View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+Evaluate = Callable[[Encoder], Mapping[str, float]]
+"""Measures an encoder: figures by name, the first the one that picks the best checkpoint."""
+
+FIGURES = (PRIMARY, "recall@1", "recall@10")
+"""Of retrieval, in percent, in both directions."""
+
+
+class HeldOut:
+    """Measures on sets of pairs that are not trained on.
+
+    For each set, ``SET: mAP``, ``SET: recall@1`` and ``SET: recall@10`` of finding regions by
+    their texts, the same ``by region`` of finding texts, see
+    :func:`~alphaclip.training.evaluation.retrieval.retrieve`; and, where regions have labels of
+    at least two classes, ``SET: top-1`` of naming them, the mean over classes, see
+    :func:`~alphaclip.training.evaluation.classification.classify`. All in percent.
+
+    Args:
+        folders: of the sets
+        pictures: folder that the sets' pictures are copied to, since they are encoded from files
+    """
+
+    def __init__(self, folders: Sequence[Path], pictures: Path) -> None:
+        names = _set_names(folders)
+        self._sets = [
+            read_held_out(folder, name, pictures)
+            for folder, name in zip(folders, names, strict=True)
+        ]
+
+    def __call__(self, encoder: Encoder) -> dict[str, float]:
+        """Measures an encoder on every set."""
+        figures: dict[str, float] = {}
+        for regions in self._sets:
+            for name, value in _measure(encoder, regions):
+                figures[f"{regions.name}: {name}"] = round(value, 4)
+        return figures
+
+
+class Twin:
+    """A second copy of the model, to be measured while the first is in training.
+
+    Args:
+        model: before it is prepared for training
+        name: that encoders of it have
+        view: what is shown to it
+        device: where it runs
+        dtype: what its matrix products are computed in
+    """
+
+    def __init__(
+        self, model: AlphaCLIP, name: str, view: View, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._model = deepcopy(model)
+        self._make = lambda: Encoder(self._model, name, view, device, dtype)
+
+    def encoder(self, weights: Mapping[str, Tensor] | None = None) -> Encoder:
+        """An encoder with other weights, of both towers; it is right until the next call.
+
+        Args:
+            weights (None): by open_clip's names; None leaves them as they are
+        """
+        if weights is not None:
+            self._model.clip.load_state_dict(weights)
+        return self._make()
+
+
+def evaluation_view(config: FinetuneConfig) -> View:
+    """What is shown of a region at test: what the training showed, with the middle context."""
+    if config.geometry == "pad":
+        return View("image", antialias=config.antialias)
+    middle = round(sum(config.context) / 2, 3)
+    return View("context", context=middle, antialias=config.antialias)
+
+
+def read_held_out(folder: Path, name: str, pictures: Path) -> RegionSet:
+    """Reads a set of pairs for the evaluation tasks.
+
+    Args:
+        folder: of the set
+        name: of the set, in reports
+        pictures: its pictures are copied there, once, into a folder named by its content
+
+    Returns:
+        all regions with their texts and labels; areas are those of the alpha maps
+
+    Raises:
+        PairError: if there is no pair that can be read
+        AlphaClipError: if the pictures cannot be written
+    """
+    pairs = open_pairs(folder)
+    into = pictures / pairs.fingerprint
+    examples = tuple(_examples(pairs, into))
+    labels = {region.label for example in examples for region in example.regions}
+    return RegionSet(name, examples, tuple(sorted(labels - {""})), tuple(pairs.left_out))
+
+
+def _examples(pairs: PairSet, into: Path) -> Iterator[Example]:
+    for picture, (_, entry) in zip(pairs.pictures(), pairs.entries(), strict=True):
+        path = into / f"{picture.key}.{picture.suffix}"
+        if not path.exists() or path.stat().st_size != len(picture.image):
+            write_atomically(path, _writer(picture.image))
+        width, height = entry["width"], entry["height"]
+        yield Example(picture.key, path, width, height, _regions(picture, height, width))
+
+
+def _writer(content: bytes) -> Callable[[Any], object]:
+    return lambda stream: stream.write(content)
+
+
+def _regions(picture: PairPicture, height: int, width: int) -> tuple[LabelledRegion, ...]:
+    found = []
+    for place, pair in enumerate(picture.regions):
+        area = float(pair.region.alpha_map(height, width).sum(dtype=np.float64) / 255)
+        key = f"{picture.key}/{place}"
+        found.append(LabelledRegion(key, pair.region, area, pair.label or "", pair.texts))
+    return tuple(found)
+
+
+def _measure(encoder: Encoder, regions: RegionSet) -> Iterator[tuple[str, float]]:
+    for direction, suffix in zip(DIRECTIONS, ("", " by region"), strict=True):
+        metrics = retrieve(encoder, regions, direction).metrics
+        yield from ((name + suffix, metrics[name]) for name in FIGURES)
+    if len(regions.classes) > 1:
+        yield TOP_1, classify(encoder, regions, region_protocol("own")).metrics[TOP_1]
+
+
+def _set_names(folders: Sequence[Path]) -> list[str]:
+    """The folders' own names, with their parents' where two are the same."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in folders]

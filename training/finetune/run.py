@@ -1,0 +1,291 @@
+"""A fine-tuning run from its configuration to its report; run again after a stop, it goes on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from alphaclip.training.finetune.bad_batch import save_bad_batch
+from alphaclip.training.finetune.checkpoints import Checkpoints, RunState
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.finetune.curves import draw_curves
+from alphaclip.training.finetune.data import Drawn, PairBatches, step_count
+from alphaclip.training.finetune.errors import FinetuneError, NotFiniteError
+from alphaclip.training.finetune.evaluating import Evaluate, HeldOut, Twin, evaluation_view
+from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.logs import RunLogs
+from alphaclip.training.finetune.optimizer import make_optimizer
+from alphaclip.training.finetune.precision import find_dtype
+from alphaclip.training.finetune.processes import (
+    any_rank,
+    gather_lines,
+    joined_processes,
+    only_run,
+    wait_for_first,
+)
+from alphaclip.training.finetune.report import FinetuneReport
+from alphaclip.training.finetune.schedule import check_schedule, rate_scale
+from alphaclip.training.finetune.steps import TrainingStep
+from alphaclip.training.finetune.stopping import StopRequest
+from alphaclip.training.finetune.trainable import prepare, state_to_save
+from alphaclip.training.loop import Figures, Pace, run_steps
+from alphaclip.training.pairs.reading import open_pairs
+from torch import Tensor
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.fingerprint import fingerprint
+from alphaclip.model import AlphaCLIP, create_model
+from alphaclip.zoo import resolve
+
+logger = logging.getLogger(__name__)
+
+CURVES = "curves.png"
+_SHOWN = 100
+
+Progress = Callable[[int, int], None]
+"""Called with steps done and steps in all."""
+
+
+def finetune(
+    config: FinetuneConfig,
+    model: AlphaCLIP | None = None,
+    evaluate: Evaluate | None = None,
+    best_by: str | None = None,
+    progress: Progress | None = None,
+) -> FinetuneReport:
+    """Trains a model's image encoder on region-text pairs.
+
+    The output folder gets ``last/`` and ``best/``, models that `alphaclip.load` takes; ``log.csv``
+    and ``evaluation.csv``, the same for TensorBoard; ``curves.png`` and ``report.json`` at the end.
+    Interrupted at any moment, the same call goes on from ``last/``; on the CPU the weights at the
+    end are then the same bit for bit. Ctrl-C and SIGTERM stop the run after a step. Started by
+    ``torchrun``, the processes share each batch.
+
+    Args:
+        config: everything that decides the weights
+        model (None): to train, changed in place; None builds the configuration's
+        evaluate (None): measures the model in training, in the first process; None measures on
+            the configuration's held-out pairs, see
+            `alphaclip.training.finetune.evaluating.HeldOut`
+        best_by (None): the figure whose highest value picks ``best/``; None is the first one
+        progress (None): see `Progress`
+
+    Returns:
+        what came of it; ``finished`` is False where it was stopped
+
+    Raises:
+        FinetuneError: it cannot start, go on or write as asked for, or the loss is not finite
+        PairError: there are no pairs to read
+    """
+    with joined_processes() as (ranks, device), only_run(Path(config.output), ranks):
+        run = _Run(config, ranks, device, model, evaluate, best_by)
+        return run.run(progress)
+
+
+class _Run:
+    def __init__(
+        self,
+        config: FinetuneConfig,
+        ranks: Ranks,
+        device: torch.device,
+        model: AlphaCLIP | None,
+        evaluate: Evaluate | None,
+        best_by: str | None,
+    ) -> None:
+        self.config, self.ranks, self.device, self.best_by = config, ranks, device, best_by
+        self.folder, self.is_first = Path(config.output), ranks.rank == 0
+        self.pairs = open_pairs(*map(Path, config.pairs))
+        self.steps = step_count(config, len(self.pairs))
+        check_schedule(self.steps, config)
+        if model is None:
+            model = create_model(config.model, config.checkpoint, config.pretrained)
+        self.evaluate, self.twin = self._prepare_measuring(model, evaluate)
+        self.state = RunState(
+            step=0,
+            world=ranks.world,
+            pairs=self.pairs.fingerprint,
+            base=fingerprint(model, None),
+            config=config.to_dict(),
+        )
+        self.checkpoints = Checkpoints(self.folder, model, _card(config))
+        self.trainable = prepare(model, config).to(device)
+        self.optimizer = make_optimizer(self.trainable.trained(), config)
+        self.step = TrainingStep(self.trainable, self.optimizer, config, ranks)
+        self.replaced: list[str] = []
+        self.details: list[str] = []
+        self.paced = Pace()
+
+    def run(self, progress: Progress | None) -> FinetuneReport:
+        first = self._resume()
+        with closing(RunLogs(self.folder, first, writes=self.is_first)) as self.logs:
+            if first == 0:
+                self._measure(0, None)
+            with StopRequest() as stop:
+                pace = self._train(first, stop, progress)
+        return self._report(first, pace)
+
+    def _train(self, first: int, stop: StopRequest, progress: Progress | None) -> Pace:
+        if first == self.steps:
+            return Pace()
+        size = self.trainable.image_size
+        batches = PairBatches(
+            self.pairs, self.config, self.trainable.model.config, size, first, self.ranks
+        )
+
+        def after(done: int) -> bool:
+            stops = any_rank(stop.asked, self.ranks, self.device)
+            self._keep(done, stops)
+            if progress is not None:
+                progress(done, self.steps)
+            return stops
+
+        return run_steps(
+            name="fine-tuning",
+            steps=range(first, self.steps),
+            batches=batches,
+            step=self._step,
+            log=self._log,
+            after=after,
+            log_every=self.config.log_every,
+            workers=self.config.workers,
+            show=self.is_first,
+        )
+
+    def _step(self, index: int, drawn: Drawn) -> Figures:
+        self.replaced += drawn.replaced
+        try:
+            return vars(self.step.run(drawn.batch, rate_scale(index, self.steps, self.config)))
+        except NotFiniteError as error:
+            path = save_bad_batch(error.batch, self.folder, self.ranks.rank)
+            raise FinetuneError(
+                f"step {index}: {error}. The batch is kept in {path}. Other settings need another "
+                f"output folder; model {str(self.checkpoints.last)!r} starts from the last "
+                "checkpoint"
+            ) from error
+
+    def _log(self, index: int, figures: Figures, pace: Pace) -> Mapping[str, str]:
+        recent, self.paced = pace.since(self.paced), replace(pace)
+        row = {"step": index, "epoch": index * self.config.batch_size / len(self.pairs)}
+        row |= {name: float(value) for name, value in figures.items() if name != "samples"}
+        rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
+        row |= {"rate": rates.get("weights", 0.0), "alpha_rate": rates.get("alpha", 0.0)}
+        if recent.seconds > 0:
+            row["samples_per_second"] = recent.steps * figures["samples"] / recent.seconds
+            row["waiting"] = recent.waiting / recent.seconds
+        row["seconds"] = pace.seconds
+        self.logs.add_step({name: _short(value) for name, value in row.items()})
+        speed = f"{row.get('samples_per_second', 0.0):.1f}/s"
+        return {"loss": f"{row['loss']:.3f}", "hit": f"{row['hit']:.2f}", "samples": speed}
+
+    def _keep(self, done: int, stops: bool) -> None:
+        """Measures and saves where it is time to."""
+        ends = done == self.steps
+        if self.twin is not None and (ends or _is_due(done, self.config.evaluate_every)):
+            self._measure(done, state_to_save(self.trainable))
+        if ends or stops or _is_due(done, self.config.checkpoint_every):
+            self._save(done)
+
+    def _resume(self) -> int:
+        """The step to go on from; all processes need to see the same output folder."""
+        if self.is_first:
+            self.checkpoints.settle()
+        wait_for_first(self.ranks, self.device)
+        found = self.checkpoints.read()
+        if found is None:
+            return 0
+        state, training = found
+        state.check_fits(self.state, self.checkpoints.last)
+        self.step.load_state_dict(training)
+        self.state = replace(state, config=self.state.config)
+        if self.is_first:
+            logger.info("%s: going on after step %d", self.checkpoints.last, state.step)
+        return state.step
+
+    def _save(self, done: int) -> None:
+        lines, self.replaced = gather_lines(self.replaced, self.ranks), []
+        self.details = [*self.details, *lines][:_SHOWN]
+        self.state = replace(self.state, step=done, replaced=self.state.replaced + len(lines))
+        if self.is_first:
+            weights = state_to_save(self.trainable)
+            self.checkpoints.save_last(weights, self.step.state_dict(), self.state)
+
+    def _prepare_measuring(
+        self, model: AlphaCLIP, evaluate: Evaluate | None
+    ) -> tuple[Evaluate | None, Twin | None]:
+        """What measures, in the first process, if anything is to be measured."""
+        if not self.is_first or (evaluate is None and not self.config.evaluate):
+            return None, None
+        folders = [Path(folder) for folder in self.config.evaluate]
+        measure = evaluate or HeldOut(folders, self.folder / "evaluation")
+        dtype = find_dtype(self.config.precision, self.device)
+        view = evaluation_view(self.config)
+        return measure, Twin(model, self.config.output, view, self.device, dtype)
+
+    def _measure(self, done: int, weights: Mapping[str, Tensor] | None) -> None:
+        """Measures, and keeps the weights if they are the best so far; None is before training."""
+        if self.evaluate is None or self.twin is None:
+            return
+        figures = self.evaluate(self.twin.encoder(weights))
+        self.logs.add_evaluation({"step": done, **figures})
+        name = self.best_by or next(iter(figures))
+        if name not in figures:
+            raise FinetuneError(f"best_by is {name!r}, but what is measured is {list(figures)}")
+        is_known = self.state.best is not None and self.state.best_by == name
+        if weights is not None and not (is_known and figures[name] <= self.state.best):
+            self.state = replace(self.state, best=figures[name], best_step=done, best_by=name)
+            if "best" in self.config.keep:
+                self.checkpoints.save_best(weights, done)
+
+    def _report(self, first: int, pace: Pace) -> FinetuneReport:
+        measured = self.logs.evaluation.rows() if self.is_first else []
+        figures = [{n: v for n, v in row.items() if n != "step"} for row in measured]
+        report = FinetuneReport(
+            output=self.folder,
+            steps=self.steps,
+            done=self.state.step,
+            first=first,
+            pairs=len(self.pairs),
+            samples_per_second=pace.steps * self.config.batch_size / max(pace.seconds, 1e-9),
+            waiting=pace.waiting / max(pace.seconds, 1e-9),
+            before=figures[0] if figures else {},
+            after=figures[-1] if figures else {},
+            best=self.state.best,
+            best_step=self.state.best_step,
+            replaced=self.state.replaced,
+            left_out=tuple(self.pairs.left_out),
+            details=tuple(self.details),
+        )
+        if self.is_first:
+            report.write()
+            draw_curves(self.logs.steps, self.logs.evaluation, self.folder / CURVES)
+            if report.finished and "last" not in self.config.keep:
+                self.checkpoints.drop_last()
+        return report
+
+
+def _is_due(done: int, every: int) -> bool:
+    return every > 0 and done % every == 0
+
+
+def _short(value: float) -> float:
+    """Six significant digits, which is what the log shows."""
+    return float(f"{value:.6g}")
+
+
+def _card(config: FinetuneConfig) -> dict[str, Any]:
+    """What the checkpoints say of themselves, see `alphaclip.model_files`."""
+    try:
+        licence = resolve(config.model).licence
+    except AlphaClipError:
+        licence = "not stated"
+    return {
+        "name": Path(config.output).resolve().name,
+        "licence": f"fine-tuned from {config.model}, whose licence is: {licence}",
+        "default_view": evaluation_view(config).to_dict(),
+        "recipe": config.to_dict(),
+    }

@@ -1,0 +1,1 @@
+"""RGBA region-text pairs: pictures whose regions have texts, in WebDataset shards."""

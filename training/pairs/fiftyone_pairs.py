@@ -1,0 +1,221 @@
+"""Pairs from a field of a FiftyOne dataset, reviewed auto-labels among them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from alphaclip.training.pairs.errors import PairError
+from alphaclip.training.pairs.pictures import read_picture
+from alphaclip.training.pairs.records import PairPicture, PairRegion, Skipped
+from alphaclip.training.pairs.reports import PairsReport
+from alphaclip.training.pairs.texts import PLAIN, label_texts
+from alphaclip.training.pairs.writing import PairSettings, Progress, write_pairs
+
+from alphaclip.errors import RegionError
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+TRAIN, VALIDATION = "train", "validation"
+"""The folders of the two sets."""
+
+Item = tuple[str, str, str]
+"""Sample id, path of the picture, and when the sample was last changed."""
+
+
+def pairs_from_dataset(
+    samples: fo.SampleCollection | str,
+    field: str,
+    folder: Path,
+    settings: PairSettings | None = None,
+    text: Sequence[str] = ("label",),
+    caption_field: str | None = None,
+    tags: Sequence[str] | None = None,
+    templates: Sequence[str] = PLAIN,
+    only_reviewed: str | None = None,
+    validation: float = 0.1,
+    progress: Progress | None = None,
+) -> dict[str, PairsReport]:
+    """Writes the regions of a field as pairs, split by picture; run again, it goes on.
+
+    Args:
+        samples: a dataset with pictures, its name, or a view
+        field: holds Detections, Detection, Polylines or Polyline
+        folder: gets the sets ``train`` and ``validation``
+        settings: see :class:`PairSettings`; its seed draws the split
+        text: attributes of a label that hold a text, or a list of texts; ``label`` is put into
+            the templates, others are taken as they are
+        caption_field: a field of the samples with the caption of the whole picture
+        tags: takes only samples with one of these tags
+        templates: each with one ``{}``
+        only_reviewed: takes only labels that have this tag, or this attribute set to what is true
+        validation: share of the pictures for validation, in [0, 1); 0 writes ``train`` alone
+        progress: of samples, for each of the sets
+
+    Returns:
+        a report for each set, by its name
+
+    Raises:
+        FieldError: if the field holds no regions; says which would do
+        AlphaClipError: if there is no such dataset, or a template has no ``{}``
+        PairError: if an argument does not fit, or the folder holds pairs of something else
+    """
+    texts = _Texts(field, tuple(text), tuple(templates), caption_field, only_reviewed)
+    texts.check()
+    settings = settings or PairSettings()
+    pictures = _pictures(samples, texts, tags)
+    source = _Source(pictures, texts)
+    parts = _split(_items(pictures), validation, settings.seed)
+    made = {**settings.made, **source.settings(), "tags": list(tags or ())}
+    made["validation"] = validation
+    return {
+        name: write_pairs(
+            items,
+            source.make,
+            folder / name,
+            replace(settings, made={**made, "part": name}),
+            progress,
+        )
+        for name, items in parts.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Texts:
+    """Which labels are taken and what is said of them, see :func:`pairs_from_dataset`."""
+
+    field: str
+    text: tuple[str, ...]
+    templates: tuple[str, ...]
+    caption_field: str | None
+    only_reviewed: str | None
+
+    def check(self) -> None:
+        """Raises an error before the first picture, rather than leave all of them out."""
+        label_texts(self.field, self.templates)
+        if not self.text:
+            raise PairError("text names no attribute of a label: take at least 'label'")
+
+
+def _pictures(
+    samples: fo.SampleCollection | str, texts: _Texts, tags: Sequence[str] | None
+) -> fo.SampleCollection:
+    from alphaclip.indexing.index_cli import open_dataset
+    from alphaclip.indexing.labels import check_field, images_of
+
+    pictures = images_of(open_dataset(samples) if isinstance(samples, str) else samples)
+    check_field(pictures, texts.field)
+    if pictures.media_type not in ("image", None):
+        raise PairError(f"the samples are of media type {pictures.media_type!r}: expected pictures")
+    if texts.caption_field is not None and not pictures.has_field(texts.caption_field):
+        names = ", ".join(pictures.get_field_schema())
+        raise PairError(
+            f"there is no field {texts.caption_field!r} with captions; there are {names}"
+        )
+    return pictures.match_tags(list(tags)) if tags else pictures.view()
+
+
+def _items(pictures: fo.SampleCollection) -> list[Item]:
+    columns = pictures.values(["id", "filepath", "last_modified_at"])
+    return [(sample, path, str(changed)) for sample, path, changed in zip(*columns, strict=True)]
+
+
+def _split(items: Sequence[Item], validation: float, seed: int) -> dict[str, list[Item]]:
+    """Draws whole pictures, so that samples of one file stay together."""
+    if not 0 <= validation < 1:
+        raise PairError(f"validation is {validation}: expected a share of the pictures, 0 to 1")
+    if not items:
+        raise PairError("there is no sample to make pairs of: check the view and the tags")
+    paths = list(dict.fromkeys(path for _, path, _ in items))
+    order = np.random.default_rng(seed).permutation(len(paths))
+    drawn = {paths[place] for place in order[: round(validation * len(paths))]}
+    parts = {TRAIN: [item for item in items if item[1] not in drawn]}
+    if validation:
+        parts[VALIDATION] = [item for item in items if item[1] in drawn]
+    return parts
+
+
+class _Source:
+    """Makes pictures of samples."""
+
+    def __init__(self, pictures: fo.SampleCollection, texts: _Texts) -> None:
+        from alphaclip.indexing.labels import PATCHABLE, check_field
+
+        kind = check_field(pictures, texts.field)
+        fields = [name for name in (texts.field, texts.caption_field) if name is not None]
+        self._name = pictures._dataset.name
+        self._stages = json.dumps(pictures._serialize(include_uuids=False), sort_keys=True)
+        self._pictures = pictures.select_fields(fields)
+        self._list = kind.lower() if kind in PATCHABLE else None
+        self._texts = texts
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the pairs, beside the samples."""
+        stages = hashlib.sha256(self._stages.encode()).hexdigest()[:16]
+        return {"dataset": self._name, "view": stages, **vars(self._texts)}
+
+    def make(self, item: Item) -> PairPicture | Skipped:
+        """Makes a picture; labels that cannot be regions are left out."""
+        sample_id, path, _ = item
+        sample = self._pictures[sample_id]
+        made = [self._region(label, sample_id) for label in self._labels(sample)]
+        content, suffix = read_picture(Path(path))
+        return PairPicture(
+            sample_id,
+            content,
+            suffix,
+            tuple(region for region in made if isinstance(region, PairRegion)),
+            self._caption(sample),
+            f"{self._name}/{Path(path).name}",
+            left_out=tuple(skipped for skipped in made if isinstance(skipped, Skipped)),
+        )
+
+    def _labels(self, sample: Any) -> Sequence[Any]:
+        value = sample[self._texts.field]
+        if value is None:
+            return ()
+        labels: Sequence[Any] = [value] if self._list is None else value[self._list]
+        return labels
+
+    def _region(self, label: Any, sample_id: str) -> PairRegion | Skipped:
+        from alphaclip.indexing.labels import label_region
+
+        where = f"{sample_id}: region {str(label.id)!r}"
+        reviewed = self._texts.only_reviewed
+        if reviewed is not None and not (reviewed in label.tags or _attribute(label, reviewed)):
+            return Skipped("not reviewed", where)
+        try:
+            region = label_region(label)
+        except RegionError as error:
+            return Skipped("label is no region", f"{where}: {error}")
+        texts = tuple(text for name in self._texts.text for text in self._said(label, name))
+        return PairRegion(region, texts, label.label, (), _scores(label), str(label.id))
+
+    def _said(self, label: Any, name: str) -> Sequence[str]:
+        value = _attribute(label, name)
+        if name == "label":
+            return label_texts(value or "", self._texts.templates)
+        several = value if isinstance(value, (list, tuple)) else [value]
+        return [text for text in several if isinstance(text, str)]
+
+    def _caption(self, sample: Any) -> str | None:
+        value = None if self._texts.caption_field is None else sample[self._texts.caption_field]
+        value = getattr(value, "label", value)
+        return value if isinstance(value, str) else None
+
+
+def _attribute(label: Any, name: str) -> Any:
+    return label[name] if label.has_field(name) else None
+
+
+def _scores(label: Any) -> dict[str, float]:
+    confidence = _attribute(label, "confidence")
+    known = isinstance(confidence, (int, float)) and math.isfinite(confidence)
+    return {"confidence": float(confidence)} if known else {}
