@@ -194,7 +194,7 @@ def _tune(groups: Mapping[str, tuple[Pool, list[str]]]) -> None:
 def _groups(given: argparse.Namespace, seed: int, size: int) -> dict[str, tuple[Pool, list[str]]]:
     drawn = _joined([_drawn(given, seed, artists) for artists in ("all", "held")])
     names = [name for _, name in drawn.queries()]
-    cells = _pool(given.work / "bccd.npz", lambda: _cells(given.bccd), CELLS)
+    cells = _pool(given.work / "bccd.npz", lambda: cells(given.bccd), CELLS)
     cells = cells.half(0 if seed == TUNED else 1)
     groups = {
         "drawn scenes, hard": (drawn, names[:size]),
@@ -250,7 +250,7 @@ def _scenes(drawings: Path, seed: int, artists: str) -> Iterator[Picture]:
         yield scene.image, regions, [known[found.concept] for found in scene.objects]
 
 
-def _sample() -> Iterator[Picture]:
+def sample() -> Iterator[Picture]:
     for scene in json.loads((FOLDER / "scenes.json").read_text())["scenes"]:
         regions, names = [], []
         for row in scene["regions"]:
@@ -265,7 +265,7 @@ def _sample() -> Iterator[Picture]:
         yield FOLDER / scene["image"], regions, names
 
 
-def _cells(folder: Path) -> Iterator[Picture]:
+def cells(folder: Path) -> Iterator[Picture]:
     for path in sorted((folder / "annotations").rglob("*.xml")):
         root = ElementTree.parse(path).getroot()
         width, height = (float(root.findtext(f"size/{n}", "")) for n in ("width", "height"))

@@ -27,7 +27,7 @@ from alphaclip.indexing.labelling.classes import ClassSet
 from alphaclip.indexing.labelling.expected import expected_share
 from alphaclip.indexing.labelling.promise import fix_threshold
 from alphaclip.indexing.labelling.scoring import answer, zero_shot
-from feedback import CELLS, Picture, _cells, _sample
+from feedback import CELLS, Picture, cells, sample
 from PIL import Image
 
 import alphaclip
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     encoder = alphaclip.load("alphaclip-nano")
     sets: dict[str, tuple[Callable[[], Iterator[Picture]], dict[str, str]]] = {
         "scenes": (_sample, {}),
-        "cells": (lambda: _cells(given.bccd), CELLS),
+        "cells": (lambda: cells(given.bccd), CELLS),
     }
     figures: dict[str, Any] = {}
     for name, (pictures, words) in sets.items():

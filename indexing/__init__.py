@@ -6,12 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.acting import export_ids, history, label, save_view, tag, undo
+    from alphaclip.indexing.acting import (
+        export_ids,
+        history,
+        label,
+        save_view,
+        tag,
+        tag_samples,
+        undo,
+    )
     from alphaclip.indexing.building import build, embed_part, merge_plan, plan
     from alphaclip.indexing.explaining import explain_region
     from alphaclip.indexing.exporting import export
     from alphaclip.indexing.feedback import refine
     from alphaclip.indexing.joint import search
+    from alphaclip.indexing.label_errors import find_label_errors
+    from alphaclip.indexing.labelling.classes import LabelClass
     from alphaclip.indexing.materializing import materialize
     from alphaclip.indexing.outliers import find_outliers
     from alphaclip.indexing.pictures import find_pictures
@@ -25,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Example",
+    "LabelClass",
     "RegionIndex",
     "Search",
     "build",
@@ -34,6 +45,7 @@ __all__ = [
     "explain_region",
     "export",
     "export_ids",
+    "find_label_errors",
     "find_outliers",
     "find_pictures",
     "find_unlabelled",
@@ -51,11 +63,13 @@ __all__ = [
     "search",
     "segment",
     "tag",
+    "tag_samples",
     "undo",
 ]
 
 _HOMES = {
     "Example": "queries",
+    "LabelClass": "labelling.classes",
     "RegionIndex": "region_index",
     "Search": "searches",
     "build": "building",
@@ -65,6 +79,7 @@ _HOMES = {
     "explain_region": "explaining",
     "export": "exporting",
     "export_ids": "acting",
+    "find_label_errors": "label_errors",
     "find_outliers": "outliers",
     "find_pictures": "pictures",
     "find_unlabelled": "unlabelled",
@@ -82,6 +97,7 @@ _HOMES = {
     "search": "joint",
     "segment": "segmenting",
     "tag": "acting",
+    "tag_samples": "acting",
     "undo": "acting",
 }
 

@@ -1,7 +1,7 @@
 """Acts on hits: tags, labels and saved views, each of which can be taken back.
 
-Public: :func:`tag`, :func:`label`, :func:`save_view`, :func:`export_ids`, :func:`undo`,
-:func:`history`, :class:`Action` and :class:`Undone`.
+Public: :func:`tag`, :func:`tag_samples`, :func:`label`, :func:`save_view`, :func:`export_ids`,
+:func:`undo`, :func:`history`, :class:`Action` and :class:`Undone`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from alphaclip.indexing.actions import (
     Undone,
     begin,
     changes_of,
+    check_text,
     find_action,
     history,
     mark_undone,
 )
+from alphaclip.indexing.attribute_writes import undo_attributes
 from alphaclip.indexing.copying import copy_labels, undo_copies
 from alphaclip.indexing.hits import Hits
 from alphaclip.indexing.label_writes import (
@@ -29,6 +31,7 @@ from alphaclip.indexing.label_writes import (
     read_labels,
     write_labels,
 )
+from alphaclip.indexing.sample_tags import tag_samples, undo_sample_tags
 from alphaclip.indexing.saved_views import save_view, undo_view
 
 from alphaclip.errors import AlphaClipError
@@ -44,6 +47,7 @@ __all__ = [
     "label",
     "save_view",
     "tag",
+    "tag_samples",
     "undo",
 ]
 
@@ -63,7 +67,7 @@ def tag(hits: Hits, tag: str) -> Action:
     Raises:
         AlphaClipError: if the tag is empty, or a field is gone
     """
-    _check_text("tag", tag)
+    check_text("tag", tag)
     found = _current(hits, "tags")
     changes = [Change(*key) for key, tags in found.items() if tag not in (tags or [])]
     action = begin(hits.dataset, "tag", changes, _left(hits, changes), {"tag": tag})
@@ -96,7 +100,7 @@ def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = Fal
         AlphaClipError: if the class is empty, a field is gone or does not fit, or ``overwrite``
             is given with ``into``
     """
-    _check_text("label", label)
+    check_text("label", label)
     if into is not None:
         if overwrite:
             raise AlphaClipError("overwrite is for the hits' own labels: leave it out with into")
@@ -171,17 +175,12 @@ def _undo_label(dataset: fo.Dataset, action: Action) -> Undone:
 
 _UNDO: dict[str, Callable[[Any, Action], Undone]] = {
     "tag": _undo_tag,
+    "tag_samples": undo_sample_tags,
     "label": _undo_label,
     "copy": undo_copies,
+    "attribute": undo_attributes,
     "save_view": undo_view,
 }
-
-
-def _check_text(name: str, value: str) -> None:
-    if not isinstance(value, str) or not value.strip() or len(value) > 1000:
-        raise AlphaClipError(
-            f"{name} is {value!r:.120}: expected a text of at most 1,000 characters, not empty"
-        )
 
 
 def _current(hits: Hits, attribute: str) -> dict[tuple[str, str, str], Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
@@ -15,7 +16,7 @@ from alphaclip.errors import AlphaClipError
 if TYPE_CHECKING:
     import fiftyone as fo
 
-Kind = Literal["tag", "label", "copy", "save_view"]
+Kind = Literal["tag", "tag_samples", "label", "copy", "attribute", "save_view"]
 
 STORE, CHANGES = "actions", "changes"
 KEPT = 200
@@ -23,6 +24,9 @@ KEPT = 200
 
 _CHUNK = 20_000
 """Changes in one record: some 2 MB, where 16 MB is the most."""
+
+_DOCUMENT_BYTES = 4_000_000
+"""Of the labels in one record, but for a single one that is larger."""
 
 
 class Change(NamedTuple):
@@ -32,7 +36,8 @@ class Change(NamedTuple):
         field: that holds the label
         sample_id: of its picture
         label_id: of the label
-        before: what was there: a label's class; for a copy, a digest of what was written
+        before: what was there: a label's class; for a copy, a digest of what was written; for an
+            attribute, JSON of what was written and what was there
     """
 
     field: str
@@ -47,7 +52,7 @@ class Action:
 
     Attributes:
         id: for :func:`alphaclip.indexing.acting.undo`
-        kind: "tag", "label", "copy" or "save_view"
+        kind: "tag", "tag_samples", "label", "copy", "attribute" or "save_view"
         count: how many labels it changed, made, or put into a view
         left: how many hits it left as they were: they had the tag or a label, or are gone
         detail: what was done, such as ``{"tag": "fruit"}``
@@ -94,6 +99,7 @@ def begin(
     left: int,
     detail: Mapping[str, Any],
     count: int | None = None,
+    key: str | None = None,
 ) -> Action:
     """Writes down what is about to be done, so that it can be taken back even if it is cut off.
 
@@ -104,10 +110,11 @@ def begin(
         left: hits that stay as they are
         detail: JSON values
         count (None): labels that change; None counts the changes
+        key (None): of :func:`new_key`, where the changes name the action; None makes one
     """
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     total = len(changes) if count is None else count
-    action = Action(new_key(), kind, total, left, dict(detail), now)
+    action = Action(key or new_key(), kind, total, left, dict(detail), now)
     kept = Records(dataset, CHANGES)
     for part, start in enumerate(range(0, len(changes), _CHUNK)):
         kept.set(f"{action.id}/{part:06d}", changes[start : start + _CHUNK])
@@ -116,6 +123,18 @@ def begin(
     for old in records.keys()[:-KEPT]:
         _forget(records, kept, old)
     return action
+
+
+def check_text(name: str, value: str) -> None:
+    """Checks a tag or a class.
+
+    Raises:
+        AlphaClipError: if it is no text, empty, or longer than 1,000 characters
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > 1000:
+        raise AlphaClipError(
+            f"{name} is {value!r:.120}: expected a text of at most 1,000 characters, not empty"
+        )
 
 
 def history(dataset: fo.Dataset, count: int = 50) -> list[Action]:
@@ -156,6 +175,40 @@ def keep_replaced(dataset: fo.Dataset, action: Action, value: Any) -> None:
 def replaced_by(dataset: fo.Dataset, action: Action) -> Any:
     """What :func:`keep_replaced` kept; None if nothing."""
     return Records(dataset, CHANGES).get(f"{action.id}:replaced")
+
+
+def keep_documents(
+    dataset: fo.Dataset, action: Action, documents: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Keeps labels that an action is about to replace: the sample and the raw document of each."""
+    import bson
+
+    kept, part, room = Records(dataset, CHANGES), 0, _DOCUMENT_BYTES
+    rows: list[tuple[str, str]] = []
+    for sample_id, document in documents:
+        text = b64encode(bson.encode(document)).decode()
+        if rows and room < len(text):
+            kept.set(f"{action.id}:documents/{part:06d}", rows)
+            part, rows, room = part + 1, [], _DOCUMENT_BYTES
+        rows.append((sample_id, text))
+        room -= len(text)
+    if rows:
+        kept.set(f"{action.id}:documents/{part:06d}", rows)
+
+
+def documents_of(dataset: fo.Dataset, action: Action) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What :func:`keep_documents` kept."""
+    import bson
+
+    records = Records(dataset, CHANGES)
+    for key in records.keys(f"{action.id}:documents/"):
+        for sample_id, text in records.get(key) or []:
+            yield sample_id, bson.decode(b64decode(text))
+
+
+def is_undone(dataset: fo.Dataset, key: str) -> bool:
+    """Whether an action was taken back; one that is forgotten was not."""
+    return bool((Records(dataset, STORE).get(key) or {}).get("undone"))
 
 
 def mark_undone(dataset: fo.Dataset, action: Action) -> None:

@@ -16,13 +16,14 @@ from alphaclip.indexing.index_cli import (
     open_dataset,
     print_report,
 )
+from alphaclip.indexing.label_cli import add_label_parsers
 from alphaclip.indexing.segment_cli import add_segment_parser
 
 from alphaclip.doctor import Check, package_check
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``embed``, ``search``, ``segment``, ``index`` and ``demo``."""
+    """Adds ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and ``demo``."""
     embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
     embed.add_argument("dataset", help="name of a FiftyOne dataset")
     embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
@@ -43,6 +44,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.set_defaults(run=_search)
 
     add_segment_parser(subparsers)
+    add_label_parsers(subparsers)
     add_index_parser(subparsers)
 
     demo = subparsers.add_parser("demo", help="the main job on the bundled scenes, with the App")

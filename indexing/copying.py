@@ -1,14 +1,22 @@
-"""Copies the regions of hits into another label field, under a class."""
+"""Copies the regions of hits into another label field, under classes."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.actions import Action, Change, Undone, begin, changes_of
+from alphaclip.indexing.actions import (
+    Action,
+    Change,
+    Undone,
+    begin,
+    changes_of,
+    documents_of,
+    keep_documents,
+)
 from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.label_writes import LabelPath, grouped, read_labels, touched, write_samples
+from alphaclip.indexing.label_writes import LabelPath, read_labels, touched, write_samples
 from alphaclip.indexing.labels import FieldError, check_field
 from alphaclip.indexing.mask_fields import check_name
 
@@ -27,55 +35,108 @@ GEOMETRY = ("bounding_box", "mask", "mask_path", "points", "closed", "filled")
 SOURCE = "source_id"
 
 
-def copy_labels(hits: Hits, label: str, into: str) -> Action:
+def copy_labels(hits: Hits, label: str | Sequence[str], into: str) -> Action:
     """Copies the region of each hit that has no copy there; see
     :func:`alphaclip.indexing.acting.label`.
 
     Raises:
         FieldError: if the field cannot hold the copies
     """
-    dataset = hits.dataset
-    made_field = _prepare(dataset, into, set(map(str, hits.fields)))
-    path = LabelPath.of(dataset, into)
-    copies = [] if not len(hits) else list(_copies(hits, label, path))
-    changes = [Change(into, sample, str(copy["_id"]), _digest(copy)) for sample, copy in copies]
-    left = len(set(hits.label_ids.tolist())) - len(copies)
+    made_field = prepare_field(hits, into, {})
+    labels = [label] * len(hits) if isinstance(label, str) else label
+    taken = {copy.get(SOURCE) for _, copy in copies_in(hits, into)}
+    several = zip(labels, hits.label_ids.tolist(), hits.scores.tolist(), strict=True)
+    wanted = {
+        source: {"label": name, "score": score}
+        for name, source, score in several
+        if source not in taken
+    }
     detail = {"label": label, "into": into, "made_field": made_field}
-    action = begin(dataset, "copy", changes, left, detail)
-    by_sample: dict[str, list[dict[str, Any]]] = {}
-    for sample, copy in copies:
-        by_sample.setdefault(sample, []).append(copy)
-    operations = [op for sample, docs in by_sample.items() for op in _push(path, sample, docs)]
-    write_samples(dataset, operations, list(by_sample))
+    return write_copies(hits, wanted, into, detail)
+
+
+def write_copies(
+    hits: Hits,
+    wanted: Mapping[str, Mapping[str, Any]],
+    into: str,
+    detail: Mapping[str, Any],
+    replaced: Sequence[tuple[str, dict[str, Any]]] = (),
+    key: str | None = None,
+) -> Action:
+    """Writes copies of hits, and takes others away, in one action.
+
+    Args:
+        hits: whose regions
+        wanted: the label id of each hit to copy to the attributes of the copy
+        into: a field, from :func:`prepare_field`
+        detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
+        replaced: sample id and document of each copy that goes
+        key (None): see :func:`alphaclip.indexing.actions.begin`
+    """
+    dataset, path = hits.dataset, LabelPath.of(hits.dataset, into)
+    copies = list(_copies(hits, wanted)) if wanted else []
+    changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
+    left = len(set(hits.label_ids.tolist())) - len(copies)
+    action = begin(dataset, "copy", changes, left, detail, key=key)
+    keep_documents(dataset, action, replaced)
+    _swap(dataset, path, replaced, copies)
     return action
 
 
+def copies_in(hits: Hits, into: str) -> list[tuple[str, dict[str, Any]]]:
+    """Sample id and raw document of each copy that is in a field, in the pictures of hits."""
+    if not len(hits):
+        return []
+    path = LabelPath.of(hits.dataset, into)
+    return list(read_labels(hits.dataset, path, hits.sample_ids.tolist(), None))
+
+
 def undo_copies(dataset: fo.Dataset, action: Action) -> Undone:
-    """Removes the copies that are as they were made; the field too, if it was made for them."""
+    """Removes the copies that are as they were made, and puts back those that they replaced; the
+    field goes too, if it was made for them."""
     into, changes = action.detail["into"], changes_of(dataset, action)
     if into not in dataset.get_field_schema():
         return Undone(0, len(changes))
     path = LabelPath.of(dataset, into)
     made = {row.label_id: row.before for row in changes}
-    labels = read_labels(dataset, path, (row.sample_id for row in changes), None)
-    still = {
-        str(label["_id"])
-        for _, label in labels
-        if str(label["_id"]) in made and made[str(label["_id"])] == _digest(label)
-    }
-    pairs = grouped((row.sample_id, row.label_id) for row in changes if row.label_id in still)
-    label = action.detail["label"]
-    operations = [op for sample, ids in pairs.items() for op in _pull(path, sample, ids, label)]
-    write_samples(dataset, operations, list(pairs))
+    labels = list(read_labels(dataset, path, (row.sample_id for row in changes), None))
+    still = [row for row in labels if made.get(str(row[1]["_id"])) == digest(row[1])]
+    kept = {label.get(SOURCE) for _, label in labels} - {label.get(SOURCE) for _, label in still}
+    there = {label["_id"] for _, label in labels}
+    back = [
+        (sample, label)
+        for sample, label in documents_of(dataset, action)
+        if label.get(SOURCE) not in kept and label["_id"] not in there
+    ]
+    _swap(dataset, path, still, back)
     if action.detail["made_field"] and not dataset.count(path.root):
         dataset.delete_sample_field(into)
     return Undone(len(still), len(changes) - len(still))
 
 
-def _prepare(dataset: fo.Dataset, into: str, sources: set[str]) -> bool:
-    """Makes the field for the copies if need be; says whether it did."""
+def digest(label: Mapping[str, Any]) -> str:
+    """Of all that a label holds but nothing, in whatever order it is written."""
+    content = hashlib.sha256()
+    for name in sorted(label):
+        if label[name] not in (None, []):
+            content.update(repr((name, label[name])).encode("utf-8", "surrogatepass"))
+    return content.hexdigest()[:32]
+
+
+def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
+    """Makes the field for the copies if need be; says whether it did.
+
+    Args:
+        hits: to be copied
+        into: the field
+        details: further attributes of the copies: name to FiftyOne's class of field
+
+    Raises:
+        FieldError: if the field cannot hold the copies
+    """
     import fiftyone as fo
 
+    dataset, sources = hits.dataset, set(map(str, hits.fields))
     check_name(into)
     kinds = {LISTS[check_field(dataset, source)] for source in sources}
     if len(kinds) > 1:
@@ -95,42 +156,52 @@ def _prepare(dataset: fo.Dataset, into: str, sources: set[str]) -> bool:
             f"field {into!r} holds {check_field(dataset, into)}, the copies are {kind}: choose "
             "another field"
         )
-    dataset.add_sample_field(f"{into}.{kind.lower()}.{SOURCE}", fo.StringField)
-    dataset.add_sample_field(f"{into}.{kind.lower()}.score", fo.FloatField)
+    for name, field in {SOURCE: "StringField", "score": "FloatField", **details}.items():
+        dataset.add_sample_field(f"{into}.{kind.lower()}.{name}", getattr(fo, field))
     return is_new
 
 
-def _copies(hits: Hits, label: str, path: LabelPath) -> Iterable[tuple[str, dict[str, Any]]]:
+def _copies(
+    hits: Hits, wanted: Mapping[str, Mapping[str, Any]]
+) -> Iterable[tuple[str, dict[str, Any]]]:
     """Sample id and document of each copy to make, in the order of the hits."""
-    dataset, samples = hits.dataset, hits.sample_ids.tolist()
-    there = read_labels(dataset, path, samples, [SOURCE])
-    taken = {copy.get(SOURCE) for _, copy in there}
-    sources = {}
+    samples, sources = hits.sample_ids.tolist(), {}
     for field in dict.fromkeys(map(str, hits.fields)):
-        for sample, source in read_labels(dataset, LabelPath.of(dataset, field), samples, None):
+        path = LabelPath.of(hits.dataset, field)
+        for sample, source in read_labels(hits.dataset, path, samples, None):
             sources[str(source["_id"])] = (sample, source)
-    for label_id, score in zip(hits.label_ids.tolist(), hits.scores.tolist(), strict=True):
-        if label_id in sources and label_id not in taken:
-            taken.add(label_id)
+    for label_id in dict.fromkeys(hits.label_ids.tolist()):
+        if label_id in sources and label_id in wanted:
             sample, source = sources[label_id]
-            yield sample, _document(source, label, label_id, score)
+            yield sample, _document(source, label_id, wanted[label_id])
 
 
-def _document(source: dict[str, Any], label: str, label_id: str, score: float) -> dict[str, Any]:
+def _document(
+    source: Mapping[str, Any], label_id: str, attributes: Mapping[str, Any]
+) -> dict[str, Any]:
     from bson import ObjectId
 
     shape = {name: source[name] for name in GEOMETRY if name in source}
-    named = {"label": label, "tags": [], SOURCE: label_id, "score": score}
-    return {"_id": ObjectId(), "_cls": source["_cls"], **named, **shape}
+    own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: label_id}
+    return {**own, **attributes, **shape}
 
 
-def _digest(label: dict[str, Any]) -> str:
-    """Of all that a label holds but nothing, in whatever order it is written."""
-    content = hashlib.sha256()
-    for name in sorted(label):
-        if label[name] not in (None, []):
-            content.update(repr((name, label[name])).encode("utf-8", "surrogatepass"))
-    return content.hexdigest()[:32]
+def _swap(
+    dataset: fo.Dataset,
+    path: LabelPath,
+    old: Sequence[tuple[str, dict[str, Any]]],
+    new: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    """Takes labels away, as far as they still have their class, and adds others."""
+    going: dict[tuple[str, str | None], list[Any]] = {}
+    for sample, label in old:
+        going.setdefault((sample, label.get("label")), []).append(label["_id"])
+    coming: dict[str, list[dict[str, Any]]] = {}
+    for sample, label in new:
+        coming.setdefault(sample, []).append(label)
+    operations = [_pull(path, sample, ids, name) for (sample, name), ids in going.items()]
+    operations += [op for sample, labels in coming.items() for op in _push(path, sample, labels)]
+    write_samples(dataset, operations, [*(sample for sample, _ in going), *coming])
 
 
 def _push(path: LabelPath, sample: str, copies: Sequence[dict[str, Any]]) -> list[Any]:
@@ -146,10 +217,10 @@ def _push(path: LabelPath, sample: str, copies: Sequence[dict[str, Any]]) -> lis
     ]
 
 
-def _pull(path: LabelPath, sample: str, label_ids: Sequence[str], label: str) -> list[Any]:
+def _pull(path: LabelPath, sample: str, label_ids: Sequence[Any], label: str | None) -> Any:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    those = {"_id": {"$in": [ObjectId(label_id) for label_id in label_ids]}, "label": label}
+    those = {"_id": {"$in": list(label_ids)}, "label": label}
     this = {"_id": ObjectId(sample)}
-    return [UpdateOne(this, {"$pull": {path.root: those}, "$set": touched()})]
+    return UpdateOne(this, {"$pull": {path.root: those}, "$set": touched()})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,10 @@ from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+    from alphaclip.indexing.actions import Action
     from alphaclip.indexing.freshness import Freshness
+    from alphaclip.indexing.labelling.label_dataset import Classes, Reviews
+    from alphaclip.indexing.labelling.report import LabelReport
     from alphaclip.indexing.merging import MergeReport
 
 
@@ -244,6 +247,77 @@ class RegionIndex:
         from alphaclip.indexing.building import update
 
         return update(self.dataset, self.key, self._given, progress)
+
+    def tag(
+        self,
+        query: Query,
+        tag: str,
+        min_score: float,
+        negative: Query | None = None,
+        samples: bool = False,
+        new_only: bool = False,
+    ) -> Action:
+        """Tags every region that matches a query; what has the tag stays as it is.
+
+        Args:
+            query: see :meth:`search`
+            tag: to add
+            min_score: the lowest cosine to the query, in [-1, 1]
+            negative (None): what to avoid: regions that are more like it than like the query
+            samples (False): tag the pictures instead
+            new_only (False): look only at regions that are new or edited since this was last run
+                with the same query
+
+        Returns:
+            what was done, for :func:`alphaclip.indexing.undo`
+
+        Raises:
+            AlphaClipError: if the tag or the query is empty, or the score is no cosine
+        """
+        from alphaclip.indexing.labelling.tagging import tag_matching
+
+        return tag_matching(self, query, tag, min_score, negative, samples, new_only)
+
+    def label(
+        self,
+        classes: Classes,
+        into: str = "auto",
+        precision: float | None = None,
+        confidence: float = 0.9,
+        reviews: Reviews = None,
+        training: Mapping[str, str | None] | None = None,
+        progress: Progress | None = None,
+        **options: Any,
+    ) -> LabelReport:
+        """Gives regions a class where the stated precision can be promised, and queues the rest.
+
+        The first run draws a random sample; :func:`alphaclip.indexing.labelling.runs.add_reviews`
+        or ``reviews`` say what its regions are. Once all are reviewed, the sample is tested, once,
+        and what passes is written. Later runs keep the threshold, after a look whether new regions
+        are like the reviewed ones.
+
+        Args:
+            classes: names, :class:`LabelClass` objects, or their JSON values
+            into: a field for copies linked by ``source_id``; or ``field.attribute``, in place
+            precision (None): share of the written labels that is to be right, in (0, 1); None
+                writes every answer, as a ranking
+            confidence: of the promise, in (0, 1)
+            reviews (None): label id to the right class, None for "none of these"; or an attribute
+                that holds it, as ``ground_truth.label``. Only what it says of the sample is used
+            training (None): label id to class of regions to learn from; reviews of the queue come
+                to them
+            progress (None): told how far it is; None shows a bar in the terminal
+            options: the others of :class:`alphaclip.indexing.labelling.settings.LabelSettings`
+
+        Raises:
+            AlphaClipError: if classes contradict each other, the precision cannot be tested, the
+                target does not fit, or regions to learn from are in the sample
+        """
+        from alphaclip.indexing.labelling.label_dataset import label_dataset
+        from alphaclip.indexing.labelling.settings import LabelSettings
+
+        settings = LabelSettings(into, precision, confidence, **options)
+        return label_dataset(self, classes, settings, reviews, training, progress)
 
     def delete(self) -> None:
         """Removes the index and its Brain run; the dataset's labels stay as they are.

@@ -97,7 +97,7 @@ def _add_fields(ctx, inputs):
         required=True,
     )
     field = ctx.params.get("field") or next(iter(fields))
-    if field in fields:
+    if isinstance(field, str) and field in fields:
         _add_text(ctx, inputs, field, fields[field])
 
     dropdown(

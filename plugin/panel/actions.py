@@ -22,10 +22,14 @@ ACTIONS = {
 }
 SAID = {
     "tag": "tagging %s “%s”",
+    "tag_samples": "tagging %s “%s”",
     "label": "labelling %s “%s”",
     "copy": "copying %s as “%s”",
+    "attribute": "labelling %s in “%s”",
     "save_view": "saving %s as the view “%s”",
 }
+NAMED = ("label", "tag", "name", "into")
+"""Of what an action was, the first of these that it has is said."""
 
 
 class ActionEvents:
@@ -126,8 +130,9 @@ def say(action):
         a text
     """
     detail = action.detail
-    value = detail.get("label") or detail.get("tag") or detail.get("name") or ""
-    return SAID[action.kind] % (count(action.count), shorten(value, 60))
+    value = next((detail[name] for name in NAMED if detail.get(name)), "")
+    of = "picture" if action.kind == "tag_samples" else "region"
+    return SAID[action.kind] % (count(action.count, of), shorten(value, 60))
 
 
 def _add_own(ctx, token):

@@ -28,6 +28,7 @@ NAME = """<img src=x onerror="hacked=1"> ![x](elsewhere) [y](elsewhere) "q" 's' 
 FIELD = "<img src=x onerror='hacked=1'> ![x](http://elsewhere/a) 🍎 שלום"
 FORMS = (
     "Segment regions",
+    "Fine-tune on this dataset",
     "Embed regions",
     "Search regions",
     "Update region index",

@@ -42,6 +42,7 @@ USUAL = {
     "search_regions": {"key": "regions", "query": "a square"},
     "compute_region_visualization": {"key": "regions", "method": "pca", "brain_key": "points"},
     "find_odd_regions": {"key": "regions", "kind": "distinct"},
+    "finetune_encoder": {"field": "shapes", "encoder": NANO, "key": "other"},
 }
 PARAMS = [
     *((name, "key") for name in USUAL),
@@ -52,6 +53,10 @@ PARAMS = [
     ("compute_region_visualization", "method"),
     ("compute_region_visualization", "brain_key"),
     ("find_odd_regions", "kind"),
+    ("finetune_encoder", "field"),
+    ("finetune_encoder", "encoder"),
+    ("finetune_encoder", "text"),
+    ("finetune_encoder", "held_out"),
 ]
 
 pytestmark = pytest.mark.usefixtures("plugins_dir")

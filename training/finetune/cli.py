@@ -52,6 +52,9 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("--batch-size", type=int, help="field batch_size: over all processes")
     parser.add_argument("--dataset", metavar="NAME", help="a FiftyOne dataset to train on")
     parser.add_argument("--field", help="its field with the regions")
+    parser.add_argument(
+        "--held-out", type=float, metavar="SHARE", help="of its pictures, to measure on (0.2)"
+    )
     parser.set_defaults(run=lambda args: _run(parser, args))
 
 
@@ -80,7 +83,7 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if args.dataset is not None:
         if "pairs" in fields:
             parser.error("--dataset makes the pairs: leave --pairs out")
-        return _train_on_dataset(args.dataset, args.field, fields)
+        return _train_on_dataset(args, fields)
     return _train(fields, str(args.config or "the command line"))
 
 
@@ -95,11 +98,14 @@ def _train(fields: dict[str, Any], source: str) -> int:
     return _end(report.finished, next(filter(Path.is_dir, kept)))
 
 
-def _train_on_dataset(dataset: str, field: str, fields: dict[str, Any]) -> int:
-    from alphaclip.training.finetune.fiftyone_training import finetune_on_dataset
+def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
+    from alphaclip.training.finetune.fiftyone_training import HELD_OUT_SHARE, finetune_on_dataset
 
     folder, model = Path(fields.pop("output", OUTPUT)), fields.pop("model", "auto")
-    found = finetune_on_dataset(dataset, field, folder, model, changed=fields)
+    held_out = HELD_OUT_SHARE if args.held_out is None else args.held_out
+    found = finetune_on_dataset(
+        args.dataset, args.field, folder, model, held_out=held_out, changed=fields
+    )
     print(*found.lines(), sep="\n")
     return _end(found.finished, found.model)
 

@@ -1,0 +1,1 @@
+"""Labels for a dataset's regions, with a stated precision."""

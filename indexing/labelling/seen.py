@@ -1,0 +1,108 @@
+"""Which regions a job has looked at, as they were: what is new or edited since is seen by it."""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import b64decode, b64encode
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from alphaclip.indexing.actions import is_undone
+from alphaclip.indexing.queries import Example, Query, parts_of
+from alphaclip.indexing.records import Records
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+    from alphaclip.indexing.segments import RowIds
+
+STORE = "seen"
+
+_CHUNK = 500_000
+"""Regions in one record: some 5 MB, where 16 MB is the most."""
+
+
+class Seen:
+    """The regions that the runs of one job have looked at; kept with the dataset.
+
+    A run that was taken back does not count, nor one with other settings.
+
+    Args:
+        dataset: whose regions
+        job: names the job, as ``("tag", "regions", "fruit")``
+        settings: what the job did with a region, as text
+    """
+
+    def __init__(self, dataset: fo.Dataset, job: Sequence[str], settings: str) -> None:
+        self._dataset, self._records = dataset, Records(dataset, STORE)
+        self._prefix = f"{_hash(repr(tuple(job)))}/"
+        self._settings = _hash(settings)
+
+    def is_new(self, ids: RowIds) -> np.ndarray:
+        """Which rows no run has looked at as they are now: bool (n,)."""
+        return ~np.isin(_marks(ids), self._known())
+
+    def add(self, ids: RowIds, action: str, forget: bool) -> None:
+        """Remembers what a run has looked at.
+
+        Args:
+            ids: the rows
+            action: the id of what was done
+            forget: whether the run looked at all regions, so that the runs before do not matter
+        """
+        old = self._records.keys(self._prefix) if forget else []
+        marks = _marks(ids)
+        for part, start in enumerate(range(0, len(marks), _CHUNK)):
+            text = b64encode(marks[start : start + _CHUNK].tobytes()).decode()
+            value = {"action": action, "settings": self._settings, "marks": text}
+            self._records.set(f"{self._prefix}{action}/{part:04d}", value)
+        for key in old:
+            self._records.delete(key)
+
+    def _known(self) -> np.ndarray:
+        parts, undone = [np.zeros(0, np.uint64)], {}
+        for key in self._records.keys(self._prefix):
+            value = self._records.get(key)
+            if value is None or value["settings"] != self._settings:
+                continue
+            action = value["action"]
+            if action not in undone:
+                undone[action] = is_undone(self._dataset, action)
+            if not undone[action]:
+                parts.append(np.frombuffer(b64decode(value["marks"]), np.uint64))
+        return np.concatenate(parts)
+
+
+def described(query: Query | None) -> str:
+    """A query as text that is equal for equal queries."""
+    return repr([] if query is None else [_described(part) for part in parts_of(query)])
+
+
+def _described(part: Any) -> Any:
+    if isinstance(part, str):
+        return part
+    if isinstance(part, Example):
+        return ("example", part.label_id)
+    if isinstance(part, np.ndarray):
+        return ("vector", hashlib.sha256(np.ascontiguousarray(part).tobytes()).hexdigest())
+    image, region = part
+    return ("region", _described_image(image), region.digest())
+
+
+def _described_image(image: Any) -> str:
+    if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
+        return str(image)
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()
+
+
+def _marks(ids: RowIds) -> np.ndarray:
+    """64 bits for each row, of its id and of what its vector was made of: uint64 (n,)."""
+    pairs = zip(ids.keys.tolist(), ids.fingerprints.tolist(), strict=True)
+    content = b"".join(
+        hashlib.blake2b(key + b" " + made_of, digest_size=8).digest() for key, made_of in pairs
+    )
+    return np.frombuffer(content, np.uint64)
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]

@@ -1,0 +1,63 @@
+"""Tags on whatever matches a query; run again, it goes on with what is new."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from alphaclip.indexing.acting import tag, tag_samples
+from alphaclip.indexing.actions import Action, check_text
+from alphaclip.indexing.hits import Hits
+from alphaclip.indexing.labelling.seen import Seen, described
+from alphaclip.indexing.queries import NEGATIVE_WEIGHT, Query, make_ranking
+from alphaclip.indexing.ranking import find
+
+from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.region_index import RegionIndex
+
+
+def tag_matching(
+    index: RegionIndex,
+    query: Query,
+    name: str,
+    min_score: float,
+    negative: Query | None = None,
+    samples: bool = False,
+    new_only: bool = False,
+) -> Action:
+    """Tags whatever matches a query; see :meth:`RegionIndex.tag`.
+
+    Raises:
+        AlphaClipError: if the tag or the query is empty, or the score is no cosine
+    """
+    check_text("tag", name)
+    _check_score(min_score)
+    ranking = make_ranking(index.encode, query, negative, "max", None, False)
+    now = index.snapshot()
+    asked = (described(query), described(negative), float(min_score), samples)
+    encoder = now.version.info.get("fingerprint", "")
+    seen = Seen(index.dataset, ("tag", index.key, name), repr((*asked, encoder)))
+    ids = now.version.ids
+    only = np.flatnonzero(seen.is_new(ids)) if new_only else None
+    found = find(now.engine(), now.version.table, ranking, None, only, min_score)
+    hits = _more_like(index.hits(now, found.places, found.scores, found.rank_scores))
+    action = tag_samples(hits, name) if samples else tag(hits, name)
+    seen.add(ids if only is None else ids.take(only), action.id, forget=only is None)
+    return action
+
+
+def _more_like(hits: Hits) -> Hits:
+    """Those that are more like the query than like what is to be avoided."""
+    avoided = (hits.scores - hits.rank_scores) / NEGATIVE_WEIGHT
+    return hits.take(hits.scores > avoided) if (avoided != 0).any() else hits
+
+
+def _check_score(min_score: float) -> None:
+    number = isinstance(min_score, (int, float, np.number)) and not isinstance(min_score, bool)
+    if not number or not -1 <= min_score <= 1:
+        raise AlphaClipError(
+            f"min_score is {min_score!r}: expected a cosine in [-1, 1]; "
+            "alphaclip.indexing.distribution shows how those of a query are spread"
+        )
