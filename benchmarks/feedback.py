@@ -194,14 +194,14 @@ def _tune(groups: Mapping[str, tuple[Pool, list[str]]]) -> None:
 def _groups(given: argparse.Namespace, seed: int, size: int) -> dict[str, tuple[Pool, list[str]]]:
     drawn = _joined([_drawn(given, seed, artists) for artists in ("all", "held")])
     names = [name for _, name in drawn.queries()]
-    cells = _pool(given.work / "bccd.npz", lambda: cells(given.bccd), CELLS)
+    cells = _pool(given.work / "bccd.npz", lambda: cell_pictures(given.bccd), CELLS)
     cells = cells.half(0 if seed == TUNED else 1)
     groups = {
         "drawn scenes, hard": (drawn, names[:size]),
         "drawn scenes, easy": (drawn, names[-size:]),
     }
     if seed == REPORTED:
-        sample = _pool(given.work / "demo.npz", _sample, _drawing_texts())
+        sample = _pool(given.work / "demo.npz", sample_pictures, _drawing_texts())
         groups["bundled sample, all"] = (sample, [name for _, name in sample.queries()])
     return groups | {f"bccd, {name}": (cells, [name]) for _, name in cells.queries()}
 
@@ -250,7 +250,7 @@ def _scenes(drawings: Path, seed: int, artists: str) -> Iterator[Picture]:
         yield scene.image, regions, [known[found.concept] for found in scene.objects]
 
 
-def sample() -> Iterator[Picture]:
+def sample_pictures() -> Iterator[Picture]:
     for scene in json.loads((FOLDER / "scenes.json").read_text())["scenes"]:
         regions, names = [], []
         for row in scene["regions"]:
@@ -265,7 +265,7 @@ def sample() -> Iterator[Picture]:
         yield FOLDER / scene["image"], regions, names
 
 
-def cells(folder: Path) -> Iterator[Picture]:
+def cell_pictures(folder: Path) -> Iterator[Picture]:
     for path in sorted((folder / "annotations").rglob("*.xml")):
         root = ElementTree.parse(path).getroot()
         width, height = (float(root.findtext(f"size/{n}", "")) for n in ("width", "height"))

@@ -27,7 +27,7 @@ from alphaclip.indexing.labelling.classes import ClassSet
 from alphaclip.indexing.labelling.expected import expected_share
 from alphaclip.indexing.labelling.promise import fix_threshold
 from alphaclip.indexing.labelling.scoring import answer, zero_shot
-from feedback import CELLS, Picture, cells, sample
+from feedback import CELLS, Picture, cell_pictures, sample_pictures
 from PIL import Image
 
 import alphaclip
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str]) -> None:
     given.work.mkdir(parents=True, exist_ok=True)
     encoder = alphaclip.load("alphaclip-nano")
     sets: dict[str, tuple[Callable[[], Iterator[Picture]], dict[str, str]]] = {
-        "scenes": (_sample, {}),
-        "cells": (lambda: cells(given.bccd), CELLS),
+        "scenes": (sample_pictures, {}),
+        "cells": (lambda: cell_pictures(given.bccd), CELLS),
     }
     figures: dict[str, Any] = {}
     for name, (pictures, words) in sets.items():
