@@ -4,26 +4,13 @@ The operator that makes the regions of a field searchable.
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-from alphaclip.indexing.labels import REGION_TYPES, region_fields
-from alphaclip.indexing.places import KeyNameError, check_key, index_keys
+from alphaclip.indexing.places import index_keys
 
-from alphaclip.zoo import NANO, NANO_WARNING, list_models
-
-from .forms import (
-    add_background,
-    dropdown,
-    grid_button,
-    refuse,
-    refuse_other_media,
-    reject,
-    target_images,
-)
+from .forms import add_background, grid_button, reject, target_images
 from .jobs import stoppable
 from .progress import follow, go_on_in_background, show_errors
+from .region_forms import add_encoder, add_key, add_region_field, refuse_without_regions
 from .reports import in_words, outputs, summarize
-
-KEY_CHARACTERS = 80
-"""Of a key that is too long anyway, so many are shown."""
 
 
 class EmbedRegions(foo.Operator):
@@ -48,7 +35,7 @@ class EmbedRegions(foo.Operator):
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        if _can_embed(ctx, inputs):
+        if not refuse_without_regions(ctx, inputs, "Regions are embedded"):
             _add_fields(ctx, inputs)
 
         return types.Property(inputs, view=types.PromptView(label=self.config.label))
@@ -66,85 +53,37 @@ class EmbedRegions(foo.Operator):
         return outputs(ctx.results)
 
 
-def _can_embed(ctx, inputs):
-    if refuse_other_media(ctx, inputs, "Regions are embedded"):
-        return False
-
-    if not region_fields(ctx.dataset):
-        refuse(
-            inputs,
-            "This dataset has no field with regions",
-            "Add labels of type %s first." % ", ".join(REGION_TYPES),
-        )
-    elif not any(model.installed for model in list_models()):
-        refuse(inputs, "No encoder is installed", "`alphaclip models` says how to get one.")
-    else:
-        return True
-
-    return False
-
-
 def _add_fields(ctx, inputs):
-    inputs.view_target(
+    add_region_field(
         ctx,
-        action_description="Embed the regions of",
-        allow_dataset_view=ctx.view._is_generated,
-        current_view_description="The images shown",
-    )
-    fields = region_fields(ctx.dataset)
-    dropdown(
         inputs,
-        "field",
-        {name: "%s (%s)" % (name, kind) for name, kind in fields.items()},
-        ctx.params.get("field"),
-        label="Field",
-        description="The labels to embed: each box, mask or polygon gets one vector",
-        required=True,
+        "Embed the regions of",
+        "The labels to embed: each box, mask or polygon gets one vector",
     )
-    _add_encoder(ctx, inputs)
+    add_encoder(ctx, inputs, "Encoder", "The installed ones, the best for photographs first")
     _add_key(ctx, inputs)
     add_background(inputs)
 
 
-def _add_encoder(ctx, inputs):
-    models = [model for model in list_models() if model.installed]
-    dropdown(
-        inputs,
-        "encoder",
-        {model.name: "%s: %s" % (model.name, model.summary) for model in models},
-        ctx.params.get("encoder"),
-        label="Encoder",
-        description="The installed ones, the best for photographs first",
-    )
-    if ctx.params.get("encoder", models[0].name) == NANO:
-        inputs.view("encoder_note", types.Notice(label=NANO_WARNING))
-
-
 def _add_key(ctx, inputs):
-    taken = index_keys(ctx.dataset)
-    prop = inputs.str(
-        "key",
+    key, prop = add_key(
+        ctx,
+        inputs,
+        "regions",
         label="Name of the index",
         description="Lowercase letters, digits and underscores; also its FiftyOne brain key",
-        default="regions",
     )
-    key = str(ctx.params.get("key", "regions") or "")
-    try:
-        check_key(ctx.dataset, key[:KEY_CHARACTERS])
-    except KeyNameError as error:
-        reject(prop, str(error))
+    if prop.invalid or key not in index_keys(ctx.dataset):
         return
 
-    if key in taken:
-        inputs.bool(
-            "overwrite",
-            label="Bring the index of this name up to date",
-            description="Only what is new or edited is embedded; another field or encoder "
-            "replaces it",
-            default=False,
-        )
-        if not ctx.params.get("overwrite"):
-            reject(prop, "There is an index %r: choose another name, or update it." % key)
+    inputs.bool(
+        "overwrite",
+        label="Bring the index of this name up to date",
+        description="Only what is new or edited is embedded; another field or encoder replaces it",
+        default=False,
+    )
+    if not ctx.params.get("overwrite"):
+        reject(prop, "There is an index %r: choose another name, or update it." % key)
 
 
 def _embed_in_app(ctx):

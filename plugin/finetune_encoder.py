@@ -5,17 +5,23 @@ The operator that trains an encoder further on a dataset's own regions.
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from alphaclip.indexing.labels import PATCHABLE, region_fields
-from alphaclip.indexing.places import KeyNameError, check_key, index_keys
+from alphaclip.indexing.places import check_key, index_keys
 
-from alphaclip.zoo import list_models, models_folder
+from alphaclip.zoo import models_folder
 
-from .forms import add_background, dropdown, refuse, refuse_other_media, reject, target_images
+from .forms import add_background, dropdown, reject, target_images
 from .jobs import stoppable
 from .progress import follow, go_on_in_background, show_errors
+from .region_forms import (
+    add_encoder,
+    add_key,
+    add_region_field,
+    installed_models,
+    refuse_without_regions,
+)
 
 FOLDER = "fine-tuned"
 SHARES = {0.2: "a fifth of the pictures", 0.5: "half of the pictures"}
-KEY_CHARACTERS = 80
 NO_TEXTS = ("id", "mask_path")
 LOOKED_AT = 20
 """Samples whose labels are looked at for attributes."""
@@ -43,7 +49,7 @@ class FinetuneEncoder(foo.Operator):
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        if _can_train(ctx, inputs):
+        if not refuse_without_regions(ctx, inputs, "Encoders are trained"):
             _add_fields(ctx, inputs)
 
         return types.Property(inputs, view=types.PromptView(label=self.config.label))
@@ -61,52 +67,12 @@ class FinetuneEncoder(foo.Operator):
         return _outputs(ctx.results)
 
 
-def _can_train(ctx, inputs):
-    if refuse_other_media(ctx, inputs, "Encoders are trained"):
-        return False
-
-    if not region_fields(ctx.dataset):
-        refuse(inputs, "This dataset has no field with regions", "Add labels with texts first.")
-    elif not _encoders():
-        refuse(inputs, "No encoder is installed", "`alphaclip models` says how to get one.")
-    else:
-        return True
-
-    return False
-
-
-def _encoders():
-    return [model for model in list_models() if model.installed]
-
-
 def _add_fields(ctx, inputs):
-    inputs.view_target(
-        ctx,
-        action_description="Train on",
-        allow_dataset_view=ctx.view._is_generated,
-        current_view_description="The images shown",
-    )
-    fields = region_fields(ctx.dataset)
-    dropdown(
-        inputs,
-        "field",
-        {name: "%s (%s)" % (name, kind) for name, kind in fields.items()},
-        ctx.params.get("field"),
-        label="Field",
-        description="Its regions and what is said of them",
-        required=True,
-    )
-    field = ctx.params.get("field") or next(iter(fields))
-    if isinstance(field, str) and field in fields:
-        _add_text(ctx, inputs, field, fields[field])
+    field = add_region_field(ctx, inputs, "Train on", "Its regions and what is said of them")
+    if field is not None:
+        _add_text(ctx, inputs, field)
 
-    dropdown(
-        inputs,
-        "encoder",
-        {model.name: "%s: %s" % (model.name, model.summary) for model in _encoders()},
-        ctx.params.get("encoder"),
-        label="Encoder to start from",
-    )
+    add_encoder(ctx, inputs, "Encoder to start from", "The installed ones")
     dropdown(
         inputs,
         "held_out",
@@ -114,7 +80,7 @@ def _add_fields(ctx, inputs):
         ctx.params.get("held_out"),
         label="Kept out, to measure on",
     )
-    _add_name(ctx, inputs)
+    _add_key(ctx, inputs)
     inputs.bool(
         "embed",
         label="Embed the regions with it afterwards",
@@ -124,8 +90,8 @@ def _add_fields(ctx, inputs):
     add_background(inputs)
 
 
-def _add_text(ctx, inputs, field, kind):
-    names = dict.fromkeys(["label", *_attributes(ctx.dataset, field, kind)])
+def _add_text(ctx, inputs, field):
+    names = dict.fromkeys(["label", *_attributes(ctx.dataset, field)])
     dropdown(
         inputs,
         "text",
@@ -136,8 +102,9 @@ def _add_text(ctx, inputs, field, kind):
     )
 
 
-def _attributes(dataset, field, kind):
+def _attributes(dataset, field):
     """The attributes with a text that the first labels have, dynamic ones among them."""
+    kind = region_fields(dataset)[field]
     attribute = kind.lower() if kind in PATCHABLE else None
     for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
         value = sample[field]
@@ -147,21 +114,15 @@ def _attributes(dataset, field, kind):
                     yield name
 
 
-def _add_name(ctx, inputs):
-    prop = inputs.str(
-        "key",
+def _add_key(ctx, inputs):
+    key, prop = add_key(
+        ctx,
+        inputs,
+        "tuned",
         label="Name",
         description="Of the model, and of the index; lowercase letters, digits and underscores",
-        default="tuned",
     )
-    key = str(ctx.params.get("key", "tuned") or "")
-    try:
-        check_key(ctx.dataset, key[:KEY_CHARACTERS])
-    except KeyNameError as error:
-        reject(prop, str(error))
-        return
-
-    if key in index_keys(ctx.dataset):
+    if not prop.invalid and key in index_keys(ctx.dataset):
         reject(prop, "There is an index %r: choose another name." % key)
 
 
@@ -191,7 +152,7 @@ def _train(ctx, report):
             target_images(ctx),
             field,
             models_folder() / FOLDER / ("%s-%s" % (ctx.dataset.slug, key)),
-            ctx.params.get("encoder") or _encoders()[0].name,
+            ctx.params.get("encoder") or installed_models()[0].name,
             text=(ctx.params.get("text") or "label",),
             held_out=ctx.params.get("held_out") or min(SHARES),
             progress=job.progress,
