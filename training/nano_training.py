@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
 from alphaclip.training.captions import TEMPLATES, article
 from alphaclip.training.drawings import concepts
+from alphaclip.training.finetune.precision import fast_attention, mixed_precision
 from alphaclip.training.nano_data import Batch, NanoBatches
 from alphaclip.training.nano_phase import Outputs, run_phase
 from alphaclip.training.recipe import NanoRecipe, Phase
@@ -20,7 +21,6 @@ from open_clip.transformer import VisionTransformer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 
 import alphaclip.nano
@@ -225,9 +225,7 @@ class _Prototypes(nn.Module):
 
 @contextmanager
 def _mixed_precision(device: torch.device) -> Iterator[None]:
-    """bfloat16 products; on CPUs the fused attention's backward is slower than the plain one's."""
-    attention = sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-    with torch.autocast(device.type, torch.bfloat16), attention:
+    with mixed_precision(device, torch.bfloat16), fast_attention(device, torch.bfloat16):
         yield
 
 
