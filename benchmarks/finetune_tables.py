@@ -1,22 +1,27 @@
 """The paper's experiments on the alpha fine-tune, at the size of alphaclip-nano.
 
-    .venv/bin/python benchmarks/finetune_tables.py run FOLDER OUT [--only NAME ...]
+    .venv/bin/python benchmarks/finetune_tables.py run FOLDER OUT [--only NAME ...] [--at-once 4]
     .venv/bin/python benchmarks/finetune_tables.py table OUT
 
 FOLDER is that of ``alphaclip train-nano``: it has the drawings, and nano's base before the alpha
 fine-tune. OUT gets the pairs (see ``scene_pairs.py``), a run for each setting and seed, and what it
 reached, ``results/*.json``; whatever is there already is not done again. Each run starts from the
 base and sees the same number of samples; its model is measured on scenes that none has seen.
+``--at-once`` runs are done side by side, on one GPU if there is one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +45,9 @@ SCENES, SCENE_SEED = 200, 7003
 SETS = {"1k": 200, "10k": 2100, "100k": 20_000}
 """Scenes of each set of pairs; a scene has five regions or so."""
 
+PART = 1400
+"""Scenes that are written together."""
+
 SEEDS = (0, 1, 2)
 VIEW = View("context", context=1.5)
 ALPHAS = ("mask", "box", "all-ones")
@@ -55,7 +63,6 @@ RECIPE: dict[str, Any] = {
     "log_every": 20,
     "checkpoint_every": 1000,
     "keep": ("last",),
-    "workers": 0,
     "precision": "bf16",
 }
 
@@ -91,19 +98,31 @@ def main() -> None:
     run.add_argument("folder", type=Path)
     run.add_argument("out", type=Path)
     run.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    run.add_argument("--at-once", type=int, default=1, help="runs side by side")
+    run.add_argument("--workers", type=int, default=0, help="processes for data of each run")
     table = commands.add_parser("table")
     table.add_argument("out", type=Path)
     options = parser.parse_args()
     if options.command == "table":
         sys.stdout.write("\n".join(table_lines(read_results(options.out))) + "\n")
         return
-    sets = _scenes(options.folder / "drawings")
-    _keep(options.out, "base", None, lambda: measure(_base(options.folder), sets))
-    seeds = sorted({seed for name in options.only for seed in SETTINGS[name].seeds})
-    for seed in seeds:
-        for name in options.only:
-            if seed in SETTINGS[name].seeds:
-                _keep(options.out, name, seed, lambda: _run(options, name, seed, sets))  # noqa: B023
+    run_all(options.folder, options.out, options.only, options.at_once, options.workers)
+
+
+def run_all(folder: Path, out: Path, names: Sequence[str], at_once: int, workers: int) -> None:
+    """Measures the base, and does the runs of some settings, several side by side."""
+    _keep(out, "base", None, lambda: measure(_base(folder), _scenes(folder / "drawings")))
+    runs = [(seed, name) for name in names for seed in SETTINGS[name].seeds]
+    runs = [(seed, name) for seed, name in runs if not _result(out, name, seed).exists()]
+    runs.sort(key=lambda run: run[0])
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    started = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads}
+    with ProcessPoolExecutor(at_once, **started, initargs=(threads,)) as processes:
+        for pairs in dict.fromkeys(SETTINGS[name].pairs for _, name in runs):
+            list(processes.map(_write_part, *zip(*_parts(folder, out, pairs), strict=True)))
+        asked = [(folder, out, name, seed, workers) for seed, name in runs]
+        for done in [processes.submit(_run_kept, *one) for one in asked]:
+            done.result()
 
 
 def measure(model: AlphaCLIP, sets: Mapping[str, Sequence[Scene]]) -> dict[str, Any]:
@@ -113,7 +132,7 @@ def measure(model: AlphaCLIP, sets: Mapping[str, Sequence[Scene]]) -> dict[str, 
         for each set of scenes and each alpha map, a 0 or 1 for each region in order: whether its
         concept is the nearest of all; and the share of whole pictures whose caption is
     """
-    names = concept_features(model.clip, nano_tokenizer(model.clip.context_length))
+    names = concept_features(model.clip, nano_tokenizer(model.clip.context_length)).cpu()
     found: dict[str, Any] = {}
     for title, scenes in sets.items():
         known = np.array([thing.concept for scene in scenes for thing in scene.objects])
@@ -183,6 +202,7 @@ def _spread(values: Sequence[float]) -> str:
     return mean if len(values) < 2 else f"{mean} ({min(values):.1f} to {max(values):.1f})"
 
 
+@cache
 def _scenes(drawings: Path) -> dict[str, list[Scene]]:
     books = {"known": training_sets(), "unseen": held_out_sets()}
     return {
@@ -204,31 +224,42 @@ def _base(folder: Path) -> AlphaCLIP:
     return with_alpha(base.eval())
 
 
-def _run(
-    options: argparse.Namespace, name: str, seed: int, sets: Mapping[str, Sequence[Scene]]
-) -> dict[str, Any]:
+def _parts(folder: Path, out: Path, name: str) -> list[tuple[Path, Path, range]]:
+    """A set of pairs as the drawings, the folder and the scenes of each part of it."""
+    starts = range(0, SETS[name], PART)
+    scenes = [range(start, min(start + PART, SETS[name])) for start in starts]
+    return [(folder / "drawings", out / f"pairs-{name}" / str(n), s) for n, s in enumerate(scenes)]
+
+
+def _write_part(drawings: Path, folder: Path, scenes: range) -> None:
+    write(drawings, folder, scenes)
+
+
+def _run_kept(folder: Path, out: Path, name: str, seed: int, workers: int) -> None:
+    _keep(out, name, seed, lambda: _run(folder, out, name, seed, workers))
+
+
+def _run(folder: Path, out: Path, name: str, seed: int, workers: int) -> dict[str, Any]:
     setting = SETTINGS[name]
-    pairs = options.out / f"pairs-{setting.pairs}"
-    write(options.folder / "drawings", pairs, SETS[setting.pairs])
-    model, folder = _base(options.folder), options.out / "runs" / _file_name(name, seed)
+    model, output = _base(folder), out / "runs" / _file_name(name, seed)
     config = FinetuneConfig(
         model="alphaclip-nano",
-        pairs=(str(pairs),),
-        output=str(folder),
+        pairs=tuple(str(part) for _, part, _ in _parts(folder, out, setting.pairs)),
+        output=str(output),
         seed=seed,
-        **{**RECIPE, **setting.changed},
+        **{**RECIPE, "workers": workers, **setting.changed},
     )
     report = finetune(config, model)
     if not report.finished:
         sys.exit("stopped; the same command goes on")
-    found = measure(model.eval(), sets)
-    shutil.rmtree(folder)
+    found = measure(model.eval(), _scenes(folder / "drawings"))
+    shutil.rmtree(output)
     return found | {"config": config.to_dict(), "report": asdict(report) | {"output": ""}}
 
 
-def _keep(out: Path, name: str, seed: int | None, work: Any) -> None:
+def _keep(out: Path, name: str, seed: int | None, work: Callable[[], dict[str, Any]]) -> None:
     """Writes what came of some work, unless it is there already."""
-    path = out / "results" / f"{_file_name(name, seed)}.json"
+    path = _result(out, name, seed)
     if path.exists():
         return
     content = {"setting": name, "seed": seed, "machine": machine(), **work()}
@@ -239,6 +270,10 @@ def _keep(out: Path, name: str, seed: int | None, work: Any) -> None:
     figures = {k: f"{np.mean(v):.3f}" for k, v in content.items() if k.endswith(ALPHAS)}
     sys.stdout.write(f"{name}, seed {seed}: {figures}\n")
     sys.stdout.flush()
+
+
+def _result(out: Path, name: str, seed: int | None) -> Path:
+    return out / "results" / f"{_file_name(name, seed)}.json"
 
 
 def _file_name(name: str, seed: int | None) -> str:

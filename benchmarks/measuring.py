@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version
+from contextlib import contextmanager, suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -144,7 +145,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """The processor, cores, memory and versions that the figures belong to."""
+    """The processor, GPU, cores, memory and versions that the figures belong to."""
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
     memory = Path("/proc/meminfo").read_text().split()[1]
@@ -154,8 +155,25 @@ def machine() -> dict[str, Any]:
         "ram_gb": round(int(memory) * 1024 / 1e9, 1),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        **{name: version(name) for name in ("fiftyone", "lancedb", "numpy")},
+        **_versions(),
+        **_gpu(),
     }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("fiftyone", "lancedb", "numpy", "torch"):
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _gpu() -> dict[str, str]:
+    if shutil.which("nvidia-smi") is None:
+        return {}
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")
+    return {"gpu": ", ".join(filter(None, names))}
 
 
 def tell(text: str) -> None:

@@ -37,17 +37,17 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=2500)
     options = parser.parse_args()
     sys.stdout.write(
-        f"{options.out}: {write(options.drawings, options.out, options.scenes)} pairs\n"
+        f"{options.out}: {write(options.drawings, options.out, range(options.scenes))} pairs\n"
     )
 
 
-def write(drawings: Path, folder: Path, scenes: int) -> int:
+def write(drawings: Path, folder: Path, scenes: range) -> int:
     """Writes the pairs of some scenes, or goes on writing them; returns how many there are."""
     book = SpriteBook(drawings, training_sets())
     settings = PairSettings(per_shard=500, seed=SEED, made={"scenes": "drawn", "seed": SEED})
-    with tqdm(total=scenes, desc="scenes", disable=None) as bar:
+    with tqdm(total=len(scenes), desc="scenes", disable=None) as bar:
         report = write_pairs(
-            range(scenes),
+            scenes,
             lambda number: _picture(book, number),
             folder,
             settings,

@@ -75,7 +75,7 @@ def caption_recall(model: AlphaCLIP, scenes: Sequence[Scene]) -> float:
     """Share of whole pictures, all-ones alpha, whose own caption is nearest among all scenes'."""
     tokens = nano_tokenizer(model.clip.context_length)([plain_scene_caption(s) for s in scenes])
     with torch.inference_mode():
-        text = normalize(model.clip.encode_text(tokens), dim=-1)
+        text = normalize(model.clip.encode_text(tokens.to(_device(model))), dim=-1).cpu()
     views = [
         make_views(s.image, [Region.whole_image()], View("image"), _size(model)) for s in scenes
     ]
@@ -85,7 +85,7 @@ def caption_recall(model: AlphaCLIP, scenes: Sequence[Scene]) -> float:
 
 
 def encode_scenes(model: AlphaCLIP, scenes: Sequence[Scene], view: View, alpha: str) -> Tensor:
-    """Every object of every scene, in order: float32 (n, D), unit length."""
+    """Every object of every scene, in order: float32 (n, D) on the CPU, unit length."""
     images, maps = [], []
     for scene in scenes:
         regions = [_region(found, alpha) for found in scene.objects]
@@ -100,10 +100,11 @@ def _region(found: Any, alpha: str) -> Region:
 
 
 def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
-    rows = []
+    device, rows = _device(model), []
     with torch.inference_mode():
         for p, a in zip(pixels.split(256), alpha.split(256), strict=True):
-            rows.append(model.encode_image(normalize_pixels(p), normalize_alpha(a)))
+            some = normalize_pixels(p.to(device)), normalize_alpha(a.to(device))
+            rows.append(model.encode_image(*some).cpu())
     return normalize(torch.cat(rows), dim=-1)
 
 
@@ -126,11 +127,15 @@ def _top1(vectors: Tensor, names: Tensor, known: np.ndarray) -> float:
 
 
 def _names(model: AlphaCLIP) -> Tensor:
-    return concept_features(model.clip, nano_tokenizer(model.clip.context_length))
+    return concept_features(model.clip, nano_tokenizer(model.clip.context_length)).cpu()
 
 
 def _known(scenes: Sequence[Scene]) -> np.ndarray:
     return np.array([found.concept for scene in scenes for found in scene.objects])
+
+
+def _device(model: AlphaCLIP) -> torch.device:
+    return model.clip.logit_scale.device
 
 
 def _size(model: AlphaCLIP) -> int:
