@@ -7,8 +7,9 @@ other half for the figures. Accuracy is that of the scorer that :mod:`choosing` 
 random reviews for training; beside it the same on crops: the box cut out of its picture and encoded
 as a picture of its own by the same model, as FiftyOne's patch embeddings do.
 
-Then precisions: of 200 random samples, in how many do the labels above the threshold reach what was
-asked? The plain threshold is the lowest at which the sample's own share of right ones is as asked.
+Then precisions: of 200 random samples of each size, in how many do the labels above the threshold
+reach what was asked? The plain threshold is the lowest at which the sample's own share of right
+ones is as asked.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from alphaclip.regions import Region
 
 REVIEWED = (0, 10, 20, 50, 100, 200, 500)
 SEEDS = 5
-RUNS, SAMPLE, PRECISION, CONFIDENCE = 200, 200, 0.9, 0.9
+RUNS, SAMPLES, PRECISION, CONFIDENCE = 200, (50, 100, 200, 400), 0.9, 0.9
 TRAINED = {"scenes": 200, "cells": 50}
 """Regions that the scorer of the thresholds learned from: few enough that there are errors."""
 
@@ -89,7 +90,7 @@ def main(arguments: Sequence[str]) -> None:
             for way in ("alpha", "crops")
         }
         curves = {way: accuracy_curve(regions, encoder) for way, regions in ways.items()}
-        kept = kept_shares(ways["alpha"], encoder, TRAINED[name])
+        kept = kept_curves(ways["alpha"], encoder, TRAINED[name])
         figures[name] = {"accuracy": curves, "thresholds": kept}
         sys.stdout.write(f"{name} {json.dumps(figures[name])}\n")
         sys.stdout.flush()
@@ -115,9 +116,9 @@ def accuracy_curve(regions: Regions, encoder: Any) -> dict[str, list[float]]:
     return {"reviewed": list(REVIEWED[: len(means)]), "accuracy": means}
 
 
-def kept_shares(regions: Regions, encoder: Any, trained: int) -> dict[str, dict[str, float]]:
-    """For each kind of threshold: how often it was found, how often it kept what it says, and the
-    mean share of regions that it labels."""
+def kept_curves(regions: Regions, encoder: Any, trained: int) -> dict[str, dict[str, list[float]]]:
+    """For each kind of threshold and size of the sample: how often one was found, how often it kept
+    what it says, and the mean share of regions that it labels."""
     mixed = np.random.default_rng(0).permutation(len(regions.truths))
     some, others = mixed[:trained], mixed[trained:]
     plain = zero_shot(regions.classes, encoder.encode_text, regions.templates)
@@ -126,18 +127,17 @@ def kept_shares(regions: Regions, encoder: Any, trained: int) -> dict[str, dict[
         regions.vectors[others], choose_scorer(plain, *some_of).scorer, regions.classes
     )
     right = answers.places == regions.truths[others]
-    ways: Mapping[str, Threshold] = {
-        "promise": _promised,
-        "on average": _expected,
-        "plain": _plain,
-    }
-    return {name: _kept(way, answers.scores, right) for name, way in ways.items()}
+    curves: dict[str, dict[str, list[float]]] = {}
+    for name, way in WAYS.items():
+        points = [_kept(way, answers.scores, right, size) for size in SAMPLES]
+        curves[name] = {key: [point[key] for point in points] for key in points[0]}
+    return curves
 
 
-def _kept(way: Threshold, scores: np.ndarray, right: np.ndarray) -> dict[str, float]:
+def _kept(way: Threshold, scores: np.ndarray, right: np.ndarray, size: int) -> dict[str, float]:
     found, kept, labelled = 0, 0, []
     for seed in range(RUNS):
-        drawn = np.random.default_rng(seed).permutation(len(scores))[:SAMPLE]
+        drawn = np.random.default_rng(seed).permutation(len(scores))[:size]
         threshold = way(scores[drawn], right[drawn], scores)
         if threshold is None:
             labelled.append(0.0)
@@ -147,7 +147,12 @@ def _kept(way: Threshold, scores: np.ndarray, right: np.ndarray) -> dict[str, fl
         kept += bool(right[passing].mean() >= PRECISION)
         labelled.append(float(passing.mean()))
     broken = (found - kept) / RUNS
-    return {"found": found / RUNS, "kept": 1 - broken, "labelled": float(np.mean(labelled))}
+    return {
+        "reviewed": size,
+        "found": found / RUNS,
+        "kept": 1 - broken,
+        "labelled": float(np.mean(labelled)),
+    }
 
 
 def _promised(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> float | None:
@@ -166,25 +171,43 @@ def _plain(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> flo
     return float(scores[order][good[-1]]) if len(good) else None
 
 
+WAYS: Mapping[str, Threshold] = {
+    "promise": _promised,
+    "on average": _expected,
+    "plain threshold": _plain,
+}
+
+
 def draw(figures: Mapping[str, Any], path: Path) -> None:
-    """Draws the curves, one panel for each set."""
+    """Draws the curves, a row for each set."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(figures), figsize=(5 * len(figures), 3.6), squeeze=False)
-    for axis, (name, found) in zip(axes[0], figures.items(), strict=True):
+    figure, rows = plt.subplots(len(figures), 3, figsize=(14, 3.6 * len(figures)), squeeze=False)
+    for (accuracy, kept, labelled), (name, found) in zip(rows, figures.items(), strict=True):
         for way, curve in found["accuracy"].items():
-            axis.plot(curve["reviewed"], curve["accuracy"], marker="o", label=way)
-        axis.set_xscale("symlog", linthresh=10)
-        axis.set_xlabel("regions reviewed for training")
-        axis.set_ylabel("accuracy on other pictures")
-        axis.set_title(name)
-        axis.set_ylim(0, 1)
-        axis.legend()
+            accuracy.plot(curve["reviewed"], curve["accuracy"], marker="o", label=way)
+        accuracy.set_xscale("symlog", linthresh=10)
+        _name(accuracy, f"{name}: accuracy on other pictures", "regions reviewed for training")
+        for way, curve in found["thresholds"].items():
+            kept.plot(curve["reviewed"], curve["kept"], marker="o", label=way)
+            labelled.plot(curve["reviewed"], curve["labelled"], marker="o", label=way)
+        kept.axhline(CONFIDENCE, color="black", linestyle="dashed", linewidth=1)
+        title = f"{name}: share of samples that kept a precision of {PRECISION}"
+        _name(kept, title, "regions reviewed in the random sample")
+        title = f"{name}: share of regions that were labelled"
+        _name(labelled, title, "regions reviewed in the random sample")
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=100)
+
+
+def _name(axis: Any, title: str, across: str) -> None:
+    axis.set_title(title, fontsize="medium")
+    axis.set_xlabel(across)
+    axis.set_ylim(0, 1.02)
+    axis.legend(loc="best")
 
 
 def _regions(
