@@ -73,8 +73,12 @@ def rows_of(figures: dict[str, Any]) -> list[Row]:
 
 def as_markdown(rows: Sequence[Row]) -> str:
     """The table, its columns aligned."""
-    lines = [HEADS, *(row.cells() for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADS))]
+    return aligned([HEADS, *(row.cells() for row in rows)])
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its columns aligned; the first line is the head."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = [
         "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
         for line in lines

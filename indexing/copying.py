@@ -68,18 +68,19 @@ def write_copies(
     Args:
         hits: whose regions
         wanted: the label id of each hit to copy to the attributes of the copy
-        into: a field, from :func:`prepare_field`
+        into: a field, from :func:`prepare_field`; where there are no hits, it may be missing
         detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
         replaced: sample id and document of each copy that goes
         key (None): see :func:`alphaclip.indexing.actions.begin`
     """
-    dataset, path = hits.dataset, LabelPath.of(hits.dataset, into)
+    dataset = hits.dataset
     copies = list(_copies(hits, wanted)) if wanted else []
     changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
     left = len(set(hits.label_ids.tolist())) - len(copies)
     action = begin(dataset, "copy", changes, left, detail, key=key)
     keep_documents(dataset, action, replaced)
-    _swap(dataset, path, replaced, copies)
+    if copies or replaced:
+        _swap(dataset, LabelPath.of(dataset, into), replaced, copies)
     return action
 
 

@@ -95,9 +95,10 @@ def find_label_errors(
         progress (None): told how far it is; None shows a bar in the terminal
 
     Raises:
-        AlphaClipError: if count is below 1, the attribute is missing, or there are fewer than two
-            classes
+        AlphaClipError: if count is below 1, the attribute is missing, there are fewer than two
+            classes, or cleanlab is not installed
     """
+    _inspector_class()
     if count < 1:
         raise AlphaClipError(f"count is {count}: expected a whole number of at least 1")
     if by not in get_args(By):
@@ -283,9 +284,8 @@ class _Judged:
 
 def _inspect(judge: _Judge, labelled: _Labelled, show: Progress) -> _Judged:
     """Two passes, as cleanlab asks: how sure each class usually is, then each label."""
-    from cleanlab.experimental.label_issues_batched import LabelInspector
-
-    inspector = LabelInspector(num_class=len(labelled.names), verbose=False, store_results=False)
+    settings = {"num_class": len(labelled.names), "verbose": False, "store_results": False}
+    inspector = _inspector_class()(**settings)
     total = len(labelled.places)
     for which, found in _judged_blocks(judge, labelled):
         inspector.update_confident_thresholds(labelled.given[which], found)
@@ -302,7 +302,18 @@ def _inspect(judge: _Judge, labelled: _Labelled, show: Progress) -> _Judged:
             "pass by='texts'"
         )
     which, chances, likeliest = (np.concatenate(some) for some in (kept, quality, suggested))
-    return _Judged(judge.name, which, chances, likeliest, inspector.get_num_issues(silent=True))
+    errors = int(inspector.get_num_issues(silent=True))
+    return _Judged(judge.name, which, chances, likeliest, errors)
+
+
+def _inspector_class() -> Any:
+    try:
+        from cleanlab.experimental.label_issues_batched import LabelInspector
+    except ImportError as error:
+        raise AlphaClipError(
+            f"label errors need cleanlab ({error}): run `pip install cleanlab`"
+        ) from error
+    return LabelInspector
 
 
 def _judged_blocks(judge: _Judge, labelled: _Labelled) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -78,6 +78,12 @@ class LabelClass:
             )
         return cls(**values)
 
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON values, as :meth:`from_dict` takes them; without what is empty."""
+        values = {key: list(getattr(self, key)) for key in _LISTS}
+        told = {"name": self.name, **values, "parent": self.parent}
+        return {key: value for key, value in told.items() if value}
+
 
 class ClassSet(Sequence[LabelClass]):
     """Classes in their order, checked together.

@@ -17,6 +17,7 @@ from alphaclip.indexing.labelling.promise import (
 )
 from alphaclip.indexing.labelling.reviewing import DISPUTED, SKIPPED, Answer, Draw, ReviewBook
 from alphaclip.indexing.labelling.runs import Labelling
+from alphaclip.indexing.labelling.teaching import class_of
 
 from alphaclip.errors import AlphaClipError
 
@@ -181,7 +182,10 @@ def _draw(book: ReviewBook, scored: Scored, asked: Asked) -> None:
 def _is_right(scored: Scored, place: int, truth: Answer) -> bool:
     if truth in (SKIPPED, DISPUTED):
         return False
-    return scored.classes.is_right(scored.classes.name(int(scored.answers.places[place])), truth)
+    classes = scored.classes
+    return classes.is_right(
+        classes.name(int(scored.answers.places[place])), class_of(classes, truth)
+    )
 
 
 def _not_yet(asked: Asked, reviewed: int, missing: int) -> Promise:

@@ -27,11 +27,12 @@ from alphaclip.indexing.labelling.outcome import (
     score_columns,
 )
 from alphaclip.indexing.labelling.report import LabelReport
-from alphaclip.indexing.labelling.reviewing import SKIPPED, Answer, ReviewBook
+from alphaclip.indexing.labelling.reviewing import Answer, ReviewBook
 from alphaclip.indexing.labelling.runs import Labelling, add_reviews, book_of, labelling_of
 from alphaclip.indexing.labelling.scored import Scored, score
 from alphaclip.indexing.labelling.seen import Seen
 from alphaclip.indexing.labelling.settings import LabelSettings
+from alphaclip.indexing.labelling.teaching import class_of, taught
 from alphaclip.indexing.labelling.writing import Written, check_into, write
 from alphaclip.indexing.progress import Progress, shown
 
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
 
 REVIEW = "review"
 """What stands for the model where a person gave the answer."""
+
+MOST_KEPT = 4_000_000
+"""Characters of classes in JSON that are kept with the state, which has to fit into 16 MB."""
 
 Classes = Iterable[str | LabelClass | Mapping[str, Any]]
 Reviews = Mapping[str, str | None] | str | None
@@ -63,11 +67,9 @@ def label_dataset(
     checked = ClassSet(classes)
     check_into(index.dataset, index.field, settings.into)
     _check_reviews(index, settings, reviews)
-    if not len(index):
-        raise AlphaClipError(f"index {index.key!r} holds no regions: there is nothing to label")
     labelling = _state(index, settings.into)
     book = book_of(index.dataset, labelling)
-    learnt = _learnt(labelling, book, checked, training or {}, settings.retrain)
+    learnt = _learnt(labelling, book, checked, training, settings.retrain)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     return _Run(index, settings, scored, learnt).finish(labelling, book, reviews)
@@ -92,6 +94,7 @@ class _Run:
     def finish(self, labelling: Labelling, book: ReviewBook, reviews: Reviews) -> LabelReport:
         """Tests, writes what passes, queues the rest, and reports."""
         asked, decision = self._asked(), Decision.of_ranking()
+        labelling = replace(labelling, class_set=self._class_set(), settings=asdict(self.settings))
         if asked.mode != "ranking":
             labelling = self._sampled(labelling, book, asked, reviews)
             decision = decide(labelling, book, self.scored, asked)
@@ -113,6 +116,10 @@ class _Run:
         report = make_report(self.index, *facts)
         self._keep(labelling, book, outcome, report)
         return report
+
+    def _class_set(self) -> tuple[dict[str, Any], ...]:
+        values = tuple(one.to_dict() for one in self.scored.classes)
+        return values if len(json.dumps(values)) <= MOST_KEPT else ()
 
     def _asked(self) -> Asked:
         own, classes = self.settings, [asdict(one) for one in self.scored.classes]
@@ -151,12 +158,12 @@ class _Run:
             names = names_of(self.index.dataset, field, attribute, sample)
             found = {key: name for key, name in zip(sample, names, strict=True) if name}
         some = found if isinstance(found, Mapping) else {}
-        return {key: _class_of(self.scored.classes, some[key]) for key in sample if key in some}
+        return {key: class_of(self.scored.classes, some[key]) for key in sample if key in some}
 
     def _outcome(self, book: ReviewBook, decision: Decision, is_new: np.ndarray) -> Outcome:
         said = {**self.learnt, **known_answers(book)}
         places = self.scored.places(list(said))
-        names = [_class_of(self.scored.classes, name) for name in said.values()]
+        names = [class_of(self.scored.classes, name) for name in said.values()]
         known = places[places >= 0]
         is_ranking = self.settings.chosen_mode == "ranking"
         passes = self.scored.is_candidate if is_ranking else decision.passes(self.scored)
@@ -241,8 +248,8 @@ def _state(index: RegionIndex, into: str) -> Labelling:
     labelling = labelling_of(index.dataset, into) or Labelling(into, index.key)
     if labelling.key != index.key:
         raise AlphaClipError(
-            f"{into!r} is labelled from index {labelling.key!r}: choose another place for the "
-            f"labels of index {index.key!r}"
+            f"{into!r} is labelled from index {labelling.key!r}: give another `into`, such as "
+            f"'{into}_{index.key}', for the labels of index {index.key!r}"
         )
     return labelling
 
@@ -251,18 +258,12 @@ def _learnt(
     labelling: Labelling,
     book: ReviewBook,
     classes: ClassSet,
-    training: Mapping[str, str | None],
+    training: Mapping[str, str | None] | None,
     retrain: bool,
 ) -> dict[str, str | None]:
     """What to learn from; a promise that was made keeps what it was made with."""
     drawn = {label_id for draw in book.draws for label_id in draw.label_ids}
-    given = {key: _class_of(classes, name) for key, name in training.items()}
-    for name, label_id in ((one.name, label_id) for one in classes for label_id in one.examples):
-        if given.setdefault(label_id, name) != name:
-            raise AlphaClipError(
-                f"region {label_id} is an example of {name!r} and of {given[label_id]!r}: take it "
-                "out of one of them"
-            )
+    given = taught(classes, training)
     both = sorted(drawn & set(given))
     if both:
         raise AlphaClipError(
@@ -271,14 +272,4 @@ def _learnt(
         )
     keeps = labelling.is_promised and not retrain
     reviewed: Mapping[str, Answer] = labelling.learnt if keeps else book.examples()
-    return {key: _class_of(classes, name) for key, name in reviewed.items()} | given
-
-
-def _class_of(classes: ClassSet, name: Answer) -> Answer:
-    """The class that a person named, by its own name; None if it is none of these."""
-    if name is None or name == SKIPPED:
-        return name
-    try:
-        return classes.name(classes.place(name))
-    except AlphaClipError:
-        return None
+    return {key: class_of(classes, name) for key, name in reviewed.items()} | given

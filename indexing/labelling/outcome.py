@@ -83,8 +83,10 @@ def score_columns(scored: Scored, calibration: Calibration) -> np.ndarray:
 
 def queue_of(scored: Scored, book: ReviewBook, outcome: Outcome) -> tuple[list[str], int]:
     """Label ids that wait for a person, the most informative first, and how many wait in all."""
-    drawn = scored.places([label for draw in book.draws for label in draw.label_ids])
-    rest = outcome.rest(drawn[drawn >= 0])
+    drawn = [label for draw in book.draws for label in draw.label_ids]
+    # Whoever skipped a region is not asked again, nor who disagreed: a queue of them never ends.
+    left_out = scored.places([*drawn, *book.settled("training")])
+    rest = outcome.rest(left_out[left_out >= 0])
     margins = scored.answers.margins[rest]
     pool = rest[np.argsort(margins, kind="stable")[: QUEUE * _POOL]]
     if not len(pool):

@@ -23,6 +23,9 @@ STORE, REVIEWS = "labelling", "reviews"
 _MOST_ANSWERS = 50_000
 """Answers in one record, of 16 MB at most."""
 
+_SMALL, _REMEMBERED = 20, 20_000
+"""Answers in a record that is remembered in this process, and how many records are."""
+
 
 @dataclass(frozen=True)
 class Labelling:
@@ -44,6 +47,9 @@ class Labelling:
         classes: names of the classes
         answers: label id to the answer of each region of sample and queue
         report: of the last run, in JSON
+        class_set: the classes in JSON, as :meth:`LabelClass.from_dict` takes them; empty where they
+            are too large to be kept
+        settings: of the last run, :class:`settings.LabelSettings` in JSON
     """
 
     into: str
@@ -59,6 +65,8 @@ class Labelling:
     classes: tuple[str, ...] = ()
     answers: Mapping[str, str | None] = field(default_factory=dict)
     report: Mapping[str, Any] = field(default_factory=dict)
+    class_set: tuple[Mapping[str, Any], ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_promised(self) -> bool:
@@ -76,7 +84,7 @@ def labelling_of(dataset: fo.Dataset, into: str) -> Labelling | None:
     if values is None:
         return None
     known = {one.name for one in fields(Labelling)}
-    lists = ("draws", "queue", "runs", "classes")
+    lists = ("draws", "queue", "runs", "classes", "class_set")
     kept = {name: value for name, value in values.items() if name in known}
     return Labelling(**kept | {name: tuple(kept.get(name, ())) for name in lists})
 
@@ -103,7 +111,8 @@ def add_reviews(
         dataset: whose regions
         into: what they are labelled into
         answers: label id to the right class, or to None for "none of these"
-        skipped: label ids of which the person cannot tell
+        skipped: label ids of which the person cannot tell, also where only the answer is surely
+            wrong: in the sample they count as wrong
         withdrawn: label ids whose answer of this reviewer no longer counts
         reviewer: who
 
@@ -138,15 +147,27 @@ def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     drawn = {label_id for draw in book.draws for label_id in draw.label_ids}
     records = Records(dataset, REVIEWS)
     for key in records.keys(f"{labelling.into}/"):
-        value = records.get(key)
+        value = _read.get(key) or records.get(key)
         if value is None:
             continue
+        _remember(key, value)
         for label_id in value["withdrawn"]:
             book.take_back(label_id, value["reviewer"])
         for label_id, answer in value["answers"].items():
             purpose: Purpose = "promise" if label_id in drawn else "training"
             book.add(purpose, {label_id: answer}, value["reviewer"])
     return book
+
+
+_read: dict[str, Mapping[str, Any]] = {}
+"""Small records of answers by their keys: each is written once, and read at every look."""
+
+
+def _remember(key: str, value: Mapping[str, Any]) -> None:
+    if len(value["answers"]) + len(value["withdrawn"]) <= _SMALL:
+        _read[key] = value
+    while len(_read) > _REMEMBERED:
+        _read.pop(next(iter(_read)), None)
 
 
 def _with_tuple(draw: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from alphaclip.indexing.labelling.choosing import Choice, choose_scorer
 from alphaclip.indexing.labelling.classes import ClassSet
-from alphaclip.indexing.labelling.scoring import Answers, Scorer, answer, zero_shot
+from alphaclip.indexing.labelling.scoring import Answers, Encode, answer, answer_logits, zero_shot
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.segments import as_bytes, as_text
 
@@ -18,9 +18,6 @@ from alphaclip.errors import AlphaClipError, MissingWeightsError
 if TYPE_CHECKING:
     from alphaclip.indexing.opened import Snapshot
     from alphaclip.indexing.region_index import RegionIndex
-
-IMPOSSIBLE = 1e6
-"""Stands for an infinite logit where one is multiplied by zero."""
 
 BLOCK = 65_536
 """Regions whose vectors are read together."""
@@ -69,10 +66,7 @@ class Scored:
     def held_out(self) -> Answers:
         """Answers for the regions that the scorer learned from, by scorers that did not see them,
         in the order of ``training``."""
-        logits = np.maximum(self.choice.held_out, -IMPOSSIBLE)
-        count = logits.shape[1]
-        as_it_is = Scorer(np.eye(count, dtype=np.float32), np.zeros(count, np.float32), count)
-        return answer(logits, as_it_is, self.classes)
+        return answer_logits(self.choice.held_out, self.classes)
 
 
 def score(
@@ -82,6 +76,7 @@ def score(
     templates: Sequence[str] | None,
     seed: int,
     show: Progress,
+    encode: Encode | None = None,
 ) -> Scored:
     """Answers for all regions.
 
@@ -92,29 +87,61 @@ def score(
         templates: of the prompts
         seed: of the folds that the scorer is chosen by
         show: told how far it is
+        encode (None): the encoder's ``encode_text``, or what gives the same
 
     Raises:
-        AlphaClipError: if a region to learn from is not in the index
+        AlphaClipError: if the index is empty, or a region to learn from is not in it
     """
+    if not len(index):
+        raise AlphaClipError(f"index {index.key!r} holds no regions: there is nothing to label")
     now = index.snapshot()
-    places = _places(index, now, list(training))
-    truths = np.array([classes.place(name) for name in training.values()], np.int64)
-    vectors = np.asarray(now.version.table.take(places), np.float32)
-    background = vectors[truths == len(classes)]
-    try:
-        by_text = zero_shot(classes, index.encoder.encode_text, templates, background)
-    except MissingWeightsError as error:
-        raise AlphaClipError(
-            f"{error}; labels start from the classes' names, which needs the model's text weights"
-        ) from error
-    choice = choose_scorer(by_text, vectors, truths, now.pictures[places], seed)
-    parts, total = [], len(now.version)
+    learnt = choose(index, now, classes, training, templates, seed, encode)
+    choice, parts, total = learnt.choice, [], len(now.version)
     for start in range(0, total, BLOCK):
         some = np.arange(start, min(start + BLOCK, total))
         block = np.asarray(now.version.table.take(some), np.float32)
         parts.append(answer(block, choice.scorer, classes))
         show("regions scored", int(some[-1]) + 1, total)
-    return Scored(now, classes, choice, Answers.joined(parts), places, truths)
+    return Scored(now, classes, choice, Answers.joined(parts), learnt.places, learnt.truths)
+
+
+@dataclass(frozen=True, eq=False)
+class Learnt:
+    """A scorer, and what it learned from.
+
+    Attributes:
+        choice: the scorer, and why it was taken
+        places: of the regions that it learned from, int64 (t,)
+        truths: of these, the places of their classes, int64 (t,)
+    """
+
+    choice: Choice
+    places: np.ndarray
+    truths: np.ndarray
+
+
+def choose(
+    index: RegionIndex,
+    now: Snapshot,
+    classes: ClassSet,
+    training: Mapping[str, str | None],
+    templates: Sequence[str] | None,
+    seed: int,
+    encode: Encode | None = None,
+) -> Learnt:
+    """The scorer of the regions of a version; see :func:`score`."""
+    places = _places(index, now, list(training))
+    truths = np.array([classes.place(name) for name in training.values()], np.int64)
+    vectors = np.asarray(now.version.table.take(places), np.float32)
+    background = vectors[truths == len(classes)]
+    try:
+        by_text = zero_shot(classes, encode or index.encoder.encode_text, templates, background)
+    except MissingWeightsError as error:
+        raise AlphaClipError(
+            f"{error}; labels start from the classes' names, which needs the model's text weights"
+        ) from error
+    choice = choose_scorer(by_text, vectors, truths, now.pictures[places], seed)
+    return Learnt(choice, places, truths)
 
 
 def _places(index: RegionIndex, now: Snapshot, label_ids: Sequence[str]) -> np.ndarray:

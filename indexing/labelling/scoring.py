@@ -1,6 +1,7 @@
 """How much a region looks like each class, from its vector alone; the answer, and how sure it is.
 
-Public: :func:`zero_shot`, :class:`Scorer`, :func:`answer` and :class:`Answers`.
+Public: :func:`zero_shot`, :class:`Scorer`, :func:`answer`, :func:`answer_logits`,
+:func:`batches` and :class:`Answers`.
 
 Zero-shot: a class is the mean of the unit vectors of its prompts, in every template. Its logit is
 the cosine times CLIP's scale of 100. A negative prompt counts only where a region looks more like
@@ -151,7 +152,7 @@ def with_background(scorer: Scorer, background: np.ndarray | None) -> Scorer:
     """
     if background is None or not len(background):
         return scorer
-    best = [scorer.logits(some).max(axis=1) for some in _batches(background, scorer)]
+    best = [scorer.logits(some).max(axis=1) for some in batches(background, scorer)]
     level = np.quantile(np.concatenate(best), BACKGROUND_SHARE).astype(np.float32)
     nothing = np.zeros((1, scorer.weights.shape[1]), np.float32)
     return replace(
@@ -174,9 +175,21 @@ def answer(vectors: np.ndarray, scorer: Scorer, classes: ClassSet) -> Answers:
         scorer: of the same classes
         classes: the classes
     """
-    climb = None if classes.is_flat else _Climb(classes, scorer)
-    some = [_answers(scorer.logits(batch), climb) for batch in _batches(vectors, scorer)]
+    climb = _climb(classes, len(scorer.weights))
+    some = [_answers(scorer.logits(batch), climb) for batch in batches(vectors, scorer)]
     return Answers.joined(some)
+
+
+def answer_logits(logits: np.ndarray, classes: ClassSet) -> Answers:
+    """The same as :func:`answer`, of logits that are there already: float32 (n, c)."""
+    return _answers(logits, _climb(classes, logits.shape[1]))
+
+
+def batches(vectors: np.ndarray, scorer: Scorer) -> Iterator[np.ndarray]:
+    """The vectors in parts whose logits fit in memory; one, if there are none."""
+    size = max(1, BATCH_VALUES // len(scorer.weights))
+    for start in range(0, max(len(vectors), 1), size):
+        yield vectors[start : start + size]
 
 
 def _answers(logits: np.ndarray, climb: _Climb | None) -> Answers:
@@ -196,13 +209,17 @@ def _answers(logits: np.ndarray, climb: _Climb | None) -> Answers:
     return Answers(places, np.clip(inside - outside, -MOST_SURE, MOST_SURE), margins)
 
 
+def _climb(classes: ClassSet, columns: int) -> _Climb | None:
+    return None if classes.is_flat else _Climb(classes, columns)
+
+
 class _Climb:
     """The rule of :func:`answer` for a hierarchy."""
 
-    def __init__(self, classes: ClassSet, scorer: Scorer) -> None:
+    def __init__(self, classes: ClassSet, columns: int) -> None:
         from scipy.sparse import csr_array
 
-        lineages = [*classes.lineages, (len(classes),)][: len(scorer.weights)]
+        lineages = [*classes.lineages, (len(classes),)][:columns]
         pairs = np.array([(own, up) for own, line in enumerate(lineages) for up in line])
         shape = (len(lineages), len(lineages))
         self._kinds = csr_array((np.ones(len(pairs), np.float32), pairs.T), shape=shape)
@@ -222,12 +239,6 @@ def _log_sum(logits: np.ndarray) -> np.ndarray:
     from scipy.special import logsumexp
 
     return np.asarray(logsumexp(logits, axis=1), np.float32)
-
-
-def _batches(vectors: np.ndarray, scorer: Scorer) -> Iterator[np.ndarray]:
-    size = max(1, BATCH_VALUES // len(scorer.weights))
-    for start in range(0, max(len(vectors), 1), size):
-        yield vectors[start : start + size]
 
 
 def _means(

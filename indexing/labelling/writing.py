@@ -118,7 +118,7 @@ def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
 
 def _write_copies(written: Written, into: str, overwrite: bool) -> Action:
     run, dataset = new_key(), written.hits.dataset
-    made_field = prepare_field(written.hits, into, DETAILS)
+    made_field = bool(len(written.hits)) and prepare_field(written.hits, into, DETAILS)
     wanted, replaced, known = written.rows(run), [], _Runs(dataset)
     for sample, copy in copies_in(written.hits, into):
         new = wanted.get(copy.get(SOURCE, ""))

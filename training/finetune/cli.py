@@ -55,6 +55,12 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--held-out", type=float, metavar="SHARE", help="of its pictures, to measure on (0.2)"
     )
+    parser.add_argument(
+        "--reviews",
+        metavar="INTO",
+        help="train only on regions that people reviewed after `alphaclip label`, by what they "
+        "said: the field or attribute that was labelled into, such as auto",
+    )
     parser.set_defaults(run=lambda args: _run(parser, args))
 
 
@@ -78,6 +84,8 @@ def stated_fields(args: argparse.Namespace) -> dict[str, Any]:
 def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     if (args.dataset is None) != (args.field is None):
         parser.error("--dataset and --field go together")
+    if args.reviews is not None and args.dataset is None:
+        parser.error("--reviews needs --dataset and --field")
     logging.getLogger("alphaclip").setLevel(logging.INFO)
     fields = stated_fields(args)
     if args.dataset is not None:
@@ -104,9 +112,15 @@ def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
     folder, model = Path(fields.pop("output", OUTPUT)), fields.pop("model", "auto")
     held_out = HELD_OUT_SHARE if args.held_out is None else args.held_out
     found = finetune_on_dataset(
-        args.dataset, args.field, folder, model, held_out=held_out, changed=fields
+        args.dataset,
+        args.field,
+        folder,
+        model,
+        held_out=held_out,
+        changed=fields,
+        reviews=args.reviews,
     )
-    print(*found.lines(), sep="\n")
+    print(*found.lines(), *found.class_lines(), sep="\n")
     return _end(found.finished, found.model)
 
 

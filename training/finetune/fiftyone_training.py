@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from math import isnan
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.training.evaluation.files import write_text
@@ -16,6 +16,7 @@ from alphaclip.training.finetune.errors import FinetuneError
 if TYPE_CHECKING:
     import fiftyone as fo
     from alphaclip.training.finetune.config import FinetuneConfig
+    from alphaclip.training.finetune.gains import ClassHits, Gain
 
 logger = logging.getLogger(__name__)
 
@@ -34,33 +35,6 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Gain:
-    """A figure on held-out pictures, before and after.
-
-    Attributes:
-        before: in percent
-        after: in percent
-        difference: of the two
-        low: lower end of the difference's 95 % interval, by a bootstrap over pictures; None where
-            there are too few pictures to tell
-        high: its upper end, or None
-    """
-
-    before: float
-    after: float
-    difference: float
-    low: float | None
-    high: float | None
-
-    @property
-    def said(self) -> str:
-        """The difference with its interval."""
-        if self.low is None or self.high is None:
-            return f"{self.difference:+.1f} (too few pictures for an interval)"
-        return f"{self.difference:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
-
-
-@dataclass(frozen=True)
 class DatasetTraining:
     """What came of a fine-tune on a dataset.
 
@@ -72,6 +46,9 @@ class DatasetTraining:
         gains: mean average precision of ``text to region`` and ``region to text`` on those
         finished: False where it was stopped; the same call goes on
         skipped: labels and pictures that are no pairs, by reason
+        classes: the first hits for each class on the held-out pictures; none where the texts are
+            not those of classes
+        reviews: what was labelled into, if the pairs are what people reviewed of it
     """
 
     model: Path
@@ -81,6 +58,8 @@ class DatasetTraining:
     gains: Mapping[str, Gain]
     finished: bool
     skipped: Mapping[str, int]
+    classes: Sequence[ClassHits] = ()
+    reviews: str | None = None
 
     def lines(self) -> list[str]:
         """Sentences for people."""
@@ -92,7 +71,13 @@ class DatasetTraining:
         ]
         left = [f"left out: {count} ({reason})" for reason, count in sorted(self.skipped.items())]
         head = f"trained on {self.trained_on} pairs, measured on {self.held_out} held-out ones"
+        if self.reviews is not None:
+            head += f", as reviewed into {self.reviews}, without the promise's random sample"
         return [head, *said, *left, f"the model: {self.model}"]
+
+    def class_lines(self) -> list[str]:
+        """How many of the first hits for each class are right, a line each."""
+        return [found.said for found in self.classes]
 
 
 def finetune_on_dataset(
@@ -104,12 +89,16 @@ def finetune_on_dataset(
     held_out: float = HELD_OUT_SHARE,
     changed: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
+    reviews: str | None = None,
 ) -> DatasetTraining:
     """Makes pairs of a field, trains on some pictures and measures retrieval on the others.
 
     The held-out pictures decide nothing: the model is the last checkpoint, not the best one on
     them. Interrupted, the same call goes on. The folder gets ``pairs/``, ``run/`` and
     ``gain.json``.
+
+    With ``reviews``, both are pictures with regions that people reviewed; the promise's random
+    sample is in neither.
 
     Args:
         samples: a dataset, its name, or a view
@@ -121,6 +110,7 @@ def finetune_on_dataset(
         held_out: share of the pictures that is measured on, above 0 and below 1
         changed: fields of :class:`FinetuneConfig` in place of :func:`defaults`
         progress: see `Progress`
+        reviews: what was labelled into, in place of ``text``, see there
 
     Raises:
         FinetuneError: there is too little to train on, or a setting does not fit
@@ -139,13 +129,12 @@ def finetune_on_dataset(
         text=text,
         validation=held_out,
         progress=lambda done, total: tell("pictures read", done, total),
+        reviews=reviews,
     )
     counts = {name: report.regions for name, report in reports.items()}
     if min(counts.values()) < 2:
-        raise FinetuneError(
-            f"{field}: {counts[TRAIN]} pairs to train on and {counts[VALIDATION]} to measure on: "
-            "at least two of each are needed; take more pictures, or another share"
-        )
+        rmtree(folder / PAIRS)  # Nothing was trained on them, and there may be more next time.
+        raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
     config = make_config(model, folder, counts[TRAIN], changed or {})
     report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
     found = DatasetTraining(
@@ -153,10 +142,13 @@ def finetune_on_dataset(
         base=model,
         trained_on=counts[TRAIN],
         held_out=counts[VALIDATION],
-        gains=_gains(model, folder, tell) if report.finished else {},
+        gains={},
         finished=report.finished,
-        skipped=_skipped(reports),
+        skipped=_skipped(reports) | _missing(samples, field, reviews),
+        reviews=reviews,
     )
+    if found.finished:
+        found = _measured(found, folder, reviews is not None or text == ("label",), tell)
     content = asdict(found) | {"model": str(found.model)}
     write_text(folder / REPORT, json.dumps(content, indent=1) + "\n")
     return found
@@ -207,27 +199,39 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
     return found
 
 
-def _gains(model: str, folder: Path, tell: Progress) -> dict[str, Gain]:
-    from alphaclip.training.evaluation.retrieval import DIRECTIONS, retrieve
-    from alphaclip.training.evaluation.statistics import compare
+def _too_few(field: str, reviews: str | None, trained: int, held_out: int) -> str:
+    from alphaclip.training.pairs.fiftyone_reviews import WHERE
+
+    there = f"{trained} pairs to train on and {held_out} to measure on"
+    needed = "at least two of each are needed"
+    if reviews is None:
+        return f"{field}: {there}: {needed}; take more pictures, or another share"
+    return (
+        f"{field}, as reviewed into {reviews!r}: {there}: {needed}, of different pictures (the "
+        f"promise's sample does not count); review more regions of the queue, {WHERE}, or take "
+        "another share"
+    )
+
+
+def _measured(
+    found: DatasetTraining, folder: Path, with_classes: bool, tell: Progress
+) -> DatasetTraining:
+    """The same with what was gained on the held-out pictures."""
+    from alphaclip.training.evaluation.retrieval import DIRECTIONS
     from alphaclip.training.finetune.evaluating import read_held_out
+    from alphaclip.training.finetune.gains import Compared
     from alphaclip.training.pairs.fiftyone_pairs import VALIDATION
 
     from alphaclip.loading import load
 
-    regions = read_held_out(folder / PAIRS / VALIDATION, VALIDATION, folder / RUN / "evaluation")
-    before, after = load(model), load(str(folder / RUN / "last"))
+    pictures = folder / RUN / "evaluation"
+    regions = read_held_out(folder / PAIRS / VALIDATION, VALIDATION, pictures)
+    compared = Compared(load(found.base), load(str(found.model)), regions, pictures / "vectors")
     gains = {}
     for place, direction in enumerate(DIRECTIONS):
         tell("measurements", place, len(DIRECTIONS))
-        outcomes = [retrieve(encoder, regions, direction) for encoder in (before, after)]
-        first, second = compare(outcomes)
-        gained = second.difference
-        if gained is None:
-            raise FinetuneError(f"{direction}: no held-out region could be measured twice")
-        ends = (None if isnan(end) else end for end in (gained.low, gained.high))
-        gains[direction] = Gain(first.own.value, second.own.value, gained.value, *ends)
-    return gains
+        gains[direction] = compared.gain(direction)
+    return replace(found, gains=gains, classes=compared.class_hits() if with_classes else ())
 
 
 def _skipped(reports: Mapping[str, Any]) -> dict[str, int]:
@@ -237,3 +241,17 @@ def _skipped(reports: Mapping[str, Any]) -> dict[str, int]:
             for reason, count in tally.counts.items():
                 found[reason] = found.get(reason, 0) + count
     return found
+
+
+def _missing(samples: fo.SampleCollection | str, field: str, reviews: str | None) -> dict[str, int]:
+    """How many reviewed regions are not in the samples: deleted since, or of others."""
+    from alphaclip.indexing.index_cli import open_dataset
+    from alphaclip.indexing.labels import images_of
+    from alphaclip.training.pairs.fiftyone_reviews import reviewed_regions
+
+    if reviews is None:
+        return {}
+    pictures = images_of(open_dataset(samples) if isinstance(samples, str) else samples)
+    reviewed = reviewed_regions(pictures._root_dataset, reviews)
+    count = reviewed.missing(reviewed.pictures(pictures, field), field)
+    return {"reviewed, but not in these samples": count} if count else {}

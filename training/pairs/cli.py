@@ -106,6 +106,12 @@ def _add_dataset(commands: argparse._SubParsersAction) -> None:
         help="take labels only that have this tag, or this attribute set to what is true",
     )
     parser.add_argument(
+        "--reviews",
+        metavar="INTO",
+        help="take regions only that people reviewed after `alphaclip label`, and as texts what "
+        "they said: the field or attribute that was labelled into, such as auto",
+    )
+    parser.add_argument(
         "--validation", type=float, default=0.1, help="share of the pictures (default: %(default)s)"
     )
 
@@ -126,6 +132,7 @@ def _dataset(args: argparse.Namespace) -> int:
             args.only_reviewed,
             args.validation,
             progress,
+            args.reviews,
         )
     return print_reports(reports.values())
 

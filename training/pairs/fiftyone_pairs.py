@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from alphaclip.training.pairs.errors import PairError
+from alphaclip.training.pairs.fiftyone_reviews import RegionTexts, Reviewed, reviewed_regions
 from alphaclip.training.pairs.pictures import read_picture
 from alphaclip.training.pairs.records import PairPicture, PairRegion, Skipped
 from alphaclip.training.pairs.reports import PairsReport
@@ -22,6 +24,8 @@ from alphaclip.errors import RegionError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+logger = logging.getLogger(__name__)
 
 TRAIN, VALIDATION = "train", "validation"
 """The folders of the two sets."""
@@ -42,8 +46,14 @@ def pairs_from_dataset(
     only_reviewed: str | None = None,
     validation: float = 0.1,
     progress: Progress | None = None,
+    reviews: str | None = None,
 ) -> dict[str, PairsReport]:
     """Writes the regions of a field as pairs, split by picture; run again, it goes on.
+
+    With ``reviews``, the pairs are the regions that people reviewed, and their texts what they
+    said: the prompts of the class, or its name in the templates. The promise's random sample is
+    never among them. Pictures without a reviewed region are not read; in the others, a region that
+    nobody reviewed counts as "not reviewed", and one that is none of the classes as that.
 
     Args:
         samples: a dataset with pictures, its name, or a view
@@ -58,6 +68,8 @@ def pairs_from_dataset(
         only_reviewed: takes only labels that have this tag, or this attribute set to what is true
         validation: share of the pictures for validation, in [0, 1); 0 writes ``train`` alone
         progress: of samples, for each of the sets
+        reviews: what the regions of the field were labelled into, such as ``auto``, see
+            :meth:`alphaclip.indexing.RegionIndex.label`; in place of ``text``
 
     Returns:
         a report for each set, by its name
@@ -65,13 +77,16 @@ def pairs_from_dataset(
     Raises:
         FieldError: if the field holds no regions; says which would do
         AlphaClipError: if there is no such dataset, or a template has no ``{}``
-        PairError: if an argument does not fit, or the folder holds pairs of something else
+        PairError: if an argument does not fit, the folder holds pairs of something else, or
+            nobody reviewed regions of a class
     """
     texts = _Texts(field, tuple(text), tuple(templates), caption_field, only_reviewed)
     texts.check()
+    if reviews is not None and texts.text != ("label",):
+        raise PairError(f"text and reviews are both given ({text!r}, {reviews!r}): leave one out")
     settings = settings or PairSettings()
-    pictures = _pictures(samples, texts, tags)
-    source = _Source(pictures, texts)
+    pictures, reviewed = _reviewed(_pictures(samples, texts, tags), texts, reviews)
+    source = _Source(pictures, texts, reviewed)
     parts = _split(_items(pictures), validation, settings.seed)
     made = {**settings.made, **source.settings(), "tags": list(tags or ())}
     made["validation"] = validation
@@ -122,6 +137,23 @@ def _pictures(
     return pictures.match_tags(list(tags)) if tags else pictures.view()
 
 
+def _reviewed(
+    pictures: fo.SampleCollection, texts: _Texts, reviews: str | None
+) -> tuple[fo.SampleCollection, Reviewed | None]:
+    """The pictures with a reviewed region, and the reviews; without any, all pictures."""
+    if reviews is None:
+        return pictures, None
+    reviewed = reviewed_regions(pictures._root_dataset, reviews, texts.templates)
+    some = reviewed.pictures(pictures, texts.field)
+    missing = reviewed.missing(some, texts.field)
+    logger.info(
+        "%s: regions were reviewed in %d of %d pictures (%s); %d of these regions are not in field "
+        "%r of them",
+        *(reviews, len(some), len(pictures), reviewed.counts, missing, texts.field),
+    )
+    return some, reviewed
+
+
 def _items(pictures: fo.SampleCollection) -> list[Item]:
     columns = pictures.values(["id", "filepath", "last_modified_at"])
     return [(sample, path, str(changed)) for sample, path, changed in zip(*columns, strict=True)]
@@ -145,7 +177,9 @@ def _split(items: Sequence[Item], validation: float, seed: int) -> dict[str, lis
 class _Source:
     """Makes pictures of samples."""
 
-    def __init__(self, pictures: fo.SampleCollection, texts: _Texts) -> None:
+    def __init__(
+        self, pictures: fo.SampleCollection, texts: _Texts, reviewed: Reviewed | None
+    ) -> None:
         from alphaclip.indexing.labels import PATCHABLE, check_field
 
         kind = check_field(pictures, texts.field)
@@ -155,11 +189,15 @@ class _Source:
         self._pictures = pictures.select_fields(fields)
         self._list = kind.lower() if kind in PATCHABLE else None
         self._texts = texts
+        self._reviewed = reviewed
 
     def settings(self) -> dict[str, Any]:
         """What decides the pairs, beside the samples."""
         stages = hashlib.sha256(self._stages.encode()).hexdigest()[:16]
-        return {"dataset": self._name, "view": stages, **vars(self._texts)}
+        found = {"dataset": self._name, "view": stages, **vars(self._texts)}
+        if self._reviewed is not None:
+            found |= {"reviews": self._reviewed.into, "reviewed": self._reviewed.digest}
+        return found
 
     def make(self, item: Item) -> PairPicture | Skipped:
         """Makes a picture; labels that cannot be regions are left out."""
@@ -188,17 +226,31 @@ class _Source:
         from alphaclip.indexing.labels import label_region
 
         where = f"{sample_id}: region {str(label.id)!r}"
-        reviewed = self._texts.only_reviewed
-        if reviewed is not None and not (reviewed in label.tags or _attribute(label, reviewed)):
-            return Skipped("not reviewed", where)
+        said = self._said(label)
+        if isinstance(said, str):
+            return Skipped(said, where)
         try:
             region = label_region(label)
         except RegionError as error:
             return Skipped("label is no region", f"{where}: {error}")
-        texts = tuple(text for name in self._texts.text for text in self._said(label, name))
-        return PairRegion(region, texts, label.label, (), _scores(label), str(label.id))
+        return PairRegion(
+            region, said.texts, said.name, said.negatives, _scores(label), str(label.id)
+        )
 
-    def _said(self, label: Any, name: str) -> Sequence[str]:
+    def _said(self, label: Any) -> RegionTexts | str:
+        """What is said of a label, or why it is left out."""
+        wanted = self._texts.only_reviewed
+        if wanted is not None and not (wanted in label.tags or _attribute(label, wanted)):
+            return "not reviewed"
+        if self._reviewed is None:
+            texts = (text for name in self._texts.text for text in self._values(label, name))
+            return RegionTexts(label.label, tuple(texts))
+        label_id = str(label.id)
+        if label_id not in self._reviewed.said:
+            return "not reviewed"
+        return self._reviewed.said[label_id] or "none of the classes"
+
+    def _values(self, label: Any, name: str) -> Sequence[str]:
         value = _attribute(label, name)
         if name == "label":
             return label_texts(value or "", self._texts.templates)

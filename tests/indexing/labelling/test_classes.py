@@ -24,6 +24,13 @@ def test_label_class__the_name_is_the_prompt_unless_there_is_another_or_examples
     assert LabelClass("part 17", examples=["abc"]).texts == ()
 
 
+def test_label_class__in_json_and_back() -> None:
+    full = LabelClass("a", ("b",), ("c",), ("d",), "e", ("f",))
+    assert LabelClass.from_dict(full.to_dict()) == full
+    assert LabelClass("a").to_dict() == {"name": "a"}
+    assert LabelClass("a", examples=("d",)).to_dict() == {"name": "a", "examples": ["d"]}
+
+
 def test_class_set__finds_names_and_synonyms_whatever_their_case() -> None:
     assert BIRDS.place("House  Sparrow") == BIRDS.place("sparrow") == 2
     assert BIRDS.place(None) == 5 and BIRDS.name(5) is None and BIRDS.name(4) == "car"

@@ -9,9 +9,12 @@ import fiftyone as fo
 import numpy as np
 import pytest
 from alphaclip.indexing.acting import undo
+from alphaclip.indexing.labelling import label_dataset
 from alphaclip.indexing.labelling.classes import LabelClass
 from alphaclip.indexing.labelling.report import LabelReport
-from alphaclip.indexing.labelling.runs import Labelling, add_reviews, book_of, labelling_of
+from alphaclip.indexing.labelling.runs import STORE, Labelling, add_reviews, book_of, labelling_of
+from alphaclip.indexing.labelling.settings import LabelSettings
+from alphaclip.indexing.records import Records
 from alphaclip.indexing.region_index import RegionIndex
 
 from alphaclip.errors import AlphaClipError
@@ -67,7 +70,7 @@ def test_label__nothing_before_the_sample_is_reviewed(
 ) -> None:
     report = index.label(CLASSES, precision=0.9, **QUIET)
     assert report.outcome == "not reachable"
-    assert report.counts["written"] == 0 and dataset.count("auto.detections") == 0
+    assert report.counts["written"] == 0 and "auto" not in dataset.get_field_schema()
     kept = state(dataset)
     sample = kept.draws[0]["label_ids"]
     assert report.counts["sample to review"] == len(sample) == 2 * 52
@@ -105,6 +108,20 @@ def test_label__reviews_given_in_parts(dataset: fo.Dataset, index: RegionIndex) 
     assert report.promise.kept and report.promise.reviewed <= len(sample)
     assert set(book_of(dataset, state(dataset)).settled("promise")) == set(sample)
     assert not book_of(dataset, state(dataset)).settled("training")
+
+
+def test_label__a_reviewed_class_that_is_gone_is_none_of_these(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    report = index.label(CLASSES, precision=0.9, **QUIET)
+    truth = truths(dataset)
+    sample = {key: truth[key] for key in state(dataset).draws[0]["label_ids"]}
+    add_reviews(dataset, "auto", sample)
+    report = index.label(
+        ("ant", "bee", LabelClass("lynx", prompts=("cat",))), precision=0.9, **QUIET
+    )
+    assert report.promise is not None and report.promise.reviewed == len(sample)
+    assert {line.name: line.right for line in report.classes}["lynx"] == 0
 
 
 def test_label__a_given_random_sample(dataset: fo.Dataset, index: RegionIndex) -> None:
@@ -269,6 +286,38 @@ def test_label__report_and_state_are_json(
     paths = report.write(tmp_path / "report")
     assert json.loads(paths[0].read_text("utf-8")) == report.to_dict()
     assert json.loads(json.dumps(state(dataset).report)) == state(dataset).report
+
+
+def test_label__keeps_classes_and_settings(dataset: fo.Dataset, index: RegionIndex) -> None:
+    classes = ["ant", LabelClass("bug", ("bee",), parent="ant", synonyms=("b",))]
+    options: dict[str, Any] = {"templates": ("a {}",), "sample": 5, "seed": 3}
+    index.label(classes, precision=0.9, **options, **QUIET)
+    kept = state(dataset)
+    assert [LabelClass.from_dict(one) for one in kept.class_set] == [LabelClass("ant"), classes[1]]
+    assert LabelSettings(**kept.settings) == LabelSettings(
+        precision=0.9, **options | {"templates": ["a {}"]}
+    )
+    index.label(["cat"], **QUIET)
+    assert state(dataset).class_set == ({"name": "cat"},)
+    assert state(dataset).settings["precision"] is None
+
+
+def test_label__classes_that_are_too_large_are_not_kept(
+    dataset: fo.Dataset, index: RegionIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(label_dataset, "MOST_KEPT", 10)
+    index.label(CLASSES, **QUIET)
+    assert state(dataset).class_set == () and state(dataset).classes == CLASSES
+
+
+def test_labelling_of__a_state_of_an_earlier_version(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    index.label(CLASSES, **QUIET)
+    records = Records(dataset, STORE)
+    old = {k: v for k, v in records.get("auto").items() if k not in ("class_set", "settings")}
+    records.set("auto", old | {"unknown": 1})
+    assert (state(dataset).class_set, state(dataset).settings) == ((), {})
 
 
 def test_label__one_region_and_one_class(make_dataset: Callable, make_index: Callable) -> None:

@@ -5,7 +5,14 @@ import tracemalloc
 import numpy as np
 import pytest
 from alphaclip.indexing.labelling.classes import ClassSet
-from alphaclip.indexing.labelling.scoring import MOST_SURE, Answers, Scorer, answer, zero_shot
+from alphaclip.indexing.labelling.scoring import (
+    MOST_SURE,
+    Answers,
+    Scorer,
+    answer,
+    answer_logits,
+    zero_shot,
+)
 
 from alphaclip.errors import AlphaClipError
 
@@ -33,6 +40,15 @@ def hierarchy(logits: list[float]) -> Answers:
     )
     scorer = Scorer(np.eye(5, dtype=np.float32), np.zeros(5, np.float32), 4)
     return answer(np.array([logits], np.float32), scorer, classes)
+
+
+def test_answer_logits__a_class_that_cannot_be_told_is_never_the_answer() -> None:
+    logits = np.array([[-np.inf, 1, 3], [-np.inf, 2, -np.inf]], np.float32)
+    found = answer_logits(logits, ClassSet(["cat", "dog", {"name": "pup", "parent": "dog"}]))
+    assert found.places.tolist() == [2, 1]
+    assert found.scores == pytest.approx([2, MOST_SURE]) and found.margins[0] == 2
+    flat = answer_logits(logits, ClassSet(["cat", "dog"]))
+    assert flat.places.tolist() == [2, 1], "the last column is none of these"
 
 
 def test_zero_shot__is_100_times_the_cosine_to_the_mean_of_the_prompts() -> None:

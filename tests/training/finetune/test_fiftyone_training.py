@@ -14,10 +14,10 @@ from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.fiftyone_training import (
     LEAST_STEPS,
     DatasetTraining,
-    Gain,
     defaults,
     finetune_on_dataset,
 )
+from alphaclip.training.finetune.gains import ClassHits, Gain
 from alphaclip.training.pairs.reading import open_pairs
 
 import alphaclip
@@ -70,7 +70,11 @@ def test_finetune__held_out_pictures_are_not_trained_on(scenes: fo.Dataset, tmp_
     encoder = alphaclip.load(str(done.model))
     assert encoder.view == alphaclip.load(NANO).view
     assert encoder.fingerprint != alphaclip.load(NANO).fingerprint
-    gain = json.loads((tmp_path / "gain.json").read_text())["gains"]["text to region"]
+    content = json.loads((tmp_path / "gain.json").read_text())
+    assert [one["name"] for one in content["classes"]] == [one.name for one in done.classes]
+    assert all(0 <= one.after <= min(10, one.regions) for one in done.classes)
+    assert sum(one.before for one in done.classes) > 0
+    gain = content["gains"]["text to region"]
     assert gain["difference"] == pytest.approx(gain["after"] - gain["before"])
     assert gain["low"] is None
     assert 20 < gain["before"] < 100
@@ -122,6 +126,16 @@ def test_lines__say_the_gain_with_its_interval() -> None:
         "text to region: mAP 40.0 before, 52.2 after, +12.2 [+3.0, +20.0]",
         "left out: 2 (no text)",
         "the model: tuned",
+    ]
+    assert replace(done, reviews="auto").lines()[0] == (
+        "trained on 90 pairs, measured on 10 held-out ones, as reviewed into auto, without the "
+        "promise's random sample"
+    )
+    assert done.class_lines() == []
+    told = replace(done, classes=(ClassHits("owl", 4, 1, 3), ClassHits("a", 20, 7, 9)))
+    assert told.class_lines() == [
+        "owl: 1 of 4 right before, 3 after",
+        "a: 7 of 10 right before, 9 after",
     ]
     assert replace(done, finished=False).lines() == [
         "Stopped. The same again goes on from the last checkpoint."

@@ -80,6 +80,7 @@ def test_train__stopped_it_says_how_to_go_on(
         (("--set", "rate"), "'rate' is not NAME=VALUE"),
         (("--dataset", "mine"), "--dataset and --field go together"),
         (("--dataset", "mine", "--field", "f", "--pairs", "p"), "leave --pairs out"),
+        (("--reviews", "auto", "--pairs", "p"), "--reviews needs --dataset and --field"),
     ],
 )
 def test_train__wrong_usage_exits_with_two(

@@ -142,3 +142,23 @@ def test_dataset__writes_two_sets(
     assert "3 regions" in said and "1 regions" in said
     pairs = open_pairs(tmp_path / "set" / "train", tmp_path / "set" / "validation")
     assert sorted(pair.texts[0] for pair in pairs) == [f"owl {number}" for number in range(4)]
+
+
+def test_dataset__takes_what_was_reviewed(
+    dataset_factory: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of two boxes the one that somebody named."""
+    import fiftyone as fo
+    from alphaclip.indexing.labelling.runs import Labelling, add_reviews
+
+    made = dataset_factory("cli")
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    boxes = [fo.Detection(label="thing", bounding_box=[x, 0, 0.5, 0.5]) for x in (0, 0.5)]
+    made.add_sample(fo.Sample(str(tmp_path / "a.png"), things=fo.Detections(detections=boxes)))
+    Labelling("auto", "regions").save(made)
+    add_reviews(made, "auto", {boxes[1].id: "owl"})
+    options = ("--reviews", "auto", "--validation", 0)
+    assert run("dataset", made.name, "things", tmp_path / "set", *options) == 0
+    assert "1 not reviewed" in capsys.readouterr().out
+    (pair,) = open_pairs(tmp_path / "set" / "train")
+    assert pair.texts == ("owl", "an owl")
