@@ -22,6 +22,8 @@ def register(plugin):
     from .embed_regions import EmbedRegions
     from .export_index import ExportIndex
     from .finetune_encoder import FinetuneEncoder
+    from .label_panel import LabelRegionsPanel
+    from .label_regions import LabelRegions
     from .odd_regions import FindOddRegions
     from .open_panel import OpenRegionSearch
     from .panel import RegionSearchPanel
@@ -42,8 +44,10 @@ def register(plugin):
         ExportIndex,
         ComputeRegionVisualization,
         FindOddRegions,
+        LabelRegions,
         FinetuneEncoder,
         ActOnRegions,
         RegionSearchPanel,
+        LabelRegionsPanel,
     ):
         plugin.register(operator)

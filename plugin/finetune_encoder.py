@@ -4,12 +4,12 @@ The operator that trains an encoder further on a dataset's own regions.
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
-from alphaclip.indexing.labels import PATCHABLE, region_fields
+from alphaclip.indexing.labelling.runs import labelled_fields
 from alphaclip.indexing.places import check_key, index_keys
 
 from alphaclip.zoo import models_folder
 
-from .forms import add_background, dropdown, reject, target_images
+from .forms import add_background, dropdown, reject, shorten, target_images
 from .jobs import stoppable
 from .progress import follow, go_on_in_background, show_errors
 from .region_forms import (
@@ -18,13 +18,13 @@ from .region_forms import (
     add_region_field,
     installed_models,
     refuse_without_regions,
+    text_attributes,
 )
 
 FOLDER = "fine-tuned"
 SHARES = {0.2: "a fifth of the pictures", 0.5: "half of the pictures"}
-NO_TEXTS = ("id", "mask_path")
-LOOKED_AT = 20
-"""Samples whose labels are looked at for attributes."""
+REVIEWED = "reviewed:"
+"""Before the name of what was labelled into, where the texts are those of its reviews."""
 
 
 class FinetuneEncoder(foo.Operator):
@@ -91,27 +91,31 @@ def _add_fields(ctx, inputs):
 
 
 def _add_text(ctx, inputs, field):
-    names = dict.fromkeys(["label", *_attributes(ctx.dataset, field)])
+    choices = {name: name for name in text_attributes(ctx.dataset, field)}
+    places = labelled_fields(ctx.dataset)
+    choices |= {REVIEWED + into: "as reviewed, into %s" % shorten(into) for into in places}
+    prefilled = REVIEWED + str(ctx.params.get("reviews") or "")
+    first = sorted(choices, key=lambda name: name != prefilled)
+    asked = ctx.params.get("text") or (None if prefilled == REVIEWED else prefilled)
     dropdown(
         inputs,
         "text",
-        {name: name for name in names},
-        ctx.params.get("text"),
+        {name: choices[name] for name in first},
+        asked,
         label="Text",
-        description="The attribute that says what a region shows",
+        description="The attribute that says what a region shows; or what people answered when "
+        "they reviewed labels, on their regions only, without the random sample of a promise",
     )
 
 
-def _attributes(dataset, field):
-    """The attributes with a text that the first labels have, dynamic ones among them."""
-    kind = region_fields(dataset)[field]
-    attribute = kind.lower() if kind in PATCHABLE else None
-    for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
-        value = sample[field]
-        for label in [value] if attribute is None else value[attribute]:
-            for name in label.field_names:
-                if name not in NO_TEXTS and isinstance(label[name], str):
-                    yield name
+def _texts(params):
+    """What finetune_on_dataset is told of the texts: what the form shows, else the prefilled."""
+    asked, reviews = params.get("text"), params.get("reviews")
+    text = str(asked or (REVIEWED + str(reviews) if reviews else "label"))
+    if text.startswith(REVIEWED):
+        return {"reviews": text[len(REVIEWED) :]}
+
+    return {"text": (text,)}
 
 
 def _add_key(ctx, inputs):
@@ -153,9 +157,9 @@ def _train(ctx, report):
             field,
             models_folder() / FOLDER / ("%s-%s" % (ctx.dataset.slug, key)),
             ctx.params.get("encoder") or installed_models()[0].name,
-            text=(ctx.params.get("text") or "label",),
             held_out=ctx.params.get("held_out") or min(SHARES),
             progress=job.progress,
+            **_texts(ctx.params),
         )
         if ctx.params.get("embed", True):
             indexing.build(
@@ -182,8 +186,19 @@ def _summarize(done, key):
         "trained_on": done.trained_on,
         "held_out": done.held_out,
         "gains": rows,
+        "classes": [_class_row(found) for found in done.classes],
         "skipped": sum(done.skipped.values()),
+        "reviews": done.reviews and shorten(done.reviews),
         "index": key,
+    }
+
+
+def _class_row(found):
+    return {
+        "name": shorten(found.name),
+        "regions": found.regions,
+        "before": found.before,
+        "after": found.after,
     }
 
 
@@ -191,12 +206,17 @@ def _outputs(results):
     shown = types.Object()
     shown.int("trained_on", label="Regions trained on")
     shown.int("held_out", label="Regions kept out and measured on")
+    if results.get("reviews"):
+        about = "Those of a promise's random sample are in neither"
+        shown.str("reviews", label="Both as reviewed, into", description=about)
+
     table = types.TableView()
     table.add_column("direction", label="Mean average precision, %")
     table.add_column("before", label="Before")
     table.add_column("after", label="After")
     table.add_column("difference", label="Difference, 95 % interval")
     shown.list("gains", types.Object(), label="On the pictures that were kept out", view=table)
+    _show_classes(results, shown)
     if results.get("skipped"):
         shown.int("skipped", label="Labels and images left out")
 
@@ -210,3 +230,15 @@ def _outputs(results):
         )
 
     return types.Property(shown, view=types.View(label="Fine-tuned"))
+
+
+def _show_classes(results, shown):
+    if not results.get("classes"):
+        return
+
+    table = types.TableView()
+    table.add_column("name", label="Class")
+    table.add_column("regions", label="Regions kept out")
+    table.add_column("before", label="Right of the first 10, before")
+    table.add_column("after", label="After")
+    shown.list("classes", types.Object(), label="The first hits for each class", view=table)

@@ -3,7 +3,7 @@ Fields of the forms that make an index of a field's regions.
 """
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.labels import REGION_TYPES, region_fields
+from alphaclip.indexing.labels import PATCHABLE, REGION_TYPES, region_fields
 from alphaclip.indexing.places import KeyNameError, check_key
 
 from alphaclip.zoo import NANO, NANO_WARNING, list_models
@@ -12,6 +12,10 @@ from .forms import dropdown, refuse, refuse_other_media, reject
 
 KEY_CHARACTERS = 80
 """Of a key that is too long anyway, so many are shown."""
+
+NO_TEXTS = ("id", "mask_path")
+LOOKED_AT = 20
+"""Samples whose labels are looked at for attributes."""
 
 
 def refuse_without_regions(ctx, inputs, what):
@@ -76,6 +80,27 @@ def add_region_field(ctx, inputs, action, description):
         inputs, "field", choices, chosen, label="Field", description=description, required=True
     )
     return None if prop.invalid else chosen or next(iter(fields))
+
+
+def text_attributes(dataset, field):
+    """Lists the attributes with a text that the first labels of a field have.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        field: the name of a field with regions
+
+    Returns:
+        a list of names, "label" first, dynamic attributes among them
+    """
+    kind = region_fields(dataset)[field]
+    attribute = kind.lower() if kind in PATCHABLE else None
+    found = ["label"]
+    for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
+        value = sample[field]
+        for label in [value] if attribute is None else value[attribute]:
+            found += [name for name in label.field_names if isinstance(label[name], str)]
+
+    return [name for name in dict.fromkeys(found) if name not in NO_TEXTS]
 
 
 def add_encoder(ctx, inputs, label, description):

@@ -1,10 +1,13 @@
 /**
- * Keys for the gallery of the panel "Region search".
+ * Keys for the crops of the panels "Region search" and "Label regions".
  *
- * The FiftyOne App loads this file as it is, and shows the component where the panel has a
- * ComponentView of its name; plugin/panel/keys.py says what that view holds. The cursor is kept
- * here and moves without the server. Marks and pages are the panel's own events, so a key does
- * what a click does.
+ * The FiftyOne App loads this file as it is, and shows the component where a panel has a
+ * ComponentView of its name; plugin/panel/keys.py and plugin/label_panel/review_keys.py say what
+ * that view holds. The cursor is kept here and moves without the server. Marks and pages are the
+ * panel's own events, so a key does what a click does.
+ *
+ * A view with `on_take_back` is a review: its events set a mark and do not toggle it, `s` skips,
+ * a click with the Alt key is `n`, and `u` also takes back what was marked on an earlier page.
  */
 (function () {
   "use strict";
@@ -29,7 +32,7 @@
     ArrowDown: (keys) => keys.step(keys.columns()),
     y: (keys) => keys.mark("right"),
     n: (keys) => keys.mark("wrong"),
-    s: (keys) => keys.select(),
+    s: (keys) => (isReview(keys.view) ? keys.mark("skip") : keys.select()),
     u: (keys) => keys.takeBack(),
     "[": (keys) => keys.turn("on_previous", keys.view.page > 0),
     "]": (keys) => keys.turn("on_next", keys.view.page + 1 < keys.view.pages),
@@ -38,6 +41,45 @@
   const MAY_REPEAT = /^Arrow/;
 
   registerComponent({ name: NAME, component: Keys, type: PluginComponentType.Component });
+  registerComponent({
+    name: "AlphaClipTyping",
+    component: Typing,
+    type: PluginComponentType.Component,
+  });
+
+  /**
+   * Tells the panel that a person who types into its large field has paused. The App's own event
+   * comes with each key, faster than it can be answered; of these, one waits for the other.
+   */
+  function Typing({ schema }) {
+    const { view } = schema;
+    const line = useRef(null);
+    const trigger = useTriggerPanelEvent();
+    const latest = useRef(null);
+    latest.current = (done) => trigger(view.on_rest, {}, false, done);
+    useLayoutEffect(() => {
+      let timer = null;
+      let isBusy = false;
+      const rest = () => {
+        timer = null;
+        isBusy = true;
+        latest.current(() => (isBusy = false));
+      };
+      const wait = () => (isBusy ? (timer = setTimeout(wait, view.rest_ms)) : rest());
+      const listen = (event) => {
+        const isOurs = line.current.closest(PANEL)?.contains(event.target);
+        if (!isOurs || !event.target.matches("textarea")) return;
+        clearTimeout(timer);
+        timer = setTimeout(wait, view.rest_ms);
+      };
+      document.addEventListener("input", listen, true);
+      return () => {
+        clearTimeout(timer);
+        document.removeEventListener("input", listen, true);
+      };
+    }, []);
+    return createElement("div", { ref: line, "data-typing": view.on_rest });
+  }
 
   function Keys({ schema }) {
     const { view } = schema;
@@ -46,7 +88,9 @@
     const review = useReview(view);
     const at = Math.min(place, view.tiles.length - 1);
     useEffect(() => setPlace(0), [view.page, view.tiles.join()]);
-    useKeyDown(line, actor(view, line, at, setPlace, review));
+    const keys = actor(view, line, at, setPlace, review);
+    useKeyDown(line, keys);
+    useAltClick(line, keys);
     return createElement(
       "div",
       { ref: line, "data-keys": NAME, style: HELP_STYLE },
@@ -75,6 +119,10 @@
           step(1);
         }
       },
+      markAt: (id, mark) => {
+        setPlace(view.tiles.indexOf(id));
+        review.change("mark", id, () => mark);
+      },
       takeBack: () => {
         const place = view.tiles.indexOf(review.takeBack());
         if (place >= 0) move(place);
@@ -94,7 +142,7 @@
     }, [view]);
     useLayoutEffect(() => {
       kept.log = [];
-    }, [view.search]);
+    }, [view.log ?? view.search]);
 
     function send(event, params) {
       const answer = () =>
@@ -109,9 +157,10 @@
       return kept.known[`${kind} ${id}`] ?? shownValue(view, kind, id);
     }
 
-    /** Sets a value; the panel's events toggle, so an empty one takes the old value away. */
-    function set(kind, id, value) {
-      send(`on_${value || valueOf(kind, id)}`, { id });
+    /** Sets a value; where events toggle, an empty one takes the old value away. */
+    function set(kind, id, value, params) {
+      const emptied = isReview(view) ? "take_back" : valueOf(kind, id);
+      send(`on_${value || emptied}`, { ...params, id });
       kept.known[`${kind} ${id}`] = value;
     }
 
@@ -119,15 +168,17 @@
       const before = valueOf(kind, id);
       const after = next(before);
       if (before === after) return;
-      set(kind, id, after);
-      kept.log.push({ kind, id, before, after });
+      const params = view.params?.[id];
+      set(kind, id, after, params);
+      kept.log.push({ kind, id, before, after, params });
     }
 
     /** Undoes the last change that a click has not undone yet, and returns the tile's id. */
     function takeBack() {
       for (let last = kept.log.pop(); last; last = kept.log.pop()) {
-        if (valueOf(last.kind, last.id) === last.after) {
-          set(last.kind, last.id, last.before);
+        const isGone = isReview(view) && !view.tiles.includes(last.id);
+        if (isGone || valueOf(last.kind, last.id) === last.after) {
+          set(last.kind, last.id, last.before, last.params);
           return last.id;
         }
       }
@@ -138,8 +189,31 @@
   }
 
   function shownValue(view, kind, id) {
-    const lists = kind === "mark" ? ["right", "wrong"] : ["select"];
-    return lists.find((name) => view[name].includes(id)) ?? "";
+    const lists = kind === "mark" ? ["right", "wrong", "skip"] : ["select"];
+    return lists.find((name) => view[name]?.includes(id)) ?? "";
+  }
+
+  function isReview(view) {
+    return Boolean(view.on_take_back);
+  }
+
+  /** Has a click with the Alt key mark a crop of a review wrong, in place of its own event. */
+  function useAltClick(line, keys) {
+    const latest = useRef(keys);
+    latest.current = keys;
+    useLayoutEffect(() => {
+      const listen = (event) => {
+        const id = event.target.dataset?.region;
+        const { view, markAt } = latest.current;
+        const isOurs = event.altKey && isReview(view) && view.tiles.includes(id);
+        if (!isOurs || !line.current.closest(PANEL)?.contains(event.target)) return;
+        event.preventDefault();
+        event.stopPropagation();
+        markAt(id, "wrong");
+      };
+      document.addEventListener("click", listen, true);
+      return () => document.removeEventListener("click", listen, true);
+    }, []);
   }
 
   /** Listens for as long as the component is shown, with the keys of the latest rendering. */

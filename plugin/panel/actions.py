@@ -9,7 +9,7 @@ import fiftyone.operators as foo
 from alphaclip.errors import AlphaClipError
 
 from ..forms import count, shorten
-from .gallery import add_button
+from ..tiles import add_button
 from .state import guarded, threshold
 
 ACT = "@alphaclip/regions/act_on_regions"

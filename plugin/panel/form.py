@@ -9,9 +9,9 @@ from alphaclip.errors import AlphaClipError
 
 from ..forms import text
 from ..similar_regions import selected_regions
+from ..tiles import add_button, fit
 from . import marks
 from .asking import PICTURES, REGIONS, UNLABELLED, begin, is_ready
-from .gallery import add_button, fit
 from .history import remember
 from .pictures import keep_picture, preview
 from .results import search

@@ -8,8 +8,8 @@ from alphaclip.indexing.store import StoreError, read_manifest
 
 from .. import jobs
 from ..forms import alert, text
+from ..tiles import add_button, fit
 from ..update_index import check_in_words, update_in_words
-from .gallery import add_button, fit
 from .state import guarded, timed
 
 TICK_MS = 1000

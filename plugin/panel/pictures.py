@@ -12,6 +12,8 @@ import fiftyone.operators as foo
 
 from alphaclip.errors import AlphaClipError
 
+from ..tiles import as_base64, data_uri
+
 STORE = "alphaclip_pictures"
 KEPT_SECONDS = 24 * 3600
 MAX_BYTES = 20 * 1024 * 1024
@@ -48,7 +50,7 @@ def keep_picture(dataset, content):
     picture = Image.fromarray(open_image(uploaded))
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     token = uuid.uuid4().hex
-    _store(dataset).set_cache(token, _base64(picture, 95), ttl=KEPT_SECONDS)
+    _store(dataset).set_cache(token, as_base64(picture, 95), ttl=KEPT_SECONDS)
     return token
 
 
@@ -98,18 +100,6 @@ def preview(dataset, picture):
     return data_uri(image)
 
 
-def data_uri(image):
-    """Makes a picture something that a browser shows without a file.
-
-    Args:
-        image: a ``PIL.Image``
-
-    Returns:
-        a data URI
-    """
-    return "data:image/jpeg;base64," + _base64(image, 85)
-
-
 def _open(dataset, token):
     from PIL import Image
 
@@ -118,12 +108,6 @@ def _open(dataset, token):
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
     return Image.open(io.BytesIO(base64.b64decode(kept))).convert("RGB")
-
-
-def _base64(image, quality):
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def _store(dataset):

@@ -5,9 +5,10 @@ The outcome of a search: how the scores are spread, the threshold, and the ways 
 import fiftyone.operators.types as types
 
 from ..forms import count, text
+from ..tiles import add_button, fit
 from . import marks
 from .asking import REGIONS, find, measure
-from .gallery import add_button, add_gallery, fit, show_page
+from .gallery import add_gallery, show_page
 from .state import RESULT, guarded, move_threshold, shows_pictures, threshold, threshold_name
 
 BINS = 60

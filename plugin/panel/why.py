@@ -7,9 +7,8 @@ import fiftyone as fo
 from alphaclip.errors import AlphaClipError
 
 from ..forms import shorten, text
+from ..tiles import add_button, data_uri
 from .asking import find_these, indexes_of
-from .gallery import add_button
-from .pictures import data_uri
 from .state import guarded
 
 SIDE = 480

@@ -1,4 +1,4 @@
-"""The panel "Region search" without a browser: what a click sends, and what comes back."""
+"""A panel without a browser: what a click sends, and what comes back."""
 
 import json
 
@@ -15,11 +15,13 @@ class PanelDriver:
 
     Args:
         dataset: that is open
+        uri: of the panel
     """
 
-    def __init__(self, dataset: fo.Dataset) -> None:
+    def __init__(self, dataset: fo.Dataset, uri: str = PANEL) -> None:
         self.dataset = dataset
-        self.panel = foo.get_operator(PANEL)
+        self.uri = uri
+        self.panel = foo.get_operator(uri)
         self.state: dict = {}
         self.data: dict = {}
         self.schema: dict = {}
@@ -44,7 +46,7 @@ class PanelDriver:
                 "panel_state": json.loads(json.dumps(self.state)),
             },
         }
-        context = ExecutionContext(request, executor=executor, operator_uri=PANEL)
+        context = ExecutionContext(request, executor=executor, operator_uri=self.uri)
         self.panel.execute(context)
         self.requests = json.loads(json.dumps(executor.to_json()["requests"], default=str))
         for message in self.requests:

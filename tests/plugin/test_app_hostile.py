@@ -36,6 +36,7 @@ FORMS = (
     "Export region index",
     "Compute region visualization",
     "Find odd regions",
+    "Label regions with a stated precision",
 )
 HARM = """() => ({
     ran: window.hacked !== undefined,

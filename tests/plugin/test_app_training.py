@@ -38,6 +38,7 @@ def test_training__ends_with_a_report_and_an_index(panel: Panel, scenes: fo.Data
         timeout=3 * WAIT_MS
     )
     expect(app.page.get_by_text("text to region")).to_be_visible()
+    expect(app.page.get_by_text("The first hits for each class")).to_be_visible()
     app.shoot("training-report")
     index = load(scenes, "tuned")
     assert len(index) == scenes.count("objects.detections")

@@ -102,3 +102,55 @@ def test_run__without_embedding(scenes):
 def test_run__no_path_from_the_browser(scenes, key):
     with pytest.raises(ExecutionError, match="lowercase letter"):
         run(scenes, field="objects", key=key)
+
+
+@pytest.fixture
+def reviewed(scenes):
+    """The scenes, whose regions were labelled, and every other one reviewed."""
+    from alphaclip.indexing.labelling.runs import Labelling, add_reviews
+
+    Labelling("auto", "regions").save(scenes)
+    paths = ["objects.detections.id", "objects.detections.label"]
+    names = dict(zip(*scenes.values(paths, unwind=True), strict=True))
+    add_reviews(scenes, "auto", {label_id: names[label_id] for label_id in list(names)[::2]})
+    return scenes
+
+
+def test_form__offers_what_was_reviewed(reviewed):
+    offered = choices(fields(reviewed)["text"])
+    assert (offered[0], offered[-1]) == ("label", "reviewed:auto")
+    prefilled = fields(reviewed, reviews="auto")["text"]
+    assert prefilled.type.values == choices(prefilled)
+    assert prefilled.default == "reviewed:auto"
+    assert not prefilled.invalid
+    chosen = fields(reviewed, reviews="auto", text="label")["text"]
+    assert not chosen.invalid
+
+
+@pytest.mark.parametrize("params", [{"reviews": "elsewhere"}, {"text": "reviewed:<b>x</b>"}])
+def test_form__refuses_what_was_not_labelled_into(reviewed, params):
+    assert fields(reviewed, **params)["text"].invalid
+
+
+def test_run__trains_on_what_was_reviewed(reviewed):
+    results = run(reviewed, field="objects", held_out=0.5, embed=False, text="reviewed:auto")
+    regions = reviewed.count("objects.detections")
+    assert results["trained_on"] + results["held_out"] == (regions + 1) // 2
+    assert results["skipped"] <= regions // 2
+    assert results["reviews"] == "auto"
+    rows = results["classes"]
+    assert rows and all(row["before"] <= row["regions"] for row in rows)
+
+
+def test_run__no_place_from_the_browser(reviewed):
+    for reviews in ("elsewhere", ["auto"], {"a": 1}, "x" * 5000):
+        with pytest.raises(ExecutionError, match="expected one of label"):
+            run(reviewed, field="objects", reviews=reviews)
+
+
+def test_run__says_that_nothing_was_reviewed(scenes):
+    from alphaclip.indexing.labelling.runs import Labelling
+
+    Labelling("auto", "regions").save(scenes)
+    with pytest.raises(ExecutionError, match="review regions of the queue"):
+        run(scenes, field="objects", reviews="auto")

@@ -43,6 +43,7 @@ USUAL = {
     "compute_region_visualization": {"key": "regions", "method": "pca", "brain_key": "points"},
     "find_odd_regions": {"key": "regions", "kind": "distinct"},
     "finetune_encoder": {"field": "shapes", "encoder": NANO, "key": "other"},
+    "label_regions": {"key": "regions", "classes": "red\nblue", "mode": "ranking"},
 }
 PARAMS = [
     *((name, "key") for name in USUAL),
@@ -57,6 +58,9 @@ PARAMS = [
     ("finetune_encoder", "encoder"),
     ("finetune_encoder", "text"),
     ("finetune_encoder", "held_out"),
+    ("label_regions", "class_set"),
+    ("label_regions", "into"),
+    ("label_regions", "mode"),
 ]
 
 pytestmark = pytest.mark.usefixtures("plugins_dir")
@@ -107,8 +111,9 @@ def form(dataset, name, **params):
 
 def test_operators__all_are_covered():
     names = {one.config.name for one in foo.list_operators() if one.uri.startswith(URI)}
-    others = {"act_on_regions", "segment_regions", "region_search", "open_region_search"}
-    assert names == others | set(USUAL) | {"find_similar_regions"}
+    others = {"act_on_regions", "segment_regions", "find_similar_regions", "open_region_search"}
+    panels = {"region_search", "label_regions_panel"}
+    assert names == others | panels | set(USUAL)
 
 
 @pytest.mark.parametrize(("name", "param"), PARAMS)

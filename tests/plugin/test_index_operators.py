@@ -1,5 +1,8 @@
 """The operators on an index that exists, through FiftyOne, without the App."""
 
+import json
+import sys
+
 import fiftyone as fo
 import fiftyone.operators as foo
 import fiftyone.plugins as fop
@@ -106,6 +109,42 @@ def test_odd__near_duplicates_and_outliers(indexed):
     assert {one.id for one in both} <= set(view.values("id"))
     shown = run(indexed, "find_odd_regions", kind="outliers", count=5)
     assert len(fo.DatasetView._build(indexed, shown["set_view"]["view"])) == 5
+
+
+def test_odd__label_errors(indexed):
+    names = indexed.values("shapes.detections.label")
+    right, names[2][0] = names[2][0], "red circle"
+    indexed.set_values("shapes.detections.label", names)
+    sent = {"kind": "label errors", "count": 5}
+    assert form(indexed, "find_odd_regions", **sent)["attribute"].view.values() == ["label"]
+    shown = run(indexed, "find_odd_regions", **sent)
+    results = shown["show_output"]["results"]
+    wrong = indexed.skip(2).first().shapes.detections[0].id
+    view = fo.DatasetView._build(indexed, shown["set_view"]["view"])
+    assert view.values("id") == results["label_ids"]
+    assert len(view) == results["count"] == len(results["given"]) == 5
+    place = results["label_ids"].index(wrong)
+    assert results["given"][place] == "red circle"
+    assert results["suggested"][place].split()[0] == right.split()[0] == "green"
+    assert 0 <= results["probabilities"][place] < 0.5
+    assert results["rows"][place]["given"] == names[2][0]
+    assert results["judged"] + results["left_out"] == 24
+    json.dumps(shown["show_output"])
+
+
+def test_odd__label_errors_without_cleanlab(indexed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
+    with pytest.raises(ExecutionError, match="pip install cleanlab"):
+        run(indexed, "find_odd_regions", kind="label errors")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    kind = form(indexed, "find_odd_regions", kind="label errors")["kind"]
+    assert "pip install cleanlab" in kind.error_message
+
+
+@pytest.mark.parametrize("attribute", ["../up", "tags", 7])
+def test_odd__no_such_attribute(indexed, attribute):
+    with pytest.raises(ExecutionError, match="attribute"):
+        run(indexed, "find_odd_regions", kind="label errors", attribute=attribute)
 
 
 def test_similar__to_selected_patches_and_to_labels_in_a_picture(indexed):

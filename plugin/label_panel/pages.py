@@ -1,0 +1,194 @@
+"""
+The pages of the review: which regions stand on one, and their crops.
+"""
+
+import logging
+
+from alphaclip.indexing.labelling.queueing import review_queue
+from alphaclip.indexing.labelling.runs import labelled_fields, labelling_of
+
+from alphaclip.errors import AlphaClipError
+
+from ..forms import shorten
+from ..indexes import open_index
+from ..tiles import PAGE, data_uri, draw_crops
+from . import answers
+from .class_form import read_classes
+from .state import reviewer_of
+
+ALL, NOTHING = "all", "none"
+MOST_CHOICES, MOST_BEFORE = 300, 1_200
+OFFERED = 5
+
+logger = logging.getLogger(__name__)
+
+
+def first_page(ctx, into, only=ALL):
+    """Shows what waits first.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        into: what is labelled into
+        only ("all"): "none", or "c" and the place of a class: what was taken for that alone
+
+    Raises:
+        AlphaClipError: if nothing was labelled into it
+    """
+    answers.known(ctx.dataset, into, reviewer_of(ctx), afresh=True)
+    _show(ctx, into, only, [])
+
+
+def queue_page(ctx):
+    """Shows the page after the one that is shown; after the last, what is left of all.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+    """
+    review = ctx.panel.get_state("review")
+    shown = [tile["id"] for tile in review["tiles"]]
+    _show(ctx, review["into"], review["only"], [*review["before"], *shown][-MOST_BEFORE:])
+
+
+def previous_page(ctx):
+    """Shows the page before the one that is shown, with what was answered.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+    """
+    review = ctx.panel.get_state("review")
+    before = review["before"]
+    if before:
+        shown = before[-PAGE:]
+        _show(ctx, review["into"], review["only"], before[: -len(shown)], shown)
+
+
+def draw_page(ctx):
+    """Draws the crops of the page that is shown.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+    """
+    review = ctx.panel.get_state("review")
+    if review and review["tiles"]:
+        tiles = review["tiles"]
+        crops = draw_crops(_places_of(ctx, review["key"], [tile["id"] for tile in tiles]))
+        drawn = {
+            "t" + tile["id"]: {"crop": data_uri(crop)}
+            for tile, crop in zip(tiles, crops, strict=True)
+        }
+        ctx.panel.data.set("gallery", drawn)
+
+
+def _show(ctx, into, only, before, shown=None):
+    """Shows some regions, or those that wait next."""
+    queue, labelling = review_queue(ctx.dataset, into), labelling_of(ctx.dataset, into)
+    known = answers.known(ctx.dataset, into, reviewer_of(ctx))
+    waiting = [one for one in queue.items if _is_meant(one.answer, only, labelling.classes)]
+    after = [one for one in waiting if one.label_id not in {*before, *(shown or [])}]
+    if shown is None and not after:
+        before, after = [], waiting
+
+    if shown is None:
+        shown = [one.label_id for one in after if one.purpose == after[0].purpose][:PAGE]
+
+    tiles = _tiles(ctx, labelling, shown)
+    given = [tile["purpose"] for tile in tiles if tile["id"] in known.answers]
+    review = {
+        "into": into,
+        "key": labelling.key,
+        "only": only,
+        "before": before,
+        "after": sum(one.label_id not in shown for one in after),
+        "tiles": tiles,
+        "sample": queue.sample,
+        "reviewed": queue.reviewed - given.count("promise"),
+        "waiting": queue.waiting + given.count("training"),
+        "tested": bool(labelling.tested_with),
+        "stale": _is_stale(ctx, labelling),
+        "places": [[name, name] for name in labelled_fields(ctx.dataset)],
+        "choices": _choices(labelling.classes),
+    }
+    ctx.panel.state.set({"review": review, "what.place": into, "what.only": only})
+    draw_page(ctx)
+
+
+def _tiles(ctx, labelling, label_ids):
+    drawn = {one for draw in labelling.draws for one in draw["label_ids"]}
+    maybe = _maybe(ctx, labelling, label_ids)
+    return [
+        {
+            "id": label_id,
+            "answer": labelling.answers.get(label_id),
+            "purpose": "promise" if label_id in drawn else "training",
+            "maybe": maybe.get(label_id) or list(labelling.classes[:OFFERED]),
+        }
+        for label_id in label_ids
+    ]
+
+
+def _maybe(ctx, labelling, label_ids):
+    """The classes that regions are most like, beside the one that they were taken for."""
+    from alphaclip.indexing.labelling.previewing import alternatives
+
+    if not label_ids or not labelling.class_set:
+        return {}
+
+    try:
+        index = open_index(ctx.dataset, labelling.key)
+        found = alternatives(index, list(labelling.class_set), label_ids, count=OFFERED + 1)
+    except AlphaClipError:
+        logger.warning("what wrong regions may be could not be told", exc_info=True)
+        return {}
+
+    return {
+        label_id: [name for name in names if name != labelling.answers.get(label_id)][:OFFERED]
+        for label_id, names in found.items()
+    }
+
+
+def _places_of(ctx, key, label_ids):
+    """The picture and region of each; a region that is gone has no picture."""
+    import numpy as np
+    from alphaclip.indexing.listing import list_hits
+    from alphaclip.indexing.segments import as_bytes
+
+    index = open_index(ctx.dataset, key)
+    now = index.snapshot()
+    places = now.lookup.find(as_bytes(label_ids))
+    there = places[places >= 0]
+    scores = np.zeros(len(there), np.float32)
+    found = {hit.label_id: hit for hit in list_hits(index.hits(now, there, scores, scores))}
+    hits = [found.get(label_id) for label_id in label_ids]
+    return [(hit.image, hit.region) if hit and hit.region else ("", None) for hit in hits]
+
+
+def _is_meant(answer, only, classes):
+    if only == ALL:
+        return True
+
+    if only == NOTHING:
+        return answer is None
+
+    place = only[1:]
+    return place.isdigit() and int(place) < len(classes) and classes[int(place)] == answer
+
+
+def _choices(classes):
+    if len(classes) > MOST_CHOICES:
+        return []
+
+    named = [["c%d" % place, shorten(name, 40)] for place, name in enumerate(classes)]
+    return [[ALL, "all classes"], *named, [NOTHING, "none of these"]]
+
+
+def _is_stale(ctx, labelling):
+    """Whether the classes in the form are others than those of the last run."""
+    from alphaclip.indexing.labelling.classes import LabelClass
+
+    try:
+        classes = read_classes(ctx)
+    except AlphaClipError:
+        return False
+
+    was = [LabelClass.from_dict(one) for one in labelling.class_set]
+    return bool(was) and was != classes

@@ -1,0 +1,176 @@
+"""
+The last step: what the last run did, and what to do next.
+"""
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+from alphaclip.indexing.labelling.runs import book_of, labelling_of
+from alphaclip.indexing.labels import PATCHABLE, check_field
+
+from alphaclip.errors import AlphaClipError
+
+from ..forms import count, text
+from ..indexes import open_index
+from ..label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
+from ..tiles import add_button
+from .state import guarded
+
+FINETUNE = "@alphaclip/regions/finetune_encoder"
+PLOTS = ("reliability", "classes")
+
+
+class ReportEvents:
+    """Events of the report."""
+
+    @guarded
+    def on_undo_run(self, ctx):
+        from alphaclip.indexing.acting import undo
+
+        undone = undo(ctx.dataset, _run(ctx))
+        ctx.ops.reload_dataset()
+        message = "Taken back: %s are as they were before" % count(undone.restored, "label")
+        if undone.left:
+            message += "; %d were edited or deleted since and stay as they are" % undone.left
+
+        ctx.ops.notify(message, variant="success")
+        show_report(ctx, _into(ctx))
+
+    @guarded
+    def on_show_written(self, ctx):
+        ctx.ops.set_view(_written_view(ctx, _into(ctx), _run(ctx)))
+
+    @guarded
+    def on_train(self, ctx):
+        labelling = labelling_of(ctx.dataset, _into(ctx))
+        field = open_index(ctx.dataset, labelling.key).field
+        params = {"field": field, "reviews": labelling.into, "background": True}
+        params["key"] = "%s_reviewed" % labelling.key[:40]
+        ctx.prompt(FINETUNE, params=params)
+
+
+def show_report(ctx, into):
+    """Shows what the last run did.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        into: what was labelled into; None shows nothing
+    """
+    labelling = labelling_of(ctx.dataset, into) if into else None
+    if labelling is None or not labelling.report:
+        ctx.panel.state.set("report", None)
+        return
+
+    report = labelling.report
+    run, learnt = report["run"]["run"], len(book_of(ctx.dataset, labelling).examples())
+    shown = {"into": into, "lines": summary_lines(report), "rows": class_rows(report)}
+    shown.update(run=run, learnt=learnt, written=_is_there(ctx, run), layouts={})
+    shown["notes"] = list(report["assumptions"])
+    drawn = figures(report)
+    for name in PLOTS:
+        if name in drawn:
+            shown["layouts"][name] = drawn[name]["layout"]
+            ctx.panel.data.set(_plot(name), drawn[name]["data"])
+
+    ctx.panel.state.set("report", shown)
+
+
+def add_report(ctx, root, panel):
+    """Lays the report out.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        root: the :class:`fiftyone.operators.types.Object` to add to
+        panel: whose events
+    """
+    report = ctx.panel.get_state("report")
+    if not report:
+        root.view("nothing", types.Notice(label="Nothing was labelled yet"))
+        return
+
+    for place, line in enumerate(report["lines"]):
+        root.view("line_%d" % place, text(line, "2px 0", bold=not place))
+
+    _add_buttons(root, panel, report)
+    for name in PLOTS:
+        layout = report["layouts"].get(name)
+        if layout:
+            root.plot(
+                _plot(name), layout=layout, config={"displayModeBar": False}, width="100%",
+                height="%dpx" % layout["height"],
+            )  # fmt: skip
+
+    _add_table(root, report["rows"])
+    _add_notes(root, report["notes"])
+
+
+def _add_buttons(root, panel, report):
+    params = {"into": report["into"], "run": report["run"]}
+    bar = root.grid("after", orientation="2d", gap=1)
+    if report["written"]:
+        add_button(
+            bar, "show", "Show what was written", panel.on_show_written,
+            params=params, icon="grid_view",
+        )  # fmt: skip
+        add_button(bar, "undo", "Undo this run", panel.on_undo_run, params=params, icon="undo")
+
+    if report["learnt"]:
+        label = "Train on these reviews (%d)" % report["learnt"]
+        add_button(bar, "train", label, panel.on_train, params=params, icon="model_training")
+
+
+def _add_table(root, rows):
+    if rows:
+        table = types.TableView(componentsProps={"table": {"sx": {"minWidth": 0}}})
+        for name, label in CLASS_COLUMNS.items():
+            table.add_column(name, label=label)
+
+        root.list("rows", types.Object(), view=table, default=rows)
+
+
+def _add_notes(root, notes):
+    section = types.Object()
+    shown = types.ObjectView(label="What these figures rest on", collapsible=True)
+    root.define_property("notes", section, view=shown)
+    for place, note in enumerate(notes):
+        section.view("note_%d" % place, text(note, "2px 0", color="text.secondary"))
+
+
+def _written_view(ctx, into, run):
+    """The labels that a run wrote, as patches where FiftyOne makes them."""
+    field, _, attribute = into.partition(".")
+    name = "%s_run" % attribute if attribute else "run"
+    view = ctx.dataset.filter_labels(field, fo.ViewField(name) == run)
+    return view.to_patches(field) if check_field(ctx.dataset, field) in PATCHABLE else view
+
+
+def _is_there(ctx, run):
+    """Whether a run wrote anything that can be taken back."""
+    from alphaclip.indexing.actions import find_action
+
+    try:
+        action = find_action(ctx.dataset, run)
+    except AlphaClipError:
+        return False
+
+    return bool(action.count) and not action.undone
+
+
+def _into(ctx):
+    into = ctx.params.get("into")
+    if not isinstance(into, str) or labelling_of(ctx.dataset, into) is None:
+        raise AlphaClipError("Nothing was labelled into that: label first")
+
+    return into
+
+
+def _run(ctx):
+    """The run that the button was shown for."""
+    run, labelling = ctx.params.get("run"), labelling_of(ctx.dataset, _into(ctx))
+    if run not in (*labelling.runs, labelling.report.get("run", {}).get("run")):
+        raise AlphaClipError("This run is not known here: open “Report” again")
+
+    return run
+
+
+def _plot(name):
+    return "reliability" if name == "reliability" else "by_class"

@@ -1,0 +1,239 @@
+"""
+What the panel keeps in the browser, and how it is read.
+
+The App gives all tabs of a dataset the same panel: the state that one tab gets reaches the others
+too, while these go on showing what they showed. So each button says which screen it stands on, and
+the screens are kept here, to be brought back when one of their buttons is pressed. What a person
+answers is no part of a screen: see :mod:`answers`.
+"""
+
+import copy
+import hashlib
+import logging
+import threading
+import uuid
+from collections import OrderedDict
+from functools import wraps
+
+from alphaclip.indexing.places import index_keys
+
+from alphaclip.errors import AlphaClipError
+
+CLASSES, LABEL, REVIEW, REPORT = "classes", "label", "review", "report"
+STEPS = {CLASSES: "Classes", LABEL: "Label", REVIEW: "Review", REPORT: "Report"}
+FORM = {
+    "step": CLASSES,
+    "where.into": "auto",
+    "promise.mode": "promise",
+    "goal.precision": 0.95,
+    "goal.confidence": 0.9,
+    "choices.per_class": False,
+    "choices.overwrite": False,
+    "choices.retrain": False,
+    "examples": {},
+    "edition": 1,
+    "seen": "",
+}
+SCREEN = ("step", "preview", "review", "report")
+DATA = ("previews", "gallery", "reliability", "by_class")
+KEPT = 200
+
+_screens, _lock = OrderedDict(), threading.Lock()
+logger = logging.getLogger(__name__)
+
+
+def guarded(event):
+    """Makes an event of the panel show what went wrong, in the panel.
+
+    Args:
+        event: a method of the panel
+
+    Returns:
+        the method
+    """
+
+    @wraps(event)
+    def run(self, ctx):
+        ctx.panel.state.set({"error": None, "class_error": None})
+        _run(event, self, ctx, _bring_back)
+
+    return run
+
+
+def timed(event):
+    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays, and so
+    does the screen, as a timer keeps the one that it began on.
+
+    Args:
+        event: a method of the panel
+
+    Returns:
+        the method
+    """
+
+    @wraps(event)
+    def run(self, ctx):
+        _run(event, self, ctx, lambda ctx: False)
+
+    return run
+
+
+def prepare(ctx):
+    """Fills in what a panel that was just opened does not have yet.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+    """
+    state = ctx.panel.get_state
+    missing = {name: value for name, value in FORM.items() if state(name) is None}
+    if state("dataset") != dataset_id(ctx):
+        missing.update({"preview": None, "review": None, "report": None, "examples": {}})
+        missing.update({"dataset": dataset_id(ctx), "opened": None})
+
+    keys = index_keys(ctx.dataset) if ctx.dataset is not None else []
+    if state("where.key") not in keys:
+        missing["where.key"] = keys[0] if keys else None
+
+    ctx.panel.state.set(missing)
+
+
+def dataset_id(ctx):
+    """Tells the dataset from all others.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a text, or None if no dataset is open
+    """
+    return None if ctx.dataset is None else str(ctx.dataset._doc.id)
+
+
+def reviewer_of(ctx):
+    """Names the person whose answers are kept.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a text
+    """
+    user = ctx.user
+    return str(getattr(user, "name", None) or getattr(user, "email", None) or "app")
+
+
+def chosen_key(ctx):
+    """Reads which index is meant.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        its key
+
+    Raises:
+        AlphaClipError: if there is no such index
+    """
+    keys, key = index_keys(ctx.dataset), ctx.panel.get_state("where.key")
+    if key not in keys:
+        known = ", ".join(keys) or "none"
+        raise AlphaClipError(
+            "Index %r is gone: choose another one; the dataset has: %s" % (key, known)
+        )
+
+    return key
+
+
+def chosen_into(ctx):
+    """Reads where labels are to be written.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a field or an attribute
+    """
+    return str(ctx.panel.get_state("where.into") or "").strip() or FORM["where.into"]
+
+
+def text_field(ctx):
+    """Names the field that a person types the classes into: a new one each time that the panel
+    fills it in, as the App leaves a field alone once somebody has typed into it.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        the path in the state
+    """
+    return "classes.text_%d" % (ctx.panel.get_state("edition") or 1)
+
+
+def digest_of(typed):
+    """Names a text.
+
+    Args:
+        typed: the text
+
+    Returns:
+        letters and digits; an empty text for none
+    """
+    return hashlib.sha256(typed.encode()).hexdigest()[:16] if typed.strip() else ""
+
+
+def _run(event, panel, ctx, bring_back):
+    _drop_data(ctx)
+    before = _screen(ctx)
+    try:
+        if ctx.dataset is not None and bring_back(ctx):
+            before = _screen(ctx)
+            panel.redraw(ctx)
+
+        event(panel, ctx)
+    except AlphaClipError as error:
+        ctx.panel.state.set("error", str(error))
+    except Exception as error:
+        logger.exception("an event of the panel “Label regions” did not work")
+        ctx.panel.state.set("error", "%s: %s" % (type(error).__name__, error))
+
+    if ctx.dataset is not None:
+        _keep(ctx, before)
+
+
+def _drop_data(ctx):
+    """The App copies the panel's data into its state when somebody types."""
+    for name in DATA:
+        if ctx.panel.get_state(name) is not None:
+            ctx.panel.state.set(name, None)
+
+
+def _screen(ctx):
+    return copy.deepcopy({name: ctx.panel.get_state(name) for name in SCREEN})
+
+
+def _bring_back(ctx):
+    """Shows the screen that a button stands on; says whether it was another one."""
+    stamp = ctx.params.get("search")
+    if not stamp or stamp == ctx.panel.get_state("stamp"):
+        return False
+
+    with _lock:
+        kept = _screens.get((dataset_id(ctx), stamp))
+
+    if kept is not None:
+        ctx.panel.state.set({**copy.deepcopy(kept), "stamp": stamp})
+
+    return kept is not None
+
+
+def _keep(ctx, before):
+    now = _screen(ctx)
+    if now == before and ctx.panel.get_state("stamp"):
+        return
+
+    stamp = uuid.uuid4().hex[:12]
+    ctx.panel.state.set("stamp", stamp)
+    with _lock:
+        _screens[dataset_id(ctx), stamp] = now
+        while len(_screens) > KEPT:
+            _screens.popitem(last=False)
