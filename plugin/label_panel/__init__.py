@@ -82,6 +82,8 @@ class LabelRegionsPanel(ClassEvents, PreviewEvents, RunEvents, ReviewEvents, Rep
         if into in labelled_fields(ctx.dataset) and told and told["severity"] == "success":
             ctx.panel.state.set("where.into", into)
             self.show_step(ctx, step_after(review_queue(ctx.dataset, into)))
+            if ctx.panel.get_state("step") == REPORT:
+                ctx.panel.state.set("outcome", None)
 
     def show_step(self, ctx, step):
         """Shows a step.

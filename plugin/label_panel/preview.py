@@ -13,9 +13,10 @@ from alphaclip.errors import AlphaClipError
 
 from ..forms import count, shorten, text
 from ..indexes import open_index
+from ..panels import dataset_id
 from ..tiles import BACKGROUND, add_button, add_pager, data_uri, draw_crops
 from .class_form import read_classes
-from .state import chosen_key, dataset_id, digest_of, guarded, text_field, timed
+from .state import chosen_key, digest_of, guarded, text_field, timed
 
 SHOWN_CLASSES, CROPS = 30, 6
 CROP, GAP = 88, 4

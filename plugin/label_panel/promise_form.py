@@ -2,7 +2,8 @@
 The second step: what is to be promised, and the run itself.
 """
 
-from collections import deque
+import threading
+from collections import OrderedDict
 
 import fiftyone.operators.types as types
 
@@ -15,7 +16,7 @@ from ..label_reports import summary_lines
 from ..panel.health import watch
 from ..tiles import add_button
 from .class_form import read_classes
-from .state import LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, timed
+from .state import KEPT, LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, screen, timed
 
 MODES = {
     "promise": "A promise: with the confidence, at least so many are right",
@@ -37,6 +38,10 @@ class RunEvents:
         key, settings = chosen_key(ctx), read_settings(ctx)
         start_run(ctx, key, read_classes(ctx), settings)
 
+    @timed
+    def on_goal(self, ctx):
+        """Has the panel say anew how large the sample is."""
+
     @guarded
     def on_stop(self, ctx):
         jobs.stop(ctx.dataset, ctx.params["id"])
@@ -45,11 +50,8 @@ class RunEvents:
     def on_tick(self, ctx):
         watched = ctx.panel.get_state("watched")
         watch(ctx)
-        told = ctx.panel.get_state("outcome")
-        if watched and not ctx.panel.get_state("watched") and told["at"] not in _over:
-            # Where the server is busy, the timer goes off several times before it is answered
-            _over.append(told["at"])
-            self.on_run_over(ctx)
+        if watched and not ctx.panel.get_state("watched"):
+            _show_outcome(self, ctx)
 
 
 def read_settings(ctx):
@@ -140,10 +142,12 @@ def add_promise(ctx, root, panel):
 
     box.enum("mode", modes.values(), label="What is promised", view=modes)
     numbers = root.h_stack("goal", columns=3, gap=1)
-    numbers.float("precision", label="Share of right labels", view=types.FieldView())
-    numbers.float("confidence", label="Confidence", view=types.FieldView())
+    changed = {"on_change": panel.on_goal}
+    precision, confidence = types.FieldView(), types.FieldView()
+    numbers.float("precision", label="Share of right labels", view=precision, **changed)
+    numbers.float("confidence", label="Confidence", view=confidence, **changed)
     sample = types.FieldView(placeholder="as many as needed")
-    numbers.int("sample", label="Sample to review", view=sample)
+    numbers.int("sample", label="Sample to review", view=sample, **changed)
     choices = root.v_stack("choices", gap=0)
     for name, label in _CHOICES.items():
         choices.bool(name, label=label, view=types.CheckboxView())
@@ -165,7 +169,22 @@ _NAMES = (
     "goal.sample",
     *("choices.%s" % name for name in _CHOICES),
 )
-_over = deque(maxlen=100)
+_over, _lock = OrderedDict(), threading.Lock()
+
+
+def _show_outcome(panel, ctx):
+    """Where the server is busy, the timer goes off several times before it is answered: all of them
+    show the same."""
+    over = ctx.panel.get_state("outcome")["at"]
+    with _lock:
+        if over in _over:
+            ctx.panel.state.set(_over[over])
+            return
+
+        panel.on_run_over(ctx)
+        _over[over] = {**screen(ctx), "outcome": ctx.panel.get_state("outcome")}
+        while len(_over) > KEPT:
+            _over.popitem(last=False)
 
 
 def _needed(ctx):

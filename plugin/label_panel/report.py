@@ -17,6 +17,8 @@ from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
 PLOTS = ("reliability", "classes")
+FITTING = {"minWidth": 0, "& td, & th": {"overflowWrap": "anywhere", "p": "6px 8px"}}
+"""A table is never wider than the panel, which would else be cut off."""
 
 
 class ReportEvents:
@@ -99,8 +101,8 @@ def add_report(ctx, root, panel):
                 height="%dpx" % layout["height"],
             )  # fmt: skip
 
-    _add_table(root, report["rows"])
     _add_notes(root, report["notes"])
+    _add_table(root, report["rows"])
 
 
 def _add_buttons(root, panel, report):
@@ -120,9 +122,10 @@ def _add_buttons(root, panel, report):
 
 def _add_table(root, rows):
     if rows:
-        table = types.TableView(componentsProps={"table": {"sx": {"minWidth": 0}}})
+        table = types.TableView(componentsProps={"table": {"sx": FITTING}})
         for name, label in CLASS_COLUMNS.items():
-            table.add_column(name, label=label)
+            if any(row[name] != "" for row in rows):
+                table.add_column(name, label=label)
 
         root.list("rows", types.Object(), view=table, default=rows)
 

@@ -9,7 +9,6 @@ answers is no part of a screen: see :mod:`answers`.
 
 import copy
 import hashlib
-import logging
 import threading
 import uuid
 from collections import OrderedDict
@@ -18,6 +17,8 @@ from functools import wraps
 from alphaclip.indexing.places import index_keys
 
 from alphaclip.errors import AlphaClipError
+
+from ..panels import dataset_id, drop_data, errors_shown
 
 CLASSES, LABEL, REVIEW, REPORT = "classes", "label", "review", "report"
 STEPS = {CLASSES: "Classes", LABEL: "Label", REVIEW: "Review", REPORT: "Report"}
@@ -39,7 +40,6 @@ DATA = ("previews", "gallery", "reliability", "by_class")
 KEPT = 200
 
 _screens, _lock = OrderedDict(), threading.Lock()
-logger = logging.getLogger(__name__)
 
 
 def guarded(event):
@@ -95,18 +95,6 @@ def prepare(ctx):
         missing["where.key"] = keys[0] if keys else None
 
     ctx.panel.state.set(missing)
-
-
-def dataset_id(ctx):
-    """Tells the dataset from all others.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a text, or None if no dataset is open
-    """
-    return None if ctx.dataset is None else str(ctx.dataset._doc.id)
 
 
 def reviewer_of(ctx):
@@ -181,34 +169,30 @@ def digest_of(typed):
     return hashlib.sha256(typed.encode()).hexdigest()[:16] if typed.strip() else ""
 
 
+def screen(ctx):
+    """Reads what is shown.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a dict of the state
+    """
+    return copy.deepcopy({name: ctx.panel.get_state(name) for name in SCREEN})
+
+
 def _run(event, panel, ctx, bring_back):
-    _drop_data(ctx)
-    before = _screen(ctx)
-    try:
+    drop_data(ctx, DATA)
+    before = screen(ctx)
+    with errors_shown(ctx, "Label regions"):
         if ctx.dataset is not None and bring_back(ctx):
-            before = _screen(ctx)
+            before = screen(ctx)
             panel.redraw(ctx)
 
         event(panel, ctx)
-    except AlphaClipError as error:
-        ctx.panel.state.set("error", str(error))
-    except Exception as error:
-        logger.exception("an event of the panel “Label regions” did not work")
-        ctx.panel.state.set("error", "%s: %s" % (type(error).__name__, error))
 
     if ctx.dataset is not None:
         _keep(ctx, before)
-
-
-def _drop_data(ctx):
-    """The App copies the panel's data into its state when somebody types."""
-    for name in DATA:
-        if ctx.panel.get_state(name) is not None:
-            ctx.panel.state.set(name, None)
-
-
-def _screen(ctx):
-    return copy.deepcopy({name: ctx.panel.get_state(name) for name in SCREEN})
 
 
 def _bring_back(ctx):
@@ -227,7 +211,7 @@ def _bring_back(ctx):
 
 
 def _keep(ctx, before):
-    now = _screen(ctx)
+    now = screen(ctx)
     if now == before and ctx.panel.get_state("stamp"):
         return
 

@@ -7,9 +7,10 @@ import time
 import fiftyone.operators.types as types
 
 from ..forms import shorten
+from ..panels import dataset_id
 from .asking import PICTURES, parts
 from .results import describe, search
-from .state import dataset_id, guarded
+from .state import guarded
 
 SHOWN = 10
 

@@ -6,7 +6,6 @@ are the panel's data, which the browser keeps.
 """
 
 import json
-import logging
 import time
 from functools import wraps
 
@@ -14,6 +13,7 @@ from alphaclip.indexing.places import index_keys
 
 from alphaclip.errors import AlphaClipError
 
+from ..panels import dataset_id, drop_data, errors_shown
 from . import marks, tabs
 from .asking import PICTURES, REGIONS
 
@@ -42,8 +42,6 @@ RESULT = {
 }
 DATA = ("gallery", "spread", "picture.preview", "why_shown.picture")
 EXAMPLES = {"like": [], "unlike": [], "token": None}
-
-logger = logging.getLogger(__name__)
 
 
 def guarded(event):
@@ -139,18 +137,6 @@ def ask(ctx):
     }
 
 
-def dataset_id(ctx):
-    """Tells the dataset from all others.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a text, or None if no dataset is open
-    """
-    return None if ctx.dataset is None else str(ctx.dataset._doc.id)
-
-
 def read_picture(ctx):
     """Reads the picture that is part of the query, and its box.
 
@@ -231,9 +217,9 @@ def move_threshold(ctx, least):
 
 
 def _run(event, panel, ctx):
-    _drop_data(ctx)
+    drop_data(ctx, DATA)
     before = tabs.shown(ctx)
-    try:
+    with errors_shown(ctx, "Region search"):
         if ctx.dataset is not None:
             was_other = tabs.bring_back(ctx)
             before = tabs.shown(ctx)
@@ -243,23 +229,11 @@ def _run(event, panel, ctx):
             marks.catch_up(ctx)
 
         event(panel, ctx)
-    except AlphaClipError as error:
-        ctx.panel.state.set("error", str(error))
-    except Exception as error:
-        logger.exception("an event of the panel “Region search” did not work")
-        ctx.panel.state.set("error", "%s: %s" % (type(error).__name__, error))
 
     if ctx.dataset is not None:
         # Somebody may have clicked meanwhile, and what is shown next is made of this state.
         marks.catch_up(ctx)
         tabs.keep(ctx, before)
-
-
-def _drop_data(ctx):
-    """The App copies the panel's data into its state when somebody types."""
-    for name in DATA:
-        if ctx.panel.get_state(name) is not None:
-            ctx.panel.state.set(name, None)
 
 
 def _keys(ctx):

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
-from playwright.sync_api import Locator, Page, Request, expect
+from playwright.sync_api import Locator, Page, Request, expect, sync_playwright
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
@@ -55,6 +55,21 @@ def run_app(log: Path, slowly: bool = False) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+@contextmanager
+def browse(address: str, chromium: str, folder: Path, height: int = 1000) -> Iterator["App"]:
+    """The App in a headless browser, at an address of :func:`run_app`.
+
+    ``ALPHACLIP_SCREENSHOTS`` names a folder for the screenshots in place of the given one.
+    """
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1600, "height": height}, color_scheme="dark")
+        page.set_default_timeout(WAIT_MS)
+        expect.set_options(timeout=WAIT_MS)
+        yield App(page, address, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or folder))
+        browser.close()
 
 
 class App:

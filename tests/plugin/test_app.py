@@ -3,7 +3,6 @@
 ``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
 """
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import fiftyone as fo
 import pytest
 from alphaclip.indexing import RegionIndex, build, load
 from alphaclip.indexing.samples import load_sample
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
-from .fiftyone_app import ARGUMENTS, WAIT_MS, App, run_app
+from .fiftyone_app import App, browse, run_app
 
 NANO = "alphaclip-nano"
 KEY = "drawn"
@@ -38,13 +37,8 @@ def scenes() -> Iterator[fo.Dataset]:
 @pytest.fixture
 def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
     """The App in a headless browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1600, "height": 900}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        yield App(page, server, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
-        browser.close()
+    with browse(server, chromium, tmp_path, height=900) as app:
+        yield app
 
 
 def search(index: RegionIndex, query: str, k: int) -> list[str]:

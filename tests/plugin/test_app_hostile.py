@@ -3,7 +3,6 @@
 ``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,11 +11,11 @@ from urllib.parse import quote, urlsplit
 import fiftyone as fo
 import pytest
 from alphaclip.indexing import build
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from . import app_panel
 from .app_panel import KEY, NANO, Panel
-from .fiftyone_app import ARGUMENTS, WAIT_MS, App
+from .fiftyone_app import App, browse
 
 server = app_panel.server
 HOSTILE = (
@@ -80,13 +79,8 @@ class Watch:
 @pytest.fixture
 def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
     """The App in a headless browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1000}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        yield App(page, server, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
-        browser.close()
+    with browse(server, chromium, tmp_path) as app:
+        yield app
 
 
 @pytest.fixture

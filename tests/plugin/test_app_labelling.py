@@ -1,6 +1,5 @@
 """The panel "Label regions", used in the App as a person uses it."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,9 +9,9 @@ from alphaclip.indexing import build, load
 from alphaclip.indexing.labelling.reviewing import SKIPPED
 from alphaclip.indexing.labelling.runs import book_of, labelling_of
 from alphaclip.indexing.samples import load_sample
-from playwright.sync_api import Locator, expect, sync_playwright
+from playwright.sync_api import Locator, expect
 
-from .fiftyone_app import ARGUMENTS, WAIT_MS, App, run_app
+from .fiftyone_app import App, browse, run_app
 
 CLASSES = "red apple: a red apple; not: a red ball\ngreen pear\npenguin\nviolin\ncar; also: auto"
 RIGHT, WRONG, NOTHING = "rgb(46, 158, 79)", "rgb(209, 55, 63)", "rgba(0, 0, 0, 0)"
@@ -83,14 +82,8 @@ def scenes() -> Iterator[fo.Dataset]:
 @pytest.fixture
 def panel(server: str, chromium: str, tmp_path: Path) -> Iterator[LabelPanel]:
     """The App in a headless browser."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1600, "height": 1000}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        shots = Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path)
-        yield LabelPanel(App(page, server, shots))
-        browser.close()
+    with browse(server, chromium, tmp_path) as app:
+        yield LabelPanel(app)
 
 
 def given(dataset: fo.Dataset) -> list[str | None]:

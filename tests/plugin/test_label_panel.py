@@ -50,6 +50,10 @@ class LabelDriver(PanelDriver):
         """Starts a run and has the timer go off until it is over."""
         self.do(method, **params)
         assert self.get("error") is None
+        self.wait()
+
+    def wait(self) -> None:
+        """Until the run is over, and the timer has gone off."""
         jobs = sys.modules[type(self.panel).__module__.rpartition(".")[0] + ".jobs"]
         deadline = time.monotonic() + SECONDS
         while jobs.outcome(self.dataset, "regions") is None and time.monotonic() < deadline:
@@ -58,7 +62,7 @@ class LabelDriver(PanelDriver):
             time.sleep(0.1)
         self.do("on_tick")
         assert self.get("watched") is None
-        assert self.get("outcome.severity") == "success", self.get("outcome")
+        assert jobs.outcome(self.dataset, "regions")["severity"] == "success"
 
     @property
     def tiles(self) -> list[dict]:
@@ -294,6 +298,20 @@ def test_label__refuses_what_cannot_be_promised(panel, name, value, message):
     assert message in panel.get("error")
 
 
+def test_label__says_how_many_are_to_be_reviewed(panel):
+    panel.step("label")
+    panel.do("on_goal")
+    assert "210 regions with these figures" in panel.text()
+    panel.choose("goal.sample", 12)
+    panel.choose("choices.per_class", True)
+    panel.do("on_goal")
+    assert "12 regions of each class with these figures" in panel.text()
+    panel.choose("goal.precision", 7)
+    panel.do("on_goal")
+    assert "with these figures" not in panel.text()
+    assert panel.get("error") is None
+
+
 @pytest.mark.parametrize("into", ["shapes", "../x", "other.label", "a b"])
 def test_label__refuses_where_labels_cannot_be_written(panel, into):
     panel.type(TEXT)
@@ -311,6 +329,19 @@ def test_label__the_first_run_leads_to_the_review_of_the_sample(reviewing):
     crops = [tile["crop"] for tile in reviewing.data["gallery"].values()]
     assert len(crops) == 12
     assert all(crop.startswith("data:image/jpeg;base64,") for crop in crops)
+
+
+def test_label__a_timer_that_comes_late_shows_the_same(panel):
+    panel.type(TEXT)
+    panel.choose("goal.sample", 12)
+    panel.do("on_label")
+    old = json.loads(json.dumps(panel.state))
+    panel.wait()
+    shown = panel.state["review"]
+    assert panel.get("step") == "review"
+    panel.state = old
+    panel.do("on_tick")
+    assert (panel.get("step"), panel.state["review"]) == ("review", shown)
 
 
 def test_review__answers_are_kept_at_once(reviewing):
