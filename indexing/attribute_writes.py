@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.indexing.actions import Action, Change, Undone, begin, changes_of
+from alphaclip.indexing.declaring import declare
 from alphaclip.indexing.label_writes import LabelPath, Write, read_labels, write_labels
 from alphaclip.indexing.labels import FieldError
 from alphaclip.indexing.mask_fields import check_name
@@ -38,8 +39,7 @@ def declare_attributes(dataset: fo.Dataset, field: str, attributes: Mapping[str,
                 "another attribute"
             )
         made += [name] if there is None else []
-    for name in made:
-        dataset.add_sample_field(f"{root}.{name}", getattr(fo, attributes[name]))
+    declare(dataset, {f"{root}.{name}": attributes[name] for name in made})
     return made
 
 

@@ -15,6 +15,7 @@ from alphaclip.indexing.actions import (
     documents_of,
     keep_documents,
 )
+from alphaclip.indexing.declaring import declare
 from alphaclip.indexing.hits import Hits
 from alphaclip.indexing.label_writes import LabelPath, read_labels, touched, write_samples
 from alphaclip.indexing.labels import FieldError, check_field
@@ -157,8 +158,8 @@ def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
             f"field {into!r} holds {check_field(dataset, into)}, the copies are {kind}: choose "
             "another field"
         )
-    for name, field in {SOURCE: "StringField", "score": "FloatField", **details}.items():
-        dataset.add_sample_field(f"{into}.{kind.lower()}.{name}", getattr(fo, field))
+    own = {SOURCE: "StringField", "score": "FloatField", **details}
+    declare(dataset, {f"{into}.{kind.lower()}.{name}": field for name, field in own.items()})
     return is_new
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.indexing.declaring import declare
 from alphaclip.indexing.labels import FieldError
 from alphaclip.indexing.shards import Skipped
 
@@ -158,8 +159,7 @@ def _add_field(dataset: fo.Dataset, name: str, settings: Mapping[str, Any]) -> N
         )
     except ValueError as error:
         raise FieldError(f"{name!r} cannot be the name of a field: {error}") from error
-    for path, kind in DETAILS.items():
-        dataset.add_sample_field(f"{name}.{path}", getattr(fo, kind))
+    declare(dataset, {f"{name}.{path}": kind for path, kind in DETAILS.items()})
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from alphaclip.indexing.labels import region_fields
 
 from alphaclip.errors import AlphaClipError
 
-from .forms import add_background, choose_index, count, dropdown, reject
+from .forms import add_background, choose_index, count, dropdown, plain, reject
 from .indexes import open_index
 
 TYPED = "(typed)"
@@ -150,12 +150,12 @@ def _add_into(ctx, inputs, key):
     prop = inputs.str(
         "into",
         label="Write into",
-        description="A field for labelled copies, or an attribute as %s.auto_label" % field,
+        description="A field for labelled copies, or an attribute as %s.auto_label" % plain(field),
         default=INTO,
     )
     _check(prop, lambda: _check_target(ctx.dataset, key, field, into))
     if not prop.invalid:
-        inputs.view("into_note", types.Notice(label=_what_happens(ctx.dataset, field, into)))
+        inputs.view("into_note", types.Notice(label=plain(_what_happens(ctx.dataset, field, into))))
 
 
 def _check_target(dataset, key, field, into):
