@@ -21,8 +21,8 @@ from alphaclip.indexing.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.reading import LabelReader, active_slice, samples_of
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.registering import register
 from alphaclip.indexing.shards import embed_shards, finished_entries
-from alphaclip.indexing.similarity import register
 from alphaclip.indexing.store import StoreError, StoreWriter, writing
 
 from alphaclip.encoder import Encoder

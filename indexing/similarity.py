@@ -368,28 +368,6 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         return cls(samples, config, brain_key)
 
 
-def register(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:
-    """Registers a built index as a Brain run of its dataset; safe to repeat.
-
-    Args:
-        dataset: that the index belongs to
-        key: of the index
-        store: its id, see :mod:`alphaclip.indexing.places`
-        model: name of a zoo model that encodes text for it
-        field: that holds the regions
-    """
-    from alphaclip.indexing.zoo_source import install_zoo_source
-
-    install_zoo_source(model)
-    config = FaissSimilarityConfig(
-        store=store, model=model, patches_field=field, supports_prompts=True
-    )
-    method = config.build()
-    method.register_run(dataset, key, overwrite=True, cleanup=False)
-    results = method.initialize(dataset, key)
-    method.save_run_results(dataset, key, results)
-
-
 def register_backend() -> None:
     """Makes ``backend="faiss"`` known to FiftyOne's Brain in this process; safe to repeat."""
     import fiftyone.brain as fob

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
+from alphaclip.indexing.segments import RowIds
 from alphaclip.indexing.similarity import FaissSimilarityConfig, FaissSimilarityIndex
+from alphaclip.indexing.store import writing
 from scipy.spatial.distance import cdist
 
 DIM = 8
@@ -59,3 +62,13 @@ def distances(queries: np.ndarray, rows: np.ndarray, metric: str) -> np.ndarray:
     if metric == "dotproduct":
         return 1 - queries @ rows.T
     return cdist(queries, rows, metric)
+
+
+def publish(folder: Path, count: int = 4, kind: str = "regions") -> None:
+    """Stores so many vectors, as a build does."""
+    rows = vectors(count)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    ids = RowIds.of(["s"] * count, [f"label{i}" for i in range(count)], "gt")
+    with writing(folder) as writer:
+        segment = writer.add([rows], ids, DIM, np.float16)
+        writer.publish([segment], DIM, np.dtype(np.float16), {"kind": kind})

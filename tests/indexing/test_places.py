@@ -22,13 +22,12 @@ from alphaclip.indexing.places import (
     store_id,
     store_root,
 )
-from alphaclip.indexing.segments import RowIds
-from alphaclip.indexing.similarity import register
+from alphaclip.indexing.registering import register
 from alphaclip.indexing.store import open_store, writing
 
 from alphaclip.errors import AlphaClipError
 
-from .brain_data import DIM, compute, images, vectors
+from .brain_data import DIM, compute, images, publish, vectors
 
 ID = "0" * 24
 
@@ -42,15 +41,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def dataset(dataset_factory: Callable) -> fo.Dataset:
     return images(dataset_factory, 4)
-
-
-def publish(folder: Path, count: int = 4, kind: str = "regions") -> None:
-    rows = vectors(count)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    ids = RowIds.of(["s"] * count, [f"label{i}" for i in range(count)], "gt")
-    with writing(folder) as writer:
-        segment = writer.add([rows], ids, DIM, np.float16)
-        writer.publish([segment], DIM, np.dtype(np.float16), {"kind": kind})
 
 
 def make_regions(dataset: fo.Dataset, key: str) -> Path:
