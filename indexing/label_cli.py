@@ -97,8 +97,8 @@ def _asked(
 ) -> tuple[RegionIndex, Any, LabelSettings, Reviews, dict[str, str | None]]:
     """What the arguments say, checked as far as that can be done before any work."""
     from alphaclip.indexing.labelling.classes import ClassSet
+    from alphaclip.indexing.labelling.label_dataset import check_asked
     from alphaclip.indexing.labelling.settings import LabelSettings
-    from alphaclip.indexing.labelling.writing import check_into
 
     known = [field.name for field in fields(LabelSettings)]
     settings = LabelSettings(**{name: getattr(args, name) for name in known})
@@ -106,8 +106,9 @@ def _asked(
     ClassSet(classes)
     training = {} if args.training is None else _answers(args.training)
     index = _open(args)
-    check_into(index.dataset, index.field, settings.into)
-    return index, classes, settings, _reviews(args.reviews), training
+    reviews = _reviews(args.reviews)
+    check_asked(index, settings, reviews)
+    return index, classes, settings, reviews, training
 
 
 def _open(args: argparse.Namespace) -> RegionIndex:

@@ -65,14 +65,23 @@ def label_dataset(
         AlphaClipError: see there
     """
     checked = ClassSet(classes)
-    check_into(index.dataset, index.field, settings.into)
-    _check_reviews(index, settings, reviews)
-    labelling = _state(index, settings.into)
+    labelling = check_asked(index, settings, reviews)
     book = book_of(index.dataset, labelling)
     learnt = _learnt(labelling, book, checked, training, settings.retrain)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     return _Run(index, settings, scored, learnt).finish(labelling, book, reviews)
+
+
+def check_asked(index: RegionIndex, settings: LabelSettings, reviews: Reviews) -> Labelling:
+    """Checks what a run is given against the dataset, before any work; returns the state.
+
+    Raises:
+        AlphaClipError: if `into` cannot be labelled from this index, or the reviews are none
+    """
+    check_into(index.dataset, index.field, settings.into)
+    _check_reviews(index, settings, reviews)
+    return _state(index, settings.into)
 
 
 @dataclass(frozen=True, eq=False)

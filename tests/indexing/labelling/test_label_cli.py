@@ -87,6 +87,7 @@ def test_label__answers_in_files(
         ("{", (), "is no JSON"),
         ('["ant"]', ("--precision", "1"), "cannot be tested"),
         ('["ant"]', ("--into", "boxes"), "own field"),
+        ('["ant"]', ("--reviews", "elsewhere.label"), "own field"),
         ('["ant"]', ("--training", "missing.json"), "cannot be read"),
         ('["ant"]', ("--mode", "promise"), "precision is None"),
     ],
@@ -103,6 +104,16 @@ def test_label__usage(
     classes.write_text(content)
     assert run("label", dataset.name, "regions", "--classes", classes, *options) == 2
     assert message in capsys.readouterr().err
+
+
+def test_label__into_what_another_index_labels(
+    dataset: fo.Dataset, run: Command, classes: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from alphaclip.indexing.labelling.runs import Labelling
+
+    Labelling("auto", "other").save(dataset)
+    assert run("label", dataset.name, "regions", "--classes", classes) == 2
+    assert "labelled from index 'other'" in capsys.readouterr().err
 
 
 def test_label__no_such_dataset_or_index(dataset: fo.Dataset, run: Command, classes: Path) -> None:
