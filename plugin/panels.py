@@ -2,12 +2,53 @@
 What the panels have in common.
 """
 
+import copy
 import logging
+import threading
+from collections import OrderedDict
 from contextlib import contextmanager
 
 from alphaclip.errors import AlphaClipError
 
+KEPT = 200
+
 logger = logging.getLogger(__name__)
+
+
+class Screens:
+    """What was shown last under each of many names, to be brought back; the oldest are forgotten.
+    Values go in and come out as copies.
+    """
+
+    def __init__(self):
+        self._screens, self._lock = OrderedDict(), threading.Lock()
+
+    def get(self, name):
+        """Returns what is kept under a name.
+
+        Args:
+            name: anything hashable
+
+        Returns:
+            a dict, or None
+        """
+        with self._lock:
+            return copy.deepcopy(self._screens.get(name))
+
+    def keep(self, name, values, start=None):
+        """Keeps values, besides the others that are kept under the name.
+
+        Args:
+            name: anything hashable
+            values: a dict
+            start (None): a dict of what is kept besides if nothing is yet
+        """
+        with self._lock:
+            kept = self._screens.get(name, start or {})
+            self._screens[name] = copy.deepcopy({**kept, **values})
+            self._screens.move_to_end(name)
+            while len(self._screens) > KEPT:
+                self._screens.popitem(last=False)
 
 
 @contextmanager

@@ -3,7 +3,6 @@ The second step: what is to be promised, and the run itself.
 """
 
 import threading
-from collections import OrderedDict
 
 import fiftyone.operators.types as types
 
@@ -14,9 +13,10 @@ from ..forms import text
 from ..indexes import open_index
 from ..label_reports import summary_lines
 from ..panel.health import watch
+from ..panels import Screens
 from ..tiles import add_button
 from .class_form import read_classes
-from .state import KEPT, LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, screen, timed
+from .state import LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, screen, timed
 
 MODES = {
     "promise": "A promise: with the confidence, at least so many are right",
@@ -169,7 +169,7 @@ _NAMES = (
     "goal.sample",
     *("choices.%s" % name for name in _CHOICES),
 )
-_over, _lock = OrderedDict(), threading.Lock()
+_over, _lock = Screens(), threading.Lock()
 
 
 def _show_outcome(panel, ctx):
@@ -177,14 +177,12 @@ def _show_outcome(panel, ctx):
     show the same."""
     over = ctx.panel.get_state("outcome")["at"]
     with _lock:
-        if over in _over:
-            ctx.panel.state.set(_over[over])
-            return
-
-        panel.on_run_over(ctx)
-        _over[over] = {**screen(ctx), "outcome": ctx.panel.get_state("outcome")}
-        while len(_over) > KEPT:
-            _over.popitem(last=False)
+        shown = _over.get(over)
+        if shown is None:
+            panel.on_run_over(ctx)
+            _over.keep(over, {**screen(ctx), "outcome": ctx.panel.get_state("outcome")})
+        else:
+            ctx.panel.state.set(shown)
 
 
 def _needed(ctx):

@@ -9,16 +9,14 @@ answers is no part of a screen: see :mod:`answers`.
 
 import copy
 import hashlib
-import threading
 import uuid
-from collections import OrderedDict
 from functools import wraps
 
 from alphaclip.indexing.places import index_keys
 
 from alphaclip.errors import AlphaClipError
 
-from ..panels import dataset_id, drop_data, errors_shown
+from ..panels import Screens, dataset_id, drop_data, errors_shown
 
 CLASSES, LABEL, REVIEW, REPORT = "classes", "label", "review", "report"
 STEPS = {CLASSES: "Classes", LABEL: "Label", REVIEW: "Review", REPORT: "Report"}
@@ -37,9 +35,8 @@ FORM = {
 }
 SCREEN = ("step", "preview", "review", "report")
 DATA = ("previews", "gallery", "reliability", "by_class")
-KEPT = 200
 
-_screens, _lock = OrderedDict(), threading.Lock()
+_screens = Screens()
 
 
 def guarded(event):
@@ -201,11 +198,9 @@ def _bring_back(ctx):
     if not stamp or stamp == ctx.panel.get_state("stamp"):
         return False
 
-    with _lock:
-        kept = _screens.get((dataset_id(ctx), stamp))
-
+    kept = _screens.get((dataset_id(ctx), stamp))
     if kept is not None:
-        ctx.panel.state.set({**copy.deepcopy(kept), "stamp": stamp})
+        ctx.panel.state.set({**kept, "stamp": stamp})
 
     return kept is not None
 
@@ -217,7 +212,4 @@ def _keep(ctx, before):
 
     stamp = uuid.uuid4().hex[:12]
     ctx.panel.state.set("stamp", stamp)
-    with _lock:
-        _screens[dataset_id(ctx), stamp] = now
-        while len(_screens) > KEPT:
-            _screens.popitem(last=False)
+    _screens.keep((dataset_id(ctx), stamp), now)

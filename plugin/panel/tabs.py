@@ -8,14 +8,13 @@ was made, and what is shown of a search is kept here, to be brought back when on
 
 import copy
 import re
-import threading
-from collections import OrderedDict
 
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
-KEPT = 200
+from ..panels import Screens, dataset_id
+
 CUT = "cut"
 """The slider's, which the browser sets itself."""
 
@@ -37,7 +36,7 @@ NAMES = (
 CALLS = ("on_click", "operator", "on_interval")
 SLIDER = re.compile(r"\.t(\d+)_\d+$")
 
-_shown, _lock = OrderedDict(), threading.Lock()
+_shown = Screens()
 
 
 def search_of(ctx):
@@ -87,9 +86,7 @@ def bring_back(ctx):
         return False
 
     was_other = search != search_of(ctx)
-    with _lock:
-        kept = _shown.get(_key(ctx, search))
-
+    kept = _shown.get(_key(ctx, search))
     if kept is None and search and was_other:
         raise AlphaClipError(
             "Another tab has searched since, and what this one showed is not kept any more: "
@@ -139,12 +136,7 @@ def keep(ctx, before):
     """
     now = shown(ctx)
     changed = {name: now[name] for name in NAMES if name == CUT or now[name] != before[name]}
-    with _lock:
-        key = _key(ctx, search_of(ctx))
-        _shown[key] = {**_shown.get(key, now), **changed}
-        _shown.move_to_end(key)
-        while len(_shown) > KEPT:
-            _shown.popitem(last=False)
+    _shown.keep(_key(ctx, search_of(ctx)), changed, start=now)
 
 
 def _meant(ctx):
@@ -165,4 +157,4 @@ def _name(asked):
 
 
 def _key(ctx, search):
-    return str(ctx.dataset._doc.id), search
+    return dataset_id(ctx), search
