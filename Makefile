@@ -2,12 +2,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 APP ?= 1
 KILLS ?= 200
+JOBS ?= 2
 
 .PHONY: help setup setup-tests demo test soak lint
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
-	@echo "make test    set up .venv and run every test"
+	@echo "make test    set up .venv and run every test, in JOBS=2 processes"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
 
@@ -21,7 +22,7 @@ demo: setup
 	@$(BIN)/python scripts/sandbox.py $(BIN)/alphaclip demo $(if $(filter 0,$(APP)),--no-app)
 
 test: setup-tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(JOBS)
 
 soak: setup-tests
 	@$(BIN)/python scripts/soak.py --kills $(KILLS) $(if $(LOG),--log $(LOG))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import sandbox
@@ -19,21 +19,27 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ALPHACLIP_SHARED") or ROOT.parent / "shared")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+BROWSER_GROUP = "app"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Gives FiftyOne and the models a folder of this session's own, before they are imported.
 
-    The database closes after FiftyOne's own exit handlers, which still use it.
+    The database closes after FiftyOne's own exit handlers, which still use it. Where pytest-xdist
+    runs the tests in several processes, each has its own, and its share of the processors.
     """
+    config.stash[LEFT_OUT] = {}
+    if is_leader(config):
+        return
     stack = ExitStack()
     atexit.register(stack.close)
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="alphaclip-tests-")))
     environ = stack.enter_context(sandbox.sandbox(folder, os.environ))
     os.environ.clear()
     os.environ.update(environ, ALPHACLIP_MODELS=str(folder / "alphaclip-models"))
-    config.stash[LEFT_OUT] = {}
+    if workers := int(environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
+        os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -45,6 +51,32 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
         config.stash[LEFT_OUT][f"{marker}: no {need}"] = len(needing)
+    if hasattr(config, "workerinput"):
+        config.workeroutput["left_out"] = config.stash[LEFT_OUT]
+        items.sort(key=lambda item: group_of(item.nodeid) != BROWSER_GROUP)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Has one of several processes run all tests that drive a browser, and the others the rest.
+
+    Those come first, as they take longest, and one after the other, as they would disturb each
+    other; the rest goes file by file.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return group_of(nodeid)
+
+    config.option.loadscopereorder = False
+    return ByGroup(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Takes over what a process of several left out: all leave out the same."""
+    node.config.stash[LEFT_OUT].update(getattr(node, "workeroutput", {}).get("left_out", {}))
 
 
 def pytest_terminal_summary(
@@ -53,6 +85,18 @@ def pytest_terminal_summary(
     """Says how many tests were left out, and what they need."""
     for reason, count in config.stash[LEFT_OUT].items():
         terminalreporter.write_line(f"left out on this machine: {count} marked {reason}")
+
+
+def is_leader(config: pytest.Config) -> bool:
+    """Says whether this process runs no test itself: pytest-xdist has others for it."""
+    several = config.getoption("dist", "no") != "no"
+    return several and not hasattr(config, "workerinput")
+
+
+def group_of(test: str) -> str:
+    """Names the tests that run in the same process: a test's file, unless it drives a browser."""
+    file = test.partition("::")[0]
+    return BROWSER_GROUP if Path(file).name.startswith("test_app") else file
 
 
 def find_chromium() -> str | None:
