@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ALPHACLIP_SHARED") or ROOT.parent / "shared")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BROWSER_GROUP = "app"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -42,6 +41,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out the tests that need something which is not here, and counts them."""
     for marker, (is_here, need) in NEEDS.items():
@@ -53,24 +53,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.stash[LEFT_OUT][f"{marker}: no {need}"] = len(needing)
     if hasattr(config, "workerinput"):
         config.workeroutput["left_out"] = config.stash[LEFT_OUT]
-        items.sort(key=lambda item: group_of(item.nodeid) != BROWSER_GROUP)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Has one of several processes run all tests that drive a browser, and the others the rest.
-
-    Those come first, as they take longest, and one after the other, as they would disturb each
-    other; the rest goes file by file.
-    """
-    from xdist.scheduler import LoadScopeScheduling
-
-    class ByGroup(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return group_of(nodeid)
-
-    config.option.loadscopereorder = False
-    return ByGroup(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -91,12 +73,6 @@ def is_leader(config: pytest.Config) -> bool:
     """Says whether this process runs no test itself: pytest-xdist has others for it."""
     several = config.getoption("dist", "no") != "no"
     return several and not hasattr(config, "workerinput")
-
-
-def group_of(test: str) -> str:
-    """Names the tests that run in the same process: a test's file, unless it drives a browser."""
-    file = test.partition("::")[0]
-    return BROWSER_GROUP if Path(file).name.startswith("test_app") else file
 
 
 def find_chromium() -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from alphaclip.encoder import Encoder
 
-REST_SECONDS = 0.5
+REST_SECONDS = 1.0
 
 
 def main() -> None:

@@ -128,7 +128,6 @@ def test_panel__stop_and_resume(panel: Panel, scenes: fo.Dataset) -> None:
     panel.page.get_by_role("button", name="Indexes").click()
     panel.press("Update")
     expect(panel.page.get_by_text("regions embedded")).to_be_visible()
-    panel.shoot("running")
     panel.press("Stop")
     expect(panel.page.get_by_text("The next run goes on")).to_be_visible()
     assert not load(scenes, KEY).freshness().is_fresh

@@ -2,10 +2,19 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 from alphaclip.training.finetune import stopping
 from alphaclip.training.finetune.stopping import StopRequest
+
+
+@pytest.fixture
+def python_heeds_ctrl_c() -> Iterator[None]:
+    """As in a terminal; a shell starts what it runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -19,7 +28,9 @@ def test_request__is_noted_and_handlers_come_back(number: signal.Signals) -> Non
     assert signal.getsignal(number) is before
 
 
-def test_request__a_later_one_acts_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_request__a_later_one_acts_at_once(
+    monkeypatch: pytest.MonkeyPatch, python_heeds_ctrl_c: None
+) -> None:
     monkeypatch.setattr(stopping, "_PAUSE", -1.0)
     with StopRequest():
         signal.raise_signal(signal.SIGINT)
