@@ -31,5 +31,5 @@ soak: setup-tests
 lint: setup-tests
 	@$(BIN)/python -m ruff check .
 	@$(BIN)/python -m ruff format --check .
-	@$(BIN)/python -m mypy --python-version 3.10
-	@$(BIN)/python -m mypy --python-version 3.13
+	@$(BIN)/python scripts/check_types.py --python-version 3.10
+	@$(BIN)/python scripts/check_types.py --python-version 3.13

@@ -7,18 +7,18 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaclip.checkpoints import convert_checkpoint
-    from alphaclip.loading import load
-    from alphaclip.model import create_model
-    from alphaclip.regions import Region
+    from alphaclip.encoder.load import load
+    from alphaclip.network.model import create_model
+    from alphaclip.regions.region import Region
+    from alphaclip.weights.checkpoints import convert_checkpoint
 
 __all__ = ["Region", "__version__", "convert_checkpoint", "create_model", "load"]
 
 _HOMES = {
-    "Region": "alphaclip.regions",
-    "convert_checkpoint": "alphaclip.checkpoints",
-    "create_model": "alphaclip.model",
-    "load": "alphaclip.loading",
+    "Region": "alphaclip.regions.region",
+    "convert_checkpoint": "alphaclip.weights.checkpoints",
+    "create_model": "alphaclip.network.model",
+    "load": "alphaclip.encoder.load",
 }
 
 

@@ -25,7 +25,7 @@ LOADS = 3
 
 K = 100
 IMPORTED = (
-    "alphaclip.indexing.engine",
+    "alphaclip.indexing.nearest.engine",
     "alphaclip.indexing.similarity",
     "faiss",
     "fiftyone.brain.internal.core.sklearn",
@@ -73,6 +73,7 @@ def load_and_ask(options: dict[str, Any]) -> dict[str, Any]:
 
 def _save(dataset: Any, vectors: np.ndarray, backend: str, key: str) -> float:
     import fiftyone.brain as fob
+
     from alphaclip.indexing.similarity import FaissSimilarityConfig
 
     chosen = FaissSimilarityConfig if backend == "ours" else backend
@@ -97,7 +98,7 @@ def _saved_bytes(dataset: Any, key: str) -> int:
 
 
 def _our_bytes(dataset: Any) -> int:
-    from alphaclip.indexing.places import index_folder
+    from alphaclip.indexing.dataset.locations import index_folder
 
     key = BACKENDS["ours"]
     return folder_bytes(index_folder(dataset, key)) + _saved_bytes(dataset, key)
@@ -105,8 +106,8 @@ def _our_bytes(dataset: Any) -> int:
 
 def _float16_bytes(folder: Path, source: Source, samples: list[str]) -> int:
     """A store as a region index has it: with label ids and fingerprints."""
-    from alphaclip.indexing.segments import RowIds
-    from alphaclip.indexing.store import writing
+    from alphaclip.indexing.store.segments import RowIds
+    from alphaclip.indexing.store.store import writing
 
     labels = object_ids(np.arange(source.count))
     ids = RowIds.of(samples, labels, "ground_truth", random_stamps(source.count))

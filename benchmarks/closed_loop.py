@@ -13,7 +13,7 @@ regions are searched for by each class's text: mean average precision, and the r
 first ten, before and after. Intervals are of the difference, by a bootstrap over pictures.
 
 OUT gets ``SET-SEED.json``; what is there already is not done again. DRAWINGS holds the artists'
-archives (``alphaclip.training.drawings.fetch`` gets them).
+archives (``recipes.nano.drawings.fetch`` gets them).
 """
 
 from __future__ import annotations
@@ -30,20 +30,21 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.training.drawings import concepts
-from alphaclip.training.evaluation.files import write_text
-from alphaclip.training.evaluation.ranking import average_precision, rank
-from alphaclip.training.pairs.region_entries import is_box
-from alphaclip.training.sample import CONFIG
-from alphaclip.training.scenes import SpriteBook, compose, held_out_sets
 from feedback import CELLS, Picture, cell_pictures, sample_pictures
 from measuring import tell
 from PIL import Image
 
-from alphaclip.regions import Region
+from alphaclip.files import write_text
+from alphaclip.regions.region import Region
+from alphaclip.training.evaluation.retrieval.ranking import average_precision, rank
+from alphaclip.training.pairs.format.region_entries import is_box
+from recipes.nano.drawings import concepts
+from recipes.nano.sample import CONFIG
+from recipes.nano.scenes import SpriteBook, compose, held_out_sets
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
     from alphaclip.indexing.region_index import RegionIndex
     from alphaclip.training.finetune.fiftyone_training import DatasetTraining
 
@@ -218,7 +219,7 @@ def _halves(dataset: fo.Dataset, seed: int) -> list[fo.DatasetView]:
 
 def _review(index: RegionIndex, classes: Sequence[Mapping[str, Any]], seed: int) -> int:
     """Labels, and answers for the first of the queue what they are; returns for how many."""
-    from alphaclip.indexing.labelling.runs import add_reviews, labelling_of
+    from alphaclip.indexing.labelling.review.runs import add_reviews, labelling_of
 
     index.label(classes, into=INTO, precision=0.9, seed=seed, progress=_quiet)
     labelling = labelling_of(index.dataset, INTO)
@@ -266,7 +267,7 @@ def _compared(
 
 
 def _searched(index: RegionIndex, source: Source, names: Sequence[str]) -> Searched:
-    from alphaclip.indexing.segments import as_text
+    from alphaclip.indexing.store.segments import as_text
 
     ids = index.ids
     samples, labels = as_text(ids.sample_ids), as_text(ids.label_ids)

@@ -21,9 +21,9 @@ import numpy as np
 from measuring import StepError, machine, run_as_step, run_step, tell, timed
 
 from alphaclip import Region
-from alphaclip.encoder import Encoder
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.load import Precision, load
 from alphaclip.errors import AlphaClipError
-from alphaclip.loading import Precision, load
 
 COUNTS = (1, 5, 20, 100)
 BUDGET = 3.0
@@ -73,10 +73,10 @@ def _load(name: str, device: str | None, precision: Precision) -> Encoder:
     kind, _, architecture = name.partition(":")
     if kind != "random":
         return load(name, device, precision)
-    from alphaclip.loading import find_device
-    from alphaclip.model import create_model
-    from alphaclip.precisions import set_precision
-    from alphaclip.views import View
+    from alphaclip.encoder.load import find_device
+    from alphaclip.network.model import create_model
+    from alphaclip.network.precisions import set_precision
+    from alphaclip.views.view import View
 
     if precision == "auto":
         raise AlphaClipError(f"{name} has random weights: name the precisions, there is no auto")

@@ -3,7 +3,7 @@
     python benchmarks/feedback.py DRAWINGS BCCD [--work FOLDER] [--tune]
 
 A simulated user marks the ten best regions that are not marked yet, three times; after each time
-the query is refined. DRAWINGS holds the artists' archives (``alphaclip.training.drawings.fetch``
+the query is refined. DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch``
 gets them), BCCD the blood cells. Scenes are drawn as the sample dataset's are, half of them by the
 artist that training never saw. One seed is for choosing the constants (``--tune``), another for
 the table, as is one half each of the blood cells' pictures. The sample itself has only nine names
@@ -27,15 +27,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alphaclip.indexing import feedback
-from alphaclip.indexing.samples import FOLDER
-from alphaclip.training.drawings import DRAWING_SETS, concepts
-from alphaclip.training.sample import CONFIG
-from alphaclip.training.scenes import SpriteBook, compose, held_out_sets
 
 import alphaclip
-from alphaclip.regions import Region
-from alphaclip.rle import decode_rle
+from alphaclip.indexing.dataset.samples import FOLDER
+from alphaclip.indexing.explore import feedback
+from alphaclip.regions.region import Region
+from alphaclip.regions.rle import decode_rle
+from recipes.nano.drawings import DRAWING_SETS, concepts
+from recipes.nano.sample import CONFIG
+from recipes.nano.scenes import SpriteBook, compose, held_out_sets
 
 TUNED, REPORTED = 101, 102
 SCENES = 1600

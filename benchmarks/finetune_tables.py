@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/finetune_tables.py run FOLDER OUT [--only NAME ...] [--at-once 4]
     .venv/bin/python benchmarks/finetune_tables.py table OUT
 
-FOLDER is that of ``alphaclip train-nano``: it has the drawings, and nano's base before the alpha
+FOLDER is that of ``python -m recipes.nano``: it has the drawings, and nano's base before the alpha
 fine-tune. OUT gets the pairs (see ``scene_pairs.py``), a run for each setting and seed, and what it
 reached, ``results/*.json``; whatever is there already is not done again. Each run starts from the
 base and sees the same number of samples; its model is measured on scenes that none has seen.
@@ -27,19 +27,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from alphaclip.training.evaluation.outcomes import Row
-from alphaclip.training.evaluation.statistics import Interval, interval
-from alphaclip.training.figures import caption_recall, encode_scenes, held_out_scenes
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.run import finetune
-from alphaclip.training.nano_training import concept_features, nano_tokenizer, with_alpha
-from alphaclip.training.scenes import Scene, SpriteBook, held_out_sets, training_sets
 from measuring import machine
 from open_clip import CLIP
 from scene_pairs import write
 
-from alphaclip.model import AlphaCLIP
-from alphaclip.views import View
+from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.evaluation.outcomes import Row
+from alphaclip.training.evaluation.report.statistics import Interval, interval
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.finetune.run import finetune
+from alphaclip.views.view import View
+from recipes.nano.figures import caption_recall, encode_scenes, held_out_scenes
+from recipes.nano.nano_training import concept_features, nano_tokenizer, with_alpha
+from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
 
 SCENES, SCENE_SEED = 200, 7003
 SETS = {"1k": 200, "10k": 2100, "100k": 20_000}

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/held_out_scenes.py DRAWINGS OUT
 
-DRAWINGS holds the artists' archives (``alphaclip.training.drawings.fetch`` gets them).
+DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch`` gets them).
 ``OUT/seen`` gets new scenes by the artists that nano was trained on, ``OUT/unseen`` scenes by the
 artist that was kept out. The page ``docs/which-encoder.md`` says what was found on them.
 """
@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alphaclip.training.drawings import concepts
-from alphaclip.training.figures import held_out_scenes
-from alphaclip.training.scenes import Scene, SpriteBook, held_out_sets, training_sets
 from PIL import Image
 from pycocotools import mask as rle
+
+from recipes.nano.drawings import concepts
+from recipes.nano.figures import held_out_scenes
+from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
 
 SCENES, SEED = 200, 7002
 PICTURES, LABELS = "val2017", "annotations/instances_val2017.json"

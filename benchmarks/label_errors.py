@@ -18,17 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from alphaclip.indexing.label_errors import By, find_label_errors
-from alphaclip.indexing.samples import OBJECTS, load_sample
 from feedback import CELLS, cell_pictures
 from measuring import tell
 from tables import aligned
 
 from alphaclip import indexing
-from alphaclip.prompts import DRAWING
+from alphaclip.encoder.prompts import DRAWING
+from alphaclip.indexing.dataset.samples import OBJECTS, load_sample
+from alphaclip.indexing.explore.label_errors import By, find_label_errors
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
     from alphaclip.indexing.region_index import RegionIndex
 
 NANO = "alphaclip-nano"

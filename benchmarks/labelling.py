@@ -23,17 +23,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from alphaclip.indexing.labelling.choosing import choose_scorer
-from alphaclip.indexing.labelling.classes import ClassSet
-from alphaclip.indexing.labelling.expected import expected_share
-from alphaclip.indexing.labelling.promise import fix_threshold
-from alphaclip.indexing.labelling.scoring import answer, zero_shot
 from feedback import CELLS, Picture, cell_pictures, sample_pictures
 from PIL import Image
 
 import alphaclip
-from alphaclip.prompts import DRAWING
-from alphaclip.regions import Region
+from alphaclip.encoder.prompts import DRAWING
+from alphaclip.indexing.labelling.promise.expected import expected_share
+from alphaclip.indexing.labelling.promise.promise import fix_threshold
+from alphaclip.indexing.labelling.scoring.choosing import choose_scorer
+from alphaclip.indexing.labelling.scoring.classes import ClassSet
+from alphaclip.indexing.labelling.scoring.scoring import answer, zero_shot
+from alphaclip.regions.region import Region
 
 REVIEWED = (0, 10, 20, 50, 100, 200, 500)
 SEEDS = 5

@@ -34,7 +34,7 @@ from measuring import machine, run_as_step, run_step, tell
 from vectors import Source
 
 ROOT = Path(__file__).resolve().parent.parent
-DRIVER = ROOT / "tests" / "plugin" / "panel_driver.py"
+DRIVER = ROOT / "tests" / "plugin" / "panel" / "panel_driver.py"
 NAME, FIELD, KEY, PEER = "benchmark-panel", "boxes", "regions", "peer"
 SIDE, BOXES, DIM = (640, 480), 20, 512
 QUERIES, PAGE = 20, 24
@@ -263,10 +263,11 @@ def _path(folder: Path, place: int) -> Path:
 def _index(dataset: Any, count: int) -> None:
     """The same vectors for both: as a store of ours, and in FiftyOne's database."""
     import fiftyone.brain as fob
-    from alphaclip.indexing.places import own_folder, store_id
-    from alphaclip.indexing.segments import RowIds
+
+    from alphaclip.indexing.dataset.locations import own_folder, store_id
     from alphaclip.indexing.similarity import register
-    from alphaclip.indexing.store import writing
+    from alphaclip.indexing.store.segments import RowIds
+    from alphaclip.indexing.store.store import writing
 
     samples, labels = dataset.values(["id", f"{FIELD}.detections.id"])
     repeated = np.repeat(samples, BOXES)

@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/scene_pairs.py DRAWINGS OUT --scenes 2500
 
-DRAWINGS holds the artists' archives (``alphaclip.training.drawings.fetch`` gets them); the kept-out
+DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch`` gets them); the kept-out
 artist's are not used. Scene ``i`` of a seed is the same however many are asked for.
 """
 
@@ -14,15 +14,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from alphaclip.training.captions import caption_object, caption_scene
-from alphaclip.training.drawings import concepts
-from alphaclip.training.pairs.records import PairPicture, PairRegion
-from alphaclip.training.pairs.writing import PairSettings, write_pairs
-from alphaclip.training.scenes import TRAINING, Scene, SpriteBook, compose, training_sets
 from PIL import Image
 from tqdm import tqdm
 
 from alphaclip import Region
+from alphaclip.training.pairs.format.records import PairPicture, PairRegion
+from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
+from recipes.nano.captions import caption_object, caption_scene
+from recipes.nano.drawings import concepts
+from recipes.nano.scenes import TRAINING, Scene, SpriteBook, compose, training_sets
 
 SEED = 31_000
 TEXTS = 3

@@ -58,11 +58,16 @@ Recall = Callable[[Callable[[np.ndarray, int], np.ndarray]], float]
 class Alphaclip:
     """Our store and engine; the limit of exact search is scaled with the number of vectors."""
 
-    modules = ("alphaclip.indexing.engine", "alphaclip.indexing.store", "faiss", "pyarrow.parquet")
+    modules = (
+        "alphaclip.indexing.nearest.engine",
+        "alphaclip.indexing.store.store",
+        "faiss",
+        "pyarrow.parquet",
+    )
 
     def __init__(self, folder: Path, source: Source, exact: bool = False) -> None:
-        from alphaclip.indexing.engine import open_engine
-        from alphaclip.indexing.store import open_store
+        from alphaclip.indexing.nearest.engine import open_engine
+        from alphaclip.indexing.store.store import open_store
 
         self._table = open_store(folder).table
         limit = source.count if exact else exact_limit(source.count)
@@ -191,7 +196,8 @@ class FaissFlat:
 
     def __init__(self, folder: Path, source: Source) -> None:
         import faiss
-        from alphaclip.indexing.exact import BATCH
+
+        from alphaclip.indexing.nearest.exact import BATCH
 
         faiss.cvar.distance_compute_blas_threshold = BATCH["float32"] * source.dim
         self._index = faiss.read_index(str(folder / "flat.faiss"))
@@ -235,7 +241,7 @@ def _partitions(source: Source) -> int:
 
 def exact_limit(count: int) -> int:
     """Ours is 200,000; smaller trials search in the same way as a million."""
-    from alphaclip.indexing.engine import EXACT_LIMIT
+    from alphaclip.indexing.nearest.engine import EXACT_LIMIT
 
     return min(EXACT_LIMIT, count // 5)
 
@@ -264,8 +270,8 @@ def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _write_store(folder: Path, source: Source, vectors: np.ndarray) -> None:
-    from alphaclip.indexing.segments import RowIds
-    from alphaclip.indexing.store import writing
+    from alphaclip.indexing.store.segments import RowIds
+    from alphaclip.indexing.store.store import writing
 
     rows = np.arange(source.count)
     stamps = random_stamps(source.count)

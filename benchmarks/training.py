@@ -53,11 +53,11 @@ def main() -> None:
 def ours(options: dict[str, Any]) -> dict[str, Any]:
     """The fine-tune of this project."""
     import torch
-    from alphaclip.training.finetune.config import FinetuneConfig
-    from alphaclip.training.finetune.logs import RowLog
-    from alphaclip.training.finetune.run import finetune
 
-    from alphaclip.model import create_model
+    from alphaclip.network.model import create_model
+    from alphaclip.training.finetune.config import FinetuneConfig
+    from alphaclip.training.finetune.outputs.logs import RowLog
+    from alphaclip.training.finetune.run import finetune
 
     settings = _configuration(options["model"])
     model = create_model(settings if options["model"] == "nano" else options["model"])

@@ -56,10 +56,10 @@ def stand_in(options: dict[str, Any]) -> dict[str, Any]:
 def whole(options: dict[str, Any]) -> dict[str, Any]:
     """Builds and updates an index of the bundled scenes with alphaclip-nano."""
     import fiftyone as fo
-    from alphaclip.indexing import build
-    from alphaclip.indexing.samples import OBJECTS, load_sample
 
     import alphaclip
+    from alphaclip.indexing import build
+    from alphaclip.indexing.dataset.samples import OBJECTS, load_sample
 
     name = f"benchmark-{uuid.uuid4().hex[:12]}"
     try:
@@ -87,10 +87,10 @@ def whole(options: dict[str, Any]) -> dict[str, Any]:
 
 def _job(folder: Path, count: int, edited: int) -> Any:
     """One plan from start to end; the first ``edited`` regions have other boxes than before."""
-    from alphaclip.indexing.merging import merge
-    from alphaclip.indexing.plans import make_plan
-    from alphaclip.indexing.shards import embed_shards
-    from alphaclip.indexing.store import writing
+    from alphaclip.indexing.embedding.merging import merge
+    from alphaclip.indexing.embedding.plans import make_plan
+    from alphaclip.indexing.embedding.shards import embed_shards
+    from alphaclip.indexing.store.store import writing
 
     with writing(folder) as writer:
         held = [piece.ids for piece in writer.base.segments] if writer.base else []
@@ -100,10 +100,9 @@ def _job(folder: Path, count: int, edited: int) -> Any:
 
 
 def _pictures(count: int, edited: int) -> Iterator[Any]:
-    from alphaclip.indexing.fingerprints import region_stamp
-    from alphaclip.indexing.plans import PlannedPicture
-
-    from alphaclip.regions import Region
+    from alphaclip.indexing.embedding.fingerprints import region_stamp
+    from alphaclip.indexing.embedding.label_reader import PlannedPicture
+    from alphaclip.regions.region import Region
 
     for start in range(0, count, PER_PICTURE):
         places = range(start, min(start + PER_PICTURE, count))

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.acting import (
+    from alphaclip.indexing.act.acting import (
         export_ids,
         history,
         label,
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
         tag_samples,
         undo,
     )
-    from alphaclip.indexing.building import build, embed_part, merge_plan, plan
-    from alphaclip.indexing.explaining import explain_region
-    from alphaclip.indexing.exporting import export
-    from alphaclip.indexing.feedback import refine
-    from alphaclip.indexing.joint import search
-    from alphaclip.indexing.label_errors import find_label_errors
-    from alphaclip.indexing.labelling.classes import LabelClass
-    from alphaclip.indexing.materializing import materialize
-    from alphaclip.indexing.outliers import find_outliers
-    from alphaclip.indexing.pictures import find_pictures
-    from alphaclip.indexing.queries import Example
-    from alphaclip.indexing.region_index import RegionIndex, load
-    from alphaclip.indexing.scores import count_above, distribution
-    from alphaclip.indexing.searches import Search, recent, remember
-    from alphaclip.indexing.segmenting import segment
+    from alphaclip.indexing.brain.exporting import export
+    from alphaclip.indexing.embedding.building import embed_part, plan
+    from alphaclip.indexing.explore.explaining import explain_region
+    from alphaclip.indexing.explore.feedback import refine
+    from alphaclip.indexing.explore.label_errors import find_label_errors
+    from alphaclip.indexing.explore.outliers import find_outliers
+    from alphaclip.indexing.explore.picture_search import find_pictures
+    from alphaclip.indexing.explore.saved_searches import Search, recent, remember
+    from alphaclip.indexing.explore.scores import count_above, distribution
+    from alphaclip.indexing.explore.several_indexes import search
+    from alphaclip.indexing.explore.unlabelled import find_unlabelled
+    from alphaclip.indexing.labelling.scoring.classes import LabelClass
+    from alphaclip.indexing.masks.materializing import materialize
+    from alphaclip.indexing.masks.segmenting import segment
+    from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan
+    from alphaclip.indexing.retrieval.queries import Example
     from alphaclip.indexing.similarity import register_backend
-    from alphaclip.indexing.unlabelled import find_unlabelled
 
 __all__ = [
     "Example",
@@ -68,37 +68,37 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Example": "queries",
-    "LabelClass": "labelling.classes",
+    "Example": "retrieval.queries",
+    "LabelClass": "labelling.scoring.classes",
     "RegionIndex": "region_index",
-    "Search": "searches",
-    "build": "building",
-    "count_above": "scores",
-    "distribution": "scores",
-    "embed_part": "building",
-    "explain_region": "explaining",
-    "export": "exporting",
-    "export_ids": "acting",
-    "find_label_errors": "label_errors",
-    "find_outliers": "outliers",
-    "find_pictures": "pictures",
-    "find_unlabelled": "unlabelled",
-    "history": "acting",
-    "label": "acting",
+    "Search": "explore.saved_searches",
+    "build": "region_index",
+    "count_above": "explore.scores",
+    "distribution": "explore.scores",
+    "embed_part": "embedding.building",
+    "explain_region": "explore.explaining",
+    "export": "brain.exporting",
+    "export_ids": "act.acting",
+    "find_label_errors": "explore.label_errors",
+    "find_outliers": "explore.outliers",
+    "find_pictures": "explore.picture_search",
+    "find_unlabelled": "explore.unlabelled",
+    "history": "act.acting",
+    "label": "act.acting",
     "load": "region_index",
-    "materialize": "materializing",
-    "merge_plan": "building",
-    "plan": "building",
-    "recent": "searches",
-    "refine": "feedback",
+    "materialize": "masks.materializing",
+    "merge_plan": "region_index",
+    "plan": "embedding.building",
+    "recent": "explore.saved_searches",
+    "refine": "explore.feedback",
     "register_backend": "similarity",
-    "remember": "searches",
-    "save_view": "acting",
-    "search": "joint",
-    "segment": "segmenting",
-    "tag": "acting",
-    "tag_samples": "acting",
-    "undo": "acting",
+    "remember": "explore.saved_searches",
+    "save_view": "act.acting",
+    "search": "explore.several_indexes",
+    "segment": "masks.segmenting",
+    "tag": "act.acting",
+    "tag_samples": "act.acting",
+    "undo": "act.acting",
 }
 
 

@@ -23,28 +23,38 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.brain.similarity as fbs
+import fiftyone.core.models as fom
 import numpy as np
-from alphaclip.indexing import brain_queries
-from alphaclip.indexing.brain_answers import Kind, answer, answers, ids_at, places_of
-from alphaclip.indexing.brain_arguments import BrainArgumentError, check_k, check_rows, parse_query
-from alphaclip.indexing.brain_changes import (
+from PIL import Image
+
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.identity import encoder_of
+from alphaclip.encoder.load import load
+from alphaclip.indexing.brain import queries as brain_queries
+from alphaclip.indexing.brain.answers import Kind, answer, answers, ids_at, places_of
+from alphaclip.indexing.brain.arguments import BrainArgumentError, check_k, check_rows, parse_query
+from alphaclip.indexing.brain.changes import (
     Existing,
     add_rows,
     check_addable,
     external_info,
     remove_rows,
 )
-from alphaclip.indexing.brain_duplicates import Thinning
-from alphaclip.indexing.brain_store import RunStore
-from alphaclip.indexing.brain_vectors import Vectors
-from alphaclip.indexing.metrics import check_metric
-from alphaclip.indexing.places import CONFIG_CLASS, new_store_id, remove_index, store_id
-from alphaclip.indexing.segments import as_text
+from alphaclip.indexing.brain.duplicates import Thinning
+from alphaclip.indexing.brain.store import RunStore
+from alphaclip.indexing.brain.vectors import Vectors
+from alphaclip.indexing.brain.zoo_source import install_zoo_source
+from alphaclip.indexing.dataset.locations import CONFIG_CLASS, new_store_id, remove_index, store_id
+from alphaclip.indexing.nearest.metrics import check_metric
+from alphaclip.indexing.store.segments import as_text
+from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 logger = logging.getLogger(__name__)
+
+_TRIES = 5
 
 
 class FaissSimilarityConfig(fbs.SimilarityConfig):
@@ -261,9 +271,6 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             ValueError: if the run names none, or it has other weights now
         """
         if self._model is None and self._current.is_of_regions:
-            from alphaclip.indexing.encoders import encoder_of
-            from alphaclip.indexing.zoo_model import RegionModel
-
             self._model = RegionModel(encoder_of(self._current.version.info))
         return super().get_model()
 
@@ -373,3 +380,114 @@ def register_backend() -> None:
     import fiftyone.brain as fob
 
     fob.brain_config.similarity_backends["faiss"] = {"config_cls": CONFIG_CLASS}
+
+
+class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
+    """Embeds whole pictures and text in the space of the region vectors.
+
+    Args:
+        encoder: or its name, see :func:`alphaclip.load`
+    """
+
+    def __init__(self, encoder: str | Encoder) -> None:
+        self._encoder: Encoder = load(encoder)
+        self._last: np.ndarray | None = None
+
+    @property
+    def media_type(self) -> str:
+        """Images only."""
+        return "image"
+
+    @property
+    def ragged_batches(self) -> bool:
+        """Pictures of different sizes may share a batch."""
+        return True
+
+    @property
+    def transforms(self) -> None:
+        """None: the encoder prepares pictures itself."""
+
+    @property
+    def preprocess(self) -> bool:
+        """Not used."""
+        return False
+
+    @preprocess.setter
+    def preprocess(self, value: bool) -> None:
+        """Not used."""
+
+    @property
+    def has_embeddings(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    def can_embed_prompts(self) -> bool:
+        """Always."""
+        return True
+
+    def predict(self, arg: Any) -> None:
+        """Embeds; there is no prediction."""
+        self.embed(arg)
+
+    def get_embeddings(self) -> np.ndarray | None:
+        """The vectors of the last picture."""
+        return self._last
+
+    def embed(self, arg: Any) -> np.ndarray:
+        """A picture, uint8 (H, W), (H, W, 3) or (H, W, 4), as a vector (dim,)."""
+        picture = Image.fromarray(np.asarray(arg)).convert("RGB")
+        self._last = self._encoder.encode_regions(picture, [Region.whole_image()])
+        return self._last[0]
+
+    def embed_prompt(self, arg: str) -> np.ndarray:
+        """A text as a vector (dim,)."""
+        return self.embed_prompts([arg])[0]
+
+    def embed_prompts(self, args: list[str]) -> np.ndarray:
+        """Texts as vectors (n, dim)."""
+        return self._encoder.encode_text(args)
+
+
+def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:
+    """Registers a built index as a Brain run of its dataset; writes nothing if it is one.
+
+    All threads of a process share a dataset. Where one of them, such as an event in the App, loads
+    it anew at the wrong moment, FiftyOne forgets the run in this process, or fails; the run is then
+    registered once more.
+
+    Args:
+        dataset: that the index belongs to
+        key: of the index
+        store: its id, see :mod:`alphaclip.indexing.dataset.locations`
+        model: name of a zoo model that encodes text for it
+        field: that holds the regions
+    """
+    install_zoo_source(model)
+    config = FaissSimilarityConfig(
+        store=store, model=model, patches_field=field, supports_prompts=True
+    )
+    if _is_registered(dataset, key, config):
+        return
+    for attempt in range(_TRIES):
+        try:
+            _save_run(dataset, key, config)
+        except (ReferenceError, ValueError):
+            if attempt == _TRIES - 1:
+                raise
+        if _is_registered(dataset, key, config):
+            return
+        dataset.reload()
+
+
+def _is_registered(dataset: fo.Dataset, key: str, config: FaissSimilarityConfig) -> bool:
+    if not dataset.has_brain_run(key):
+        return False
+    same = dataset.get_brain_info(key).config.serialize() == config.serialize()
+    return same and dataset.load_brain_results(key) is not None
+
+
+def _save_run(dataset: fo.Dataset, key: str, config: FaissSimilarityConfig) -> None:
+    method = config.build()
+    method.register_run(dataset, key, overwrite=True, cleanup=False)
+    method.save_run_results(dataset, key, method.initialize(dataset, key))

@@ -4,7 +4,7 @@ Finds regions by text: the operators in the FiftyOne App.
 FiftyOne runs this module again at every operator call, so it only registers classes.
 """
 
-from .installation import FinishInstallation, find_problem
+from .operators.installation import FinishInstallation, find_problem
 
 
 def register(plugin):
@@ -17,21 +17,21 @@ def register(plugin):
         plugin.register(FinishInstallation)
         return
 
-    from .act_on_regions import ActOnRegions
-    from .delete_index import DeleteIndex
-    from .embed_regions import EmbedRegions
-    from .export_index import ExportIndex
-    from .finetune_encoder import FinetuneEncoder
     from .label_panel import LabelRegionsPanel
-    from .label_regions import LabelRegions
-    from .odd_regions import FindOddRegions
-    from .open_panel import OpenRegionSearch
+    from .operators.act_on_regions import ActOnRegions
+    from .operators.delete_index import DeleteIndex
+    from .operators.embed_regions import EmbedRegions
+    from .operators.export_index import ExportIndex
+    from .operators.finetune_encoder import FinetuneEncoder
+    from .operators.label_regions import LabelRegions
+    from .operators.odd_regions import FindOddRegions
+    from .operators.open_panel import OpenRegionSearch
+    from .operators.region_visualization import ComputeRegionVisualization
+    from .operators.search_regions import SearchRegions
+    from .operators.segment_regions import SegmentRegions
+    from .operators.similar_regions import FindSimilarRegions
+    from .operators.update_index import UpdateIndex
     from .panel import RegionSearchPanel
-    from .region_visualization import ComputeRegionVisualization
-    from .search_regions import SearchRegions
-    from .segment_regions import SegmentRegions
-    from .similar_regions import FindSimilarRegions
-    from .update_index import UpdateIndex
 
     for operator in (
         OpenRegionSearch,

@@ -1,7 +1,7 @@
 """Kills an embedding job again and again, and looks whether anything is lost or wrong.
 
-The job is ``tests/indexing/fault_job.py``. Every other kill comes at a random moment, the others
-before a random change of the file system, where the moments are too short to be hit by chance.
+The job is ``tests/indexing/store/fault_job.py``. Every other kill comes at a random moment, the
+others before a random change of the file system, where moments are too short to be hit by chance.
 After each kill every vector of the index is checked; then the job goes on, and is killed again.
 """
 
@@ -20,9 +20,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alphaclip.indexing.manifests import versions
+from alphaclip.indexing.store.manifests import versions
 
-JOB = Path(__file__).resolve().parent.parent / "tests" / "indexing" / "fault_job.py"
+JOB = Path(__file__).resolve().parent.parent / "tests" / "indexing" / "store" / "fault_job.py"
 SECONDS = 0.003
 """For each picture, so that embedding takes a good part of the job."""
 

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate, pad
 from torch.utils.data import DataLoader, Dataset
 
-from alphaclip.checkpoints import read_metadata, write_checkpoint
-from alphaclip.sam import SamModel, masks_for_boxes
-from alphaclip.sam_networks import build_sam, read_sam
+from alphaclip.sam.networks import build_sam, read_sam
+from alphaclip.sam.sam import SamModel, masks_for_boxes
+from alphaclip.weights.checkpoints import read_metadata, write_checkpoint
 
 logger = logging.getLogger(__name__)
 

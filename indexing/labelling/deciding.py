@@ -7,22 +7,28 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from alphaclip.indexing.labelling.expected import expected_share
-from alphaclip.indexing.labelling.promise import (
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.promise.expected import expected_share
+from alphaclip.indexing.labelling.promise.promise import (
     ROOM,
     Promise,
     fix_threshold,
     fix_thresholds,
     needed,
 )
-from alphaclip.indexing.labelling.reviewing import DISPUTED, SKIPPED, Answer, Draw, ReviewBook
-from alphaclip.indexing.labelling.runs import Labelling
-from alphaclip.indexing.labelling.teaching import class_of
-
-from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.review.reviewing import (
+    DISPUTED,
+    SKIPPED,
+    Answer,
+    Draw,
+    ReviewBook,
+)
+from alphaclip.indexing.labelling.review.runs import Labelling
+from alphaclip.indexing.labelling.scoring.teaching import class_of
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.labelling.scored import Scored
+    from alphaclip.indexing.labelling.scoring.scored import Scored
 
 Mode = Literal["promise", "expected", "ranking"]
 

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.indexing.labelling.attributes import names_of
-from alphaclip.indexing.labelling.classes import ClassSet, LabelClass
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.labelling.deciding import (
     Asked,
     Decision,
@@ -18,7 +19,6 @@ from alphaclip.indexing.labelling.deciding import (
     known_answers,
     with_sample,
 )
-from alphaclip.indexing.labelling.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.outcome import (
     Outcome,
     calibration_of,
@@ -26,20 +26,20 @@ from alphaclip.indexing.labelling.outcome import (
     queue_of,
     score_columns,
 )
+from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.report import LabelReport
-from alphaclip.indexing.labelling.reviewing import Answer, ReviewBook
-from alphaclip.indexing.labelling.runs import Labelling, add_reviews, book_of, labelling_of
-from alphaclip.indexing.labelling.scored import Scored, score
+from alphaclip.indexing.labelling.review.reviewing import Answer, ReviewBook
+from alphaclip.indexing.labelling.review.runs import Labelling, add_reviews, book_of, labelling_of
+from alphaclip.indexing.labelling.scoring.classes import ClassSet, LabelClass
+from alphaclip.indexing.labelling.scoring.scored import Scored, score
+from alphaclip.indexing.labelling.scoring.teaching import class_of, taught
 from alphaclip.indexing.labelling.seen import Seen
 from alphaclip.indexing.labelling.settings import LabelSettings
-from alphaclip.indexing.labelling.teaching import class_of, taught
 from alphaclip.indexing.labelling.writing import Written, check_into, write
 from alphaclip.indexing.progress import Progress, shown
 
-from alphaclip.errors import AlphaClipError
-
 if TYPE_CHECKING:
-    from alphaclip.indexing.region_index import RegionIndex
+    from alphaclip.indexing.retrieval.index import SearchIndex
 
 REVIEW = "review"
 """What stands for the model where a person gave the answer."""
@@ -52,7 +52,7 @@ Reviews = Mapping[str, str | None] | str | None
 
 
 def label_dataset(
-    index: RegionIndex,
+    index: SearchIndex,
     classes: Classes,
     settings: LabelSettings,
     reviews: Reviews = None,
@@ -73,7 +73,7 @@ def label_dataset(
     return _Run(index, settings, scored, learnt).finish(labelling, book, reviews)
 
 
-def check_asked(index: RegionIndex, settings: LabelSettings, reviews: Reviews) -> Labelling:
+def check_asked(index: SearchIndex, settings: LabelSettings, reviews: Reviews) -> Labelling:
     """Checks what a run is given against the dataset, before any work; returns the state.
 
     Raises:
@@ -95,7 +95,7 @@ class _Run:
         learnt: label id to class of those that the scorer learned from
     """
 
-    index: RegionIndex
+    index: SearchIndex
     settings: LabelSettings
     scored: Scored
     learnt: Mapping[str, str | None]
@@ -241,7 +241,7 @@ class _Run:
         return Seen(self.index.dataset, (what, self.index.key, self.settings.into), settings)
 
 
-def _check_reviews(index: RegionIndex, settings: LabelSettings, reviews: Reviews) -> None:
+def _check_reviews(index: SearchIndex, settings: LabelSettings, reviews: Reviews) -> None:
     if settings.sample == "reviews" and not (isinstance(reviews, Mapping) and reviews):
         raise AlphaClipError("sample is 'reviews': pass the reviews as a dict of label ids")
     if isinstance(reviews, str):
@@ -253,7 +253,7 @@ def _check_reviews(index: RegionIndex, settings: LabelSettings, reviews: Reviews
             )
 
 
-def _state(index: RegionIndex, into: str) -> Labelling:
+def _state(index: SearchIndex, into: str) -> Labelling:
     labelling = labelling_of(index.dataset, into) or Labelling(into, index.key)
     if labelling.key != index.key:
         raise AlphaClipError(

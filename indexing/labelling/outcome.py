@@ -9,22 +9,23 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.indexing.labelling.calibration import (
+
+from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
+from alphaclip.indexing.labelling.promise.calibration import (
     Calibration,
     Reliability,
     calibrate,
     reliability,
 )
-from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
-from alphaclip.indexing.labelling.drift import Drift
+from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport
-from alphaclip.indexing.labelling.reviewing import ReviewBook, most_informative
+from alphaclip.indexing.labelling.review.reviewing import ReviewBook, most_informative
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.actions import Action
-    from alphaclip.indexing.labelling.runs import Labelling
-    from alphaclip.indexing.labelling.scored import Scored
-    from alphaclip.indexing.region_index import RegionIndex
+    from alphaclip.indexing.act.actions import Action
+    from alphaclip.indexing.labelling.review.runs import Labelling
+    from alphaclip.indexing.labelling.scoring.scored import Scored
+    from alphaclip.indexing.retrieval.index import SearchIndex
 
 QUEUE = 500
 """Regions that are put in order for review; more wait behind them."""
@@ -96,7 +97,7 @@ def queue_of(scored: Scored, book: ReviewBook, outcome: Outcome) -> tuple[list[s
 
 
 def make_report(
-    index: RegionIndex,
+    index: SearchIndex,
     labelling: Labelling,
     scored: Scored,
     decision: Decision,
@@ -121,7 +122,7 @@ def make_report(
 
 
 def _facts(
-    index: RegionIndex, labelling: Labelling, scored: Scored, action: Action
+    index: SearchIndex, labelling: Labelling, scored: Scored, action: Action
 ) -> dict[str, Any]:
     return {
         "dataset": index.dataset.name,

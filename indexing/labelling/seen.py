@@ -8,13 +8,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.indexing.actions import is_undone
-from alphaclip.indexing.queries import Example, Query, parts_of
-from alphaclip.indexing.records import Records
+
+from alphaclip.indexing.act.actions import is_undone
+from alphaclip.indexing.dataset.records import Records
+from alphaclip.indexing.retrieval.queries import Example, Query, parts_of
 
 if TYPE_CHECKING:
     import fiftyone as fo
-    from alphaclip.indexing.segments import RowIds
+
+    from alphaclip.indexing.store.segments import RowIds
 
 STORE = "seen"
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from alphaclip.indexing.labelling.binomial import check_share
-from alphaclip.indexing.labelling.deciding import Mode
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.deciding import Mode
+from alphaclip.indexing.labelling.promise.binomial import check_share
 
 
 @dataclass(frozen=True)

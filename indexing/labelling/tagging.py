@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from alphaclip.indexing.acting import tag, tag_samples
-from alphaclip.indexing.actions import Action, check_text
-from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.labelling.seen import Seen, described
-from alphaclip.indexing.queries import NEGATIVE_WEIGHT, Query, make_ranking
-from alphaclip.indexing.ranking import find
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.acting import tag, tag_samples
+from alphaclip.indexing.act.actions import Action, check_text
+from alphaclip.indexing.labelling.seen import Seen, described
+from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query, make_ranking
+from alphaclip.indexing.retrieval.ranking import find
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.region_index import RegionIndex
+    from alphaclip.indexing.retrieval.index import SearchIndex
 
 
 def tag_matching(
-    index: RegionIndex,
+    index: SearchIndex,
     query: Query,
     name: str,
     min_score: float,

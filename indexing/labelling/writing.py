@@ -11,15 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.actions import Action, Change, changes_of, find_action
-from alphaclip.indexing.attribute_writes import declare_attributes, set_attributes
-from alphaclip.indexing.copying import SOURCE, copies_in, digest, prepare_field, write_copies
-from alphaclip.indexing.hits import Hits
-from alphaclip.indexing.label_writes import LabelPath, read_labels
-from alphaclip.indexing.labels import FieldError
-from alphaclip.indexing.records import new_key
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.actions import Action, Change, changes_of, find_action
+from alphaclip.indexing.act.attribute_writes import declare_attributes, set_attributes
+from alphaclip.indexing.act.copying import SOURCE, copies_in, digest, prepare_field, write_copies
+from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels
+from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.records import new_key
+from alphaclip.indexing.retrieval.hits import Hits
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -80,7 +79,7 @@ def write(written: Written, into: str, overwrite: bool = False) -> Action:
         overwrite (False): also what a person wrote
 
     Returns:
-        what was done, for :func:`alphaclip.indexing.acting.undo`; ``left`` counts the hits whose
+        what was done, for :func:`alphaclip.indexing.undo`; ``left`` counts the hits whose
         label stayed, being the same, or a person's
 
     Raises:
@@ -98,7 +97,7 @@ def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
     Raises:
         FieldError: if it is neither a name for a field nor an attribute of the index's own field
     """
-    from alphaclip.indexing.mask_fields import check_name
+    from alphaclip.indexing.dataset.schema import check_name
 
     if not isinstance(into, str):
         raise FieldError(f"into is {into!r:.60}: expected a field, or field.attribute")

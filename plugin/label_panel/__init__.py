@@ -3,16 +3,17 @@ The panel "Label regions".
 """
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.labelling.queueing import review_queue
-from alphaclip.indexing.labelling.runs import labelled_fields
-from alphaclip.indexing.places import index_keys
 from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
-from ..forms import alert
-from ..panel.health import add_jobs
-from ..panel.tabs import stamp
-from ..tiles import add_button
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.labelling.review.queueing import review_queue
+from alphaclip.indexing.labelling.review.runs import labelled_fields
+
+from ..common.forms import alert
+from ..common.job_list import add_jobs
+from ..common.panels import stamp
+from ..common.tiles import add_button
 from .class_form import ClassEvents, add_classes
 from .pages import draw_page, first_page
 from .preview import PreviewEvents, add_preview, show_preview

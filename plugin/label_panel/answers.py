@@ -8,7 +8,7 @@ state that does not know of the one before, so what was answered is known here, 
 import threading
 from collections import OrderedDict
 
-from alphaclip.indexing.labelling.reviewing import SKIPPED
+from alphaclip.indexing.labelling.review.reviewing import SKIPPED
 
 KEPT = 100
 
@@ -95,7 +95,7 @@ def give(dataset, into, reviewer, label_id, answer, is_wrong=False):
         answer: a class, None for "none of these", or ``SKIPPED``
         is_wrong (False): skipped, as what it was taken for is wrong
     """
-    from alphaclip.indexing.labelling.runs import add_reviews
+    from alphaclip.indexing.labelling.review.runs import add_reviews
 
     with _lock:
         mine = known(dataset, into, reviewer)
@@ -119,7 +119,7 @@ def take_back(dataset, into, reviewer, label_id):
         reviewer: who
         label_id: of the region
     """
-    from alphaclip.indexing.labelling.runs import add_reviews
+    from alphaclip.indexing.labelling.review.runs import add_reviews
 
     with _lock:
         mine = known(dataset, into, reviewer)
@@ -130,7 +130,7 @@ def take_back(dataset, into, reviewer, label_id):
 
 
 def _read(dataset, into, reviewer):
-    from alphaclip.indexing.labelling.runs import book_of, labelling_of
+    from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 
     labelling = labelling_of(dataset, into)
     if labelling is None:

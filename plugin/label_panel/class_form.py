@@ -5,21 +5,21 @@ The first step: the classes, as text, as examples, and kept under a name.
 from dataclasses import replace
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.labelling.class_sets import (
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.labelling.scoring.class_sets import (
     class_set_names,
     classes_from_text,
     classes_to_text,
     save_classes,
     saved_classes,
 )
-from alphaclip.indexing.labelling.classes import ClassSet
-from alphaclip.indexing.places import index_keys
+from alphaclip.indexing.labelling.scoring.classes import ClassSet
 
-from alphaclip.errors import AlphaClipError
-
-from ..forms import alert, count, dropdown, shorten, text
-from ..similar_regions import selected_regions
-from ..tiles import add_button, fit
+from ..common.forms import alert, count, dropdown, shorten, text
+from ..common.indexes import selected_regions
+from ..common.tiles import add_button, fit
 from .state import guarded, text_field
 
 EXAMPLE = "apple\ntree: an oak, a pine; not: a bush\npear: a green pear; also: conference pear"

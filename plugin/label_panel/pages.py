@@ -4,14 +4,13 @@ The pages of the review: which regions stand on one, and their crops.
 
 import logging
 
-from alphaclip.indexing.labelling.queueing import review_queue
-from alphaclip.indexing.labelling.runs import labelled_fields, labelling_of
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.review.queueing import review_queue
+from alphaclip.indexing.labelling.review.runs import labelled_fields, labelling_of
 
-from ..forms import shorten
-from ..indexes import open_index
-from ..tiles import PAGE, data_uri, draw_crops
+from ..common.forms import shorten
+from ..common.indexes import open_index
+from ..common.tiles import PAGE, data_uri, draw_crops
 from . import answers
 from .class_form import read_classes
 from .state import reviewer_of
@@ -128,7 +127,7 @@ def _tiles(ctx, labelling, label_ids):
 
 def _maybe(ctx, labelling, label_ids):
     """The classes that regions are most like, beside the one that they were taken for."""
-    from alphaclip.indexing.labelling.previewing import alternatives
+    from alphaclip.indexing.labelling.review.previewing import alternatives
 
     if not label_ids or not labelling.class_set:
         return {}
@@ -149,8 +148,9 @@ def _maybe(ctx, labelling, label_ids):
 def _places_of(ctx, key, label_ids):
     """The picture and region of each; a region that is gone has no picture."""
     import numpy as np
-    from alphaclip.indexing.listing import list_hits
-    from alphaclip.indexing.segments import as_bytes
+
+    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.store.segments import as_bytes
 
     index = open_index(ctx.dataset, key)
     now = index.snapshot()
@@ -183,7 +183,7 @@ def _choices(classes):
 
 def _is_stale(ctx, labelling):
     """Whether the classes in the form are others than those of the last run."""
-    from alphaclip.indexing.labelling.classes import LabelClass
+    from alphaclip.indexing.labelling.scoring.classes import LabelClass
 
     try:
         classes = read_classes(ctx)

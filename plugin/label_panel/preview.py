@@ -11,10 +11,10 @@ import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
-from ..forms import count, shorten, text
-from ..indexes import open_index
-from ..panels import dataset_id
-from ..tiles import BACKGROUND, add_button, add_pager, data_uri, draw_crops
+from ..common.forms import count, shorten, text
+from ..common.indexes import open_index
+from ..common.panels import dataset_id
+from ..common.tiles import BACKGROUND, add_button, add_pager, data_uri, draw_crops
 from .class_form import read_classes
 from .state import chosen_key, digest_of, guarded, text_field, timed
 
@@ -117,7 +117,7 @@ def _try(ctx):
 
 
 def _previews(ctx, key, classes):
-    from alphaclip.indexing.labelling.previewing import preview_classes
+    from alphaclip.indexing.labelling.review.previewing import preview_classes
 
     index = open_index(ctx.dataset, key)
     digest = digest_of(json.dumps([asdict(one) for one in classes]))
@@ -138,8 +138,9 @@ def _previews(ctx, key, classes):
 
 def _draw(previews):
     """One picture for each class, with its crops side by side; None for a class of nothing."""
-    from alphaclip.indexing.listing import list_hits
     from PIL import Image
+
+    from alphaclip.indexing.explore.hit_listing import list_hits
 
     listed = [list_hits(one.hits) for one in previews]
     crops = iter(draw_crops([(hit.image, hit.region) for hits in listed for hit in hits], CROP))

@@ -8,13 +8,13 @@ import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
-from .. import jobs
-from ..forms import text
-from ..indexes import open_index
-from ..label_reports import summary_lines
-from ..panel.health import watch
-from ..panels import Screens
-from ..tiles import add_button
+from ..common import jobs
+from ..common.forms import text
+from ..common.indexes import open_index
+from ..common.job_list import watch
+from ..common.label_reports import summary_lines
+from ..common.panels import Screens
+from ..common.tiles import add_button
 from .class_form import read_classes
 from .state import LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, screen, timed
 
@@ -119,7 +119,7 @@ def step_after(queue):
     """Says which step comes after a run.
 
     Args:
-        queue: an ``alphaclip.indexing.labelling.queueing.ReviewQueue``
+        queue: an ``alphaclip.indexing.labelling.review.queueing.ReviewQueue``
 
     Returns:
         a step

@@ -4,15 +4,15 @@ The last step: what the last run did, and what to do next.
 
 import fiftyone as fo
 import fiftyone.operators.types as types
-from alphaclip.indexing.labelling.runs import book_of, labelling_of
-from alphaclip.indexing.labels import PATCHABLE, check_field
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import PATCHABLE, check_field
+from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 
-from ..forms import count, text
-from ..indexes import open_index
-from ..label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
-from ..tiles import add_button
+from ..common.forms import count, text
+from ..common.indexes import open_index
+from ..common.label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
+from ..common.tiles import add_button
 from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
@@ -26,7 +26,7 @@ class ReportEvents:
 
     @guarded
     def on_undo_run(self, ctx):
-        from alphaclip.indexing.acting import undo
+        from alphaclip.indexing.act.acting import undo
 
         undone = undo(ctx.dataset, _run(ctx))
         ctx.ops.reload_dataset()
@@ -148,7 +148,7 @@ def _written_view(ctx, into, run):
 
 def _is_there(ctx, run):
     """Whether a run wrote anything that can be taken back."""
-    from alphaclip.indexing.actions import find_action
+    from alphaclip.indexing.act.actions import find_action
 
     try:
         action = find_action(ctx.dataset, run)

@@ -3,13 +3,13 @@ The third step: the regions that wait for a person, page by page.
 """
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.labelling.reviewing import SKIPPED
-from alphaclip.indexing.labelling.runs import labelling_of
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.review.reviewing import SKIPPED
+from alphaclip.indexing.labelling.review.runs import labelling_of
 
-from ..forms import alert, shorten, text
-from ..tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit
+from ..common.forms import alert, shorten, text
+from ..common.tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit
 from . import answers
 from .pages import first_page, previous_page, queue_page
 from .promise_form import start_run

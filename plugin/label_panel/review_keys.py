@@ -4,7 +4,7 @@ The keys of the review, which the component in ``js/keys.js`` listens to.
 
 import fiftyone.operators.types as types
 
-from ..panel.keys import COMPONENT, ONLY_WITH_SCRIPT
+from ..common.panels import COMPONENT, ONLY_WITH_SCRIPT
 
 KEYS = (
     "keys: arrows move, y right, n wrong, s skip, u undo, [ ] pages; click right, alt-click wrong"

@@ -12,11 +12,10 @@ import hashlib
 import uuid
 from functools import wraps
 
-from alphaclip.indexing.places import index_keys
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
-from ..panels import Screens, dataset_id, drop_data, errors_shown
+from ..common.panels import Screens, dataset_id, drop_data, errors_shown
 
 CLASSES, LABEL, REVIEW, REPORT = "classes", "label", "review", "report"
 STEPS = {CLASSES: "Classes", LABEL: "Label", REVIEW: "Review", REPORT: "Report"}

@@ -3,21 +3,24 @@ The panel "Region search".
 """
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.labels import region_fields
-from alphaclip.indexing.places import index_keys
 from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
-from ..forms import alert
+from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.locations import index_keys
+
+from ..common.forms import alert
+from ..common.job_list import add_jobs, watch
+from ..common.panels import stamp
 from .actions import ActionEvents, show_last_action
 from .form import FormEvents, add_form, add_pending
 from .gallery import GalleryEvents, show_page
-from .health import HealthEvents, add_health, add_jobs, watch
+from .health import HealthEvents, add_health
 from .history import HistoryEvents, add_history
 from .keys import KEYS_HELP
 from .results import ResultEvents, add_results
 from .state import prepare, timed
-from .tabs import search_of, stamp
+from .tabs import search_of
 from .why import WhyEvents
 
 EMBED = "@alphaclip/regions/embed_regions"

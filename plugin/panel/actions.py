@@ -8,8 +8,8 @@ import fiftyone.operators as foo
 
 from alphaclip.errors import AlphaClipError
 
-from ..forms import count, shorten
-from ..tiles import add_button
+from ..common.forms import count, shorten
+from ..common.tiles import add_button
 from .state import guarded, threshold
 
 ACT = "@alphaclip/regions/act_on_regions"
@@ -58,7 +58,7 @@ class ActionEvents:
 
     @guarded
     def on_undo(self, ctx):
-        from alphaclip.indexing.acting import undo
+        from alphaclip.indexing.act.acting import undo
 
         last = ctx.panel.get_state("action")
         if not last:
@@ -100,7 +100,7 @@ def show_last_action(ctx):
     Args:
         ctx: the :class:`fiftyone.operators.ExecutionContext`
     """
-    from alphaclip.indexing.acting import history
+    from alphaclip.indexing.act.acting import history
 
     own = ctx.panel.get_state("own_actions") or []
     found = [action for action in history(ctx.dataset) if not action.undone]
@@ -124,7 +124,7 @@ def say(action):
     """Says what an action did.
 
     Args:
-        action: an ``alphaclip.indexing.acting.Action``
+        action: an ``alphaclip.indexing.act.acting.Action``
 
     Returns:
         a text

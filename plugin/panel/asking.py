@@ -23,7 +23,7 @@ import fiftyone as fo
 
 from alphaclip.errors import AlphaClipError
 
-from ..indexes import open_index
+from ..common.indexes import open_index
 from .pictures import load_picture
 
 REGIONS, UNLABELLED, PICTURES = "regions", "unlabelled", "pictures"
@@ -76,7 +76,7 @@ def find_these(dataset, asked, label_ids):
     Returns:
         hits; regions that are in no index any more are left out
     """
-    from alphaclip.indexing import joint
+    from alphaclip.indexing.explore import several_indexes as joint
 
     wanted, against = vectors(dataset, asked)
     return joint.hits_of(indexes_of(dataset, asked), label_ids, wanted, against)
@@ -104,7 +104,7 @@ def measure(dataset, asked):
         asked: see above, of the mode "regions"
 
     Returns:
-        an ``alphaclip.indexing.scores.Distribution``
+        an ``alphaclip.indexing.explore.scores.Distribution``
     """
     question = {**asked, "min_score": None}
     _, spread = _remembered(dataset, "search", question, _search)
@@ -200,7 +200,7 @@ def _remembered(dataset, what, asked, compute):
 
 def _search(dataset, asked):
     """The hits and, for regions, the spread of all scores: both in one look at the vectors."""
-    from alphaclip.indexing import joint
+    from alphaclip.indexing.explore import several_indexes as joint
 
     if asked["mode"] != REGIONS:
         return _find(dataset, asked), None
@@ -211,7 +211,7 @@ def _search(dataset, asked):
 
 
 def _find(dataset, asked):
-    from alphaclip.indexing import joint
+    from alphaclip.indexing.explore import several_indexes as joint
 
     if asked["mode"] == PICTURES:
         return _find_pictures(dataset, asked)
@@ -226,7 +226,7 @@ def _find(dataset, asked):
 
 
 def _find_pictures(dataset, asked):
-    from alphaclip.indexing.pictures import find_pictures
+    from alphaclip.indexing.explore.picture_search import find_pictures
 
     present, absent = parts(asked["words"]), parts(asked["avoid"])
     if not present:
@@ -243,8 +243,8 @@ def _find_pictures(dataset, asked):
 
 
 def _find_unlabelled(opened, asked, wanted, against, options):
-    from alphaclip.indexing.labels import region_fields
-    from alphaclip.indexing.unlabelled import find_unlabelled
+    from alphaclip.indexing.dataset.labels import region_fields
+    from alphaclip.indexing.explore.unlabelled import find_unlabelled
 
     if len(opened) > 1:
         raise AlphaClipError(
@@ -296,7 +296,8 @@ def _examples(label_ids):
 
 def _encode(opened, query):
     import numpy as np
-    from alphaclip.indexing.queries import Example
+
+    from alphaclip.indexing.retrieval.queries import Example
 
     def holder(part):
         holding = (index for index in opened if isinstance(part, Example) and index.holds(part))
@@ -307,7 +308,8 @@ def _encode(opened, query):
 
 def _refined(opened, asked, wanted, against):
     import numpy as np
-    from alphaclip.indexing.feedback import refine
+
+    from alphaclip.indexing.explore.feedback import refine
 
     return np.atleast_2d(refine(opened, wanted, asked["right"], asked["wrong"], negative=against))
 

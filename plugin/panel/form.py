@@ -3,13 +3,13 @@ The panel's form: words, examples and a picture to look for, and where.
 """
 
 import fiftyone.operators.types as types
-from alphaclip.indexing.places import index_keys
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
-from ..forms import text
-from ..similar_regions import selected_regions
-from ..tiles import add_button, fit
+from ..common.forms import text
+from ..common.indexes import selected_regions
+from ..common.tiles import add_button, fit
 from . import marks
 from .asking import PICTURES, REGIONS, UNLABELLED, begin, is_ready
 from .history import remember

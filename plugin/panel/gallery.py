@@ -2,8 +2,8 @@
 What was found, page by page: a crop of each region, its outline, its score, and marks.
 """
 
-from ..forms import shorten, text
-from ..tiles import (
+from ..common.forms import shorten, text
+from ..common.tiles import (
     PAGE,
     RIGHT,
     SELECTED,
@@ -93,7 +93,7 @@ def add_gallery(ctx, root, panel):
 
 
 def _list_regions(hits):
-    from alphaclip.indexing.listing import list_hits
+    from alphaclip.indexing.explore.hit_listing import list_hits
 
     return [
         (hit.label_id, hit.label or "", hit.score, hit.image, hit.region) for hit in list_hits(hits)

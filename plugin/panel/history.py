@@ -6,8 +6,8 @@ import time
 
 import fiftyone.operators.types as types
 
-from ..forms import shorten
-from ..panels import dataset_id
+from ..common.forms import shorten
+from ..common.panels import dataset_id
 from .asking import PICTURES, parts
 from .results import describe, search
 from .state import guarded
@@ -20,7 +20,7 @@ class HistoryEvents:
 
     @guarded
     def on_again(self, ctx):
-        from alphaclip.indexing.searches import recent
+        from alphaclip.indexing.explore.saved_searches import recent
 
         asked = {
             **_asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]]),
@@ -50,7 +50,7 @@ def remember(dataset, asked):
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         asked: see :mod:`asking`
     """
-    from alphaclip.indexing import searches
+    from alphaclip.indexing.explore import saved_searches as searches
 
     if asked["picture"]:
         return
@@ -77,7 +77,7 @@ def add_history(ctx, root, panel):
         root: the :class:`fiftyone.operators.types.Object` to add to
         panel: whose events
     """
-    from alphaclip.indexing.searches import recent
+    from alphaclip.indexing.explore.saved_searches import recent
 
     rows = [_row(found) for found in recent(ctx.dataset, SHOWN)]
     if not rows:

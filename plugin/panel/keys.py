@@ -4,10 +4,10 @@ The keys of the gallery, which the component in ``js/keys.js`` listens to.
 
 import fiftyone.operators.types as types
 
+from ..common.panels import COMPONENT, ONLY_WITH_SCRIPT
 from .state import shows_pictures
 from .tabs import search_of
 
-COMPONENT = "AlphaClipKeys"
 KEYS = {
     "arrows": "move",
     "y": "right",
@@ -29,7 +29,6 @@ KEYS_HELP = """
 - `[` and `]`: the previous and the next page
 """
 # Without its script the App would say "Unsupported view" here.
-ONLY_WITH_SCRIPT = {"&:not(:has([data-keys]))": {"display": "none"}}
 
 
 def add_keys(ctx, root, panel, pages):

@@ -12,7 +12,7 @@ import fiftyone.operators as foo
 
 from alphaclip.errors import AlphaClipError
 
-from ..tiles import as_base64, data_uri
+from ..common.tiles import as_base64, data_uri
 
 STORE = "alphaclip_pictures"
 KEPT_SECONDS = 24 * 3600
@@ -37,7 +37,7 @@ def keep_picture(dataset, content):
     """
     from PIL import Image
 
-    from alphaclip.images import open_image
+    from alphaclip.regions.images import open_image
 
     if len(content) > MAX_BYTES * 4 / 3 + 4:
         raise AlphaClipError("The file is larger than %d MB" % (MAX_BYTES // 1024**2))
@@ -70,7 +70,7 @@ def load_picture(dataset, picture):
     """
     import numpy as np
 
-    from alphaclip.regions import Region
+    from alphaclip.regions.region import Region
 
     box = picture["box"]
     region = Region.from_box(box) if box else Region.whole_image()
@@ -89,7 +89,7 @@ def preview(dataset, picture):
     """
     from PIL import ImageDraw
 
-    from alphaclip.regions import Region
+    from alphaclip.regions.region import Region
 
     image = _open(dataset, picture["token"])
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))

@@ -4,8 +4,8 @@ The outcome of a search: how the scores are spread, the threshold, and the ways 
 
 import fiftyone.operators.types as types
 
-from ..forms import count, text
-from ..tiles import add_button, fit
+from ..common.forms import count, text
+from ..common.tiles import add_button, fit
 from . import marks
 from .asking import REGIONS, find, measure
 from .gallery import add_gallery, show_page

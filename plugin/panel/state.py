@@ -9,11 +9,10 @@ import json
 import time
 from functools import wraps
 
-from alphaclip.indexing.places import index_keys
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
-from ..panels import dataset_id, drop_data, errors_shown
+from ..common.panels import dataset_id, drop_data, errors_shown
 from . import marks, tabs
 from .asking import PICTURES, REGIONS
 

@@ -9,11 +9,9 @@ was made, and what is shown of a search is kept here, to be brought back when on
 import copy
 import re
 
-import fiftyone.operators.types as types
-
 from alphaclip.errors import AlphaClipError
 
-from ..panels import Screens, dataset_id
+from ..common.panels import Screens, dataset_id
 
 CUT = "cut"
 """The slider's, which the browser sets itself."""
@@ -33,7 +31,6 @@ NAMES = (
     "watched",
     "outcome",
 )
-CALLS = ("on_click", "operator", "on_interval")
 SLIDER = re.compile(r"\.t(\d+)_\d+$")
 
 _shown = Screens()
@@ -49,23 +46,6 @@ def search_of(ctx):
         digits; an empty text before the first search
     """
     return _name(ctx.panel.get_state("asked"))
-
-
-def stamp(root, search):
-    """Has each button and timer say for which search it was made.
-
-    Args:
-        root: a :class:`fiftyone.operators.types.Object` with them
-        search: see :func:`search_of`
-    """
-    for prop in root.properties.values():
-        view = prop.view
-        if view is not None and any(view._kwargs.get(name) for name in CALLS):
-            params = {**(view._kwargs.get("params") or {}), "search": search}
-            view.params = view._kwargs["params"] = params
-
-        if isinstance(prop.type, types.Object):
-            stamp(prop.type, search)
 
 
 def bring_back(ctx):

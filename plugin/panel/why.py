@@ -6,8 +6,8 @@ import fiftyone as fo
 
 from alphaclip.errors import AlphaClipError
 
-from ..forms import shorten, text
-from ..tiles import add_button, data_uri
+from ..common.forms import shorten, text
+from ..common.tiles import add_button, data_uri
 from .asking import find_these, indexes_of
 from .state import guarded
 
@@ -59,7 +59,7 @@ class WhyEvents:
 
 
 def _explain(ctx, label_id):
-    from alphaclip.explaining import explain
+    from alphaclip.encoder.explaining import explain
 
     asked = ctx.panel.get_state("asked")
     if not asked["words"]:
@@ -71,7 +71,7 @@ def _explain(ctx, label_id):
 
 
 def _hit(ctx, asked, label_id):
-    from alphaclip.indexing.listing import list_hits
+    from alphaclip.indexing.explore.hit_listing import list_hits
 
     found = list_hits(find_these(ctx.dataset, asked, [label_id]))
     if not found or found[0].region is None:
@@ -85,7 +85,7 @@ def _overlay(hit, heat):
     import numpy as np
     from PIL import Image, ImageDraw
 
-    from alphaclip.images import open_image
+    from alphaclip.regions.images import open_image
 
     picture = Image.fromarray(open_image(hit.image))
     picture.thumbnail((SIDE, SIDE))

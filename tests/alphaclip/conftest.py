@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from alphaclip.encoder import Encoder
-from alphaclip.model import create_model
-from alphaclip.views import View
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.network.model import create_model
+from alphaclip.views.view import View
 
 TINY = {
     "embed_dim": 16,

@@ -9,10 +9,11 @@ from typing import Any
 import fiftyone as fo
 import fiftyone.brain as fob
 import numpy as np
-from alphaclip.indexing.segments import RowIds
-from alphaclip.indexing.similarity import FaissSimilarityConfig, FaissSimilarityIndex
-from alphaclip.indexing.store import writing
 from scipy.spatial.distance import cdist
+
+from alphaclip.indexing.similarity import FaissSimilarityConfig, FaissSimilarityIndex
+from alphaclip.indexing.store.segments import RowIds
+from alphaclip.indexing.store.store import writing
 
 DIM = 8
 

@@ -15,9 +15,9 @@ from PIL import Image
 
 if TYPE_CHECKING:
     import fiftyone as fo
-    from alphaclip.indexing.region_index import RegionIndex
 
-    from alphaclip.encoder import Encoder
+    from alphaclip.encoder.encoder import Encoder
+    from alphaclip.indexing.region_index import RegionIndex
 
 
 @pytest.fixture(scope="session")

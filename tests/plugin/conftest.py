@@ -1,7 +1,9 @@
 """The plugin as FiftyOne finds it, and small datasets to use it on."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +12,17 @@ from PIL import Image, ImageDraw
 ROOT = Path(__file__).parents[2]
 COLORS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (30, 30, 220)}
 BACKGROUNDS = ("#f4efe6", "#dfe9f2", "#e9f0dc", "#f5e3e0")
+
+
+def plugin_module(instance: object, name: str) -> ModuleType:
+    """A module of the plugin as FiftyOne has loaded it.
+
+    Args:
+        instance: an operator or panel of the plugin
+        name: such as ``common.jobs``
+    """
+    package = type(instance).__module__.partition(".regions")[0] + ".regions"
+    return sys.modules[f"{package}.{name}"]
 
 
 @pytest.fixture

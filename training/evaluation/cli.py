@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from alphaclip.training.evaluation.outcomes import Outcome
-from alphaclip.training.evaluation.tasks import Means, Task, all_tasks
-
+from alphaclip.encoder.load import Precision
 from alphaclip.errors import AlphaClipError
-from alphaclip.loading import Precision
+from alphaclip.training.evaluation.all_tasks import all_tasks
+from alphaclip.training.evaluation.outcomes import Means, Outcome
+from alphaclip.training.evaluation.tasks import Task
 
 OUT = "alphaclip-eval"
 CACHE = "vectors"
@@ -106,7 +106,7 @@ def _judge_all(
 
 def _named(encoder: str) -> str:
     """The encoder to judge; for ``auto``, where none is here, asks before a download."""
-    from alphaclip.auto import ask_for_model
+    from alphaclip.encoder.auto import ask_for_model
 
     return ask_for_model() if encoder == "auto" else encoder
 
@@ -154,7 +154,7 @@ def _tell(outcome: Outcome) -> None:
 
 def _write(folder: Path) -> None:
     from alphaclip.training.evaluation.outcome_files import load_outcomes
-    from alphaclip.training.evaluation.report import write_report
+    from alphaclip.training.evaluation.report.report import write_report
 
     files = write_report(folder, load_outcomes(folder))
     print("written:", *files, sep="\n  ")
@@ -172,7 +172,7 @@ def _make_mistakes(
 ) -> None:
     if task.regions is None or args.mistakes is None:
         return
-    from alphaclip.training.evaluation.fiftyone_mistakes import make_mistakes
+    from alphaclip.training.evaluation.report.fiftyone_mistakes import make_mistakes
 
     sets = {regions.name: regions for regions in map(task.regions, entries)}
     for regions in sets.values():

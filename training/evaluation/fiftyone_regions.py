@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.training.evaluation.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.evaluation.readers.files import shown_size
-
 from alphaclip.errors import AlphaClipError, RegionError
-from alphaclip.regions import Region
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.datasets.files import shown_size
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -62,7 +61,7 @@ def read_field(
     Raises:
         FieldError: if the field holds no regions; says which would do
     """
-    from alphaclip.indexing.labels import images_of
+    from alphaclip.indexing.dataset.labels import images_of
 
     skipped: list[str] = []
     pictures = images_of(samples)
@@ -80,7 +79,7 @@ def _classes(samples: fo.SampleCollection, field: str, occurring: set[str]) -> t
 def _examples(
     samples: fo.SampleCollection, field: str, truth: str, text: str | None, skipped: list[str]
 ) -> Iterator[Example]:
-    from alphaclip.indexing.labels import PATCHABLE, check_field
+    from alphaclip.indexing.dataset.labels import PATCHABLE, check_field
 
     kind = check_field(samples, field)
     for sample in samples.select_fields(field).iter_samples():
@@ -103,7 +102,7 @@ def _examples(
 
 
 def _labelled(label: Any, truth: str, text: str | None, width: int, height: int) -> LabelledRegion:
-    from alphaclip.indexing.labels import label_region
+    from alphaclip.indexing.dataset.labels import label_region
 
     region = label_region(label)
     name = str(_attribute(label, truth) or label.label or "")

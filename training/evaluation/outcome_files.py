@@ -11,10 +11,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from alphaclip.training.evaluation.files import write_text
-from alphaclip.training.evaluation.outcomes import Outcome, Row
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import write_text
+from alphaclip.training.evaluation.outcomes import Outcome, Row
 
 FOLDER = "outcomes"
 _FORMAT = 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Estimator = Literal["mean", "class-mean", "group-mean", "none"]
@@ -67,3 +68,20 @@ class Outcome:
     def setting(self) -> str:
         """The short name of the protocol's setting."""
         return str(self.settings.get("setting", ""))
+
+
+@dataclass(frozen=True)
+class Means:
+    """What a task runs with.
+
+    Attributes:
+        cache: where region vectors are kept; None keeps none
+        progress: called with pictures done and pictures in all
+        device: as in :func:`alphaclip.load`
+        precision: as in :func:`alphaclip.load`
+    """
+
+    cache: Path | None = None
+    progress: Progress | None = None
+    device: str | None = None
+    precision: str = "auto"

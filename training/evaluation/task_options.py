@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from alphaclip.training.evaluation.examples import RegionSet
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.training.datasets.examples import RegionSet
 
 
 def add_dataset_options(parser: argparse.ArgumentParser) -> None:

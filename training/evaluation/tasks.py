@@ -5,28 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from alphaclip.training.evaluation.examples import RegionSet
-from alphaclip.training.evaluation.outcomes import Outcome, Progress
-
-
-@dataclass(frozen=True)
-class Means:
-    """What a task runs with.
-
-    Attributes:
-        cache: where region vectors are kept; None keeps none
-        progress: called with pictures done and pictures in all
-        device: as in :func:`alphaclip.load`
-        precision: as in :func:`alphaclip.load`
-    """
-
-    cache: Path | None = None
-    progress: Progress | None = None
-    device: str | None = None
-    precision: str = "auto"
+from alphaclip.training.datasets.examples import RegionSet
+from alphaclip.training.evaluation.outcomes import Means, Outcome
 
 
 @dataclass(frozen=True)
@@ -57,14 +39,3 @@ class Task:
     subjects: Literal["encoder", "predictions"] = "encoder"
     summarize: Callable[[Sequence[Outcome]], Sequence[Outcome]] | None = None
     regions: Callable[[Any], RegionSet] | None = None
-
-
-def all_tasks() -> list[Task]:
-    """Every task, in the order of the help text."""
-    from alphaclip.training.evaluation.captioning_task import CAPTIONS
-    from alphaclip.training.evaluation.classification_tasks import IMAGENET_S, REGIONS
-    from alphaclip.training.evaluation.detection_task import TASK as DETECTION
-    from alphaclip.training.evaluation.referring_task import TASK as REFERRING
-    from alphaclip.training.evaluation.retrieval_task import RETRIEVAL
-
-    return [IMAGENET_S, REGIONS, RETRIEVAL, REFERRING, DETECTION, CAPTIONS]

@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from alphaclip.training.evaluation.examples import Example, RegionSet
-from alphaclip.training.evaluation.files import write_atomically
-from alphaclip.training.evaluation.outcomes import Progress
 
-from alphaclip.encoder import Encoder, Failure
+from alphaclip.encoder.encoder import Encoder, Failure
+from alphaclip.files import write_atomically
+from alphaclip.training.datasets.examples import Example, RegionSet
+from alphaclip.training.evaluation.outcomes import Progress
 
 logger = logging.getLogger(__name__)
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.regions.region import Region
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
 from alphaclip.training.finetune.types import PairBatch
-from alphaclip.training.pairs.reading import Pair, PairSet
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from alphaclip.architectures import ModelConfig, build_tokenizer
-from alphaclip.errors import AlphaClipError
-from alphaclip.regions import Region
-from alphaclip.views import Cutter, View
+from alphaclip.training.pairs.format.reading import Pair, PairSet
+from alphaclip.views.view import Cutter, View
+from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
 _TRIES = 20
 """Pairs that are tried in the place of one that cannot be read."""

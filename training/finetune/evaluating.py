@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from alphaclip.training.evaluation.classification import PRIMARY as TOP_1
-from alphaclip.training.evaluation.classification import classify
-from alphaclip.training.evaluation.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.evaluation.files import write_atomically
-from alphaclip.training.evaluation.protocols import region_protocol
-from alphaclip.training.evaluation.retrieval import DIRECTIONS, PRIMARY, retrieve
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.pairs.reading import PairSet, open_pairs
-from alphaclip.training.pairs.records import PairPicture
 
-from alphaclip.encoder import Encoder
-from alphaclip.model import AlphaCLIP
-from alphaclip.views import View
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.files import write_atomically
+from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.evaluation.classification.classification import PRIMARY as TOP_1
+from alphaclip.training.evaluation.classification.classification import classify
+from alphaclip.training.evaluation.classification.protocols import region_protocol
+from alphaclip.training.evaluation.retrieval.retrieval import DIRECTIONS, PRIMARY, retrieve
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.pairs.format.reading import PairSet, open_pairs
+from alphaclip.training.pairs.format.records import PairPicture
+from alphaclip.views.view import View
 
 if TYPE_CHECKING:
     import torch
@@ -38,9 +38,9 @@ class HeldOut:
 
     For each set, ``SET: mAP``, ``SET: recall@1`` and ``SET: recall@10`` of finding regions by
     their texts, the same ``by region`` of finding texts, see
-    :func:`~alphaclip.training.evaluation.retrieval.retrieve`; and, where regions have labels of
+    `alphaclip.training.evaluation.retrieval.retrieval.retrieve`; and, where regions have labels of
     at least two classes, ``SET: top-1`` of naming them, the mean over classes, see
-    :func:`~alphaclip.training.evaluation.classification.classify`. All in percent.
+    :func:`~alphaclip.training.evaluation.classification.classification.classify`. All in percent.
 
     Args:
         folders: of the sets

@@ -10,11 +10,12 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.training.evaluation.files import write_text
+from alphaclip.files import write_text
 from alphaclip.training.finetune.errors import FinetuneError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
     from alphaclip.training.finetune.config import FinetuneConfig
     from alphaclip.training.finetune.gains import ClassHits, Gain
 
@@ -106,7 +107,7 @@ def finetune_on_dataset(
         folder: of the whole
         model: name of the encoder to start from, as `alphaclip.load` takes it
         text: attributes of a label with its texts, see
-            `alphaclip.training.pairs.fiftyone_pairs.pairs_from_dataset`
+            `alphaclip.training.pairs.sources.fiftyone_pairs.pairs_from_dataset`
         held_out: share of the pictures that is measured on, above 0 and below 1
         changed: fields of :class:`FinetuneConfig` in place of :func:`defaults`
         progress: see `Progress`
@@ -117,7 +118,11 @@ def finetune_on_dataset(
         AlphaClipError: if the pairs or the model cannot be read
     """
     from alphaclip.training.finetune.run import finetune
-    from alphaclip.training.pairs.fiftyone_pairs import TRAIN, VALIDATION, pairs_from_dataset
+    from alphaclip.training.pairs.sources.fiftyone_pairs import (
+        TRAIN,
+        VALIDATION,
+        pairs_from_dataset,
+    )
 
     if not 0 < held_out < 1:
         raise FinetuneError(f"held_out is {held_out}: expected a share of the pictures, 0 to 1")
@@ -164,7 +169,7 @@ def make_config(model: str, folder: Path, pairs: int, changed: Mapping[str, Any]
         changed: fields in place of :func:`defaults`
     """
     from alphaclip.training.finetune.config import FinetuneConfig
-    from alphaclip.training.pairs.fiftyone_pairs import TRAIN
+    from alphaclip.training.pairs.sources.fiftyone_pairs import TRAIN
 
     content = {
         "model": model,
@@ -182,8 +187,8 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
     Ten epochs, in batches of at most 256 that leave at least eight to an epoch; regions are shown
     as the encoder shows them when it searches. Small image encoders learn at higher rates.
     """
-    from alphaclip.model import create_model
-    from alphaclip.zoo import resolve
+    from alphaclip.catalog.zoo import resolve
+    from alphaclip.network.model import create_model
 
     batch = max(2, min(MOST_BATCH, pairs // LEAST_BATCHES))
     steps = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * pairs // batch))
@@ -200,7 +205,7 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
 
 
 def _too_few(field: str, reviews: str | None, trained: int, held_out: int) -> str:
-    from alphaclip.training.pairs.fiftyone_reviews import WHERE
+    from alphaclip.training.pairs.sources.fiftyone_reviews import WHERE
 
     there = f"{trained} pairs to train on and {held_out} to measure on"
     needed = "at least two of each are needed"
@@ -217,12 +222,11 @@ def _measured(
     found: DatasetTraining, folder: Path, with_classes: bool, tell: Progress
 ) -> DatasetTraining:
     """The same with what was gained on the held-out pictures."""
-    from alphaclip.training.evaluation.retrieval import DIRECTIONS
+    from alphaclip.encoder.load import load
+    from alphaclip.training.evaluation.retrieval.retrieval import DIRECTIONS
     from alphaclip.training.finetune.evaluating import read_held_out
     from alphaclip.training.finetune.gains import Compared
-    from alphaclip.training.pairs.fiftyone_pairs import VALIDATION
-
-    from alphaclip.loading import load
+    from alphaclip.training.pairs.sources.fiftyone_pairs import VALIDATION
 
     pictures = folder / RUN / "evaluation"
     regions = read_held_out(folder / PAIRS / VALIDATION, VALIDATION, pictures)
@@ -245,9 +249,9 @@ def _skipped(reports: Mapping[str, Any]) -> dict[str, int]:
 
 def _missing(samples: fo.SampleCollection | str, field: str, reviews: str | None) -> dict[str, int]:
     """How many reviewed regions are not in the samples: deleted since, or of others."""
-    from alphaclip.indexing.index_cli import open_dataset
-    from alphaclip.indexing.labels import images_of
-    from alphaclip.training.pairs.fiftyone_reviews import reviewed_regions
+    from alphaclip.indexing.dataset.labels import images_of
+    from alphaclip.indexing.dataset.samples import open_dataset
+    from alphaclip.training.pairs.sources.fiftyone_reviews import reviewed_regions
 
     if reviews is None:
         return {}

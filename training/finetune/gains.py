@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from alphaclip.training.evaluation.ranking import rank
-from alphaclip.training.evaluation.retrieval import DIRECTIONS, retrieve
-from alphaclip.training.evaluation.statistics import compare
-from alphaclip.training.evaluation.tasks import Means
+
+from alphaclip.training.evaluation.outcomes import Means
+from alphaclip.training.evaluation.report.statistics import compare
+from alphaclip.training.evaluation.retrieval.ranking import rank
+from alphaclip.training.evaluation.retrieval.retrieval import DIRECTIONS, retrieve
 from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 from alphaclip.training.finetune.errors import FinetuneError
 
 if TYPE_CHECKING:
-    from alphaclip.training.evaluation.examples import RegionSet
-
-    from alphaclip.encoder import Encoder
+    from alphaclip.encoder.encoder import Encoder
+    from alphaclip.training.datasets.examples import RegionSet
 
 FIRST = 10
 """Hits of a class that are looked at."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from alphaclip.training.finetune.errors import FinetuneError
 from torch import Tensor
+
+from alphaclip.training.finetune.errors import FinetuneError
 
 _AT_ONCE = 64 * 2**20
 """Numbers in one exchange of gradients: 256 MiB."""

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from filelock import FileLock, Timeout
+
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
-from filelock import FileLock, Timeout
 
 LOCK = "run.lock"
 

@@ -10,17 +10,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from alphaclip.training.finetune.bad_batch import save_bad_batch
-from alphaclip.training.finetune.checkpoints import Checkpoints, RunState
+from torch import Tensor
+
+from alphaclip.catalog.zoo import resolve
+from alphaclip.errors import AlphaClipError
+from alphaclip.network.fingerprint import fingerprint
+from alphaclip.network.model import AlphaCLIP, create_model
 from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.curves import draw_curves
 from alphaclip.training.finetune.data import Drawn, PairBatches, step_count
 from alphaclip.training.finetune.errors import FinetuneError, NotFiniteError
 from alphaclip.training.finetune.evaluating import Evaluate, HeldOut, Twin, evaluation_view
 from alphaclip.training.finetune.gathering import Ranks
-from alphaclip.training.finetune.logs import RunLogs
-from alphaclip.training.finetune.optimizer import make_optimizer
-from alphaclip.training.finetune.precision import find_dtype
+from alphaclip.training.finetune.loop import Figures, Pace, run_steps
+from alphaclip.training.finetune.optimization.optimizer import make_optimizer
+from alphaclip.training.finetune.optimization.precision import find_dtype
+from alphaclip.training.finetune.optimization.schedule import check_schedule, rate_scale
+from alphaclip.training.finetune.optimization.steps import TrainingStep
+from alphaclip.training.finetune.optimization.trainable import prepare, state_to_save
+from alphaclip.training.finetune.outputs.bad_batch import save_bad_batch
+from alphaclip.training.finetune.outputs.checkpoints import Checkpoints, RunState
+from alphaclip.training.finetune.outputs.curves import draw_curves
+from alphaclip.training.finetune.outputs.logs import RunLogs
+from alphaclip.training.finetune.outputs.report import FinetuneReport
 from alphaclip.training.finetune.processes import (
     any_rank,
     gather_lines,
@@ -28,19 +39,8 @@ from alphaclip.training.finetune.processes import (
     only_run,
     wait_for_first,
 )
-from alphaclip.training.finetune.report import FinetuneReport
-from alphaclip.training.finetune.schedule import check_schedule, rate_scale
-from alphaclip.training.finetune.steps import TrainingStep
 from alphaclip.training.finetune.stopping import StopRequest
-from alphaclip.training.finetune.trainable import prepare, state_to_save
-from alphaclip.training.loop import Figures, Pace, run_steps
-from alphaclip.training.pairs.reading import open_pairs
-from torch import Tensor
-
-from alphaclip.errors import AlphaClipError
-from alphaclip.fingerprint import fingerprint
-from alphaclip.model import AlphaCLIP, create_model
-from alphaclip.zoo import resolve
+from alphaclip.training.pairs.format.reading import open_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -278,7 +278,7 @@ def _short(value: float) -> float:
 
 
 def _card(config: FinetuneConfig) -> dict[str, Any]:
-    """What the checkpoints say of themselves, see `alphaclip.model_files`."""
+    """What the checkpoints say of themselves, see `alphaclip.catalog.model_files`."""
     try:
         licence = resolve(config.model).licence
     except AlphaClipError:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alphaclip.errors import AlphaClipError
+from alphaclip.training.pairs import pipeline_cli
 from alphaclip.training.pairs.cli_options import (
     add_writing_options,
     count,
+    print_reports,
     progress_bar,
     settings_of,
 )
-from alphaclip.training.pairs.texts import PLAIN
-
-from alphaclip.errors import AlphaClipError
+from alphaclip.training.pairs.format.texts import PLAIN
 
 if TYPE_CHECKING:
-    from alphaclip.training.pairs.importers import ImportedSet
-    from alphaclip.training.pairs.reports import PairsReport
+    from alphaclip.training.pairs.sources.importers import ImportedSet
 
 _REFCOCO = ("refcoco", "refcoco+", "refcocog")
 _SHOWN = 10
@@ -40,27 +39,9 @@ def add_commands(parser: argparse.ArgumentParser) -> None:
     _add_coco(commands)
     _add_refcoco(commands)
     _add_visual_genome(commands)
-    if importlib.util.find_spec("alphaclip.training.pairs.pipeline_cli") is not None:
-        from alphaclip.training.pairs import pipeline_cli
-
-        pipeline_cli.add_commands(commands)
+    pipeline_cli.add_commands(commands)
     _add_check(commands)
     _add_show(commands)
-
-
-def print_reports(reports: Iterable[PairsReport]) -> int:
-    """Says what was written and what was left out.
-
-    Returns:
-        the exit status: 1 if there is no pair
-    """
-    total = 0
-    for report in reports:
-        total += report.regions
-        print(*report.lines(), sep="\n")
-    if not total:
-        print("there is not one pair: statistics.html has the reasons", file=sys.stderr)
-    return 0 if total else 1
 
 
 def _command(
@@ -117,7 +98,7 @@ def _add_dataset(commands: argparse._SubParsersAction) -> None:
 
 
 def _dataset(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.fiftyone_pairs import pairs_from_dataset
+    from alphaclip.training.pairs.sources.fiftyone_pairs import pairs_from_dataset
 
     with progress_bar("samples") as progress:
         reports = pairs_from_dataset(
@@ -145,7 +126,7 @@ def _add_coco(commands: argparse._SubParsersAction) -> None:
 
 
 def _coco(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.importers import import_coco
+    from alphaclip.training.pairs.sources.importers import import_coco
 
     return _write(import_coco(args.data, args.split, args.shape, args.limit, args.template), args)
 
@@ -165,7 +146,7 @@ def _add_refcoco(commands: argparse._SubParsersAction) -> None:
 
 
 def _refcoco(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.importers import import_reclip, import_refcoco
+    from alphaclip.training.pairs.sources.importers import import_reclip, import_refcoco
 
     if args.format == "jsonl":
         found = import_reclip(args.data, args.dataset, args.split, args.limit)
@@ -183,13 +164,13 @@ def _add_visual_genome(commands: argparse._SubParsersAction) -> None:
 
 
 def _visual_genome(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.importers import import_visual_genome
+    from alphaclip.training.pairs.sources.importers import import_visual_genome
 
     return _write(import_visual_genome(args.data, args.limit), args)
 
 
 def _write(imported: ImportedSet, args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.importers import write_imported
+    from alphaclip.training.pairs.sources.importers import write_imported
 
     with progress_bar("pictures") as progress:
         report = write_imported(imported, args.folder, settings_of(args), progress)
@@ -231,7 +212,7 @@ def _add_check(commands: argparse._SubParsersAction) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.checking import check_pairs
+    from alphaclip.training.pairs.format.checking import check_pairs
 
     status = 0
     for folder in args.folders:
@@ -253,8 +234,8 @@ def _add_show(commands: argparse._SubParsersAction) -> None:
 
 
 def _show(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.contact_sheet import draw_contact_sheet, draw_places
-    from alphaclip.training.pairs.reading import open_pairs
+    from alphaclip.training.pairs.format.contact_sheet import draw_contact_sheet, draw_places
+    from alphaclip.training.pairs.format.reading import open_pairs
 
     pairs = open_pairs(*args.folders)
     print(f"{len(pairs)} regions in {pairs.picture_count} pictures")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from alphaclip.training.pairs.writing import PairSettings, Progress
+    from alphaclip.training.pairs.format.reports import PairsReport
+    from alphaclip.training.pairs.format.writing import PairSettings, Progress
 
 _FILTERS = {
     "least_quality": (float, "least mask quality, a predicted IoU in [0, 1]"),
@@ -26,7 +28,7 @@ _FILTERS = {
 
 def add_writing_options(parser: argparse.ArgumentParser) -> None:
     """Adds the folder, and options of `PairSettings` and `FilterSettings`."""
-    from alphaclip.training.pairs.filters import FilterSettings
+    from alphaclip.training.pairs.format.filters import FilterSettings
 
     parser.add_argument("folder", type=Path, help="the set that is written; run again to go on")
     parser.add_argument("--per-shard", type=count, default=1000, help="items of a shard")
@@ -48,8 +50,8 @@ def settings_of(args: argparse.Namespace) -> PairSettings:
     Raises:
         PairError: if one is out of range
     """
-    from alphaclip.training.pairs.filters import FilterSettings
-    from alphaclip.training.pairs.writing import PairSettings
+    from alphaclip.training.pairs.format.filters import FilterSettings
+    from alphaclip.training.pairs.format.writing import PairSettings
 
     filters = FilterSettings(**{name: getattr(args, name) for name in _FILTERS})
     return PairSettings(args.per_shard, args.seed, filters)
@@ -74,3 +76,18 @@ def progress_bar(what: str) -> Iterator[Progress]:
             bar.update(done - bar.n)
 
         yield show
+
+
+def print_reports(reports: Iterable[PairsReport]) -> int:
+    """Says what was written and what was left out.
+
+    Returns:
+        the exit status: 1 if there is no pair
+    """
+    total = 0
+    for report in reports:
+        total += report.regions
+        print(*report.lines(), sep="\n")
+    if not total:
+        print("there is not one pair: statistics.html has the reasons", file=sys.stderr)
+    return 0 if total else 1

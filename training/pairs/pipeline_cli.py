@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.errors import AlphaClipError
+from alphaclip.sam.masks import AUTOMATIC_LIMITS
 from alphaclip.training.pairs.cli_options import add_writing_options, progress_bar, settings_of
 from alphaclip.training.pairs.pipeline_options import (
     FETCHED,
@@ -22,12 +24,9 @@ from alphaclip.training.pairs.pipeline_options import (
     open_store,
 )
 
-from alphaclip.errors import AlphaClipError
-from alphaclip.sam_masks import AUTOMATIC_LIMITS
-
 if TYPE_CHECKING:
-    from alphaclip.training.pairs.fetching import PictureStore
-    from alphaclip.training.pairs.reports import PairsReport, Tally
+    from alphaclip.training.pairs.format.reports import PairsReport, Tally
+    from alphaclip.training.pairs.sources.fetching import PictureStore
 
 
 def add_commands(commands: argparse._SubParsersAction) -> None:
@@ -63,13 +62,13 @@ def _add_captions(commands: argparse._SubParsersAction) -> None:
 
 
 def _captions(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.captions_file import Columns, read_captions
-    from alphaclip.training.pairs.grounded_captions import (
+    from alphaclip.training.pairs.captions.captions_file import Columns, read_captions
+    from alphaclip.training.pairs.captions.grounded_captions import (
         CaptionPipeline,
         ground_captions,
         read_caption_shards,
     )
-    from alphaclip.training.pairs.noun_chunks import load_chunker
+    from alphaclip.training.pairs.captions.noun_chunks import load_chunker
 
     chunker, language = load_chunker(args.language)
     if args.table.is_dir() or args.table.suffix == ".tar":
@@ -111,9 +110,9 @@ def _add_grit(commands: argparse._SubParsersAction) -> None:
 
 
 def _grit(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.grit import GritMaker, GritSettings, read_phrases
-    from alphaclip.training.pairs.grit_rows import open_grit
-    from alphaclip.training.pairs.writing import write_pairs
+    from alphaclip.training.pairs.format.writing import write_pairs
+    from alphaclip.training.pairs.sources.grit import GritMaker, GritSettings, read_phrases
+    from alphaclip.training.pairs.sources.grit_rows import open_grit
 
     settings = GritSettings(args.phrases, args.least_score)
     opened, left_out = open_grit(args.data)
@@ -174,11 +173,15 @@ def _add_classes(commands: argparse._SubParsersAction) -> None:
 
 
 def _classes(args: argparse.Namespace) -> int:
-    from alphaclip.training.pairs.class_crops import CropSettings
-    from alphaclip.training.pairs.class_lists import read_classes, read_names
-    from alphaclip.training.pairs.class_scores import ClassScorer, ScoreSettings
-    from alphaclip.training.pairs.classes import ChoiceSettings, ForegroundMaker, choose_foregrounds
-    from alphaclip.training.pairs.writing import write_pairs
+    from alphaclip.training.pairs.classes.class_crops import CropSettings
+    from alphaclip.training.pairs.classes.class_lists import read_classes, read_names
+    from alphaclip.training.pairs.classes.class_scores import ClassScorer, ScoreSettings
+    from alphaclip.training.pairs.classes.classes import (
+        ChoiceSettings,
+        ForegroundMaker,
+        choose_foregrounds,
+    )
+    from alphaclip.training.pairs.format.writing import write_pairs
 
     crops = CropSettings(masked_share=args.masked_share)
     choice = ChoiceSettings(args.per_class, args.per_picture, args.least_class_score, args.seed)
@@ -210,9 +213,9 @@ def _classes(args: argparse.Namespace) -> int:
 
 
 def _captions_of(chosen: Any, root: Path, crops: Any, args: argparse.Namespace) -> dict[str, str]:
-    from alphaclip.training.pairs.captioners import load_captioner
-    from alphaclip.training.pairs.classes import caption_foregrounds
-    from alphaclip.training.pairs.parts import PartJob
+    from alphaclip.training.pairs.captions.captioners import load_captioner
+    from alphaclip.training.pairs.classes.classes import caption_foregrounds
+    from alphaclip.training.pairs.format.parts import PartJob
 
     if args.captioner is None:
         return {}
@@ -231,8 +234,8 @@ def _fetch(store: PictureStore, places: Iterable[str], total: int) -> None:
 
 
 def _print_report(report: PairsReport, left_out: Iterable[Any]) -> int:
-    from alphaclip.training.pairs.cli import print_reports
-    from alphaclip.training.pairs.reports import Tally
+    from alphaclip.training.pairs.cli_options import print_reports
+    from alphaclip.training.pairs.format.reports import Tally
 
     tally = Tally()
     for skipped in left_out:

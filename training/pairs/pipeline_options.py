@@ -7,16 +7,14 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alphaclip.training.pairs.http_client import FetchSettings
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.training.pairs.sources.http_client import FetchSettings
 
 if TYPE_CHECKING:
-    from alphaclip.training.pairs.fetching import PictureStore
-    from alphaclip.training.pairs.grounding import Grounder
-
-    from alphaclip.encoder import Encoder
-    from alphaclip.sam import SamModel
+    from alphaclip.encoder.encoder import Encoder
+    from alphaclip.sam.sam import SamModel
+    from alphaclip.training.pairs.captions.grounding import Grounder
+    from alphaclip.training.pairs.sources.fetching import PictureStore
 
 SAM, NONE = "sam", "none"
 _ZOO = "zoo:"
@@ -77,7 +75,7 @@ def open_store(args: argparse.Namespace, data: Path, fetched: Path | None = None
         data: folder that paths are in, or a file in it
         fetched (None): folder of what was fetched by an earlier command; taken if it is there
     """
-    from alphaclip.training.pairs.fetching import PictureStore
+    from alphaclip.training.pairs.sources.fetching import PictureStore
 
     given = {field.name: getattr(args, field.name, None) for field in fields(FetchSettings)}
     settings = FetchSettings(**{name: value for name, value in given.items() if value is not None})
@@ -92,14 +90,14 @@ def folder_of(path: Path) -> Path:
 
 def open_sam(args: argparse.Namespace) -> SamModel:
     """The SAM that was asked for."""
-    from alphaclip.sam import load_sam
+    from alphaclip.sam.sam import load_sam
 
     return load_sam(args.sam, args.device)
 
 
 def open_encoder(args: argparse.Namespace) -> Encoder | None:
     """The encoder that was asked for, if any."""
-    from alphaclip.loading import load
+    from alphaclip.encoder.load import load
 
     return None if args.encoder == NONE else load(args.encoder, args.device)
 
@@ -110,8 +108,12 @@ def open_grounder(args: argparse.Namespace) -> Grounder:
     Raises:
         AlphaClipError: if a model cannot be had; says what to do
     """
-    from alphaclip.training.pairs.grounding import GroundingSettings, MatchSettings, SamGrounder
-    from alphaclip.training.pairs.phrase_detectors import load_detector
+    from alphaclip.training.pairs.captions.grounding import (
+        GroundingSettings,
+        MatchSettings,
+        SamGrounder,
+    )
+    from alphaclip.training.pairs.captions.phrase_detectors import load_detector
 
     if args.grounder == SAM:
         encoder = open_encoder(args)
@@ -125,7 +127,7 @@ def open_grounder(args: argparse.Namespace) -> Grounder:
     if args.least_score is not None:
         settings = replace(settings, least_score=args.least_score)
     if args.grounder.startswith(_ZOO):
-        from alphaclip.training.pairs.fiftyone_grounding import load_zoo_detector
+        from alphaclip.training.pairs.captions.fiftyone_grounding import load_zoo_detector
 
         return load_zoo_detector(args.grounder.removeprefix(_ZOO), args.device, settings)
     return load_detector(args.grounder, args.device, settings)

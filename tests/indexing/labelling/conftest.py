@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from alphaclip.encoder import Encoder
-from alphaclip.regions import Region
-from alphaclip.views import View
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.regions.region import Region
+from alphaclip.views.view import View
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
     from alphaclip.indexing.region_index import RegionIndex
 
 KINDS = ("ant", "bee", "cat", "nothing")

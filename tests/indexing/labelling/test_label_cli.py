@@ -7,7 +7,8 @@ from pathlib import Path
 
 import fiftyone as fo
 import pytest
-from alphaclip.indexing.label_cli import add_label_parsers
+
+from alphaclip.indexing.cli.label_cli import add_label_parsers
 
 Command = Callable[..., int]
 PICTURES = [[(kind, 0.01 * number) for kind in range(3)] for number in range(30)]
@@ -19,7 +20,7 @@ def dataset(
 ) -> fo.Dataset:
     dataset = make_dataset(PICTURES)
     toy = make_index(dataset).encoder
-    monkeypatch.setattr("alphaclip.indexing.encoders._shared_encoder", lambda *_: toy)
+    monkeypatch.setattr("alphaclip.encoder.identity._shared_encoder", lambda *_: toy)
     return dataset
 
 
@@ -109,7 +110,7 @@ def test_label__usage(
 def test_label__into_what_another_index_labels(
     dataset: fo.Dataset, run: Command, classes: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from alphaclip.indexing.labelling.runs import Labelling
+    from alphaclip.indexing.labelling.review.runs import Labelling
 
     Labelling("auto", "other").save(dataset)
     assert run("label", dataset.name, "regions", "--classes", classes) == 2

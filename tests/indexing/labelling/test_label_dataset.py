@@ -8,16 +8,22 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 import pytest
-from alphaclip.indexing.acting import undo
-from alphaclip.indexing.labelling import label_dataset
-from alphaclip.indexing.labelling.classes import LabelClass
-from alphaclip.indexing.labelling.report import LabelReport
-from alphaclip.indexing.labelling.runs import STORE, Labelling, add_reviews, book_of, labelling_of
-from alphaclip.indexing.labelling.settings import LabelSettings
-from alphaclip.indexing.records import Records
-from alphaclip.indexing.region_index import RegionIndex
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.acting import undo
+from alphaclip.indexing.dataset.records import Records
+from alphaclip.indexing.labelling import label_dataset
+from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.review.runs import (
+    STORE,
+    Labelling,
+    add_reviews,
+    book_of,
+    labelling_of,
+)
+from alphaclip.indexing.labelling.scoring.classes import LabelClass
+from alphaclip.indexing.labelling.settings import LabelSettings
+from alphaclip.indexing.region_index import RegionIndex
 
 CLASSES = ("ant", "bee", "cat")
 QUIET: dict[str, Any] = {"progress": lambda *_: None}

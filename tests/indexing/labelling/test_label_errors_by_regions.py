@@ -5,10 +5,10 @@ from collections.abc import Callable
 import fiftyone as fo
 import numpy as np
 import pytest
-from alphaclip.indexing.label_errors import find_label_errors
-from alphaclip.indexing.region_index import RegionIndex
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.explore.label_errors import find_label_errors
+from alphaclip.indexing.region_index import RegionIndex
 
 TWENTY = [[(kind, 0.02 * (number % 10)) for kind in range(3)] for number in range(20)]
 OTHER_WORDS = {"ant": "bee", "bee": "cat", "cat": "ant"}

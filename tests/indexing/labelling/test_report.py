@@ -8,11 +8,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from alphaclip.indexing.labelling.calibration import reliability
-from alphaclip.indexing.labelling.drift import Drift
-from alphaclip.indexing.labelling.promise import fix_threshold
-from alphaclip.indexing.labelling.report import ClassLine, LabelReport, assumptions
-from alphaclip.indexing.labelling.report_page import diagram, page
+
+from alphaclip.indexing.labelling.promise.calibration import reliability
+from alphaclip.indexing.labelling.promise.drift import Drift
+from alphaclip.indexing.labelling.promise.promise import fix_threshold
+from alphaclip.indexing.labelling.report import ClassLine, LabelReport, assumptions, diagram, page
 
 SCORES = np.arange(200.0)
 KEPT = fix_threshold(SCORES, SCORES > 20, 0.95, candidates=SCORES)

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.indexing.labelling.classes import ClassSet
-from alphaclip.indexing.labelling.expected import expected_share
-from alphaclip.indexing.labelling.promise import Promise, fix_threshold, fix_thresholds
-from alphaclip.indexing.labelling.scoring import answer, zero_shot
+
+from alphaclip.indexing.labelling.promise.expected import expected_share
+from alphaclip.indexing.labelling.promise.promise import Promise, fix_threshold, fix_thresholds
+from alphaclip.indexing.labelling.scoring.classes import ClassSet
+from alphaclip.indexing.labelling.scoring.scoring import answer, zero_shot
 
 SPLITS = 200
 LEVEL = 0.01
@@ -118,7 +119,7 @@ def test_fix_threshold__keeps_its_promise_for_scores_of_no_worth(
 
 @pytest.mark.slow
 def test_fix_threshold__keeps_its_promise_on_the_sample_dataset() -> None:
-    from alphaclip.indexing.samples import FOLDER
+    from alphaclip.indexing.dataset.samples import FOLDER
 
     scores, correct = sample_scores(FOLDER)
     for precision in (0.8, 0.9, 0.95):
@@ -131,7 +132,7 @@ def test_fix_threshold__keeps_its_promise_on_the_sample_dataset() -> None:
 def sample_scores(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Zero-shot answers of alphaclip-nano for the boxes of the bundled scenes."""
     import alphaclip
-    from alphaclip.prompts import DRAWING
+    from alphaclip.encoder.prompts import DRAWING
 
     encoder = alphaclip.load("alphaclip-nano")
     scenes = json.loads((folder / "scenes.json").read_bytes())["scenes"]

@@ -5,11 +5,11 @@ from collections.abc import Callable
 import fiftyone as fo
 import numpy as np
 import pytest
-from alphaclip.indexing.acting import Undone, undo
-from alphaclip.indexing.labelling.tagging import tag_matching
-from alphaclip.indexing.queries import Example
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.acting import Undone, undo
+from alphaclip.indexing.labelling.tagging import tag_matching
+from alphaclip.indexing.retrieval.queries import Example
 
 ANT, BEE = 0, 1
 PICTURES = [[(ANT, 0.0), (ANT, 0.1), (BEE, 0.0)], [(BEE, 0.1), (ANT, 0.4)], [(BEE, 0.2)]]

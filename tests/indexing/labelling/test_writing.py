@@ -5,10 +5,11 @@ from collections.abc import Callable
 import fiftyone as fo
 import numpy as np
 import pytest
-from alphaclip.indexing.acting import Undone, undo
-from alphaclip.indexing.hits import Hits
+
+from alphaclip.indexing.act.acting import Undone, undo
+from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.labelling.writing import Written, check_into, write
-from alphaclip.indexing.labels import FieldError
+from alphaclip.indexing.retrieval.hits import Hits
 
 PICTURES = [[(0, 0.0), (1, 0.1)], [(2, 0.0)]]
 NAMES = ("ant", "bee", "cat")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.training.evaluation.examples import Example, LabelledRegion, RegionSet
 from PIL import Image
 
-from alphaclip.encoder import Failure, OnError
+from alphaclip.encoder.encoder import Failure, OnError
 from alphaclip.errors import ImageError, RegionError
-from alphaclip.images import open_image
-from alphaclip.regions import Region
+from alphaclip.regions.images import open_image
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 
 COLOURS = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255)}
 
@@ -40,7 +40,7 @@ class ColourEncoder:
         items: Iterable[tuple[Path, Sequence[Region]]],
         on_error: OnError | None = None,
     ) -> Iterator[np.ndarray]:
-        """As :meth:`alphaclip.encoder.Encoder.encode_many`."""
+        """As :meth:`alphaclip.encoder.encoder.Encoder.encode_many`."""
         for place, (path, regions) in enumerate(items):
             self.opened.append(path.stem)
             try:
@@ -54,7 +54,7 @@ class ColourEncoder:
     def encode_text(
         self, prompts: Sequence[str], templates: Sequence[str] | None = None
     ) -> np.ndarray:
-        """As :meth:`alphaclip.encoder.Encoder.encode_text`; templates do not count."""
+        """As :meth:`alphaclip.encoder.encoder.Encoder.encode_text`; templates do not count."""
         rows = [sum(np.array(rgb) for name, rgb in COLOURS.items() if name in p) for p in prompts]
         vectors = np.array(rows, np.float32)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

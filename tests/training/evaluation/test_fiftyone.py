@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from alphaclip.training.evaluation.classification import classify
-from alphaclip.training.evaluation.fiftyone_mistakes import make_mistakes
-from alphaclip.training.evaluation.fiftyone_regions import open_field, read_field
-from alphaclip.training.evaluation.outcomes import Outcome, Row
-from alphaclip.training.evaluation.protocols import region_protocol
 from PIL import Image
 
-from alphaclip.cli import main
+from alphaclip.cli.main import main
 from alphaclip.errors import AlphaClipError
+from alphaclip.training.evaluation.classification.classification import classify
+from alphaclip.training.evaluation.classification.protocols import region_protocol
+from alphaclip.training.evaluation.fiftyone_regions import open_field, read_field
+from alphaclip.training.evaluation.outcomes import Outcome, Row
+from alphaclip.training.evaluation.report.fiftyone_mistakes import make_mistakes
 
 if TYPE_CHECKING:
     import fiftyone as fo

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.training.evaluation import vectors
-from alphaclip.training.evaluation.examples import Example, RegionSet
-from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 
-from alphaclip.regions import Region
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.examples import Example, RegionSet
+from alphaclip.training.evaluation import vectors
+from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 
 RED, GREEN, BLUE = np.eye(3)
 

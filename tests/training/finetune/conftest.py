@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 import torch
+
+from alphaclip.network.model import AlphaCLIP, create_model
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.types import PairBatch
-
-from alphaclip.model import AlphaCLIP, create_model
 
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
 ARCHITECTURES: dict[str, dict[str, Any]] = {

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import torch
+
+from alphaclip.network.model import create_model
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.gathering import Ranks
-from alphaclip.training.finetune.optimizer import make_optimizer
-from alphaclip.training.finetune.steps import TrainingStep
-from alphaclip.training.finetune.trainable import prepare
+from alphaclip.training.finetune.optimization.optimizer import make_optimizer
+from alphaclip.training.finetune.optimization.steps import TrainingStep
+from alphaclip.training.finetune.optimization.trainable import prepare
 from alphaclip.training.finetune.types import PairBatch
-
-from alphaclip.model import create_model
 
 
 def run_case(path: Path, ranks: Ranks) -> dict[str, object]:

@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.pairs.records import PairPicture, PairRegion
-from alphaclip.training.pairs.writing import PairSettings, write_pairs
 from PIL import Image
 from safetensors.torch import save_file
 
-from alphaclip.model import create_model
-from alphaclip.regions import Region
-from alphaclip.zoo import NANO_FOLDER
+from alphaclip.catalog.zoo import NANO_FOLDER
+from alphaclip.network.model import create_model
+from alphaclip.regions.region import Region
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.pairs.format.records import PairPicture, PairRegion
+from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
 COLOURS = {
     "red": (220, 30, 30),

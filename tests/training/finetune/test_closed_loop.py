@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from alphaclip.indexing.labelling.runs import add_reviews, labelling_of
-from alphaclip.indexing.samples import load_sample
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.fiftyone_training import finetune_on_dataset
-from alphaclip.training.pairs.reading import open_pairs
 
 from alphaclip import indexing
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.samples import load_sample
+from alphaclip.indexing.labelling.review.runs import add_reviews, labelling_of
+from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.fiftyone_training import finetune_on_dataset
+from alphaclip.training.pairs.format.reading import open_pairs
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
     from alphaclip.indexing.region_index import RegionIndex
 
 NANO = "alphaclip-nano"

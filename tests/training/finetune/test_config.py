@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+
 from alphaclip.training.finetune.config import RELEASED, FinetuneConfig, read_fields
 from alphaclip.training.finetune.errors import ConfigError
 

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from alphaclip.training.finetune.data import PairBatches, step_count
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.loop import make_loader
 from alphaclip.training.finetune.types import PairBatch
-from alphaclip.training.loop import make_loader
-from alphaclip.training.pairs.reading import PairSet, open_pairs
-
-from alphaclip.architectures import read_config
+from alphaclip.training.pairs.format.reading import PairSet, open_pairs
+from alphaclip.weights.architectures import read_config
 
 from .shape_pairs import config_of, write_model, write_shapes
 

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from alphaclip.indexing.samples import load_sample
+
+import alphaclip
+from alphaclip.indexing.dataset.samples import load_sample
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.fiftyone_training import (
     LEAST_STEPS,
@@ -18,9 +20,7 @@ from alphaclip.training.finetune.fiftyone_training import (
     finetune_on_dataset,
 )
 from alphaclip.training.finetune.gains import ClassHits, Gain
-from alphaclip.training.pairs.reading import open_pairs
-
-import alphaclip
+from alphaclip.training.pairs.format.reading import open_pairs
 
 if TYPE_CHECKING:
     import fiftyone as fo

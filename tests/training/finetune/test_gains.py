@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from alphaclip.training.evaluation.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.finetune.gains import ClassHits, Compared
 from PIL import Image
 
-from alphaclip.encoder import Encoder
-from alphaclip.regions import Region
-from alphaclip.views import View
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.finetune.gains import ClassHits, Compared
+from alphaclip.views.view import View
 
 TEXTS = ("owl", "an owl", "pear")
 

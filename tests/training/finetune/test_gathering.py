@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+
+from alphaclip.network.model import create_model
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
-
-from alphaclip.model import create_model
 
 SCRIPT = Path(__file__).with_name("run_steps.py")
 TOLERANCE = 1e-5

@@ -12,21 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from alphaclip.training.finetune import run as run_module
-from alphaclip.training.finetune.checkpoints import Checkpoints
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.logs import RowLog
-from alphaclip.training.finetune.run import Progress, finetune
-from alphaclip.training.finetune.steps import TrainingStep
-from alphaclip.training.pairs.errors import PairError
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.utils.tensorboard.writer import SummaryWriter
 
 import alphaclip
-from alphaclip.encoder import Encoder
-from alphaclip.regions import Region
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.regions.region import Region
+from alphaclip.training.finetune import run as run_module
+from alphaclip.training.finetune.config import FinetuneConfig
+from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.optimization.steps import TrainingStep
+from alphaclip.training.finetune.outputs.checkpoints import Checkpoints
+from alphaclip.training.finetune.outputs.logs import RowLog
+from alphaclip.training.finetune.run import Progress, finetune
+from alphaclip.training.pairs.format.errors import PairError
 
 from .shape_pairs import config_of, write_model, write_shapes
 

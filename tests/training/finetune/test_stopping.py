@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+
 from alphaclip.training.finetune import stopping
 from alphaclip.training.finetune.stopping import StopRequest
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from alphaclip.cli.main import Command
 from alphaclip.training.finetune import cli as train_cli
 from alphaclip.training.finetune import run as run_module
-
-from alphaclip.cli import Command
 
 from .shape_pairs import config_of, write_model, write_shapes
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.training.pairs.records import PairPicture, PairRegion
-from alphaclip.training.pairs.writing import PairSettings, write_pairs
 from PIL import Image
 
-from alphaclip.regions import Region
+from alphaclip.regions.region import Region
+from alphaclip.training.pairs.format.records import PairPicture, PairRegion
+from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
 ORIENTATION = 0x0112
 LEFT = (0.0, 0.0, 0.5, 1.0)

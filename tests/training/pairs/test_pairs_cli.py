@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from alphaclip.training.pairs.cli import add_parsers
-from alphaclip.training.pairs.reading import open_pairs
 from PIL import Image
 
-from alphaclip.cli import Command
+from alphaclip.cli.main import Command
 from alphaclip.errors import AlphaClipError
+from alphaclip.training.pairs.cli import add_parsers
+from alphaclip.training.pairs.format.reading import open_pairs
 
 
 def run(*arguments: object) -> int:
-    """Runs the command as `alphaclip.cli.main` does."""
+    """Runs the command as `alphaclip.cli.main.main` does."""
     parser = argparse.ArgumentParser()
     add_parsers(parser.add_subparsers(required=True, parser_class=Command))
     args = parser.parse_args(["pairs", *map(str, arguments)])
@@ -149,7 +149,8 @@ def test_dataset__takes_what_was_reviewed(
 ) -> None:
     """Of two boxes the one that somebody named."""
     import fiftyone as fo
-    from alphaclip.indexing.labelling.runs import Labelling, add_reviews
+
+    from alphaclip.indexing.labelling.review.runs import Labelling, add_reviews
 
     made = dataset_factory("cli")
     Image.new("RGB", (40, 30)).save(tmp_path / "a.png")

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from alphaclip.training.pairs import noun_chunks, pipeline_cli
-from alphaclip.training.pairs.grit_rows import open_grit, to_parquet
-from alphaclip.training.pairs.grounding import FoundBox
-from alphaclip.training.pairs.noun_chunks import Phrase
-from alphaclip.training.pairs.reading import open_pairs
 
-from .picture_server import PictureServer
+from alphaclip.training.pairs import pipeline_cli
+from alphaclip.training.pairs.captions import noun_chunks
+from alphaclip.training.pairs.captions.grounding import FoundBox
+from alphaclip.training.pairs.captions.noun_chunks import Phrase
+from alphaclip.training.pairs.format.reading import open_pairs
+from alphaclip.training.pairs.sources.grit_rows import open_grit, to_parquet
+
+from .sources.picture_server import PictureServer
 
 CAPTION = "a dog with a red ball"
 DOG, BALL, ALL = (0, 5), (11, 21), (0, 21)
@@ -124,7 +126,7 @@ def test_classes__from_a_folder_to_a_set(
 ) -> None:
     from PIL import Image, ImageDraw
 
-    from .test_classes import COLOURS, OUTLINE, WEIGHTS, Colours
+    from .classes.test_classes import COLOURS, OUTLINE, WEIGHTS, Colours
 
     for name, colour in COLOURS.items():
         image = Image.new("RGB", (100, 80), (150, 150, 150))

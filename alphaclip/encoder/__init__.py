@@ -1,0 +1,1 @@
+"""Encoders: pictures and regions in, unit vectors out; and how one is loaded by name."""

@@ -1,0 +1,61 @@
+"""What ``auto`` takes where no Alpha-CLIP checkpoint is installed: a model that is here already.
+
+Region attention in the last layer makes any vision transformer of open_clip's a region encoder,
+without weights of its own (see `alphaclip.catalog.methods`). Regions are shown with what is near
+them: a whole picture leaves a small object too few patches.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable
+
+logger = logging.getLogger(__name__)
+
+OFFERED = {"cpu": "ViT-B-16/datacomp_xl_s13b_b90k", "cuda": "ViT-L-14/datacomp_xl_s13b_b90k"}
+"""What is offered for download: MIT-licensed, and of a size that the device can bear."""
+
+_SIZES = {"cpu": "0.6 GB", "cuda": "1.7 GB"}
+
+
+def ask_for_model(ask: Callable[[str], str] = input) -> str:
+    """Asks at a terminal whether a model for photographs may be downloaded, where there is none.
+
+    For commands that were given no encoder. Elsewhere, and without a terminal, ``auto`` never
+    downloads anything.
+
+    Args:
+        ask: shows a question and returns the answer
+
+    Returns:
+        the name to load: ``auto`` where a model is here, nobody can be asked, or the answer is no
+
+    Raises:
+        MissingWeightsError: the download failed; says why and what else can be done
+    """
+    import torch
+
+    from alphaclip.catalog.zoo import NANO, cached_name, find_auto
+    from alphaclip.weights.base_weights import download_base
+
+    if not sys.stdin.isatty() or find_auto().name != NANO:
+        return "auto"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    candidate = OFFERED[device]
+    question = (
+        "No model for photographs is on this machine. Download open_clip's "
+        f"{candidate} ({_SIZES[device]}, MIT licence)? [y/N] "
+    )
+    if _answer(ask, question) not in ("y", "yes"):
+        return "auto"
+    architecture, _, tag = candidate.partition("/")
+    download_base(architecture, tag)
+    return cached_name(candidate)
+
+
+def _answer(ask: Callable[[str], str], question: str) -> str:
+    try:
+        return ask(question).strip().lower()
+    except EOFError:
+        return ""

@@ -1,0 +1,260 @@
+"""Pictures and their regions, or words, to unit vectors in one space."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaclip.encoder.prompts import expand
+from alphaclip.network.fingerprint import fingerprint
+from alphaclip.regions.region import Region
+from alphaclip.views.cutting import Failure, Item, OnError, Picture, Row, cut_ahead, report_failures
+from alphaclip.views.view import View
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from alphaclip.encoder.pooling import Way
+    from alphaclip.encoder.shared_trunk import SharedTrunk
+    from alphaclip.network.model import AlphaCLIP
+
+__all__ = ["Encoder", "Failure", "OnError"]
+
+logger = logging.getLogger(__name__)
+
+_TEXTS_AT_ONCE = 256
+"""Rows of tokens in a pass; all templates of one prompt are in the same."""
+
+
+class Encoder:
+    """Encodes regions and text; made by :func:`alphaclip.load`.
+
+    Args:
+        model: both towers
+        name: resolves to the same model again
+        view: what is shown of a region
+        device: where the model runs
+        dtype: what its matrix products are computed in; int8 where the image encoder's are, see
+            `alphaclip.network.int8`, and the text encoder's in float32
+        way (None): how the model is used; None is one pass for each region, or for each picture
+            where the view shows all of it as the region
+    """
+
+    def __init__(
+        self,
+        model: AlphaCLIP,
+        name: str,
+        view: View,
+        device: torch.device,
+        dtype: torch.dtype,
+        way: Way | None = None,
+    ) -> None:
+        from alphaclip.encoder.pooling import Plain, WholePicture
+
+        self.name = name
+        self.view = view
+        self.device = device
+        self.dtype = dtype
+        self._model = model.to(device).eval().requires_grad_(False)
+        shows_all = view.is_shared and view.alpha == "ones"
+        self._way = way or (WholePicture if shows_all else Plain)(self._model)
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        return self._model.dim
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square that a region's view is scaled to, in pixels."""
+        return self._model.image_size
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Equal for encoders whose vectors may be compared; device and precision do not count."""
+        return fingerprint(self._model, self.view, self._way.pooling)
+
+    @cached_property
+    def text_fingerprint(self) -> str:
+        """Equal for encoders that encode words alike, whatever they are shown of a region."""
+        return fingerprint(self._model, None)
+
+    def encode_regions(self, image: Picture, regions: Sequence[Region]) -> np.ndarray:
+        """Encodes regions of one picture.
+
+        Args:
+            image: a path, a PIL image, or uint8 (H, W, 3)
+            regions: of this picture
+
+        Returns:
+            float32 (n, dim) of unit length, rows in the order of ``regions``
+
+        Raises:
+            ImageError: if the picture cannot be opened
+            RegionError: if a region does not fit it; names the picture and the region's place
+            EmptyRegionError: if a region has no area inside it
+        """
+        return next(self.encode_many([(image, regions)]))
+
+    def encode_many(
+        self,
+        items: Iterable[tuple[Picture, Sequence[Region]]],
+        on_error: OnError | None = None,
+        batch_size: int | None = None,
+    ) -> Iterator[np.ndarray]:
+        """Encodes a stream of pictures; regions of different pictures share batches.
+
+        Each picture is opened once, or never if it has no regions. Pictures are opened and cut in
+        threads while the model runs, a bounded number ahead of it, and let go of when cut.
+
+        Args:
+            items: pictures and their regions
+            on_error (None): called with each :class:`Failure`, whose rows are then NaN; without
+                it the first failure is raised
+            batch_size (None): regions in a batch; None takes what fits the device
+
+        Yields:
+            for each item, in order, float32 (n, dim) of unit length
+        """
+        batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
+        waiting: deque[Item] = deque()
+        batch: list[Row] = []
+        run, keep_tiny = self._runner(), self._way.pooling is not None
+        for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny):
+            report_failures(chunk, on_error)
+            chunk.item.settled += chunk.lost
+            if not waiting or waiting[-1] is not chunk.item:
+                waiting.append(chunk.item)
+            batch.extend(chunk.rows)
+            while len(batch) >= batch_size:
+                run(batch[:batch_size])
+                del batch[:batch_size]
+            while waiting and waiting[0].is_done:
+                yield self._collect(waiting.popleft())
+        run(batch)
+        while waiting:
+            yield self._collect(waiting.popleft())
+
+    def encode_text(
+        self, prompts: Sequence[str], templates: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """Encodes text.
+
+        Args:
+            prompts: what to encode; what exceeds the model's context is cut, with a warning
+            templates (None): each with one ``{}``; a prompt's vector is then the mean over them
+
+        Returns:
+            float32 (m, dim) of unit length
+
+        Raises:
+            AlphaClipError: if there is no prompt or one is empty
+            MissingWeightsError: if the model has no text weights
+        """
+        import torch
+
+        wordings = expand(prompts, templates)
+        at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
+        rows = []
+        for start in range(0, len(wordings), at_once):
+            some = wordings[start : start + at_once]
+            with torch.inference_mode(), self._autocast():
+                tokens = self._tokenize([text for group in some for text in group])
+                vectors = _unit(self._model.encode_text(tokens.to(self.device)).float())
+            rows.append(_unit(vectors.unflatten(0, (len(some), -1)).mean(dim=1)))
+        return torch.cat(rows).cpu().numpy()
+
+    def _tokenize(self, texts: list[str]) -> Tensor:
+        tokens: Tensor = self._model.tokenizer(texts)
+        encode = getattr(self._model.tokenizer, "encode", None)
+        for text in texts:
+            if encode is not None and len(encode(text)) > tokens.shape[1] - 2:
+                logger.warning("cut to %d tokens: %.60s...", tokens.shape[1] - 2, text)
+        return tokens
+
+    def encode_views(
+        self, pixels: Tensor, maps: Tensor, whole: Sequence[bool] | None = None
+    ) -> np.ndarray:
+        """Encodes what is shown of regions, cut and scaled already, see `make_views`.
+
+        Args:
+            pixels: uint8 or float (n, 3, R, R), 0 to 255
+            maps: uint8 (n, 1, R, R), alpha maps, 0 to 255
+            whole (None): for each, whether it is a whole-image region; None if none is
+
+        Returns:
+            float32 (n, dim) of unit length
+        """
+        import torch
+
+        with torch.inference_mode(), self._autocast():
+            shares = maps.to(self.device).float() / 255.0
+            flags = whole or [False] * len(maps)
+            encoded = self._way.encode(self._normalise(pixels), shares, flags)
+            return np.asarray(_unit(encoded.float()).cpu().numpy())
+
+    def _runner(self) -> Callable[[list[Row]], None]:
+        """What a stream's batches are run with; it keeps what the next batch may share."""
+        from alphaclip.encoder.pooling import Pooled, WholePicture
+        from alphaclip.encoder.shared_trunk import SharedTrunk
+
+        way, shared = self._way, None
+        if isinstance(way, (Pooled, WholePicture)):
+            shared = SharedTrunk(way, self._stack)
+        return lambda batch: self._run(batch, shared)
+
+    def _run(self, batch: list[Row], shared: SharedTrunk | None) -> None:
+        import torch
+
+        if not batch:
+            return
+        with torch.inference_mode(), self._autocast():
+            maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
+            if shared is not None:
+                encoded = shared.encode(batch, maps)
+            else:
+                images = self._stack([row.pixels for row in batch])
+                encoded = self._way.encode(images, maps, [row.is_whole_image for row in batch])
+            vectors = _unit(encoded.float()).cpu().numpy()
+        for row, vector in zip(batch, vectors, strict=True):
+            row.item.vectors[row.place] = vector
+            row.item.settled += 1
+
+    def _stack(self, pictures: Sequence[Tensor]) -> Tensor:
+        import torch
+
+        return self._normalise(torch.stack(list(pictures)))
+
+    def _normalise(self, pixels: Tensor) -> Tensor:
+        import torch
+
+        mean, std = (
+            torch.tensor(v, device=self.device).view(1, 3, 1, 1)
+            for v in (self._model.mean, self._model.std)
+        )
+        return (pixels.to(self.device).float() / 255.0 - mean) / std
+
+    def _collect(self, item: Item) -> np.ndarray:
+        rows = np.full((len(item.regions), self.dim), np.nan, np.float32)
+        for place, vector in item.vectors.items():
+            rows[place] = vector
+        return rows
+
+    def _autocast(self) -> torch.autocast:
+        import torch
+
+        is_half = self.dtype in (torch.bfloat16, torch.float16)
+        dtype = self.dtype if is_half else None
+        return torch.autocast(self.device.type, dtype=dtype, enabled=is_half)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    from torch.nn.functional import normalize
+
+    return normalize(vectors, dim=-1)

@@ -1,0 +1,215 @@
+"""Ways from pictures and alpha maps to vectors: the plain model, or regions of shared tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
+from torchvision.ops import roi_align
+
+from alphaclip.network.split_towers import Tower, find_tower
+from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, join_alpha
+
+if TYPE_CHECKING:
+    from alphaclip.network.model import AlphaCLIP
+
+_FOREGROUND = 0.5
+"""From this share on a pixel belongs to the region, where it must or must not."""
+
+
+class Way(Protocol):
+    """A way to encode regions.
+
+    Attributes:
+        pooling: the name of the pooling, None where the model does it by itself
+    """
+
+    pooling: str | None
+
+    def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """Encodes regions, each with its own picture.
+
+        Args:
+            images: float (N, 3, R, R), normalised
+            maps: float (N, 1, R, R), in [0, 1]
+            whole: for each, whether it is a whole-image region
+
+        Returns:
+            (N, dim), before normalisation
+        """
+
+
+class Sharing(Way, Protocol):
+    """A way whose regions share a part that is run once for a picture."""
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """Runs what all regions of a picture share.
+
+        Args:
+            images: float (P, 3, R, R), normalised
+
+        Returns:
+            (P, ...), for each picture
+        """
+
+    def pool(self, shared: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """Makes the vectors of one picture's regions.
+
+        Args:
+            shared: the picture's row of what `trunk` returned
+            maps: float (M, 1, R, R), in [0, 1]
+            whole: for each, whether it is a whole-image region
+
+        Returns:
+            (M, dim), before normalisation
+        """
+
+
+class Plain:
+    """The model itself: one pass for each region, its alpha map beside the picture."""
+
+    pooling: str | None = None
+
+    def __init__(self, model: AlphaCLIP) -> None:
+        self._model = model
+
+    def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """See `Way.encode`."""
+        return self._model.encode_image(images, (maps - ALPHA_MEAN) / ALPHA_STD)
+
+
+class WholePicture(Plain):
+    """The model itself where every region is shown as the whole picture: one pass for all."""
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """See `Sharing.trunk`: the pictures' vectors."""
+        return self._model.encode_image(images, _all_ones(images))
+
+    def pool(self, vector: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """See `Sharing.pool`."""
+        return vector.expand(len(maps), -1)
+
+
+class Pooled:
+    """Regions of a picture's tokens: the trunk is run once for the picture, see `towers`.
+
+    The trunk sees all-ones alpha, so that a model with an alpha channel looks at the whole
+    picture, and any open_clip model does as it always did. A whole-image region has exactly the
+    vector that the model gives the picture.
+
+    Args:
+        model: a vision transformer
+        pooling: ``maskattn``, ``maskpool`` or ``roialign``
+
+    Raises:
+        AlphaClipError: the model is of a kind that cannot be pooled; says which can
+    """
+
+    def __init__(self, model: AlphaCLIP, pooling: str) -> None:
+        self.pooling: str | None = pooling
+        self._pool = POOLINGS[pooling]
+        self._tower = find_tower(model.clip.visual, f"{model.config.name}+{pooling}")
+
+    def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """See `Way.encode`."""
+        tokens = self.trunk(images)
+        rows = [self.pool(t, maps[i : i + 1], whole[i : i + 1]) for i, t in enumerate(tokens)]
+        return torch.cat(rows)
+
+    def trunk(self, images: Tensor) -> Tensor:
+        """See `Sharing.trunk`: (P, L, W) tokens."""
+        return self._tower.trunk(join_alpha(images, _all_ones(images)))
+
+    def pool(self, tokens: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """See `Sharing.pool`."""
+        if all(whole):
+            return self._tower.whole(tokens[None]).expand(len(maps), -1)
+        vectors = self._pool(self._tower, tokens, maps)
+        if any(whole):
+            vectors = vectors.clone()
+            vectors[torch.tensor(whole)] = self._tower.whole(tokens[None]).to(vectors.dtype)
+        return vectors
+
+
+def mask_attention(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:
+    """The last attention gathers from the region's patches only.
+
+    That is MaskCLIP* of Alpha-CLIP's tables (arXiv 2312.03818, table 2): training-free, in the
+    last layer alone, with the mask max-pooled to the patches. The class token still sees itself,
+    so that a region of all patches has the model's own vector.
+
+    Args:
+        tower: of the model
+        tokens: (L, W), of one picture
+        maps: float (M, 1, R, R), in [0, 1]
+
+    Returns:
+        (M, dim)
+    """
+    patches = foreground(maps, tower.grid)
+    prefix = patches.new_ones(len(patches), tower.prefix)
+    return tower.attend(tokens, torch.cat((prefix, patches), dim=1))
+
+
+def mask_mean(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:
+    """The mean of the patches' own vectors, each weighed by how much of it the region covers.
+
+    Args and return value as for `mask_attention`; the patches' vectors are MaskCLIP's dense
+    features, see `Tower.patches`.
+    """
+    patches = tower.patches(tokens)
+    covered = adaptive_avg_pool2d(maps, tower.grid).flatten(1)
+    covered = torch.where(covered.any(dim=1, keepdim=True), covered, torch.ones_like(covered))
+    return (covered / covered.sum(dim=1, keepdim=True)).to(patches.dtype) @ patches
+
+
+def mask_box(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:
+    """RoIAlign (He et al. 2017) of the patches' own vectors over the region's box.
+
+    Args and return value as for `mask_attention`. As in CLIPSelf (Wu et al. 2024): one bin,
+    samples by the box's size, half a pixel of offset.
+    """
+    patches = tower.patches(tokens)
+    field = patches.float().t().unflatten(1, tower.grid)[None]
+    boxes = [_bounds(shape[0]) for shape in maps.cpu()]
+    corners = torch.tensor(boxes, dtype=torch.float32, device=field.device)
+    scale = tower.grid[1] / maps.shape[-1]
+    return roi_align(field, [corners], 1, scale, -1, aligned=True).flatten(1)
+
+
+POOLINGS: dict[str, Callable[[Tower, Tensor, Tensor], Tensor]] = {
+    "maskattn": mask_attention,
+    "maskpool": mask_mean,
+    "roialign": mask_box,
+}
+
+
+def foreground(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Which patches a region touches; a region smaller than a patch keeps the one it is in.
+
+    Args:
+        maps: float (M, 1, R, R), in [0, 1]
+        grid: patches in a column and in a row
+
+    Returns:
+        bool (M, patches); all where the map is 0 everywhere
+    """
+    most = adaptive_max_pool2d(maps, grid).flatten(1)
+    needed = most.amax(dim=1, keepdim=True).clamp(max=_FOREGROUND)
+    return most >= needed
+
+
+def _all_ones(images: Tensor) -> Tensor:
+    """The normalised alpha map of everything, for each picture."""
+    shape = (len(images), 1, *images.shape[2:])
+    return (images.new_ones(shape) - ALPHA_MEAN) / ALPHA_STD
+
+
+def _bounds(shape: Tensor) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of a region; the whole map where it is 0 everywhere."""
+    inside = shape >= min(_FOREGROUND, float(shape.max()))
+    rows, columns = (inside.any(dim=d).nonzero()[:, 0] for d in (1, 0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

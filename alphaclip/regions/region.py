@@ -1,0 +1,333 @@
+"""A region of a picture: a box, a mask, a polygon, or the whole picture."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from alphaclip.errors import EmptyRegionError, RegionError
+from alphaclip.regions.rle import decode_rle
+
+PixelBox = tuple[int, int, int, int]
+"""Left, top, right, bottom in pixels, the last two exclusive."""
+
+_BORDER = 1e-6
+"""Share of a pixel by which a coordinate may miss a pixel border and still count as on it."""
+
+_FARTHEST = 1e4
+"""Relative coordinates beyond this are refused: they are a mistake, and overflow in pixels."""
+
+_FLAT = 1e-12
+"""Share of its longest side's square that a ring's triangles span where its points are in line."""
+
+_RELATIVE = "relative [x, y, w, h] in [0, 1]: divide pixel values by the image's width and height"
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """What to look at in a picture; made by the ``from_`` methods.
+
+    A box covers every pixel that it touches, so that a thin one keeps at least one pixel, and is
+    clipped to the picture. A polygon covers the pixels that PIL's polygon fill gives, rings
+    combined by the even-odd rule. Masks keep their soft edges.
+
+    Attributes:
+        box: relative ``[x, y, w, h]`` of a box, or of the box that an instance mask fills
+        mask: uint8 (H, W), 0 to 255
+        rings: float64 (N, 2) arrays of relative ``(x, y)`` points
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    mask: np.ndarray | None = None
+    rings: tuple[np.ndarray, ...] = ()
+
+    @classmethod
+    def from_box(cls, box: Sequence[float]) -> Region:
+        """A box as FiftyOne has it: ``[x, y, w, h]``, relative, origin top left.
+
+        Raises:
+            RegionError: if it is not four finite numbers, has a negative side, or lies more than
+                10,000 image sides away
+            EmptyRegionError: if it has no area
+        """
+        return cls(box=_check_box(box))
+
+    @classmethod
+    def from_mask(cls, mask: Any, box: Sequence[float] | None = None) -> Region:
+        """A mask of the whole picture, or of what is in a box.
+
+        Args:
+            mask: (H, W); bool, float in [0, 1], or uint8 (maximum at most 1: 0/1, else value/255)
+            box (None): FiftyOne's instance masks are stretched over this box; without one, the
+                mask has the picture's shape
+
+        Raises:
+            RegionError: naming the shape, dtype and range it got
+        """
+        return cls(box=None if box is None else _check_box(box), mask=_check_mask(mask))
+
+    @classmethod
+    def from_polygon(cls, points: Sequence[Any]) -> Region:
+        """A filled polygon.
+
+        Args:
+            points: relative ``[x, y]`` points, or several lists of them (even-odd rule)
+
+        Raises:
+            RegionError: if a ring has fewer than three points, or a point is not two finite numbers
+            EmptyRegionError: if the points of every ring are in line, or all the same
+        """
+        rings = _check_rings(points)
+        if all(map(_is_flat, rings)):
+            raise EmptyRegionError(
+                f"polygon with {len(rings)} ring(s) has no area: the points of each are in line"
+            )
+        return cls(rings=rings)
+
+    @classmethod
+    def from_rle(cls, rle: Mapping[str, Any]) -> Region:
+        """A COCO RLE of the picture's size, see :func:`alphaclip.regions.rle.decode_rle`."""
+        return cls(mask=decode_rle(rle) * np.uint8(255))
+
+    @classmethod
+    def from_rgba(cls, image: Any) -> Region:
+        """The alpha channel of a PIL image or of a uint8 (H, W, 4) array.
+
+        Raises:
+            RegionError: if there is no alpha channel
+        """
+        pixels = _as_array(image, "image")
+        if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
+            raise RegionError(
+                f"image has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
+                "(height, width, 4), with the alpha channel last"
+            )
+        return cls(mask=pixels[..., 3].copy())
+
+    @classmethod
+    def whole_image(cls) -> Region:
+        """The whole picture: all-ones alpha, over any padding too (paper section 3.2)."""
+        return cls()
+
+    @property
+    def is_whole_image(self) -> bool:
+        """Whether this is :meth:`whole_image`."""
+        return self.box is None and self.mask is None and not self.rings
+
+    def alpha_map(self, height: int, width: int) -> np.ndarray:
+        """The region in a picture of this size: uint8 (height, width), 0 to 255.
+
+        Raises:
+            RegionError: if the mask has another shape than the picture
+        """
+        return self.alpha_window(height, width, (0, 0, width, height))
+
+    def alpha_window(self, height: int, width: int, window: PixelBox) -> np.ndarray:
+        """The part of :meth:`alpha_map` in a window that may reach beyond the picture.
+
+        Args:
+            height: of the picture
+            width: of the picture
+            window: left, top, right, bottom in pixels
+
+        Returns:
+            uint8 (bottom - top, right - left), 0 beyond the picture (255 for a whole picture)
+        """
+        left, top, right, bottom = window
+        canvas = np.zeros((bottom - top, right - left), np.uint8)
+        if self.is_whole_image:
+            canvas[:] = 255
+        elif self.rings:
+            self._draw_rings(canvas, height, width, left, top)
+        else:
+            pixels, box = self._stamp(height, width)
+            _paste(canvas, pixels, box[0] - left, box[1] - top)
+        return canvas
+
+    def bounds(self, height: int, width: int) -> PixelBox:
+        """The pixel box round everything that is not zero, clipped to the picture.
+
+        Raises:
+            EmptyRegionError: if nothing of the region is inside the picture
+        """
+        if self.is_whole_image:
+            return 0, 0, width, height
+        if self.rings:
+            points = np.concatenate(self.rings)
+            (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+            box = _pixel_box((x0, y0, x1 - x0, y1 - y0), height, width)
+            pixels = self.alpha_window(height, width, box)
+        else:
+            pixels, box = self._stamp(height, width)
+        return _shrink(pixels, box)
+
+    def digest(self) -> str:
+        """A hex digest of the geometry: equal for equal regions, in any process."""
+        content = hashlib.sha256(repr((self.box, [r.tolist() for r in self.rings])).encode())
+        if self.mask is not None:
+            content.update(repr(self.mask.shape).encode())
+            content.update(np.ascontiguousarray(self.mask).tobytes())
+        return content.hexdigest()[:32]
+
+    def _stamp(self, height: int, width: int) -> tuple[np.ndarray, PixelBox]:
+        """The pixels of a box or mask, and where they go."""
+        if self.box is None:
+            mask = self.mask if self.mask is not None else np.zeros((0, 0), np.uint8)
+            if mask.shape != (height, width):
+                raise RegionError(
+                    f"mask has shape {mask.shape}, image is {(height, width)}: give the mask the "
+                    "image's shape, or pass box= if it covers only a box of the image"
+                )
+            return mask, (0, 0, width, height)
+        box = _pixel_box(self.box, height, width)
+        if self.mask is None:
+            left, top, right, bottom = box
+            return np.full((bottom - top, right - left), 255, np.uint8), box
+        return self._stretched_mask(height, width, box)
+
+    def _stretched_mask(
+        self, height: int, width: int, box: PixelBox
+    ) -> tuple[np.ndarray, PixelBox]:
+        if self.box is None or self.mask is None:
+            raise RegionError("an instance mask needs its box")
+        x, y, w, h = self.box
+        left, top, right, bottom = box
+        rows, columns = self.mask.shape
+        source = (
+            _clamp((left / width - x) / w * columns, columns),
+            _clamp((top / height - y) / h * rows, rows),
+            _clamp((right / width - x) / w * columns, columns),
+            _clamp((bottom / height - y) / h * rows, rows),
+        )
+        stretched = Image.fromarray(self.mask).resize(
+            (right - left, bottom - top), Image.Resampling.BILINEAR, box=source
+        )
+        return np.asarray(stretched), box
+
+    def _draw_rings(self, canvas: np.ndarray, height: int, width: int, left: int, top: int) -> None:
+        for ring in self.rings:
+            plane = Image.new("1", (canvas.shape[1], canvas.shape[0]))
+            points = ring * (width, height) - (left, top)
+            ImageDraw.Draw(plane).polygon([tuple(p) for p in points], fill=1)
+            canvas ^= np.asarray(plane).astype(np.uint8) * np.uint8(255)
+        rows, columns = np.arange(canvas.shape[0]) + top, np.arange(canvas.shape[1]) + left
+        canvas[(rows < 0) | (rows >= height)] = 0
+        canvas[:, (columns < 0) | (columns >= width)] = 0
+
+
+def _check_box(box: Sequence[float]) -> tuple[float, float, float, float]:
+    try:
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RegionError(f"box is {box!r:.120}: expected four numbers [x, y, w, h]") from error
+    if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:
+        raise RegionError(
+            f"box is {[x, y, w, h]}: expected finite [x, y, w, h], relative to the image, with "
+            "sides that are not negative"
+        )
+    if max(abs(x), abs(y), w, h) > _FARTHEST:
+        raise RegionError(f"box is {[x, y, w, h]}, far outside the image: boxes are {_RELATIVE}")
+    if w == 0 or h == 0:
+        raise EmptyRegionError(f"box {[x, y, w, h]} has no area: its width or height is 0")
+    return x, y, w, h
+
+
+def _check_mask(mask: Any) -> np.ndarray:
+    values = _as_array(mask, "mask")
+    if values.ndim == 2 and values.size:
+        if values.dtype == bool:
+            return values.astype(np.uint8) * np.uint8(255)
+        if values.dtype == np.uint8:
+            return values * np.uint8(255) if values.max() <= 1 else values.copy()
+        if np.issubdtype(values.dtype, np.floating) and 0 <= values.min() <= values.max() <= 1:
+            return (values * 255).round().astype(np.uint8)
+    is_number = values.size and values.dtype.kind in "biuf"
+    span = f" and range [{values.min()}, {values.max()}]" if is_number else ""
+    raise RegionError(
+        f"mask has shape {values.shape}, dtype {values.dtype}{span}: expected (height, width), as "
+        "bool, as float in [0, 1], or as uint8"
+    )
+
+
+def _as_array(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise RegionError(f"{name} cannot be read as an array of pixels: {error}") from error
+
+
+def _check_rings(points: Any) -> tuple[np.ndarray, ...]:
+    try:
+        nested = bool(len(points)) and np.ndim(points[0]) == 2
+        rings = [np.asarray(r, dtype=np.float64) for r in (points if nested else [points])]
+    except (TypeError, ValueError, LookupError, OverflowError) as error:
+        raise RegionError(
+            f"polygon is {points!r:.120}: expected [x, y] points, relative to the image, or lists "
+            f"of them ({error})"
+        ) from error
+    return tuple(map(_check_ring, rings))
+
+
+def _check_ring(points: np.ndarray) -> np.ndarray:
+    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
+        raise RegionError(
+            f"polygon ring has shape {points.shape}: expected at least three finite [x, y] points, "
+            "relative to the image"
+        )
+    if np.abs(points).max() > _FARTHEST:
+        raise RegionError(
+            f"polygon has a coordinate of {np.abs(points).max():g}, far outside the image: points "
+            "are relative [x, y] in [0, 1]: divide pixel values by the image's width and height"
+        )
+    return points
+
+
+def _is_flat(ring: np.ndarray) -> bool:
+    """Whether all points are in line; a figure of eight is not, though its halves cancel out."""
+    arms = ring - ring[0]
+    longest = arms[np.argmax((arms**2).sum(axis=1))]
+    spanned = np.abs(arms[:, 0] * longest[1] - arms[:, 1] * longest[0])
+    return bool(spanned.max() <= _FLAT * (longest**2).sum())
+
+
+def _clamp(value: float, most: int) -> float:
+    return min(max(0.0, value), float(most))
+
+
+def _pixel_box(box: Sequence[float], height: int, width: int) -> PixelBox:
+    x, y, w, h = box
+    left, top = math.floor(x * width + _BORDER), math.floor(y * height + _BORDER)
+    right = max(left + 1, math.ceil((x + w) * width - _BORDER))
+    bottom = max(top + 1, math.ceil((y + h) * height - _BORDER))
+    clipped = max(0, left), max(0, top), min(width, right), min(height, bottom)
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise EmptyRegionError(
+            f"box {list(map(float, box))} lies outside the image: boxes are {_RELATIVE}"
+        )
+    return clipped
+
+
+def _shrink(pixels: np.ndarray, box: PixelBox) -> PixelBox:
+    rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
+    if not len(rows):
+        raise EmptyRegionError("region has no area: its mask is zero everywhere inside the image")
+    left, top = box[:2]
+    return (
+        int(left + columns[0]),
+        int(top + rows[0]),
+        int(left + columns[-1] + 1),
+        int(top + rows[-1] + 1),
+    )
+
+
+def _paste(canvas: np.ndarray, pixels: np.ndarray, left: int, top: int) -> None:
+    rows, columns = canvas.shape
+    shown = pixels[max(0, -top) : max(0, rows - top), max(0, -left) : max(0, columns - left)]
+    row, column = max(0, top), max(0, left)
+    canvas[row : row + shown.shape[0], column : column + shown.shape[1]] = shown

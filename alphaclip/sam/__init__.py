@@ -1,0 +1,1 @@
+"""Masks from Segment Anything: automatic, for boxes, or for points."""

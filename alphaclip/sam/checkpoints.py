@@ -1,0 +1,288 @@
+"""Weights of Segment Anything (SAM): the released ones, and the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import re
+import shutil
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from alphaclip.catalog.zoo import models_folder
+from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
+from alphaclip.files import file_sha256
+from alphaclip.sam.networks import read_sam
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is counted, how much is done, and how much there is."""
+
+LICENCE = "Apache-2.0"
+HOW_TO_INSTALL_OWN = (
+    "a SAM of your own is installed by `alphaclip segment --install sam-NAME --file FILE`"
+)
+_OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
+_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
+_BLOCK = 1 << 20
+_TIMEOUT = 60
+
+
+@dataclass(frozen=True)
+class ReleasedSam:
+    """One released checkpoint.
+
+    Attributes:
+        name: its name here
+        architecture: see :data:`alphaclip.sam.networks.SAM_ARCHITECTURES`
+        file_name: its name where it is published
+        sha256: of the published file
+        bytes: size of the published file
+        url: where it is published
+    """
+
+    name: str
+    architecture: str
+    file_name: str
+    sha256: str
+    bytes: int
+    url: str
+
+
+def _released(size: str, suffix: str, sha256: str, length: int) -> ReleasedSam:
+    file_name = f"sam_vit_{size}_{suffix}.pth"
+    return ReleasedSam(
+        f"sam-vit-{size}", f"vit_{size}", file_name, sha256, length, _ADDRESS + file_name
+    )
+
+
+RELEASED_SAMS = (
+    _released(
+        "b", "01ec64",
+        "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912", 375_042_383,
+    ),
+    _released(
+        "l", "0b3195",
+        "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622", 1_249_524_607,
+    ),
+    _released(
+        "h", "4b8939",
+        "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e", 2_564_550_879,
+    ),
+)  # fmt: skip
+"""The checkpoints of facebookresearch/segment-anything, the smallest first."""
+
+
+def find_released_sam(name: str) -> ReleasedSam:
+    """The released checkpoint of a name.
+
+    Raises:
+        ModelNotFoundError: there is none of this name
+    """
+    for released in RELEASED_SAMS:
+        if released.name == name:
+            return released
+    raise ModelNotFoundError(f"no released SAM is called {name!r}: there are {_released_names()}")
+
+
+def is_released(name: str) -> bool:
+    """Whether a name is that of a released checkpoint."""
+    return any(released.name == name for released in RELEASED_SAMS)
+
+
+def installed_sams() -> list[str]:
+    """The names of the SAMs in the models folder: the released ones, the largest first, then the
+    user's own by name. Files of other names are left out."""
+    released = [r.name for r in reversed(RELEASED_SAMS) if installed_sam_path(r.name).is_file()]
+    own = [path.stem for path in models_folder().glob("sam-*.safetensors") if path.is_file()]
+    return released + sorted(n for n in own if _OWN_NAME.fullmatch(n) and not is_released(n))
+
+
+def installed_sam_path(name: str) -> Path:
+    """Where a checkpoint is once it is installed."""
+    return models_folder() / f"{name}.safetensors"
+
+
+def require_installed(name: str) -> Path:
+    """The file of an installed checkpoint.
+
+    Raises:
+        ModelNotFoundError: nothing of this name is released or installed
+        MissingWeightsError: it is released, but not installed; says how to install it
+    """
+    if name in installed_sams():
+        return installed_sam_path(name)
+    if is_released(name):
+        how = how_to_install_sam(find_released_sam(name))
+        raise MissingWeightsError(f"{name} is not installed: {how}")
+    own = [own for own in installed_sams() if not is_released(own)]
+    raise ModelNotFoundError(
+        f"no SAM is called {name!r}, and there is no such file: take "
+        f"{', '.join([_released_names(), *own])}, or the path of a .pth or .safetensors file; "
+        f"{HOW_TO_INSTALL_OWN}"
+    )
+
+
+def how_to_install_sam(released: ReleasedSam) -> str:
+    """What to do to get a released checkpoint."""
+    return (
+        f"run `alphaclip segment --install {released.name}`, which downloads "
+        f"{released.bytes / 1e6:,.0f} MB from {released.url}; or get that file yourself and run "
+        f"`alphaclip segment --install {released.name} --file FILE`"
+    )
+
+
+def install_sam(name: str, source: Path | None = None, progress: Progress | None = None) -> Path:
+    """Downloads a released checkpoint, or takes the user's file, and converts it.
+
+    Args:
+        name: ``sam-vit-b``, ``sam-vit-l`` or ``sam-vit-h``; or a new name for a SAM of the user's
+            own: "sam" and one to four parts of small letters and digits, each after a hyphen
+        source (None): the user's file, a ``.pth`` (read with ``weights_only=True``) or
+            ``.safetensors``: for a released name the published file, whose SHA-256 is checked; it
+            is left as it is
+        progress (None): told how many bytes of the download are here
+
+    Returns:
+        a safetensors file in the models folder
+
+    Raises:
+        ModelNotFoundError: there is nothing to download of this name
+        CheckpointError: the file cannot be had, was cut short, is not the published one, or is
+            not SAM's; or the name is malformed or taken by other weights
+    """
+    if not is_released(name):
+        return _install_own(name, source)
+    released, path = find_released_sam(name), installed_sam_path(name)
+    if path.is_file():
+        return path
+    if source is not None:
+        _check_published(source, released)
+        return _install_released(source, released, path)
+    download = _download(released, path.parent, progress)
+    try:
+        return _install_released(download, released, path)
+    finally:
+        download.unlink(missing_ok=True)
+
+
+def _install_own(name: str, source: Path | None) -> Path:
+    if source is None:
+        raise ModelNotFoundError(
+            f"nothing called {name!r} can be downloaded: take {_released_names()}; "
+            f"{HOW_TO_INSTALL_OWN}"
+        )
+    path, digest = _place_for_own(name), _sha256(source)
+    if path.is_file() and _sha256_of_source(path) == digest:
+        return path
+    if path.exists():
+        raise CheckpointError(f"{path} is there already: choose another name, or delete it first")
+    about = {"licence": "not stated", "source_file": source.name, "source_sha256": digest}
+    return _convert(source, path, about)
+
+
+def _place_for_own(name: str) -> Path:
+    if not _OWN_NAME.fullmatch(name):
+        raise CheckpointError(
+            f"a SAM of your own cannot be called {name!r:.120}: expected sam-NAME, where NAME is "
+            "one to four words of small letters and digits with hyphens between, as in sam-cells-2"
+        )
+    return installed_sam_path(name)
+
+
+def _sha256_of_source(path: Path) -> str | None:
+    from alphaclip.weights.checkpoints import read_metadata
+
+    return read_metadata(path).get("source_sha256")
+
+
+def _released_names() -> str:
+    return ", ".join(released.name for released in RELEASED_SAMS)
+
+
+def _sha256(source: Path) -> str:
+    if not source.is_file():
+        raise CheckpointError(f"{source}: there is no such file; check the path")
+    return file_sha256(source)
+
+
+def _check_published(source: Path, released: ReleasedSam) -> None:
+    digest = _sha256(source)
+    if digest != released.sha256:
+        raise CheckpointError(
+            f"{source} is not the published {released.file_name}: its SHA-256 is {digest}, "
+            f"published is {released.sha256} ({source.stat().st_size:,} of {released.bytes:,} "
+            f"bytes). Get it again; {HOW_TO_INSTALL_OWN}"
+        )
+
+
+def _install_released(source: Path, released: ReleasedSam, path: Path) -> Path:
+    about = {
+        "licence": LICENCE,
+        "source_file": released.file_name,
+        "source_sha256": released.sha256,
+    }
+    return _convert(source, path, about, released.architecture)
+
+
+def _convert(
+    source: Path, path: Path, about: Mapping[str, str], expected: str | None = None
+) -> Path:
+    from alphaclip.weights.checkpoints import write_checkpoint
+
+    architecture, model = read_sam(source)
+    if expected not in (None, architecture):
+        raise CheckpointError(f"{source} holds SAM {architecture}, but {path.stem} is {expected}")
+    metadata = {"name": path.stem, "architecture": architecture, **about}
+    write_checkpoint(model.state_dict(), path, metadata)
+    logger.info("%s is installed as %s", path.stem, path)
+    return path
+
+
+def _download(released: ReleasedSam, folder: Path, progress: Progress | None) -> Path:
+    """Fetches a published file; what does not match its pinned SHA-256 is deleted."""
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < 2.2 * released.bytes:
+        raise CheckpointError(
+            f"{folder} has room for {free / 1e6:,.0f} MB, {released.name} needs "
+            f"{math.ceil(2.2 * released.bytes / 1e6):,}: free some, or set ALPHACLIP_MODELS"
+        )
+    with NamedTemporaryFile(dir=folder, prefix=f".{released.file_name}.", delete=False) as file:
+        part = Path(file.name)
+    try:
+        _fetch(released, part, progress)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    return part
+
+
+def _fetch(released: ReleasedSam, part: Path, progress: Progress | None) -> None:
+    digest, done = hashlib.sha256(), 0
+    try:
+        with (
+            urllib.request.urlopen(released.url, timeout=_TIMEOUT) as page,
+            part.open("wb") as out,
+        ):
+            while done <= released.bytes and (block := page.read(_BLOCK)):
+                done += len(block)
+                digest.update(block)
+                out.write(block)
+                if progress is not None:
+                    progress(f"bytes of {released.file_name}", done, released.bytes)
+    except OSError as error:
+        raise CheckpointError(
+            f"{released.url} cannot be had ({error}): try again, or get the file yourself and run "
+            f"`alphaclip segment --install {released.name} --file FILE`"
+        ) from error
+    if digest.hexdigest() != released.sha256:
+        raise CheckpointError(
+            f"{released.url} gave {done:,} of {released.bytes:,} bytes with SHA-256 "
+            f"{digest.hexdigest()}, published is {released.sha256}: nothing was kept, try again"
+        )

@@ -1,0 +1,229 @@
+"""Pictures on their way into batches: opened once, cut in threads, let go of when cut."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
+from alphaclip.regions.images import open_image, picture_name
+from alphaclip.regions.region import Region
+from alphaclip.views.view import Cutter, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+ErrorT = TypeVar("ErrorT", bound=AlphaClipError)
+Picture = str | os.PathLike[str] | Image.Image | np.ndarray
+
+_CHUNK = 64
+"""Regions of one picture that are cut at a time, so that memory stays bounded."""
+
+_AHEAD = 8
+"""Chunks that are cut before the model asks for them."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """What could not be encoded.
+
+    Attributes:
+        item: place of the picture in what :meth:`Encoder.encode_many` was given
+        region: place of the region in the picture's list; None if the picture itself failed
+        error: why
+    """
+
+    item: int
+    region: int | None
+    error: AlphaClipError
+
+
+OnError = Callable[[Failure], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A region as the model takes it.
+
+    Attributes:
+        item: the picture it is of
+        place: of the region in the picture's list
+        pixels: uint8 (3, R, R); one object where the view shows a picture's regions alike
+        alpha: uint8 (1, R, R), 0 to 255
+    """
+
+    item: Item
+    place: int
+    pixels: Tensor
+    alpha: Tensor
+
+    @property
+    def is_whole_image(self) -> bool:
+        """Whether the region is the whole picture."""
+        return self.item.regions[self.place].is_whole_image
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some regions of one picture, cut.
+
+    Attributes:
+        item: the picture
+        rows: the regions that could be cut, in order
+        failures: why the others could not; a picture that cannot be opened is in its first chunk
+        lost: how many regions could not be cut
+    """
+
+    item: Item
+    rows: list[Row]
+    failures: list[Failure]
+    lost: int
+
+
+class Item:
+    """One picture on its way through the encoder; its chunks may be cut in several threads.
+
+    Attributes:
+        place: of the picture in the stream
+        name: of the picture, in messages
+        regions: of the picture
+        vectors: place of a region to its vector
+        settled: how many regions have a vector or have failed
+    """
+
+    def __init__(self, place: int, source: Picture, regions: Sequence[Region]) -> None:
+        self.place = place
+        self.name = picture_name(source)
+        self.regions = regions
+        self.vectors: dict[int, np.ndarray] = {}
+        self.settled = 0
+        self._source = source
+        self._opened: Cutter | ImageError | None = None
+        self._chunks_left = math.ceil(len(regions) / _CHUNK)
+        self._lock = Lock()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be known about any of its regions."""
+        return self.settled == len(self.regions)
+
+    def cut(self, start: int, view: View, size: int, keep_tiny: bool = False) -> Chunk:
+        """Cuts a chunk; the first opens the picture, the last lets go of it.
+
+        Args:
+            start: place of the chunk's first region
+            view: what is shown of a region
+            size: side of what is cut, in pixels
+            keep_tiny (False): see `Cutter`
+
+        Returns:
+            the chunk; it is empty, and nothing is opened, if the picture has no regions
+        """
+        places = range(start, min(start + _CHUNK, len(self.regions)))
+        if not places:
+            return Chunk(self, [], [], 0)
+        opened = self._open(view, size, keep_tiny)
+        if isinstance(opened, ImageError):
+            failures = [Failure(self.place, None, opened)] if start == 0 else []
+            return Chunk(self, [], failures, len(places))
+        cuts = [self._cut_one(opened, place) for place in places]
+        self._let_go()
+        rows = [cut for cut in cuts if isinstance(cut, Row)]
+        failures = [cut for cut in cuts if isinstance(cut, Failure)]
+        return Chunk(self, rows, failures, len(failures))
+
+    def _open(self, view: View, size: int, keep_tiny: bool) -> Cutter | ImageError:
+        with self._lock:
+            if self._opened is None:
+                try:
+                    self._opened = Cutter(open_image(self._source), view, size, keep_tiny)
+                except ImageError as error:
+                    self._opened = _without_frames(error)
+            return self._opened
+
+    def _cut_one(self, cutter: Cutter, place: int) -> Row | Failure:
+        try:
+            return Row(self, place, *cutter.cut(self.regions[place]))
+        except AlphaClipError as error:
+            return Failure(self.place, place, _without_frames(error))
+        except Exception as error:
+            logger.debug("%s: region %d cannot be drawn", self.name, place, exc_info=True)
+            reason = f"region cannot be drawn: {type(error).__name__}: {error}"
+            return Failure(self.place, place, RegionError(reason))
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._chunks_left -= 1
+            if not self._chunks_left:
+                self._opened, self._source = None, self.name
+
+
+def cut_ahead(
+    items: Iterable[tuple[Picture, Sequence[Region]]],
+    view: View,
+    size: int,
+    keep_tiny: bool = False,
+) -> Iterator[Chunk]:
+    """Opens and cuts pictures in threads, a bounded number of chunks ahead of who asks.
+
+    Args:
+        items: pictures and their regions
+        view: what is shown of a region
+        size: side of what is cut, in pixels
+        keep_tiny (False): see `Cutter`
+
+    Yields:
+        the chunks of every picture, in order; at least one for each
+    """
+    pending: deque[Future[Chunk]] = deque()
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        for place, (source, regions) in enumerate(items):
+            item = Item(place, source, regions)
+            for start in range(0, max(1, len(regions)), _CHUNK):
+                pending.append(pool.submit(item.cut, start, view, size, keep_tiny))
+                if len(pending) > _AHEAD:
+                    yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def report_failures(chunk: Chunk, on_error: OnError | None) -> None:
+    """Tells of what failed in a chunk.
+
+    Args:
+        chunk: what was cut
+        on_error: called with each failure; without it the first one is raised
+
+    Raises:
+        ImageError: the picture cannot be opened; names it
+        RegionError: a region cannot be cut; names the picture and the region's place
+    """
+    for failure in chunk.failures:
+        if on_error is not None:
+            on_error(failure)
+        elif failure.region is None:
+            raise failure.error
+        else:
+            where = f"{chunk.item.name}, regions[{failure.region}]"
+            raise type(failure.error)(f"{where}: {failure.error}") from failure.error
+
+
+def _without_frames(error: ErrorT) -> ErrorT:
+    """An error to keep: its traceback would keep the picture's pixels alive."""
+    link: BaseException | None = error
+    while link is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
+    return error

@@ -1,0 +1,1 @@
+"""Files of weights: checkpoints, architectures, and the alpha channel that they carry."""

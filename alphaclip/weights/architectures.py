@@ -1,0 +1,207 @@
+"""Model configurations: open_clip's own by name, others as an open_clip JSON file or a dict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import open_clip
+import torch
+from open_clip.tokenizer import HFTokenizer
+
+from alphaclip.errors import AlphaClipError, ModelNotFoundError
+from alphaclip.weights.alpha_channel import add_alpha_channel
+
+MERGES_FILE = "merges.txt.gz"
+CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
+UNNAMED = "the given configuration"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a model is built from.
+
+    Attributes:
+        name: open_clip's architecture name, the stem of the JSON file, or `UNNAMED` for a dict
+        settings: embed_dim, vision_cfg, text_cfg and open_clip's further options
+        preprocess: ``mean`` and ``std`` where the configuration states them
+        path: the JSON file, None for open_clip's own architectures and dicts
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    preprocess: Mapping[str, Any]
+    path: Path | None = None
+
+    @property
+    def quick_gelu(self) -> bool:
+        """Whether both towers use x * sigmoid(1.702 x), as OpenAI's models do."""
+        return bool(self.settings.get("quick_gelu", False))
+
+
+def is_architecture(name: str | Path | Mapping[str, Any]) -> bool:
+    """Whether this is a bare architecture: one of open_clip's, a JSON file, or a dict."""
+    if isinstance(name, Mapping):
+        return True
+    return str(name).endswith(".json") or str(name) in open_clip.list_models()
+
+
+def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
+    """Finds the configuration of an architecture.
+
+    Args:
+        architecture: a name that ``open_clip.list_models()`` lists, or the path of an open_clip
+            JSON configuration, plain or in the Hugging Face form (``model_cfg`` inside), or
+            what such a file holds
+
+    Returns:
+        the configuration
+
+    Raises:
+        ModelNotFoundError: no such name or file
+        AlphaClipError: the file or dict is not an open_clip configuration
+    """
+    if isinstance(architecture, Mapping):
+        return _from_content(architecture, UNNAMED)
+    name = str(architecture)
+    if name.endswith(".json"):
+        return _read_json(Path(name))
+    if name not in open_clip.list_models():
+        close = get_close_matches(name, open_clip.list_models(), n=3)
+        raise ModelNotFoundError(
+            f"open_clip has no architecture named {name!r}"
+            + (f": did you mean {', '.join(close)}?" if close else "; see open_clip.list_models()")
+        )
+    return ModelConfig(name, open_clip.get_model_config(name), {})
+
+
+def build_clip(config: ModelConfig) -> open_clip.CLIP:
+    """Builds the open_clip model of a configuration, with random weights and nothing downloaded.
+
+    Args:
+        config: what to build
+
+    Returns:
+        open_clip's CLIP, or CustomTextCLIP or CoCa, which offer the same
+
+    Raises:
+        AlphaClipError: open_clip does not accept the configuration
+    """
+    settings = deepcopy(dict(config.settings))
+    custom_text = settings.pop("custom_text", False)
+    if "timm_model_name" in settings["vision_cfg"]:
+        settings["vision_cfg"]["timm_model_pretrained"] = False
+    if "hf_model_name" in settings["text_cfg"]:
+        settings["text_cfg"]["hf_model_pretrained"] = False
+        custom_text = True
+    kind = open_clip.CustomTextCLIP if custom_text else open_clip.CLIP
+    if "multimodal_cfg" in settings:
+        kind = open_clip.CoCa
+    try:
+        return kind(**settings)
+    except (TypeError, RuntimeError) as error:
+        raise AlphaClipError(
+            f"{config.path or config.name}: open_clip cannot build this configuration: {error}"
+        ) from error
+
+
+def build_tokenizer(config: ModelConfig) -> Any:
+    """The tokenizer that belongs to a configuration.
+
+    Args:
+        config: a file named `MERGES_FILE` beside its JSON is the merges table of open_clip's
+            ``SimpleTokenizer``; otherwise the tokenizer is the one that open_clip would choose
+
+    Returns:
+        an open_clip tokenizer: called with strings, it returns int64 (n, context length)
+
+    Raises:
+        AlphaClipError: the merges do not give the vocabulary that the configuration states
+    """
+    if config.path is None:
+        if config.name == UNNAMED:
+            return _configured_tokenizer(config.settings["text_cfg"])
+        return open_clip.get_tokenizer(config.name)
+    merges = find_merges(config)
+    if merges is not None:
+        return _merges_tokenizer(merges, config)
+    if config.path.name == "open_clip_config.json":
+        return open_clip.get_tokenizer(f"local-dir:{config.path.parent}")
+    return _configured_tokenizer(config.settings["text_cfg"])
+
+
+def find_merges(config: ModelConfig) -> Path | None:
+    """The merges table that belongs to a configuration.
+
+    Args:
+        config: of a model
+
+    Returns:
+        the file named `MERGES_FILE` beside its JSON, None where there is none
+    """
+    merges = config.path.with_name(MERGES_FILE) if config.path is not None else None
+    return merges if merges is not None and merges.is_file() else None
+
+
+def visual_shapes(
+    architecture: str | Path | Mapping[str, Any],
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of an architecture's visual tensors, alpha channel included.
+
+    Args:
+        architecture: as `read_config` takes it
+
+    Returns:
+        open_clip's tensor names (``visual.conv1.weight``, ``visual.conv1_alpha.weight``, ...)
+        to shapes, in the model's order
+    """
+    with torch.device("meta"):
+        clip = build_clip(read_config(architecture))
+    add_alpha_channel(clip.visual)
+    state = clip.visual.state_dict(prefix="visual.")
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _read_json(path: Path) -> ModelConfig:
+    if not path.is_file():
+        raise ModelNotFoundError(f"{path}: there is no such configuration file")
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise AlphaClipError(f"{path}: not a JSON file: {error}") from error
+    return _from_content(content if isinstance(content, dict) else {}, path.stem, path)
+
+
+def _from_content(content: Mapping[str, Any], name: str, path: Path | None = None) -> ModelConfig:
+    settings = content.get("model_cfg", content)
+    missing = [key for key in CONFIG_KEYS if key not in settings]
+    if missing:
+        raise AlphaClipError(
+            f"{path or name}: not an open_clip model configuration, {', '.join(missing)} missing"
+        )
+    return ModelConfig(name, settings, content.get("preprocess_cfg", {}), path)
+
+
+def _merges_tokenizer(merges: Path, config: ModelConfig) -> open_clip.SimpleTokenizer:
+    text = config.settings["text_cfg"]
+    tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=text["context_length"])
+    if tokenizer.vocab_size != text["vocab_size"]:
+        raise AlphaClipError(
+            f"{merges}: gives a vocabulary of {tokenizer.vocab_size}, {config.path} states "
+            f"{text['vocab_size']}: the two files do not belong together"
+        )
+    return tokenizer
+
+
+def _configured_tokenizer(text: Mapping[str, Any]) -> Any:
+    options = dict(text.get("tokenizer_kwargs") or {})
+    options["context_length"] = text.get("context_length", open_clip.CLIPTextCfg.context_length)
+    if "hf_tokenizer_name" in text:
+        mode = text.get("tokenizer_mode")
+        return HFTokenizer(text["hf_tokenizer_name"], tokenizer_mode=mode, **options)
+    return open_clip.SimpleTokenizer(**options)

@@ -1,0 +1,221 @@
+"""What was done to a dataset's labels, kept so that it can be taken back."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timezone
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.records import Records, new_key
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+Kind = Literal["tag", "tag_samples", "label", "copy", "attribute", "save_view"]
+
+STORE, CHANGES = "actions", "changes"
+KEPT = 200
+"""Actions that can be taken back; the oldest are forgotten first."""
+
+_CHUNK = 20_000
+"""Changes in one record: some 2 MB, where 16 MB is the most."""
+
+_DOCUMENT_BYTES = 4_000_000
+"""Of the labels in one record, but for a single one that is larger."""
+
+
+class Change(NamedTuple):
+    """What happened to one label.
+
+    Attributes:
+        field: that holds the label
+        sample_id: of its picture
+        label_id: of the label
+        before: what was there: a label's class; for a copy, a digest of what was written; for an
+            attribute, JSON of what was written and what was there
+    """
+
+    field: str
+    sample_id: str
+    label_id: str
+    before: str | None = None
+
+
+@dataclass(frozen=True)
+class Action:
+    """Something that was done, as JSON holds it; the changes themselves are kept beside it.
+
+    Attributes:
+        id: for :func:`alphaclip.indexing.act.acting.undo`
+        kind: "tag", "tag_samples", "label", "copy", "attribute" or "save_view"
+        count: how many labels it changed, made, or put into a view
+        left: how many hits it left as they were: they had the tag or a label, or are gone
+        detail: what was done, such as ``{"tag": "fruit"}``
+        made_at: the time, ISO 8601, UTC
+        undone: whether it was taken back
+    """
+
+    id: str
+    kind: Kind
+    count: int
+    left: int = 0
+    detail: dict[str, Any] = field(default_factory=dict)
+    made_at: str = ""
+    undone: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Action:
+        """An action from its JSON values; names of later versions are left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What became of an action that was taken back.
+
+    Attributes:
+        restored: labels that are again as they were before
+        left: labels that somebody has edited or deleted since; they stay as they are
+    """
+
+    restored: int
+    left: int
+
+
+def begin(
+    dataset: fo.Dataset,
+    kind: Kind,
+    changes: Sequence[Change],
+    left: int,
+    detail: Mapping[str, Any],
+    count: int | None = None,
+    key: str | None = None,
+) -> Action:
+    """Writes down what is about to be done, so that it can be taken back even if it is cut off.
+
+    Args:
+        dataset: whose labels
+        kind: of action
+        changes: to each label
+        left: hits that stay as they are
+        detail: JSON values
+        count (None): labels that change; None counts the changes
+        key (None): of :func:`new_key`, where the changes name the action; None makes one
+    """
+    now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    total = len(changes) if count is None else count
+    action = Action(key or new_key(), kind, total, left, dict(detail), now)
+    kept = Records(dataset, CHANGES)
+    for part, start in enumerate(range(0, len(changes), _CHUNK)):
+        kept.set(f"{action.id}/{part:06d}", changes[start : start + _CHUNK])
+    records = Records(dataset, STORE)
+    records.set(action.id, action.to_dict())
+    for old in records.keys()[:-KEPT]:
+        _forget(records, kept, old)
+    return action
+
+
+def check_text(name: str, value: str) -> None:
+    """Checks a tag or a class.
+
+    Raises:
+        AlphaClipError: if it is no text, empty, or longer than 1,000 characters
+    """
+    if not isinstance(value, str) or not value.strip() or len(value) > 1000:
+        raise AlphaClipError(
+            f"{name} is {value!r:.120}: expected a text of at most 1,000 characters, not empty"
+        )
+
+
+def history(dataset: fo.Dataset, count: int = 50) -> list[Action]:
+    """The last things that were done to a dataset through its hits, the newest first."""
+    newest = islice(Records(dataset, STORE).newest(), max(count, 0))
+    return [Action.from_dict(values) for _, values in newest]
+
+
+def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
+    """An action as it is kept now.
+
+    Raises:
+        AlphaClipError: if the dataset has no such action any more
+    """
+    key = action if isinstance(action, str) else action.id
+    values = Records(dataset, STORE).get(key)
+    if values is None:
+        raise AlphaClipError(
+            f"dataset {dataset.name!r} has no action {key!r}: history(dataset) lists the last "
+            f"{KEPT}, of this dataset only"
+        )
+    return Action.from_dict(values)
+
+
+def changes_of(dataset: fo.Dataset, action: Action) -> list[Change]:
+    """What an action did to each label."""
+    records = Records(dataset, CHANGES)
+    keys = records.keys(f"{action.id}/")
+    parts: Iterator[Iterable[Sequence[Any]]] = (records.get(key) or [] for key in keys)
+    return [Change(*row) for part in parts for row in part]
+
+
+def keep_replaced(dataset: fo.Dataset, action: Action, value: Any) -> None:
+    """Keeps a JSON value that an action is about to replace as a whole."""
+    Records(dataset, CHANGES).set(f"{action.id}:replaced", value)
+
+
+def replaced_by(dataset: fo.Dataset, action: Action) -> Any:
+    """What :func:`keep_replaced` kept; None if nothing."""
+    return Records(dataset, CHANGES).get(f"{action.id}:replaced")
+
+
+def keep_documents(
+    dataset: fo.Dataset, action: Action, documents: Iterable[tuple[str, Mapping[str, Any]]]
+) -> None:
+    """Keeps labels that an action is about to replace: the sample and the raw document of each."""
+    import bson
+
+    kept, part, room = Records(dataset, CHANGES), 0, _DOCUMENT_BYTES
+    rows: list[tuple[str, str]] = []
+    for sample_id, document in documents:
+        text = b64encode(bson.encode(document)).decode()
+        if rows and room < len(text):
+            kept.set(f"{action.id}:documents/{part:06d}", rows)
+            part, rows, room = part + 1, [], _DOCUMENT_BYTES
+        rows.append((sample_id, text))
+        room -= len(text)
+    if rows:
+        kept.set(f"{action.id}:documents/{part:06d}", rows)
+
+
+def documents_of(dataset: fo.Dataset, action: Action) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What :func:`keep_documents` kept."""
+    import bson
+
+    records = Records(dataset, CHANGES)
+    for key in records.keys(f"{action.id}:documents/"):
+        for sample_id, text in records.get(key) or []:
+            yield sample_id, bson.decode(b64decode(text))
+
+
+def is_undone(dataset: fo.Dataset, key: str) -> bool:
+    """Whether an action was taken back; one that is forgotten was not."""
+    return bool((Records(dataset, STORE).get(key) or {}).get("undone"))
+
+
+def mark_undone(dataset: fo.Dataset, action: Action) -> None:
+    """Remembers that an action was taken back."""
+    Records(dataset, STORE).set(action.id, replace(action, undone=True).to_dict())
+
+
+def _forget(records: Records, kept: Records, key: str) -> None:
+    for part in kept.keys(key):
+        kept.delete(part)
+    records.delete(key)

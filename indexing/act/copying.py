@@ -1,0 +1,227 @@
+"""Copies the regions of hits into another label field, under classes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.indexing.act.actions import (
+    Action,
+    Change,
+    Undone,
+    begin,
+    changes_of,
+    documents_of,
+    keep_documents,
+)
+from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels, touched, write_samples
+from alphaclip.indexing.dataset.labels import FieldError, check_field
+from alphaclip.indexing.dataset.schema import check_name, declare
+from alphaclip.indexing.retrieval.hits import Hits
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+LISTS = {
+    "Detections": "Detections",
+    "Detection": "Detections",
+    "Polylines": "Polylines",
+    "Polyline": "Polylines",
+}
+"""The class of a field that can hold copies of a field's labels."""
+
+GEOMETRY = ("bounding_box", "mask", "mask_path", "points", "closed", "filled")
+SOURCE = "source_id"
+
+
+def copy_labels(hits: Hits, label: str | Sequence[str], into: str) -> Action:
+    """Copies the region of each hit that has no copy there; see
+    :func:`alphaclip.indexing.act.acting.label`.
+
+    Raises:
+        FieldError: if the field cannot hold the copies
+    """
+    made_field = prepare_field(hits, into, {})
+    labels = [label] * len(hits) if isinstance(label, str) else label
+    taken = {copy.get(SOURCE) for _, copy in copies_in(hits, into)}
+    several = zip(labels, hits.label_ids.tolist(), hits.scores.tolist(), strict=True)
+    wanted = {
+        source: {"label": name, "score": score}
+        for name, source, score in several
+        if source not in taken
+    }
+    detail = {"label": label, "into": into, "made_field": made_field}
+    return write_copies(hits, wanted, into, detail)
+
+
+def write_copies(
+    hits: Hits,
+    wanted: Mapping[str, Mapping[str, Any]],
+    into: str,
+    detail: Mapping[str, Any],
+    replaced: Sequence[tuple[str, dict[str, Any]]] = (),
+    key: str | None = None,
+) -> Action:
+    """Writes copies of hits, and takes others away, in one action.
+
+    Args:
+        hits: whose regions
+        wanted: the label id of each hit to copy to the attributes of the copy
+        into: a field, from :func:`prepare_field`; where there are no hits, it may be missing
+        detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
+        replaced: sample id and document of each copy that goes
+        key (None): see :func:`alphaclip.indexing.act.actions.begin`
+    """
+    dataset = hits.dataset
+    copies = list(_copies(hits, wanted)) if wanted else []
+    changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
+    left = len(set(hits.label_ids.tolist())) - len(copies)
+    action = begin(dataset, "copy", changes, left, detail, key=key)
+    keep_documents(dataset, action, replaced)
+    if copies or replaced:
+        _swap(dataset, LabelPath.of(dataset, into), replaced, copies)
+    return action
+
+
+def copies_in(hits: Hits, into: str) -> list[tuple[str, dict[str, Any]]]:
+    """Sample id and raw document of each copy that is in a field, in the pictures of hits."""
+    if not len(hits):
+        return []
+    path = LabelPath.of(hits.dataset, into)
+    return list(read_labels(hits.dataset, path, hits.sample_ids.tolist(), None))
+
+
+def undo_copies(dataset: fo.Dataset, action: Action) -> Undone:
+    """Removes the copies that are as they were made, and puts back those that they replaced; the
+    field goes too, if it was made for them."""
+    into, changes = action.detail["into"], changes_of(dataset, action)
+    if into not in dataset.get_field_schema():
+        return Undone(0, len(changes))
+    path = LabelPath.of(dataset, into)
+    made = {row.label_id: row.before for row in changes}
+    labels = list(read_labels(dataset, path, (row.sample_id for row in changes), None))
+    still = [row for row in labels if made.get(str(row[1]["_id"])) == digest(row[1])]
+    kept = {label.get(SOURCE) for _, label in labels} - {label.get(SOURCE) for _, label in still}
+    there = {label["_id"] for _, label in labels}
+    back = [
+        (sample, label)
+        for sample, label in documents_of(dataset, action)
+        if label.get(SOURCE) not in kept and label["_id"] not in there
+    ]
+    _swap(dataset, path, still, back)
+    if action.detail["made_field"] and not dataset.count(path.root):
+        dataset.delete_sample_field(into)
+    return Undone(len(still), len(changes) - len(still))
+
+
+def digest(label: Mapping[str, Any]) -> str:
+    """Of all that a label holds but nothing, in whatever order it is written."""
+    content = hashlib.sha256()
+    for name in sorted(label):
+        if label[name] not in (None, []):
+            content.update(repr((name, label[name])).encode("utf-8", "surrogatepass"))
+    return content.hexdigest()[:32]
+
+
+def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
+    """Makes the field for the copies if need be; says whether it did.
+
+    Args:
+        hits: to be copied
+        into: the field
+        details: further attributes of the copies: name to FiftyOne's class of field
+
+    Raises:
+        FieldError: if the field cannot hold the copies
+    """
+    import fiftyone as fo
+
+    dataset, sources = hits.dataset, set(map(str, hits.fields))
+    check_name(into)
+    kinds = {LISTS[check_field(dataset, source)] for source in sources}
+    if len(kinds) > 1:
+        raise FieldError(
+            f"the hits are boxes and polylines (fields {', '.join(sorted(sources))}): one field "
+            "cannot hold both; label the hits of each field by themselves"
+        )
+    if into in sources:
+        raise FieldError(f"into is {into!r}, the hits' own field: name another, or leave it out")
+    is_new = dataset.get_field(into) is None
+    kind = next(iter(kinds), "Detections")
+    if is_new:
+        cls = getattr(fo, kind)
+        dataset.add_sample_field(into, fo.EmbeddedDocumentField, embedded_doc_type=cls)
+    elif check_field(dataset, into) != kind:
+        raise FieldError(
+            f"field {into!r} holds {check_field(dataset, into)}, the copies are {kind}: choose "
+            "another field"
+        )
+    own = {SOURCE: "StringField", "score": "FloatField", **details}
+    declare(dataset, {f"{into}.{kind.lower()}.{name}": field for name, field in own.items()})
+    return is_new
+
+
+def _copies(
+    hits: Hits, wanted: Mapping[str, Mapping[str, Any]]
+) -> Iterable[tuple[str, dict[str, Any]]]:
+    """Sample id and document of each copy to make, in the order of the hits."""
+    samples, sources = hits.sample_ids.tolist(), {}
+    for field in dict.fromkeys(map(str, hits.fields)):
+        path = LabelPath.of(hits.dataset, field)
+        for sample, source in read_labels(hits.dataset, path, samples, None):
+            sources[str(source["_id"])] = (sample, source)
+    for label_id in dict.fromkeys(hits.label_ids.tolist()):
+        if label_id in sources and label_id in wanted:
+            sample, source = sources[label_id]
+            yield sample, _document(source, label_id, wanted[label_id])
+
+
+def _document(
+    source: Mapping[str, Any], label_id: str, attributes: Mapping[str, Any]
+) -> dict[str, Any]:
+    from bson import ObjectId
+
+    shape = {name: source[name] for name in GEOMETRY if name in source}
+    own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: label_id}
+    return {**own, **attributes, **shape}
+
+
+def _swap(
+    dataset: fo.Dataset,
+    path: LabelPath,
+    old: Sequence[tuple[str, dict[str, Any]]],
+    new: Sequence[tuple[str, dict[str, Any]]],
+) -> None:
+    """Takes labels away, as far as they still have their class, and adds others."""
+    going: dict[tuple[str, str | None], list[Any]] = {}
+    for sample, label in old:
+        going.setdefault((sample, label.get("label")), []).append(label["_id"])
+    coming: dict[str, list[dict[str, Any]]] = {}
+    for sample, label in new:
+        coming.setdefault(sample, []).append(label)
+    operations = [_pull(path, sample, ids, name) for (sample, name), ids in going.items()]
+    operations += [op for sample, labels in coming.items() for op in _push(path, sample, labels)]
+    write_samples(dataset, operations, [*(sample for sample, _ in going), *coming])
+
+
+def _push(path: LabelPath, sample: str, copies: Sequence[dict[str, Any]]) -> list[Any]:
+    """Adds copies to a picture, whether or not it has a list of labels."""
+    from bson import ObjectId
+    from pymongo import UpdateOne
+
+    this, name = {"_id": ObjectId(sample)}, path.root.rpartition(".")[2]
+    empty = {"_cls": name.capitalize(), name: []}
+    return [
+        UpdateOne({**this, path.field: None}, {"$set": {path.field: empty}}),
+        UpdateOne(this, {"$push": {path.root: {"$each": list(copies)}}, "$set": touched()}),
+    ]
+
+
+def _pull(path: LabelPath, sample: str, label_ids: Sequence[Any], label: str | None) -> Any:
+    from bson import ObjectId
+    from pymongo import UpdateOne
+
+    those = {"_id": {"$in": list(label_ids)}, "label": label}
+    this = {"_id": ObjectId(sample)}
+    return UpdateOne(this, {"$pull": {path.root: those}, "$set": touched()})

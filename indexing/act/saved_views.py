@@ -1,0 +1,124 @@
+"""Saves hits as a view of the dataset, or adds them to one that was saved here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.actions import (
+    Action,
+    Change,
+    Undone,
+    begin,
+    changes_of,
+    history,
+    keep_replaced,
+    replaced_by,
+)
+from alphaclip.indexing.retrieval.hits import Hits
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+def save_view(hits: Hits, name: str, add: bool = False) -> Action:
+    """Saves hits as a view, in rank order.
+
+    Args:
+        hits: ``len(hits)`` says how many before
+        name: of the view, in the dataset
+        add (False): add the hits to the view of this name, behind those that are in it; it must
+            be one that was saved by this function and not been edited since
+
+    Returns:
+        what was done, for :func:`alphaclip.indexing.act.acting.undo`
+
+    Raises:
+        AlphaClipError: if there are no hits, or the name is taken or cannot be used
+    """
+    dataset = hits.dataset
+    if not len(hits):
+        raise AlphaClipError(f"there are no hits to save as view {name!r}: lower the threshold")
+    before = _stages(dataset, name)
+    if before is not None and not add:
+        raise AlphaClipError(
+            f"dataset {dataset.name!r} has a saved view {name!r}: choose another name, or add=True"
+        )
+    earlier = [] if before is None else _saved_here(dataset, name, before)
+    known = {row.label_id for row in earlier}
+    columns = (hits.fields, hits.sample_ids, hits.label_ids)
+    fresh = [Change(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
+    fresh = [row for row in dict.fromkeys(fresh) if row.label_id not in known]
+    rows = [*earlier, *fresh]
+    view = _hits(rows, dataset).view()
+    detail = {"name": name, "stages": _digest(_serialized(view)), "replaced": before is not None}
+    action = begin(dataset, "save_view", rows, len(hits) - len(fresh), detail, len(fresh))
+    if before is not None:
+        keep_replaced(dataset, action, before)
+    _save(dataset, name, view)
+    return action
+
+
+def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
+    """Deletes the view, or brings back the one that it replaced, if nobody edited it since."""
+    import fiftyone as fo
+
+    name, stages = action.detail["name"], _stages(dataset, action.detail["name"])
+    if stages is None or _digest(stages) != action.detail["stages"]:
+        return Undone(0, action.count)
+    before = replaced_by(dataset, action)
+    if not action.detail["replaced"]:
+        dataset.delete_saved_view(name)
+    elif before is not None:
+        view = fo.DatasetView._build(dataset, [json.loads(stage) for stage in before])
+        _save(dataset, name, view)
+    return Undone(action.count, 0)
+
+
+def _save(dataset: fo.Dataset, name: str, view: fo.DatasetView) -> None:
+    try:
+        dataset.save_view(name, view, overwrite=True)
+    except (ValueError, TypeError) as error:
+        raise AlphaClipError(f"view cannot be saved as {name!r:.120}: {error}") from error
+
+
+def _stages(dataset: fo.Dataset, name: str) -> list[str] | None:
+    """The stages of a saved view, as the database has them now; None if there is none."""
+    dataset._doc.reload("saved_views")
+    if not dataset.has_saved_view(name):
+        return None
+    return list(dataset._get_saved_view_doc(name).view_stages)
+
+
+def _serialized(view: fo.DatasetView) -> list[str]:
+    from bson import json_util
+
+    return [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
+
+
+def _digest(stages: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(stages).encode()).hexdigest()[:32]
+
+
+def _saved_here(dataset: fo.Dataset, name: str, stages: Sequence[str]) -> list[Change]:
+    """The regions of a view that was saved here."""
+    digest = _digest(stages)
+    for action in history(dataset, 1000):
+        is_view = action.kind == "save_view" and not action.undone
+        if is_view and action.detail["name"] == name and action.detail["stages"] == digest:
+            return changes_of(dataset, action)
+    raise AlphaClipError(
+        f"the saved view {name!r} was made or edited elsewhere: hits can only be added to a view "
+        "that was saved from hits; choose another name"
+    )
+
+
+def _hits(rows: Sequence[Change], dataset: fo.Dataset) -> Hits:
+    columns: list[Any] = [np.array(column) for column in zip(*rows, strict=True)]
+    nothing = np.zeros(len(rows), np.float32)
+    return Hits(columns[1], columns[2], columns[0], nothing, nothing, dataset)

@@ -1,0 +1,1 @@
+"""FiftyOne's Brain and zoo over a store: the backend's parts, its model, export."""

@@ -1,0 +1,76 @@
+"""Makes the encoders known to FiftyOne's model zoo, in every process and without internet."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+SOURCE = "alphaclip-encoders"
+"""No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
+
+_LOADER = '''"""Written by alphaclip: loads its encoders as FiftyOne zoo models."""
+
+from alphaclip.indexing.zoo_model import RegionModel
+
+
+def download_model(model_name, model_path):
+    """Nothing is downloaded: the file only marks that the model was asked for."""
+    with open(model_path, "w") as stream:
+        stream.write(model_name)
+
+
+def load_model(model_name, model_path, **kwargs):
+    """Loads an encoder by its name."""
+    return RegionModel(model_name, **kwargs)
+'''
+
+
+def install_zoo_source(name: str) -> Path:
+    """Writes the folder that FiftyOne reads, ``<model zoo>/alphaclip-encoders``; safe to repeat.
+
+    Args:
+        name: of an encoder that has to be known; the named models always are, and so are those
+            of earlier calls
+
+    Returns:
+        the folder
+    """
+    import fiftyone as fo
+
+    from alphaclip.catalog.zoo import list_models
+
+    folder = Path(fo.config.model_zoo_dir) / SOURCE
+    folder.mkdir(parents=True, exist_ok=True)
+    names = [*(info.name for info in list_models()), *_earlier(folder), name]
+    manifest = {"name": SOURCE, "models": [_entry(name) for name in dict.fromkeys(names)]}
+    _write(folder / "__init__.py", _LOADER)
+    _write(folder / "manifest.json", json.dumps(manifest, indent=1))
+    return folder
+
+
+def _earlier(folder: Path) -> list[str]:
+    try:
+        models = json.loads((folder / "manifest.json").read_text("utf-8"))["models"]
+        return [str(model["base_name"]) for model in models]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _entry(name: str) -> dict:
+    return {
+        "base_name": name,
+        "base_filename": f"{re.sub('[^A-Za-z0-9.-]', '_', name)}.installed",
+        "description": "Alpha-CLIP region encoder, see `alphaclip models`",
+        "tags": ["embeddings", "zero-shot", "clip", "alphaclip"],
+        "requirements": {"packages": []},
+        "date_added": "2026-11-23 00:00:00",
+    }
+
+
+def _write(path: Path, text: str) -> None:
+    if path.exists() and path.read_text("utf-8") == text:
+        return
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(path)

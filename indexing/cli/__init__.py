@@ -1,0 +1,1 @@
+"""The indexing house's commands."""

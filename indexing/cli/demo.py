@@ -1,0 +1,65 @@
+"""``alphaclip demo``: the main job on the bundled scenes, from pictures to the App."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alphaclip.encoder.load import load as load_encoder
+from alphaclip.indexing.dataset.samples import OBJECTS, OUTLINES, load_sample
+from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
+from alphaclip.indexing.explore.hit_listing import list_hits
+from alphaclip.indexing.explore.several_indexes import search
+from alphaclip.indexing.region_index import build
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+MODEL = "alphaclip-nano"
+QUERIES = ("a drawing of a red apple", "a drawing of a penguin", "a drawing of a violin")
+SHOWN = 8
+
+
+def run_demo(sample: Path, sheet: Path, app: bool) -> None:
+    """Embeds the sample's regions, answers three queries, draws them and opens the App.
+
+    Args:
+        sample: folder of the sample dataset
+        sheet: the PNG to write
+        app: whether to open the App, and stay until it is closed
+
+    Raises:
+        AlphaClipError: if the sample or the model is missing
+    """
+    dataset = load_sample(sample)
+    encoder = load_encoder(MODEL)
+    indexes = [
+        build(dataset, field, encoder, key=field, overwrite=True) for field in (OBJECTS, OUTLINES)
+    ]
+    count = sum(len(index) for index in indexes)
+    print(f"{count} regions of {len(dataset)} pictures are indexed")
+    found = {query: list_hits(search(indexes, query, SHOWN)) for query in QUERIES}
+    for query, hits in found.items():
+        print(f'\n"{query}"', *hits, sep="\n")
+    draw_contact_sheet(found, sheet)
+    print(f"\ncontact sheet: {sheet}")
+    if app:
+        _open_app(dataset)
+
+
+def _open_app(dataset: fo.Dataset) -> None:
+    import fiftyone as fo
+
+    remote = not (sys.platform == "darwin" or os.environ.get("DISPLAY"))
+    session = fo.launch_app(dataset, remote=remote, address="127.0.0.1")
+    print(
+        f"\nthe App is at {session.url}\n"
+        "press ` there and type 'Search regions'; Ctrl-C here ends the demo",
+        flush=True,
+    )
+    try:
+        session.wait(-1)
+    except KeyboardInterrupt:
+        session.close()

@@ -1,0 +1,185 @@
+"""``alphaclip index``: what there is, bringing it up to date, split jobs, and clearing up."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.indexing.dataset.samples import open_dataset
+
+if TYPE_CHECKING:
+    pass
+
+COUNTS = ("regions", "added", "edited", "kept", "gone", "unreachable")
+
+
+def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
+    """Adds ``index`` and what follows it."""
+    index = subparsers.add_parser("index", help="look at indexes, bring them up to date, clear up")
+    actions = index.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_of_dataset(actions)
+    _add_split_job(actions)
+    collect = actions.add_parser("gc", help="list stores that no dataset names any more")
+    collect.add_argument("--delete", action="store_true", help="delete them")
+    collect.set_defaults(run=_gc)
+
+
+def chosen_encoder(args: argparse.Namespace) -> str:
+    """The encoder to load; where none was named and none is here, asks before a download."""
+    from alphaclip.encoder.auto import ask_for_model
+
+    return ask_for_model() if args.encoder == "auto" else str(args.encoder)
+
+
+def print_report(report: Mapping[str, Any]) -> None:
+    """Says what a build or an update did, and what it skipped.
+
+    Args:
+        report: a :class:`MergeReport` as a dict
+    """
+    counts = [f"{report[name]} {name}" for name in COUNTS if report[name]]
+    print(", ".join([*counts, f"{len(report['skipped'])} skipped"]))
+    for skipped in report["skipped"]:
+        print(f"skipped {skipped['filepath']} {skipped['label_id']}: {skipped['reason']}")
+
+
+def _add_of_dataset(actions: Any) -> None:
+    helps = {
+        "list": ("the indexes of a dataset", _list),
+        "info": ("what an index holds, how it is searched, and its measured recall", _info),
+        "update": ("embed what is new or edited, drop what is gone", _update),
+        "verify": ("check every byte of an index", _verify),
+    }
+    for name, (text, run) in helps.items():
+        action = actions.add_parser(name, help=text)
+        action.add_argument("dataset", help="name of a FiftyOne dataset")
+        if name != "list":
+            action.add_argument("key", nargs="?", default="regions", help="of the index")
+        if name == "info":
+            action.add_argument("--fresh", action="store_true", help="compare with the labels")
+        action.set_defaults(run=run)
+    out = actions.add_parser("export", help="copy an index to another backend of FiftyOne's Brain")
+    out.add_argument("dataset", help="name of a FiftyOne dataset")
+    out.add_argument("key", help="of the index")
+    out.add_argument("backend", help="as FiftyOne calls it: sklearn, lancedb, qdrant, ...")
+    out.add_argument("brain_key", help="what the copy is called")
+    out.set_defaults(run=_export)
+
+
+def _add_split_job(actions: Any) -> None:
+    plan = actions.add_parser("plan", help="write the shards of a build, to be embedded elsewhere")
+    plan.add_argument("dataset", help="name of a FiftyOne dataset")
+    plan.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
+    plan.add_argument("--key", default="regions", help="what the index is called")
+    plan.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
+    plan.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+    plan.set_defaults(run=_plan)
+    embed = actions.add_parser("embed", help="embed a part of a plan's shards; needs no database")
+    embed.add_argument("folder", type=Path, help="of the plan")
+    embed.add_argument("--shard", type=_part, default=(1, 1), help="i/n: the i-th of n parts")
+    embed.set_defaults(run=_embed)
+    merge = actions.add_parser("merge", help="publish an index whose shards are all embedded")
+    merge.add_argument("dataset", help="name of a FiftyOne dataset")
+    merge.add_argument("key", nargs="?", default="regions", help="of the index")
+    merge.set_defaults(run=_merge)
+
+
+def _list(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.dataset.locations import index_keys
+
+    for key in index_keys(open_dataset(args.dataset)):
+        print(key)
+    return 0
+
+
+def _info(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    info = index.info()
+    if args.fresh:
+        info["freshness"] = asdict(index.freshness())
+    print(json.dumps(info, indent=1, ensure_ascii=False))
+    return 0
+
+
+def _update(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    print_report(asdict(indexing.load(open_dataset(args.dataset), args.key).update()))
+    return 0
+
+
+def _verify(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.dataset.locations import index_folder
+    from alphaclip.indexing.store.store import open_store
+
+    version = open_store(index_folder(open_dataset(args.dataset), args.key))
+    print(
+        f"{version.folder}: version {version.number}, {len(version)} vectors, every byte is whole"
+    )
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    results = open_dataset(args.dataset).load_brain_results(args.key)
+    copy = indexing.export(results, args.backend, args.brain_key)
+    print(f"{copy.total_index_size} vectors are in {args.backend} as {args.brain_key!r}")
+    return 0
+
+
+def _plan(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    plan = indexing.plan(
+        open_dataset(args.dataset), args.field, chosen_encoder(args), args.key, args.overwrite
+    )
+    counts = plan.counts
+    print(f"{counts['to_embed']} of {counts['wanted']} regions, {len(plan.shards)} shards in")
+    print(plan.folder)
+    return 0
+
+
+def _embed(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    embedded = indexing.embed_part(args.folder, args.shard)
+    print(f"{embedded} regions embedded, part {args.shard[0]} of {args.shard[1]}")
+    return 0
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    index = indexing.merge_plan(open_dataset(args.dataset), args.key)
+    print_report(index.info()["report"])
+    return 0
+
+
+def _gc(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.dataset.garbage import orphans, remove_orphan
+
+    found = orphans()
+    for orphan in found:
+        print(f"{orphan.store_id}  {orphan.bytes / 1e6:.1f} MB  last written {orphan.modified:%F}")
+        if args.delete:
+            remove_orphan(orphan.store_id)
+    what = "deleted" if args.delete else "named by no dataset; --delete deletes them"
+    print(f"{len(found)} stores {what}")
+    return 0
+
+
+def _part(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise argparse.ArgumentTypeError(
+            f"shard is {text!r}: expected i/n with i from 1 to n, as 2/8"
+        )
+    return int(found[1]), int(found[2])

@@ -1,0 +1,99 @@
+"""Stores that nobody uses any more: those of deleted datasets, and of jobs that died."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import dataset_ids, named_stores, store_folder, store_root
+
+YOUNG = timedelta(days=1)
+"""A store of an existing dataset that changed since may be that of a job to be gone on with."""
+
+
+@dataclass(frozen=True)
+class Orphan:
+    """A store that no run names.
+
+    Attributes:
+        store_id: ``<dataset id>/<name>``
+        bytes: on the disk
+        modified: when it was last changed, UTC
+    """
+
+    store_id: str
+    bytes: int
+    modified: datetime
+
+
+def orphans() -> list[Orphan]:
+    """The stores under the root that no run of any dataset in this database names.
+
+    Those of an existing dataset that changed within a day, or are being written, are left out:
+    a job may be under way, or may be gone on with. A root must not be shared by two databases:
+    each would take the stores of the other for orphans.
+    """
+    named, datasets = named_stores(), dataset_ids()
+    found = []
+    for folder in sorted(store_root().glob("*/*")):
+        store = f"{folder.parent.name}/{folder.name}"
+        if store in named or not _is_store(store, folder):
+            continue
+        orphan = _orphan(store, folder)
+        young = datetime.now(timezone.utc) - orphan.modified < YOUNG
+        if not _is_being_written(folder) and not (young and folder.parent.name in datasets):
+            found.append(orphan)
+    return found
+
+
+def remove_orphan(store_id: str) -> None:
+    """Deletes a store that nobody uses.
+
+    Raises:
+        AlphaClipError: if it is none
+    """
+    if store_id not in {orphan.store_id for orphan in orphans()}:
+        raise AlphaClipError(f"{store_id!r} is not an orphan: it is used, or it is not there")
+    folder = store_folder(store_id)
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def _is_store(store: str, folder: Path) -> bool:
+    try:
+        return store_folder(store) == folder and folder.is_dir()
+    except AlphaClipError:
+        return False
+
+
+def _orphan(store: str, folder: Path) -> Orphan:
+    size, newest = 0, folder.stat().st_mtime
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            size += status.st_size if path.is_file() else 0
+            # Looking whether the lock is held touches it.
+            newest = newest if path.name == "writer.lock" else max(newest, status.st_mtime)
+    return Orphan(store, size, datetime.fromtimestamp(newest, timezone.utc))
+
+
+def _is_being_written(folder: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    path = folder / "writer.lock"
+    if not path.exists():
+        return False
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:
+        return False
+    lock.release()
+    return False

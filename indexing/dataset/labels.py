@@ -1,0 +1,175 @@
+"""From a FiftyOne dataset's labels to regions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+REGION_TYPES = ("Detections", "Detection", "Polylines", "Polyline")
+"""Names of the FiftyOne label classes that hold regions."""
+
+PATCHABLE = ("Detections", "Polylines")
+"""Those that FiftyOne makes patches of."""
+
+
+class FieldError(AlphaClipError):
+    """A field is missing, or holds no regions."""
+
+
+@dataclass(frozen=True)
+class LabelledPicture:
+    """A sample and those of its labels that are regions."""
+
+    sample_id: str
+    filepath: str
+    label_ids: list[str]
+    regions: list[Region]
+    skipped: list[Skipped]
+    unfilled: int
+
+
+def region_fields(samples: fo.SampleCollection) -> dict[str, str]:
+    """The fields that hold regions, and the label class of each."""
+    import fiftyone as fo
+
+    found = {}
+    for name, schema in samples.get_field_schema().items():
+        if isinstance(schema, fo.EmbeddedDocumentField):
+            kind = schema.document_type.__name__
+            if kind in REGION_TYPES:
+                found[name] = kind
+    return found
+
+
+def check_field(samples: fo.SampleCollection, field: str) -> str:
+    """The label class of a field that holds regions.
+
+    Raises:
+        FieldError: says what the field is, and which fields would do
+    """
+    found = region_fields(samples)
+    if field in found:
+        return found[field]
+    fitting = ", ".join(found) or "none"
+    schema = samples.get_field_schema().get(field)
+    if schema is None:
+        raise FieldError(
+            f"dataset {samples._dataset.name!r} has no field {field!r}; fields with regions: "
+            f"{fitting}"
+        )
+    kind = getattr(getattr(schema, "document_type", None), "__name__", str(schema))
+    raise FieldError(
+        f"field {field!r} holds {kind}, not regions ({', '.join(REGION_TYPES)}); fields with "
+        f"regions: {fitting}"
+    )
+
+
+def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """The same samples; of a grouped dataset or view, the images of every slice."""
+    if samples.media_type == "group":
+        return samples.select_group_slices(media_type="image")
+    return samples
+
+
+def labelled_pictures(samples: fo.SampleCollection, field: str) -> Iterator[LabelledPicture]:
+    """Every sample with the regions of one field, in order.
+
+    Args:
+        samples: a dataset or view
+        field: see :func:`region_fields`
+    """
+    kind = check_field(samples, field)
+    attribute = kind.lower() if kind in PATCHABLE else None
+    for sample in samples.select_fields(field).iter_samples():
+        value = sample[field]
+        labels = [] if value is None else [value] if attribute is None else value[attribute]
+        yield _read(str(sample.id), sample.filepath, labels)
+
+
+def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> list[str]:
+    """The ids of a field's labels in a view; where the view shows something else than the field,
+    those of the labels of its pictures.
+
+    Raises:
+        AlphaClipError: if the view is one of another dataset
+    """
+    if view._root_dataset.name != dataset.name:
+        raise AlphaClipError(
+            f"view is of dataset {view._root_dataset.name!r}, the index of {dataset.name!r}: pass "
+            "a view of that dataset"
+        )
+    check_field(dataset, field)
+    view = images_of(view)
+    if field not in view.get_field_schema():
+        samples = view.distinct("sample_id") if view._is_generated else view.values("id")
+        view = images_of(dataset).select(samples)
+    _, path = view._get_label_field_path(field, "id")
+    ids = view.values(path, unwind=True)
+    return [label_id for label_id in ids if label_id is not None]
+
+
+def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:
+    ids, regions, skipped, unfilled = [], [], [], 0
+    for label in labels:
+        try:
+            regions.append(label_region(label))
+        except RegionError as error:
+            skipped.append(Skipped(filepath, str(label.id), str(error)))
+            continue
+        ids.append(str(label.id))
+        unfilled += hasattr(label, "points") and not label.filled
+    return LabelledPicture(sample_id, filepath, ids, regions, skipped, unfilled)
+
+
+def label_region(label: Any) -> Region:
+    """The region of one FiftyOne label.
+
+    Raises:
+        RegionError: if its box, mask or points are unusable
+    """
+    import fiftyone as fo
+
+    if isinstance(label, fo.Polyline):
+        return _polyline_region(label)
+    mask = _instance_mask(label) if label.has_mask else None
+    if mask is None:
+        return Region.from_box(label.bounding_box or [])
+    return Region.from_mask(mask, box=label.bounding_box)
+
+
+def _instance_mask(label: Any) -> np.ndarray | None:
+    """FiftyOne's masks are on wherever they are not zero; soft edges, up to 255, are kept."""
+    try:
+        mask = label.get_mask()
+    except (OSError, ValueError) as error:
+        raise RegionError(
+            f"mask {label.mask_path or ''} cannot be read ({error}): write it again, or clear it"
+        ) from error
+    if mask is not None and mask.dtype.kind in "iu" and mask.max(initial=0) != 255:
+        return mask != 0
+    return mask
+
+
+def _polyline_region(label: Any) -> Region:
+    shapes = [shape for shape in label.points if len(shape)]
+    if label.filled and shapes:
+        return Region.from_polygon(shapes)
+    points = [point for shape in shapes for point in shape]
+    if not points:
+        raise RegionError("polyline has no points")
+    if not all(len(point) == 2 and all(map(math.isfinite, point)) for point in points):
+        raise RegionError("polyline has a point that is not two finite numbers [x, y]")
+    left, top = min(x for x, _ in points), min(y for _, y in points)
+    right, bottom = max(x for x, _ in points), max(y for _, y in points)
+    return Region.from_box([left, top, max(right - left, 1e-6), max(bottom - top, 1e-6)])

@@ -1,0 +1,272 @@
+"""Where indexes are kept, what they may be called, and who uses them.
+
+The vectors of an index are in a *store*, a folder ``<store root>/<dataset id>/<name>``; the last
+two parts are the store's id. The run document of an index names its store, so a run can be renamed
+without moving it, and a clone of a dataset, whose runs are copies, reads the stores of the
+original until it writes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from itertools import chain, count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.store.files import StoreError, make_folder
+from alphaclip.indexing.store.manifests import has_store, read_manifest, versions
+from alphaclip.indexing.store.store import open_store, writing
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+CONFIG_CLASS = "alphaclip.indexing.similarity.FaissSimilarityConfig"
+"""By which FiftyOne's database tells our Brain runs from others."""
+
+REGIONS = "regions"
+"""The kind of a store whose vectors :func:`alphaclip.indexing.build` made."""
+
+EXTERNAL = "external"
+"""The kind of a store whose vectors were given to FiftyOne's Brain."""
+
+_KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
+_STORE = re.compile(r"[0-9a-f]{24}/[a-z][a-z0-9_]{0,79}")
+
+
+class KeyNameError(AlphaClipError):
+    """An index cannot have this name."""
+
+
+def store_root() -> Path:
+    """``ALPHACLIP_STORE``, or the folder ``alphaclip`` in FiftyOne's own data directory."""
+    import fiftyone as fo
+
+    chosen = os.environ.get("ALPHACLIP_STORE")
+    return Path(chosen) if chosen else Path(fo.config.default_dataset_dir) / "alphaclip"
+
+
+def store_folder(store: str) -> Path:
+    """The folder of a store, always inside the root.
+
+    Args:
+        store: ``<dataset id>/<name>``
+
+    Raises:
+        KeyNameError: if that is not what it looks like
+    """
+    if not _STORE.fullmatch(store):
+        raise KeyNameError(f"store is {store!r}: expected <24 hexadecimal digits>/<name>")
+    return store_root() / store
+
+
+def store_id(dataset: fo.Dataset, key: str) -> str:
+    """The store of an index: the one that its run names, else one that no other run has.
+
+    Raises:
+        KeyNameError: if the key is not a name
+    """
+    return named_store(dataset, key) or next(_free_stores(dataset, key))
+
+
+def new_store_id(dataset: fo.Dataset, key: str) -> str:
+    """A store that no run has and that holds nothing yet."""
+    free = _free_stores(dataset, key)
+    return next(store for store in free if not has_store(store_folder(store)))
+
+
+def named_store(dataset: fo.Dataset, key: str) -> str | None:
+    """The store that the run of this key names in the database; None if there is none."""
+    run = _run(dataset, key)
+    return None if run is None else _store_of(run)
+
+
+def owns(dataset: fo.Dataset, store: str) -> bool:
+    """Whether a store is a dataset's own, and not that of the dataset it was cloned from."""
+    return store.startswith(f"{_id(dataset)}/")
+
+
+def index_folder(dataset: fo.Dataset, key: str) -> Path:
+    """The folder of one index, whether or not it is there.
+
+    Raises:
+        KeyNameError: if the key is not a name
+    """
+    return store_folder(store_id(dataset, key))
+
+
+def own_folder(dataset: fo.Dataset, key: str) -> Path:
+    """The folder of one index, to be written.
+
+    A clone of a dataset shares the stores of the original. The first time that it writes to one,
+    it gets a copy, which its run then names; the files are hard links where the system can.
+
+    Raises:
+        KeyNameError: if the key is not a name
+        StoreError: if the store cannot be copied
+    """
+    shared = store_id(dataset, key)
+    if owns(dataset, shared):
+        return store_folder(shared)
+    own = new_store_id(dataset, key)
+    _copy(store_folder(shared), store_folder(own))
+    _name_store(dataset, key, own)
+    return store_folder(own)
+
+
+def index_keys(dataset: fo.Dataset) -> list[str]:
+    """The keys of a dataset's region indexes, in order of name.
+
+    Those are its runs that :func:`alphaclip.indexing.build` made, and the indexes that are
+    finished but not registered, because the job was ended before.
+    """
+    runs = [run for run in _runs({"_dataset_id": _id(dataset)}) if _is_ours(run)]
+    keys = {run["key"] for run in runs if _holds_regions(store_folder(_store_of(run)))}
+    own = {_store_of(run) for run in runs}
+    folders = (store_root() / str(_id(dataset))).glob("*")
+    others = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    others = {store: others[store] for store in others.keys() - own if _STORE.fullmatch(store)}
+    unnamed = others.keys() - named_stores() if others else set()
+    keys |= {others[store].name for store in unnamed if _holds_regions(others[store])}
+    return sorted(keys)
+
+
+def check_key(dataset: fo.Dataset, key: str) -> None:
+    """Looks whether a region index of this dataset may have this name.
+
+    Raises:
+        KeyNameError: if the key is malformed, or is the name of another Brain run
+    """
+    if not _KEY.fullmatch(key):
+        raise KeyNameError(
+            f"key is {key!r}: expected a lowercase letter, then at most 63 lowercase letters, "
+            "digits and underscores"
+        )
+    if not dataset.has_brain_run(key):
+        return
+    kind = dataset.get_brain_info(key).config.cls
+    if kind != CONFIG_CLASS:
+        raise KeyNameError(
+            f"dataset {dataset.name!r} has a Brain run {key!r} of another kind "
+            f"({kind.rpartition('.')[2]}): choose another key"
+        )
+    folder = index_folder(dataset, key)
+    if has_store(folder) and not _holds_regions(folder):
+        raise KeyNameError(
+            f"dataset {dataset.name!r} has a Brain run {key!r} of embeddings that were given to "
+            "it: choose another key"
+        )
+
+
+def remove_index(dataset: fo.Dataset, key: str) -> None:
+    """Deletes the store of one index, if there is one; safe to repeat.
+
+    A store of another dataset, or one that another run names, stays.
+    """
+    store = store_id(dataset, key)
+    if owns(dataset, store) and not _others_naming(store, dataset, key):
+        shutil.rmtree(store_folder(store), ignore_errors=True)
+
+
+def named_stores() -> set[str]:
+    """The stores that the runs of this database's datasets name."""
+    datasets = dataset_ids()
+    runs = _runs({})
+    return {_store_of(run) for run in runs if str(run.get("_dataset_id")) in datasets}
+
+
+def dataset_ids() -> set[str]:
+    """The ids of this database's datasets."""
+    import fiftyone.core.odm as foo
+
+    return {str(found) for found in foo.get_db_conn()["datasets"].distinct("_id")}
+
+
+def _id(dataset: fo.Dataset) -> Any:
+    return dataset._root_dataset._doc.id
+
+
+def _is_ours(run: dict[str, Any]) -> bool:
+    return bool(run["config"].get("cls") == CONFIG_CLASS)
+
+
+def _runs(query: dict[str, Any]) -> list[dict[str, Any]]:
+    """Runs that have a store, the newest first, straight from the database.
+
+    A dataset that is loaded in this process does not see what others change in its runs.
+    """
+    import fiftyone.core.odm as foo
+
+    ours = {"$or": [{"config.cls": CONFIG_CLASS}, {"config.store": {"$type": "string"}}]}
+    wanted = {"key": 1, "_dataset_id": 1, "config.cls": 1, "config.store": 1}
+    return list(foo.get_db_conn()["runs"].find({**query, **ours}, wanted).sort("_id", -1))
+
+
+def _run(dataset: fo.Dataset, key: str) -> dict[str, Any] | None:
+    runs = _runs({"_dataset_id": _id(dataset), "key": key})
+    return next((run for run in runs if _is_ours(run)), None)
+
+
+def _store_of(run: dict[str, Any]) -> str:
+    """What a run names; runs of the first version named nothing."""
+    return run["config"].get("store") or f"{run['_dataset_id']}/{_name(run['key'])}"
+
+
+def _others_naming(store: str, dataset: fo.Dataset, key: str) -> bool:
+    own = (_id(dataset), key)
+    return any(_store_of(r) == store for r in _runs({}) if (r["_dataset_id"], r["key"]) != own)
+
+
+def _free_stores(dataset: fo.Dataset, key: str) -> Iterator[str]:
+    default = f"{_id(dataset)}/{_name(key)}"
+    used = {_store_of(run) for run in _runs({}) if _id_and_key(run) != (_id(dataset), key)}
+    candidates = chain([default], (f"{default}_{i}" for i in count(2)))
+    return (store for store in candidates if store not in used)
+
+
+def _id_and_key(run: dict[str, Any]) -> tuple[Any, str]:
+    return run["_dataset_id"], run["key"]
+
+
+def _name(key: str) -> str:
+    """A key as the name of a folder, on systems too that do not tell A from a."""
+    if not isinstance(key, str) or not key.isidentifier():
+        raise KeyNameError(f"key is {key!r}: expected letters, digits and underscores")
+    name = re.sub("[^a-z0-9_]", "_", key.lower())
+    return (name if name[0].isalpha() else f"k{name}")[:64]
+
+
+def _holds_regions(folder: Path) -> bool:
+    """Whether the newest version that can be read is of regions; where none can, it may be."""
+    for version in versions(folder):
+        try:
+            return bool(read_manifest(folder, version)["info"].get("kind") == REGIONS)
+        except StoreError:
+            continue
+    return has_store(folder)
+
+
+def _copy(source: Path, folder: Path) -> None:
+    """Makes a store of the current version of another."""
+    if not has_store(source):
+        return
+    version = open_store(source)
+    make_folder(folder)
+    with writing(folder) as writer:
+        pieces = []
+        for segment in version.segments:
+            entry = {name: value for name, value in segment.entry.items() if name != "kept"}
+            piece = writer.adopt(source, entry)
+            pieces.append(piece if segment.kept is None else piece.keeping(segment.kept))
+        writer.publish(pieces, version.dim, version.dtype, version.info)
+
+
+def _name_store(dataset: fo.Dataset, key: str, store: str) -> None:
+    from fiftyone.core.brain import BrainMethod
+
+    config = dataset.get_brain_info(key).config
+    config.store = store
+    BrainMethod.update_run_config(dataset, key, config)

@@ -1,0 +1,214 @@
+"""Embeds the labelled regions of a dataset, and keeps them up to date.
+
+The module is not called ``build``: importing it would hide the function of that name.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.identity import encoder_of, encoder_settings
+from alphaclip.encoder.load import load as load_encoder
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import check_field
+from alphaclip.indexing.dataset.locations import check_key, own_folder
+from alphaclip.indexing.embedding.fingerprints import Identify
+from alphaclip.indexing.embedding.label_reader import LabelReader, active_slice, samples_of
+from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base, usable_pieces
+from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
+from alphaclip.indexing.embedding.shards import embed_shards, finished_entries
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.store.manifests import has_store
+from alphaclip.indexing.store.store import StoreError, StoreWriter, writing
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+logger = logging.getLogger(__name__)
+
+FRAMES = (
+    "regions are embedded from images: make a dataset of the frames by "
+    "dataset.to_frames(sample_frames=True).clone(), and pass that"
+)
+
+
+def build(
+    samples: fo.SampleCollection,
+    field: str,
+    encoder: str | Path | Encoder,
+    key: str,
+    overwrite: bool,
+    show: Progress,
+    identify: Identify,
+) -> tuple[Encoder, MergeReport]:
+    """Embeds every region of a field; see :func:`alphaclip.indexing.build`."""
+    folder = _prepare(samples, field, key, overwrite)
+    loaded = load_encoder(encoder)
+    settings = _settings(samples, field, loaded, identify)
+    with writing(folder, mend=True) as writer:
+        return loaded, _embed(writer, samples, settings, loaded, show)
+
+
+def update(
+    dataset: fo.Dataset, key: str, encoder: Encoder | None, show: Progress
+) -> tuple[Encoder, MergeReport]:
+    """Embeds what is new or edited, drops what is gone; see :meth:`RegionIndex.update`."""
+    with writing(own_folder(dataset, key), mend=True) as writer:
+        settings = _settings_in(writer)
+        loaded = encoder_of(settings, encoder)
+        return loaded, _embed(writer, samples_of(dataset, settings), settings, loaded, show)
+
+
+def plan(
+    samples: fo.SampleCollection,
+    field: str,
+    encoder: str | Path | Encoder = "auto",
+    key: str = "regions",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    identify: Identify = "stat",
+) -> Plan:
+    """Writes the shards of a build, to be embedded elsewhere; see :func:`build`.
+
+    Then :func:`embed_part` embeds parts of them, on any machine that sees the folder and the
+    pictures, and :func:`merge_plan` publishes the index.
+
+    Returns:
+        the plan; its ``folder`` is what the embedding needs
+    """
+    folder = _prepare(samples, field, key, overwrite)
+    settings = _settings(samples, field, load_encoder(encoder), identify)
+    with writing(folder, mend=True) as writer, shown(progress) as show:
+        return _plan(writer, samples, settings, show)
+
+
+def embed_part(
+    folder: Path,
+    part: tuple[int, int] = (1, 1),
+    encoder: Encoder | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Embeds the i-th of n parts of a plan; needs the plan's files and the pictures, no database.
+
+    Args:
+        folder: of the plan
+        part: ``(i, n)``, i from 1
+        encoder (None): the plan's; None loads it by name
+        progress (None): told how far it is; None shows a bar in the terminal
+
+    Returns:
+        how many regions were embedded now; those of shards that were done are not counted
+    """
+    planned = read_plan(folder)
+    loaded = encoder_of(planned.settings, encoder)
+    with shown(progress) as show:
+        return embed_shards(
+            planned, loaded, part, lambda *counts: show("regions embedded", *counts)
+        )
+
+
+def merge_plan(dataset: fo.Dataset, key: str) -> tuple[Encoder, MergeReport]:
+    """Publishes what is planned and embedded; see :func:`alphaclip.indexing.merge_plan`."""
+    with writing(own_folder(dataset, key), mend=True) as writer:
+        planned = read_plan(writer.folder / "work")
+        return encoder_of(planned.settings), merge(writer, planned)
+
+
+def _embed(
+    writer: StoreWriter,
+    samples: fo.SampleCollection,
+    settings: dict[str, Any],
+    encoder: Encoder,
+    show: Progress,
+) -> MergeReport:
+    """Plans, embeds and publishes, in this process."""
+    started = time.monotonic()
+    plan = _plan(writer, samples, settings, show)
+    embed_shards(plan, encoder, progress=lambda *counts: show("regions embedded", *counts))
+    return merge(writer, plan, round(time.monotonic() - started, 1))
+
+
+def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
+    """Checks what is to be built, and says where."""
+    _check_images(samples)
+    dataset = samples._dataset
+    check_key(dataset, key)
+    folder = own_folder(dataset, key)
+    if has_store(folder) and not overwrite:
+        raise AlphaClipError(
+            f"dataset {dataset.name!r} has an index {key!r}: choose another key, bring it up to "
+            "date with index.update(), or pass overwrite=True to replace it"
+        )
+    check_field(samples, field)
+    if not len(samples):
+        raise AlphaClipError(f"{dataset.name!r} has no samples here: there is nothing to embed")
+    return folder
+
+
+def _check_images(samples: fo.SampleCollection) -> None:
+    if samples._is_frames:
+        raise AlphaClipError(f"samples is a view of frames: {FRAMES}")
+    if samples._is_generated:
+        raise AlphaClipError(
+            f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
+            "images, and the field that holds the regions"
+        )
+    if active_slice(samples).media_type == "video":
+        raise AlphaClipError(f"{samples._dataset.name!r} holds videos here: {FRAMES}")
+
+
+def _settings(
+    samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
+) -> dict[str, Any]:
+    flat = active_slice(samples)
+    stages = flat._serialize(include_uuids=False) if flat is not flat._dataset else []
+    return {
+        "kind": "regions",
+        "metric": "cosine",
+        "field": field,
+        "identify": identify,
+        "stages": json.loads(json.dumps(stages)),
+        **encoder_settings(encoder),
+    }
+
+
+def _settings_in(writer: StoreWriter) -> dict[str, Any]:
+    info = writer.base.info if writer.base is not None else {}
+    if info.get("kind") == "regions":
+        return {name: value for name, value in info.items() if name != "report"}
+    if info:
+        raise AlphaClipError("the vectors of this index are from elsewhere: add them anew instead")
+    try:
+        return read_plan(writer.folder / "work").settings
+    except PlanError as error:
+        raise StoreError(
+            f"{writer.folder} holds nothing that could be brought up to date: build the index"
+        ) from error
+
+
+def _plan(
+    writer: StoreWriter, samples: fo.SampleCollection, settings: dict[str, Any], show: Progress
+) -> Plan:
+    """Plans anew, and takes over what an interrupted job has finished."""
+    work = writer.folder / "work"
+    try:
+        entries = finished_entries(read_plan(work))
+    except PlanError:
+        entries = []
+    pieces = usable_pieces(work, entries)
+    base = usable_base(writer.base, settings)
+    held = [base.ids] if base is not None else []
+    reader = LabelReader(active_slice(samples), settings, show)
+    return make_plan(
+        work,
+        reader.pictures(),
+        settings,
+        reader.report,
+        [*held, *(piece.ids for piece in pieces)],
+        [piece.entry for piece in pieces],
+    )

@@ -1,0 +1,1 @@
+"""What can be asked of an index beside a search: several indexes, odd and unlabelled regions."""

@@ -1,0 +1,132 @@
+"""A picture of what was found: one row of crops for each query."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from math import ceil
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageDraw, ImageFont
+
+from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.indexing.explore.hit_listing import ListedHit
+from alphaclip.regions.images import FORMATS, MAX_PIXELS, open_image
+from alphaclip.regions.region import Region
+from alphaclip.views.view import View
+
+TILE = 144
+MARGIN = 8
+LINE = 16
+BACKGROUND, INK, DIMMED = "white", "#222222", "#777777"
+VIEW = View("context", 1.6)
+OUTLINE = np.array([255, 0, 160], np.uint8)
+SIDEWAYS = 5
+"""From this EXIF orientation on, width and height of the stored picture are exchanged."""
+
+
+def draw_contact_sheet(found: Mapping[str, Sequence[ListedHit]], path: Path) -> None:
+    """Writes a PNG: the query, then its hits, best first, each with its region outlined.
+
+    Args:
+        found: query to hits
+        path: of the PNG
+
+    Raises:
+        AlphaClipError: if a picture cannot be opened
+    """
+    columns = max(1, *(len(hits) for hits in found.values()))
+    height = LINE + MARGIN + TILE + 2 * LINE + MARGIN
+    size = (MARGIN + columns * (TILE + MARGIN), MARGIN + len(found) * height)
+    sheet = Image.new("RGB", size, BACKGROUND)
+    for row, (query, hits) in enumerate(found.items()):
+        _draw_row(sheet, MARGIN + row * height, query, hits)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(path)
+
+
+def draw_tiles(
+    image: str | np.ndarray, regions: Sequence[Region], size: int = TILE
+) -> list[Image.Image | None]:
+    """Draws regions of one picture, each with some of its surroundings and its outline.
+
+    The picture is opened once, and a JPEG no larger than the tiles need it.
+
+    Args:
+        image: a path, or uint8 (H, W, 3)
+        regions: of the picture
+        size: side of a tile, in pixels
+
+    Returns:
+        the tiles; None for a region that has no area in the picture, or a mask of another shape
+
+    Raises:
+        AlphaClipError: if the picture cannot be opened
+    """
+    pixels = open_image(image) if isinstance(image, np.ndarray) else _open(image, regions, size)
+    picture = Image.fromarray(pixels)
+    return [_tile(picture, region, size) for region in regions]
+
+
+def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None:
+    width, height = picture.size
+    try:
+        window = VIEW.window(region, height, width)
+        inside = Image.fromarray(region.alpha_window(height, width, window))
+    except RegionError:
+        return None
+    shown = picture.crop(window).resize((size, size), Image.Resampling.BICUBIC)
+    alpha = inside.resize((size, size), Image.Resampling.BILINEAR)
+    pixels = np.array(shown)
+    pixels[_edge(np.asarray(alpha) > 127)] = OUTLINE
+    return Image.fromarray(pixels)
+
+
+def _open(path: str, regions: Sequence[Region], size: int) -> np.ndarray:
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height <= MAX_PIXELS:
+                _shrink(image, regions, size)
+            return open_image(image)
+    except (OSError, Image.DecompressionBombError, AlphaClipError):
+        return open_image(path)
+
+
+def _shrink(image: Image.Image, regions: Sequence[Region], size: int) -> None:
+    """Has a JPEG decoded at 1/2, 1/4 or 1/8, where no window is enlarged by that."""
+    width, height = image.size
+    if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS:
+        width, height = height, width
+    sides = []
+    for region in regions:
+        if region.mask is not None and region.box is None:
+            return
+        with suppress(RegionError):
+            left, _, right, _ = VIEW.window(region, height, width)
+            sides.append(right - left)
+    scale = min(sides, default=size) / size
+    if scale >= 2:
+        image.draft(None, (ceil(image.width / scale), ceil(image.height / scale)))
+
+
+def _draw_row(sheet: Image.Image, top: int, query: str, hits: Sequence[ListedHit]) -> None:
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw.text((MARGIN, top), f"“{query}”", INK, ImageFont.load_default(14))
+    top += LINE + MARGIN
+    for column, hit in enumerate(hits):
+        left = MARGIN + column * (TILE + MARGIN)
+        tile = None if hit.region is None else draw_tiles(hit.image, [hit.region])[0]
+        if tile is not None:
+            sheet.paste(tile, (left, top))
+        draw.text((left, top + TILE + 2), f"{hit.rank}.  {hit.score:.3f}", INK, font)
+        draw.text((left, top + TILE + LINE), (hit.label or "-")[:24], DIMMED, font)
+
+
+def _edge(inside: np.ndarray) -> np.ndarray:
+    """The pixels of a mask that have a neighbour outside it, two pixels wide."""
+    padded = np.pad(inside, 2)
+    shifts = [(y, x) for y in range(5) for x in range(5)]
+    rows, columns = inside.shape
+    kept = np.logical_and.reduce([padded[y : y + rows, x : x + columns] for y, x in shifts])
+    return inside & ~kept

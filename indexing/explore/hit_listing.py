@@ -1,0 +1,97 @@
+"""Hits with what a person wants to see of each: label, picture and region."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from alphaclip.errors import RegionError
+from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of, label_region
+from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.regions.region import Region
+
+
+@dataclass(frozen=True)
+class ListedHit:
+    """One hit.
+
+    Attributes:
+        rank: 1 is the best
+        score: cosine to the query
+        label: the region's label, None if it has none
+        image: path of the picture
+        sample_id: of the picture
+        label_id: of the region
+        region: where it is, None if the label was edited and has no area any more
+    """
+
+    rank: int
+    score: float
+    label: str | None
+    image: str
+    sample_id: str
+    label_id: str
+    region: Region | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the region, as JSON holds it."""
+        shown = ("rank", "score", "label", "image", "sample_id", "label_id")
+        return {name: getattr(self, name) for name in shown}
+
+    def __str__(self) -> str:
+        return f"{self.rank:>4}  {self.score:.3f}  {self.label or '-':<24} {self.image}"
+
+
+def list_hits(hits: Hits) -> list[ListedHit]:
+    """Looks the hits up in their dataset.
+
+    Args:
+        hits: of any fields; a region deleted since the index was built is left out
+
+    Returns:
+        in rank order
+    """
+    if not len(hits):
+        return []
+    labels = dict(_labels(hits))
+    columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
+    return [
+        ListedHit(rank, round(float(score), 4), found.label, image, sample, label, _region(found))
+        for rank, (sample, label, score) in enumerate(columns, start=1)
+        if label in labels
+        for image, found in [labels[label]]
+    ]
+
+
+def _region(label: Any) -> Region | None:
+    try:
+        return label_region(label)
+    except RegionError:
+        return None
+
+
+def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Label id to path and label, of each hit.
+
+    Only the labels that were hit are made objects: the others of their pictures take long.
+    """
+    from bson import ObjectId
+
+    wanted = {ObjectId(label) for label in hits.label_ids.tolist()}
+    samples = images_of(hits.dataset).select(list(set(hits.sample_ids.tolist())))
+    for field in sorted(set(hits.fields.tolist())):
+        kind = check_field(hits.dataset, field)
+        path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
+        paths, values = samples.values(["filepath", path], _raw=True)
+        for filepath, value in zip(paths, values, strict=True):
+            labels = value if kind in PATCHABLE else [value]
+            for raw in labels or []:
+                if raw is not None and raw["_id"] in wanted:
+                    yield str(raw["_id"]), (filepath, _made(raw, kind))
+
+
+def _made(raw: dict[str, Any], kind: str) -> Any:
+    import fiftyone as fo
+
+    return getattr(fo, kind.removesuffix("s")).from_dict(raw)

@@ -1,0 +1,83 @@
+"""Regions that are like no other: their nearest neighbours are far.
+
+Public: :func:`find_outliers`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.retrieval.hits import Hits
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.retrieval.index import SearchIndex
+    from alphaclip.indexing.retrieval.snapshot import Snapshot
+
+NEIGHBORS = 10
+BATCH = 1024
+
+
+def find_outliers(
+    index: SearchIndex,
+    count: int = 50,
+    neighbors: int = NEIGHBORS,
+    progress: Progress | None = None,
+) -> Hits:
+    """Finds the regions that are least like their nearest neighbours.
+
+    The score is the mean cosine to the nearest other regions: the k-nearest-neighbour outlier
+    score of Angiulli and Pizzuti (PKDD 2002), as a likeness. Groups of up to ``neighbors`` regions
+    that are like each other only are found as well. A mislabelled, badly drawn or simply rare
+    region stands out so; which of these it is, a person has to see.
+
+    Args:
+        index: whose regions
+        count (50): how many to find
+        neighbors (10): nearest regions that each is compared with; fewer where there are fewer
+        progress (None): told how far it is; None shows a bar in the terminal
+
+    Returns:
+        the greatest outlier first; ``scores`` are mean cosines, in [-1, 1]
+
+    Raises:
+        AlphaClipError: if a number is below 1, or the index has fewer than two regions
+    """
+    now = index.snapshot()
+    if count < 1 or neighbors < 1:
+        raise AlphaClipError(
+            f"count is {count}, neighbors {neighbors}: expected whole numbers of at least 1"
+        )
+    if len(now.version) < 2:
+        raise AlphaClipError(
+            f"index {index.key!r} holds {len(now.version)} region(s): an outlier needs others to "
+            "be compared with"
+        )
+    with shown(progress) as show:
+        scores = _mean_likeness(now, min(neighbors, len(now.version) - 1), show)
+    first = np.argsort(scores, kind="stable")[:count]
+    return index.hits(now, first, scores[first], scores[first])
+
+
+def _mean_likeness(now: Snapshot, neighbors: int, show: Progress) -> np.ndarray:
+    """The mean cosine of each region to its nearest others: float32 (n,)."""
+    total = len(now.version)
+    likeness = np.empty(total, np.float32)
+    for start in range(0, total, BATCH):
+        places = np.arange(start, min(start + BATCH, total))
+        queries = now.version.table.take(places).astype(np.float32)
+        scores, found = now.engine().search(queries, neighbors + 1)
+        likeness[places] = _without_itself(scores, found, places)
+        show("regions compared", int(places[-1]) + 1, total)
+    return likeness
+
+
+def _without_itself(scores: np.ndarray, found: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The mean of each line but for the region itself, or the last where it was not found."""
+    itself = found == places[:, None]
+    itself[~itself.any(axis=1), -1] = True
+    kept: np.ndarray = scores[~itself].reshape(len(places), -1)
+    return kept.mean(axis=1)

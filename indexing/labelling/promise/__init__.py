@@ -1,0 +1,1 @@
+"""Whether a precision can be promised: tests, bounds and calibration."""

@@ -1,0 +1,1 @@
+"""A person's answers about regions: runs, their queue, and previews."""

@@ -1,0 +1,170 @@
+"""What regions would be taken for, before anything is written or drawn.
+
+Public: :func:`preview_classes`, :class:`ClassPreview` and :func:`alternatives`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.scoring.classes import ClassSet, LabelClass
+from alphaclip.indexing.labelling.scoring.prompt_vectors import remembering
+from alphaclip.indexing.labelling.scoring.scored import Scored, choose, score
+from alphaclip.indexing.labelling.scoring.scoring import Scorer, batches
+from alphaclip.indexing.labelling.scoring.teaching import taught
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.indexing.store.segments import as_bytes
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.labelling.label_dataset import Classes
+    from alphaclip.indexing.labelling.review.reviewing import Answer
+    from alphaclip.indexing.retrieval.index import SearchIndex
+    from alphaclip.indexing.retrieval.snapshot import Snapshot
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPreview:
+    """What would be taken for one class.
+
+    Attributes:
+        name: of the class; None for "none of these"
+        count: regions whose answer it is
+        hits: some of these, the surest first; their scores are rank scores, no cosines
+    """
+
+    name: str | None
+    count: int
+    hits: Hits
+
+
+def preview_classes(
+    index: SearchIndex,
+    classes: Classes,
+    training: Mapping[str, str | None] | None = None,
+    templates: Sequence[str] | None = None,
+    examples: int = 6,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> list[ClassPreview]:
+    """Answers for all regions of an index; nothing is written, no sample is drawn.
+
+    Texts that were asked about before are not encoded again.
+
+    Args:
+        index: whose regions
+        classes: names, :class:`LabelClass` objects, or their JSON values
+        training (None): label id to class of regions to learn from; reviews are not read
+        templates (None): of the prompts
+        examples (6): hits of each class, at most
+        seed (0): of the folds that the scorer is chosen by
+        progress (None): told how far it is; None shows a bar in the terminal
+
+    Returns:
+        one for each class in its order, then one for "none of these"
+
+    Raises:
+        AlphaClipError: if classes contradict each other, the index is empty, a region to learn
+            from is not in it, or ``examples`` is below 0
+    """
+    _check_count("examples", examples, 0)
+    checked = ClassSet(classes)
+    given = taught(checked, training)
+    with shown(progress) as show:
+        encode = remembering(index.encoder, show)
+        scored = score(index, checked, given, templates, seed, show, encode)
+    return _previews(index, scored, examples)
+
+
+def alternatives(
+    index: SearchIndex,
+    classes: Classes,
+    label_ids: Sequence[str],
+    training: Mapping[str, str | None] | None = None,
+    templates: Sequence[str] | None = None,
+    count: int = 5,
+) -> dict[str, list[str]]:
+    """What regions may be: the classes that each is most like.
+
+    Quick when asked again for other regions with the same classes.
+
+    Args:
+        index: of the regions
+        classes: see :func:`preview_classes`
+        label_ids: of the regions; those that are not in the index are left out
+        training (None): see there
+        templates (None): see there
+        count (5): classes for each region, at most
+
+    Returns:
+        label id to names of classes, the likeliest first, without "none of these"
+
+    Raises:
+        AlphaClipError: see there; or if ``count`` is below 1
+    """
+    _check_count("count", count, 1)
+    checked, now = ClassSet(classes), index.snapshot()
+    places = now.lookup.find(as_bytes(list(label_ids)))
+    there = [key for key, place in zip(label_ids, places, strict=True) if place >= 0]
+    if not there:
+        return {}
+    given = tuple(taught(checked, training).items())
+    wording = None if templates is None else tuple(templates)
+    scorer = _scorer(index, now, tuple(checked), given, wording)
+    vectors = np.asarray(now.version.table.take(places[places >= 0]), np.float32)
+    names, likeliest = checked.names, _likeliest(vectors, scorer, count)
+    return {key: [names[at] for at in some] for key, some in zip(there, likeliest, strict=True)}
+
+
+@lru_cache(maxsize=2)
+def _scorer(
+    index: SearchIndex,
+    now: Snapshot,
+    classes: tuple[LabelClass, ...],
+    given: tuple[tuple[str, Answer], ...],
+    templates: tuple[str, ...] | None,
+) -> Scorer:
+    """Kept, as with examples it takes seconds to choose one."""
+    encode = remembering(index.encoder)
+    learnt = choose(index, now, ClassSet(classes), dict(given), templates, 0, encode)
+    return learnt.choice.scorer
+
+
+def _previews(index: SearchIndex, scored: Scored, examples: int) -> list[ClassPreview]:
+    found, answers = range(len(scored.classes) + 1), scored.answers
+    order = np.lexsort((-answers.scores, answers.places))
+    bounds = np.searchsorted(answers.places[order], range(len(found) + 1)).tolist()
+    firsts = [order[bounds[one] : bounds[one + 1]][:examples] for one in found]
+    shown_places = np.concatenate(firsts)
+    scores = answers.scores[shown_places]
+    hits = index.hits(scored.now, shown_places, scores, scores)
+    ends = np.cumsum([len(some) for some in firsts]).tolist()
+    return [
+        ClassPreview(
+            name=scored.classes.name(one),
+            count=bounds[one + 1] - bounds[one],
+            hits=hits.take(slice(ends[one] - len(firsts[one]), ends[one])),
+        )
+        for one in found
+    ]
+
+
+def _likeliest(vectors: np.ndarray, scorer: Scorer, count: int) -> list[list[int]]:
+    """The places of each region's classes with the largest logits; not those of -inf."""
+    found: list[list[int]] = []
+    for some in batches(vectors, scorer):
+        logits = scorer.logits(some)[:, : scorer.classes]
+        for row, order in zip(logits, np.argsort(-logits, axis=1, kind="stable"), strict=True):
+            found.append([one for one in order[:count].tolist() if row[one] > -np.inf])
+    return found
+
+
+def _check_count(name: str, count: int, least: int) -> None:
+    if type(count) is not int or count < least:
+        raise AlphaClipError(f"{name} is {count!r}: expected a whole number of at least {least}")

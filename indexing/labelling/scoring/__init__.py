@@ -1,0 +1,1 @@
+"""What gives a region a score for a class."""

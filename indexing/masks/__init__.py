@@ -1,0 +1,1 @@
+"""Masks of a dataset: made by a segmenter, or from boxes."""

@@ -1,0 +1,156 @@
+"""Label fields that hold masks made here: what they were made of, and with which settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.schema import check_name, declare
+from alphaclip.indexing.dataset.skipped import Skipped
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+INFO = "alphaclip"
+"""Where a field's own ``info`` keeps the settings that it was made with."""
+
+DETAILS = {
+    "made_from": "StringField",
+    "detections.source": "StringField",
+    "detections.source_id": "StringField",
+    "detections.source_digest": "StringField",
+    "detections.quality": "FloatField",
+}
+
+
+@dataclass
+class MaskReport:
+    """What a job did.
+
+    Attributes:
+        into: the field that holds the masks
+        samples: how many were looked at
+        done_before: how many of them had nothing new
+        added: masks that were made
+        kept: masks of an earlier run, in samples where something else was new
+        dropped: how many masks were left out, for each reason
+        skipped: pictures and labels that could not be used, and why
+        seconds: how long it took
+    """
+
+    into: str
+    samples: int = 0
+    done_before: int = 0
+    added: int = 0
+    kept: int = 0
+    dropped: dict[str, int] = field(default_factory=dict)
+    skipped: list[Skipped] = field(default_factory=list)
+    seconds: float = 0.0
+
+    def drop(self, reason: str) -> None:
+        """Counts a mask that is left out."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON values."""
+        return asdict(self)
+
+
+def check_images(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """The images that are meant: the samples themselves; of a grouped collection, the active slice.
+
+    Raises:
+        AlphaClipError: if they are no images, or a view of something else than samples
+    """
+    name = samples._dataset.name
+    if samples._is_generated:
+        raise AlphaClipError(
+            f"samples is a {type(samples).__name__}: pass the dataset or a view of its images; "
+            "the frames of a video become a dataset by "
+            "dataset.to_frames(sample_frames=True).clone()"
+        )
+    if samples.media_type == "group":
+        samples = samples.select_group_slices(samples.group_slice)
+    if samples.media_type == "video":
+        raise AlphaClipError(
+            f"{name!r} holds videos here: make a dataset of their frames by "
+            "dataset.to_frames(sample_frames=True).clone(), and pass that"
+        )
+    if samples.media_type != "image":
+        what = f"media type {samples.media_type!r}" if samples.media_type else "no samples"
+        raise AlphaClipError(f"{name!r} has {what} here: masks are made of images")
+    return samples
+
+
+def prepare_field(
+    dataset: fo.Dataset, name: str, settings: Mapping[str, Any], overwrite: bool = False
+) -> None:
+    """Makes a field for masks, or opens the one that an earlier run with equal settings made.
+
+    Args:
+        dataset: where
+        name: of the field
+        settings: JSON values; kept in the field's ``info``
+        overwrite (False): empty a field that was made here, in all samples
+
+    Raises:
+        FieldError: if the name cannot be used, the field is somebody else's, or it was made with
+            other settings
+    """
+    check_name(name)
+    schema = dataset.get_field(name)
+    if schema is None:
+        _add_field(dataset, name, settings)
+        return
+    made_with = mask_settings(dataset, name)
+    if made_with is None:
+        raise FieldError(
+            f"dataset {dataset.name!r} has a field {name!r} that was not made here: choose another "
+            "name for the masks"
+        )
+    if made_with != settings and not overwrite:
+        raise FieldError(f"field {name!r} was made with {_difference(made_with, settings)}")
+    if overwrite:
+        dataset.clear_sample_field(name)
+        schema = dataset.get_field(name)
+        schema.info = {INFO: dict(settings)}
+        schema.save()
+
+
+def mask_settings(dataset: fo.Dataset, name: str) -> dict[str, Any] | None:
+    """The settings that a field of masks was made with; None if it was not made here."""
+    schema = dataset.get_field(name)
+    return (getattr(schema, "info", None) or {}).get(INFO)
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """A short digest of values that have a stable ``repr``."""
+    return hashlib.sha256(repr(list(parts)).encode()).hexdigest()[:32]
+
+
+def _add_field(dataset: fo.Dataset, name: str, settings: Mapping[str, Any]) -> None:
+    import fiftyone as fo
+
+    try:
+        dataset.add_sample_field(
+            name,
+            fo.EmbeddedDocumentField,
+            embedded_doc_type=fo.Detections,
+            info={INFO: dict(settings)},
+        )
+    except ValueError as error:
+        raise FieldError(f"{name!r} cannot be the name of a field: {error}") from error
+    declare(dataset, {f"{name}.{path}": kind for path, kind in DETAILS.items()})
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    names = [n for n in sorted({*old, *new}) if old.get(n) != new.get(n)]
+    changes = ", ".join(f"{n} {old.get(n)!r}, not {new.get(n)!r}" for n in names)
+    return (
+        f"{changes}: choose another name for the masks, or pass overwrite=True to make all of them "
+        "again"
+    )

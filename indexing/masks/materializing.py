@@ -1,0 +1,181 @@
+"""From semantic segmentation to regions: each connected part of a class becomes a Detection.
+
+The parts of a Segmentation have no ids of their own, so they are made once, into a field.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.masks.mask_fields import MaskReport, check_images, digest, prepare_field
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+def segmentation_fields(samples: fo.SampleCollection) -> list[str]:
+    """The names of the fields of type Segmentation."""
+    import fiftyone as fo
+
+    return [
+        name
+        for name, schema in samples.get_field_schema().items()
+        if isinstance(schema, fo.EmbeddedDocumentField) and schema.document_type is fo.Segmentation
+    ]
+
+
+def materialize(
+    samples: fo.SampleCollection,
+    field: str,
+    into: str,
+    min_area: float = 0.0,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> MaskReport:
+    """Makes a Detection with a mask of each connected part of each class of a segmentation.
+
+    ``label`` is the class: its name in the dataset's mask targets, else its pixel value (of an
+    RGB mask, its hex colour). Pixels of value 0 are background. ``source`` is the field's name.
+    Run again, it changes nothing but what has been edited since: parts that are as they were keep
+    their Detection.
+
+    Args:
+        samples: a dataset or view of images; of a grouped dataset, the active slice
+        field: a field of Segmentation, with masks in the database or on disk
+        into: the field of Detections to make
+        min_area (0): smaller parts are left out; a share of the picture
+        overwrite (False): empty the field first, in all samples
+        progress (None): told how far it is; None shows a bar in the terminal
+
+    Returns:
+        what was done
+
+    Raises:
+        AlphaClipError: if the field is no segmentation, no sample has one, the name is taken, or
+            the samples are no images
+    """
+    started = time.monotonic()
+    images = check_images(samples)
+    _check(images, field, min_area)
+    dataset = samples._dataset
+    settings = {"kind": "components", "field": field, "min_area": min_area}
+    prepare_field(dataset, into, settings, overwrite)
+    report, targets = MaskReport(into), _targets(dataset, field)
+    total = len(images)
+    with shown(progress) as show:
+        for sample in images.select_fields([field, into]).iter_samples():
+            _take(sample, field, targets, min_area, report)
+            report.samples += 1
+            show("segmentations taken apart", report.samples, total)
+    report.seconds = round(time.monotonic() - started, 1)
+    return report
+
+
+def _check(images: fo.SampleCollection, field: str, min_area: float) -> None:
+    found = segmentation_fields(images)
+    if field not in found:
+        raise FieldError(
+            f"dataset {images._dataset.name!r} has no Segmentation field {field!r}; it has: "
+            f"{', '.join(found) or 'none'}"
+        )
+    if not 0 <= min_area < 1:
+        raise AlphaClipError(f"min_area is {min_area}: expected a share of the picture, in [0, 1)")
+    if not images.count(field):
+        raise FieldError(f"field {field!r} is empty in all {len(images)} samples")
+
+
+def _targets(dataset: fo.Dataset, field: str) -> dict[Any, str]:
+    return dict(dataset.mask_targets.get(field) or dataset.default_mask_targets or {})
+
+
+def _take(
+    sample: Any, field: str, targets: Mapping[Any, str], min_area: float, report: MaskReport
+) -> None:
+    segmentation = sample[field]
+    if segmentation is None:
+        return
+    try:
+        mask = _read(segmentation)
+    except AlphaClipError as error:
+        report.skipped.append(Skipped(sample.filepath, str(segmentation.id), str(error)))
+        return
+    names = sorted(map(repr, targets.items()))
+    made_from = digest([mask.shape, str(mask.dtype), mask.tobytes(), names])
+    old = sample[report.into]
+    if old is not None and getattr(old, "made_from", None) == made_from:
+        report.done_before += 1
+        return
+    parts = _parts(segmentation, mask, targets, min_area, report)
+    _write(sample, field, parts, made_from, report)
+
+
+def _read(segmentation: fo.Segmentation) -> np.ndarray:
+    try:
+        mask = segmentation.get_mask()
+    except (OSError, ValueError) as error:
+        raise AlphaClipError(
+            f"mask {segmentation.mask_path or ''} cannot be read ({error}): write it again"
+        ) from error
+    if mask is None or not mask.size:
+        raise AlphaClipError("segmentation has no mask")
+    if mask.dtype.kind not in "biu" or mask.ndim not in (2, 3):
+        raise AlphaClipError(
+            f"mask has shape {mask.shape} and dtype {mask.dtype}: expected whole numbers, "
+            "(height, width) or (height, width, 3)"
+        )
+    return mask
+
+
+def _parts(
+    segmentation: fo.Segmentation,
+    mask: np.ndarray,
+    targets: Mapping[Any, str],
+    min_area: float,
+    report: MaskReport,
+) -> list[fo.Detection]:
+    found = segmentation.to_detections(mask_types="thing").detections
+    smallest, parts = min_area * mask.shape[0] * mask.shape[1], []
+    for part in found:
+        if part.mask.sum() < smallest:
+            report.drop("area")
+            continue
+        part.label = _class_name(int(part.label), mask.ndim == 3, targets)
+        part.bounding_box = [float(value) for value in part.bounding_box]
+        part["source_digest"] = Region.from_mask(part.mask, box=part.bounding_box).digest()
+        parts.append(part)
+    return parts
+
+
+def _class_name(value: int, is_rgb: bool, targets: Mapping[Any, str]) -> str:
+    if not is_rgb:
+        return str(targets.get(value, value))
+    color = f"#{value:06x}"
+    return str(targets.get(color, targets.get(color.upper(), color)))
+
+
+def _write(
+    sample: Any, field: str, parts: list[fo.Detection], made_from: str, report: MaskReport
+) -> None:
+    import fiftyone as fo
+
+    old = sample[report.into]
+    earlier_parts = [] if old is None else old.detections
+    known = {(part.label, getattr(part, "source_digest", None)): part for part in earlier_parts}
+    detections = []
+    for part in parts:
+        earlier = known.get((part.label, part["source_digest"]))
+        part["source"] = field
+        detections.append(earlier or part)
+        report.kept += earlier is not None
+        report.added += earlier is None
+    sample[report.into] = fo.Detections(detections=detections, made_from=made_from)
+    sample.save()

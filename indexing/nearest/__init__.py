@@ -1,0 +1,1 @@
+"""The nearest vectors: exact search, FAISS, and the cache of its index."""

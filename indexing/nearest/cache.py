@@ -1,0 +1,226 @@
+"""FAISS indexes on the disk: only a cache, used if every byte is as it was written.
+
+Each is two files, ``<name>.faiss`` and ``<name>.json``: the second says what the first was built
+from, holds the SHA-256 of both, and is written last. What is damaged or does not belong to the
+table is not used, but built again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.files import file_sha256
+from alphaclip.indexing.nearest.metrics import Metric, faiss_metric
+from alphaclip.indexing.store.files import PARTIAL, write_atomically, write_by_hash
+from alphaclip.indexing.store.table import VectorTable
+
+if TYPE_CHECKING:
+    import faiss
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+KEPT = 2
+"""Caches that are kept: that of the current version, and the one before."""
+
+ABANDONED = 3600
+"""Seconds after which a file that nothing names was left by a process that died."""
+
+
+@dataclass(frozen=True)
+class Cached:
+    """An index from the disk.
+
+    Attributes:
+        index: in memory
+        facts: that were saved with it
+    """
+
+    index: faiss.IndexIVF
+    facts: dict[str, Any]
+
+
+def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) -> Path:
+    """Writes an index, and deletes all caches but the newest.
+
+    Args:
+        folder: of caches only; made if need be
+        index: to write
+        facts: about it, JSON: those of :func:`describe`, "kind", "nlist", "nprobe",
+            "oversample", "recall" and
+            "trained_on"
+
+    Returns:
+        the path of the JSON file
+
+    Raises:
+        StoreError: if the files cannot be written
+    """
+    import faiss
+
+    def write(stream: Any) -> None:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(stream.write))  # type: ignore[attr-defined]
+
+    path, sha256, size = write_by_hash(folder, ".faiss", write)
+    content = {
+        **facts,
+        "format": FORMAT,
+        "sha256": sha256,
+        "bytes": size,
+        "faiss": faiss.__version__,
+    }
+    text = json.dumps({"facts": content, "sha256": _digest(content)}, indent=1).encode()
+    write_atomically(path.with_suffix(".json"), lambda stream: stream.write(text))
+    _delete_old(folder)
+    return path.with_suffix(".json")
+
+
+def load_cache(folder: Path, table: VectorTable, metric: Metric) -> Cached | None:
+    """The newest cache that was built from exactly these rows.
+
+    Args:
+        folder: of caches; need not exist
+        table: of the vectors now
+        metric: to compare by
+    """
+    wanted = describe(table, metric)
+    for path, facts in _list(folder):
+        if all(facts[name] == value for name, value in wanted.items()):
+            index = _read(path, facts)
+            if index is not None:
+                return Cached(index, facts)
+    return None
+
+
+def load_relative(
+    folder: Path, table: VectorTable, metric: Metric, whole: bool = False
+) -> Cached | None:
+    """The newest cache that was built from some of these pieces, the first at least.
+
+    Args:
+        folder: of caches; need not exist
+        table: of the vectors now
+        metric: to compare by
+        whole (False): take a cache only if it was built from the same pieces, and at least as
+            many rows
+    """
+    for path, facts in _list(folder):
+        if _is_relative(facts, table, metric, whole):
+            index = _read(path, facts)
+            if index is not None:
+                return Cached(index, facts)
+    return None
+
+
+def describe(table: VectorTable, metric: Metric) -> dict[str, Any]:
+    """What a cache of a table is known by."""
+    rows = np.ascontiguousarray(table.rows, "<i8")
+    return {
+        "pieces": list(table.names),
+        "count": len(table),
+        "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
+        "dim": table.dim,
+        "dtype": table.dtype.name,
+        "metric": metric,
+    }
+
+
+def _is_relative(facts: dict[str, Any], table: VectorTable, metric: Metric, whole: bool) -> bool:
+    same = {"dim": table.dim, "dtype": table.dtype.name, "metric": metric}
+    if any(facts[name] != value for name, value in same.items()):
+        return False
+    if whole:
+        return facts["pieces"] == list(table.names) and facts["count"] >= len(table)
+    return facts["pieces"][:1] == list(table.names[:1])
+
+
+def _list(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The facts of each cache, the newest first."""
+    for path in _newest_first(folder):
+        try:
+            content = json.loads(path.read_text("utf-8"))
+            facts = content["facts"]
+            complete = content["sha256"] == _digest(facts) and facts["format"] == FORMAT
+        except (OSError, ValueError, KeyError, TypeError):
+            complete = False
+        if complete:
+            yield path, facts
+        else:
+            logger.warning("%s is damaged or of another version, and not used", path)
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Path, facts: dict[str, Any]) -> faiss.IndexIVF | None:
+    """The index, or None and a warning if it is not what was written."""
+    import faiss
+
+    file = path.with_suffix(".faiss")
+    try:
+        if file_sha256(file) != facts["sha256"]:
+            logger.warning("%s is damaged, and not used", file)
+            return None
+        with _limited(file.stat().st_size):
+            index = faiss.read_index(str(file))
+    except (OSError, RuntimeError, MemoryError) as error:
+        logger.warning("%s cannot be read, and is not used: %s", file, error)
+        return None
+    if not isinstance(index, faiss.IndexIVFPQFastScan) or not _is_expected(index, facts):
+        logger.warning("%s holds another index than %s says, and is not used", file, path.name)
+        return None
+    return index
+
+
+def _is_expected(index: faiss.IndexIVF, facts: dict[str, Any]) -> bool:
+    found = (index.d, index.ntotal, index.nlist, index.metric_type)
+    return found == (facts["dim"], facts["count"], facts["nlist"], faiss_metric(facts["metric"]))
+
+
+@contextmanager
+def _limited(size: int) -> Iterator[None]:
+    """Lets FAISS allocate no vector larger than the file it reads."""
+    import faiss
+
+    before = faiss.get_deserialization_vector_byte_limit()
+    faiss.set_deserialization_vector_byte_limit(size)
+    try:
+        yield
+    finally:
+        faiss.set_deserialization_vector_byte_limit(before)
+
+
+def _delete_old(folder: Path) -> None:
+    for path in _newest_first(folder)[KEPT:]:
+        _delete(path)
+        _delete(path.with_suffix(".faiss"))
+    for path in [*folder.glob("*.faiss"), *folder.glob(f"*{PARTIAL}")]:
+        if not path.with_suffix(".json").exists() and time.time() - _time(path) > ABANDONED:
+            _delete(path)
+
+
+def _delete(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.json"), key=_time, reverse=True)
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,94 @@
+"""What a search found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """Regions in rank order, best first.
+
+    Attributes:
+        sample_ids: str (k,)
+        label_ids: str (k,)
+        fields: str (k,), the field of each label
+        scores: float32 (k,), cosine to the query, in [-1, 1]
+        rank_scores: float32 (k,), what the order follows
+        dataset: that was searched
+    """
+
+    sample_ids: np.ndarray
+    label_ids: np.ndarray
+    fields: np.ndarray
+    scores: np.ndarray
+    rank_scores: np.ndarray
+    dataset: fo.Dataset
+
+    def __len__(self) -> int:
+        return len(self.label_ids)
+
+    def take(self, places: slice | np.ndarray) -> Hits:
+        """Some of the hits.
+
+        Args:
+            places: a slice; int (m,) places in the ranking, in the order wanted, 0 the best; or a
+                mask (k,)
+        """
+        names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
+        return replace(self, **{name: getattr(self, name)[places] for name in names})
+
+    def view(self) -> fo.DatasetView:
+        """The hits as patches in rank order.
+
+        FiftyOne makes no patches of single Detection and Polyline fields, nor of several fields at
+        once: those come as samples, in the order of each one's best hit, with only the labels
+        that were found.
+        """
+        from bson import ObjectId
+        from fiftyone import ViewField
+
+        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of
+
+        if not len(self):
+            return self.dataset.limit(0)
+        kinds = {name: check_field(self.dataset, name) for name in self._labels_by_field()}
+        samples = list(dict.fromkeys(self.sample_ids.tolist()))
+        shown = images_of(self.dataset).select(samples, ordered=True)
+        for field, labels in self._labels_by_field().items():
+            if kinds[field] in PATCHABLE:
+                wanted = ViewField("_id").is_in([ObjectId(label) for label in labels])
+                shown = shown.filter_labels(field, wanted, only_matches=len(kinds) == 1)
+        if len(kinds) > 1 or kinds[field] not in PATCHABLE:
+            return shown
+        return shown.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+
+    def save_scores(self, attribute: str = "score") -> None:
+        """Writes each hit's score into an attribute of its label, in one go for each field.
+
+        Args:
+            attribute: of the labels; made if need be
+        """
+        from alphaclip.indexing.dataset.labels import images_of
+
+        samples = images_of(self.dataset)
+        columns = (self.fields, self.sample_ids, self.label_ids, self.scores)
+        values: dict[str, list[dict[str, Any]]] = {}
+        for field, sample, label, score in zip(*(c.tolist() for c in columns), strict=True):
+            value = {"sample_id": sample, "label_id": label, "value": score}
+            values.setdefault(field, []).append(value)
+        for field, scored in values.items():
+            _, path = samples._get_label_field_path(field, attribute)
+            samples.set_label_values(path, scored, dynamic=True)
+
+    def _labels_by_field(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
+            found.setdefault(field, []).append(label)
+        return found

@@ -1,0 +1,1 @@
+"""Vectors at rest: immutable segment files, a manifest for each version, one writer."""

@@ -1,0 +1,263 @@
+"""Files that are there whole or not at all, and one writer at a time."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import uuid4
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import file_sha256
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+PARTIAL = ".part"
+"""How the name of a file ends that is still being written; a dead process may leave one."""
+
+
+class StoreError(AlphaClipError):
+    """A store is missing, damaged, of a newer format, or cannot be written."""
+
+
+class DamagedError(StoreError):
+    """A file is missing, or not what was written."""
+
+
+class StoreBusyError(StoreError):
+    """Somebody else is writing to the store."""
+
+
+class HashingWriter:
+    """A file that is written from start to end, and its SHA-256 with it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Writes bytes; returns how many."""
+        self._digest.update(content)
+        self.size += len(content)
+        self._stream.write(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Passes on what is buffered."""
+        self._stream.flush()
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, as 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Writes a file beside its place, flushes it to the disk, and moves it there.
+
+    Args:
+        path: of the file; its folder exists
+        write: writes the content
+
+    Raises:
+        StoreError: if it cannot be written, as on a full disk
+    """
+    with _partial(path.parent, path.name) as partial:
+        with partial.open("wb") as stream:
+            write(stream)
+            _flush(stream)
+        partial.replace(path)
+        flush_folder(path.parent)
+
+
+def write_by_hash(
+    folder: Path, suffix: str, write: Callable[[HashingWriter], object]
+) -> tuple[Path, str, int]:
+    """Writes a file that is named by its content; one that is there already stays.
+
+    Args:
+        folder: made if need be
+        suffix: how the name ends, with the dot
+        write: writes the content
+
+    Returns:
+        path, SHA-256 and size in bytes
+
+    Raises:
+        StoreError: if it cannot be written
+    """
+    make_folder(folder)
+    with _partial(folder) as partial:
+        with partial.open("wb") as stream:
+            hashing = HashingWriter(stream)
+            write(hashing)
+            _flush(stream)
+        path = folder / f"{hashing.sha256[:24]}{suffix}"
+        if not is_whole(path, hashing.sha256, hashing.size):
+            partial.replace(path)
+        flush_folder(folder)
+    return path, hashing.sha256, hashing.size
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Puts a file in a second place, by hard link where the system can.
+
+    Args:
+        source: a file that never changes
+        path: where it is to be; its folder exists, a file that is there is replaced
+
+    Raises:
+        StoreError: if that cannot be done
+    """
+    with _partial(path.parent, path.name) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            with source.open("rb") as content, partial.open("wb") as stream:
+                shutil.copyfileobj(content, stream, 1 << 20)
+                _flush(stream)
+        partial.replace(path)
+        flush_folder(path.parent)
+
+
+def is_whole(path: Path, sha256: str, size: int) -> bool:
+    """Whether a file is there and has this SHA-256 and size in bytes.
+
+    Raises:
+        StoreError: if it is there and cannot be read
+    """
+    try:
+        return path.stat().st_size == size and file_sha256(path) == sha256
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, so that they outlive a power cut.
+
+    Raises:
+        StoreError: if it cannot be made
+    """
+    try:
+        if folder.is_dir():
+            return
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+Stamp = tuple[int, int, int]
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Tells a file from another that took its place, or was written over it; None if it is gone.
+
+    Returns:
+        inode, size in bytes, and time of change
+    """
+    with suppress(OSError):
+        found = path.stat()
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return None
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes sure that the names in a folder outlive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Iterator[None]:
+    """Makes this process the one that writes to a store; the lock ends with the process.
+
+    Raises:
+        StoreBusyError: if there is another; says which process, and on which machine
+        StoreError: if the folder cannot be written
+    """
+    lock = _locked(folder)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Says that the system does not let a file be read."""
+    if isinstance(error, FileNotFoundError):
+        return DamagedError(f"{path} is missing: was the index deleted, or replaced?")
+    return StoreError(f"{path} cannot be read ({error.strerror or error})")
+
+
+def _locked(folder: Path) -> BaseFileLock:
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    holder = folder / "writer.txt"
+    lock = FileLock(folder / "writer.lock")
+    try:
+        lock.acquire(timeout=0)
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+        return lock
+    except Timeout as error:
+        raise StoreBusyError(
+            f"{folder} is being written by {_name_in(holder)}: wait until it is done, then try "
+            "again"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        lock.release()
+        raise _cannot_write(folder, error) from error
+
+
+def _name_in(holder: Path) -> str:
+    """Who wrote last; the file is empty for a moment while the next one says so."""
+    with suppress(OSError, UnicodeDecodeError):
+        return holder.read_text("utf-8") or "another process"
+    return "another process"
+
+
+@contextmanager
+def _partial(folder: Path, name: str = "") -> Iterator[Path]:
+    """Where to write a file before it gets its name; what is left there is deleted."""
+    partial = folder / f"{name}.{uuid4().hex[:16]}{PARTIAL}"
+    try:
+        yield partial
+    except OSError as error:
+        raise _cannot_write(folder / name, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _cannot_write(path: Path, error: OSError | NotImplementedError) -> StoreError:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"{path}: the disk is full; what was written before is whole: make room, then run it "
+            "again"
+        )
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(f"{path} is read-only for this process: what is there can be read only")
+    return StoreError(f"{path} cannot be written ({error}); what was written before is whole")

@@ -1,0 +1,344 @@
+"""Immutable pieces of a store: vectors in one file, whose they are in another.
+
+A vector file is NumPy's ``.npy`` of float16 or float32 (n, dim). Beside it a Parquet file has n
+rows of four columns: ``sample_id``, ``label_id`` (empty in an index of samples), ``field``, and
+``fingerprint`` (of picture, region and encoder; empty for vectors from elsewhere). Which of the
+rows a version has dropped is a third file, a bit for each row. All are named by their content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from alphaclip.indexing.store.files import (
+    DamagedError,
+    HashingWriter,
+    Stamp,
+    StoreError,
+    file_stamp,
+    is_whole,
+    unreadable,
+    write_atomically,
+    write_by_hash,
+)
+
+COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
+
+
+@dataclass(frozen=True, eq=False)
+class RowIds:
+    """Whose the rows are: four arrays of bytes, equally long.
+
+    Attributes:
+        sample_ids: of the pictures
+        label_ids: of the regions; empty in an index of samples
+        fields: that hold the regions
+        fingerprints: what each vector was made of; empty for vectors from elsewhere
+    """
+
+    sample_ids: np.ndarray
+    label_ids: np.ndarray
+    fields: np.ndarray
+    fingerprints: np.ndarray
+
+    def __post_init__(self) -> None:
+        lengths = {column.name: len(getattr(self, column.name)) for column in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise StoreError(f"the rows have columns of different lengths: {lengths}")
+
+    @classmethod
+    def of(
+        cls,
+        sample_ids: Sequence[str] | np.ndarray,
+        label_ids: Sequence[str] | np.ndarray | None = None,
+        field: str = "",
+        fingerprints: Sequence[str] | np.ndarray | None = None,
+    ) -> RowIds:
+        """Rows of one field."""
+        count = len(sample_ids)
+        empty = np.full(count, b"", "S1")
+        return cls(
+            as_bytes(sample_ids),
+            empty if label_ids is None else as_bytes(label_ids),
+            np.full(count, field.encode(), f"S{max(1, len(field.encode()))}"),
+            empty if fingerprints is None else as_bytes(fingerprints),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[RowIds]) -> RowIds:
+        """All rows of several, in order."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            *(
+                np.concatenate([getattr(part, column.name) for part in parts] or [_NOTHING])
+                for column in fields(cls)
+            )
+        )
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """What tells the rows apart: the label ids, in an index of samples the sample ids."""
+        has_labels = len(self) and self.label_ids[0]
+        return self.label_ids if has_labels else self.sample_ids
+
+    def take(self, places: np.ndarray) -> RowIds:
+        """Some rows, by place or by a mask."""
+        return RowIds(*(getattr(self, column.name)[places] for column in fields(self)))
+
+
+_NOTHING = np.zeros(0, "S1")
+
+
+@dataclass(frozen=True, eq=False)
+class Segment:
+    """One piece of a store, opened.
+
+    Attributes:
+        entry: of the manifest: the files, each with its SHA-256 and size
+        vectors: (n, dim), mapped from the file
+        ids: of all n rows
+        kept: bool (n,), None if no row is dropped
+        stamp: of the vectors' file when it was checked
+    """
+
+    entry: dict[str, Any]
+    vectors: np.ndarray
+    ids: RowIds
+    kept: np.ndarray | None = None
+    stamp: Stamp | None = None
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def name(self) -> str:
+        """Of the vectors' file; equal names hold equal vectors."""
+        return str(self.entry["vectors"]["file"])
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Which rows are kept: int64, ascending."""
+        return np.arange(len(self)) if self.kept is None else np.flatnonzero(self.kept)
+
+    def keeping(self, kept: np.ndarray) -> Segment:
+        """The same piece without the rows whose mask is False, and without those dropped before."""
+        if self.kept is not None:
+            kept = kept & self.kept
+        return replace(self, kept=None if kept.all() else kept)
+
+
+def as_bytes(values: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Ids as an array of bytes, a third of the memory of text."""
+    array = np.asarray(values)
+    if array.dtype.kind == "S":
+        return array
+    return np.char.encode(array.astype(str), "utf-8") if len(array) else _NOTHING
+
+
+def as_text(values: np.ndarray) -> np.ndarray:
+    """The ids as FiftyOne takes them: an array of ``str``."""
+    if not len(values):
+        return np.zeros(0, "U24")
+    try:
+        return values.astype(str)
+    except UnicodeDecodeError:
+        return np.char.decode(values, "utf-8")
+
+
+def write_segment(
+    folder: Path, blocks: Iterable[np.ndarray], ids: RowIds, dim: int, dtype: np.dtype
+) -> Segment:
+    """Writes a piece; it counts once a manifest names it.
+
+    Args:
+        folder: of the store
+        blocks: (m, dim) each, in order of the ids
+        ids: of the rows, each key once
+        dim: numbers in a vector
+        dtype: float16, for rows of unit length, or float32, for any that are finite
+
+    Raises:
+        StoreError: if vectors and ids do not fit each other, a vector is not usable, or the disk
+            is full
+    """
+    _check_ids(ids)
+    shape = (len(ids), dim)
+
+    def write_vectors(stream: HashingWriter) -> None:
+        header = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        written = 0
+        for block in blocks:
+            _check_vectors(block, ids, written, dim, dtype)
+            stream.write(np.ascontiguousarray(block, dtype).reshape(-1).view(np.uint8).data)
+            written += len(block)
+        if written != len(ids):
+            raise StoreError(f"there are {written} vectors, but {len(ids)} ids")
+
+    files = {
+        "vectors": _file(folder, ".npy", write_vectors),
+        "rows": _file(folder, ".parquet", lambda stream: _write_ids(stream, ids)),
+    }
+    entry = {"count": len(ids), **files}
+    path = folder / files["vectors"]["file"]
+    return Segment(entry, _map(path), ids, stamp=file_stamp(path))
+
+
+def read_segment(folder: Path, entry: dict[str, Any]) -> Segment:
+    """Opens a piece, every byte checked.
+
+    Raises:
+        StoreError: if a file is missing or damaged; says which
+    """
+    path = folder / entry["vectors"]["file"]
+    stamp = file_stamp(path)
+    check_file(folder, entry["vectors"])
+    try:
+        vectors = _map(path)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    ids, kept = read_ids(folder, entry["rows"]), read_kept(folder, entry)
+    return Segment(entry, vectors, ids, kept, stamp)
+
+
+def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
+    """Which rows of a piece a version keeps; None means all.
+
+    Raises:
+        StoreError: if the file is missing or damaged
+    """
+    if "kept" not in entry:
+        return None
+    check_file(folder, entry["kept"])
+    path = folder / entry["kept"]["file"]
+    try:
+        bits = np.load(path, allow_pickle=False)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return np.unpackbits(bits, count=entry["count"]).astype(bool)
+
+
+def with_kept_file(folder: Path, segment: Segment) -> Segment:
+    """Writes down which rows a piece keeps."""
+    entry = {name: value for name, value in segment.entry.items() if name != "kept"}
+    if segment.kept is not None:
+        bits = np.packbits(segment.kept)
+        entry["kept"] = _file(folder, ".npy", lambda stream: np.save(stream, bits))
+    return replace(segment, entry=entry)
+
+
+def read_ids(folder: Path, file: dict[str, Any]) -> RowIds:
+    """Reads a list of rows.
+
+    Raises:
+        StoreError: if the file is missing or damaged
+    """
+    import pyarrow.parquet as pq
+
+    check_file(folder, file)
+    try:
+        table = pq.read_table(folder / file["file"])
+    except OSError as error:
+        raise unreadable(folder / file["file"], error) from error
+    return RowIds(*(_column(table[name]) for name in COLUMNS))
+
+
+def write_ids(folder: Path, name: str, ids: RowIds) -> dict[str, Any]:
+    """Writes a list of rows by itself.
+
+    Returns:
+        its name, SHA-256 and size, for :func:`read_ids`
+    """
+    hashing: list[HashingWriter] = []
+
+    def write(stream: BinaryIO) -> None:
+        hashing.append(HashingWriter(stream))
+        _write_ids(hashing[0], ids)
+
+    write_atomically(folder / name, write)
+    return {"file": name, "sha256": hashing[0].sha256, "bytes": hashing[0].size}
+
+
+def check_file(folder: Path, file: dict[str, Any]) -> None:
+    """Looks whether a file is what its manifest says.
+
+    Raises:
+        DamagedError: if it is missing or damaged
+        StoreError: if it cannot be read
+    """
+    path = folder / file["file"]
+    if not is_whole(path, file["sha256"], file["bytes"]):
+        raise DamagedError(f"{path} is {'damaged' if path.exists() else 'missing'}: {_MEND}")
+
+
+_MEND = "index.update() (alphaclip index update) embeds what it held again"
+
+
+def _check_ids(ids: RowIds) -> None:
+    keys = np.sort(ids.keys)
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(twice):
+        raise StoreError(f"id {keys[twice[0]].decode()} occurs twice: each has one vector")
+
+
+def _check_vectors(block: np.ndarray, ids: RowIds, start: int, dim: int, dtype: np.dtype) -> None:
+    if block.ndim != 2 or block.shape[1] != dim:
+        raise StoreError(f"vectors have shape {block.shape}: expected (n, {dim})")
+    if start + len(block) > len(ids):
+        raise StoreError(f"there are more vectors than ids: expected {len(ids)}")
+    unit = np.dtype(dtype) == np.float16
+    with np.errstate(over="ignore"):
+        values = np.asarray(block, np.float32)
+    if unit:
+        usable = np.abs(np.linalg.norm(values, axis=1) - 1) < 0.01
+    else:
+        usable = np.isfinite(values).all(axis=1)
+    wrong = np.flatnonzero(~usable)
+    if len(wrong):
+        raise StoreError(
+            f"the vector of {ids.keys[start + wrong[0]].decode()} is {values[wrong[0], :3]}...: "
+            f"expected finite numbers{', of length 1' if unit else ''}"
+        )
+
+
+def _file(folder: Path, suffix: str, write: Any) -> dict[str, Any]:
+    path, sha256, size = write_by_hash(folder / "data", suffix, write)
+    return {"file": f"data/{path.name}", "sha256": sha256, "bytes": size}
+
+
+def _map(path: Path) -> np.ndarray:
+    if path.stat().st_size and (array := np.load(path, mmap_mode="r", allow_pickle=False)).size:
+        return array
+    return np.load(path, allow_pickle=False)
+
+
+def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = [pa.array(getattr(ids, column.name), pa.binary()) for column in fields(ids)]
+    columns = [column.cast(pa.string()) for column in columns]
+    table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
+    buffer = pa.BufferOutputStream()
+    pq.write_table(table, buffer, compression="zstd", use_dictionary=["sample_id", "field"])
+    stream.write(memoryview(buffer.getvalue()))
+
+
+def _column(column: Any) -> np.ndarray:
+    """A column of text as bytes of one width."""
+    import pyarrow.compute as pc
+
+    if not len(column):
+        return _NOTHING
+    width = max(1, pc.max(pc.binary_length(column)).as_py())
+    parts = [chunk.cast("binary").to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate([np.asarray(part, f"S{width}") for part in parts])

@@ -1,0 +1,337 @@
+"""Region vectors at rest: immutable files, and one manifest for each version.
+
+A store is a folder::
+
+    manifest-000007.json     a version: its pieces, the SHA-256 of each file, what it holds
+    manifest-000006.json     the version before, kept until the next one
+    data/<hash>.npy          vectors, and which rows a version has dropped; see `segments`
+    data/<hash>.parquet      whose the vectors are
+    cache/                   FAISS indexes, made again from the vectors whenever needed
+    work/                    shards of an embedding job on its way
+    writer.lock, writer.txt  who writes at the moment
+
+A version is published by one atomic rename, and never changes. Whoever reads keeps reading the
+version that was opened; opening again gives the newest. What no kept version names is garbage.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphaclip.indexing.store.files import (
+    PARTIAL,
+    DamagedError,
+    Stamp,
+    StoreError,
+    file_stamp,
+    is_whole,
+    link_or_copy,
+    make_folder,
+    writer_lock,
+)
+from alphaclip.indexing.store.manifests import (
+    FORMAT,
+    files_of,
+    manifest_path,
+    newest_version,
+    read_manifest,
+    versions,
+    write_manifest,
+)
+from alphaclip.indexing.store.segments import (
+    RowIds,
+    Segment,
+    read_kept,
+    read_segment,
+    with_kept_file,
+    write_segment,
+)
+from alphaclip.indexing.store.table import VectorTable
+
+__all__ = ["StoreError", "StoreVersion", "StoreWriter", "open_store", "writing"]
+
+logger = logging.getLogger(__name__)
+
+KEPT_VERSIONS = 2
+"""How many versions stay: the current one and the one before."""
+
+MOST_DROPPED = 0.25
+"""Share of dropped rows from which a store is written anew without them."""
+
+
+@dataclass(frozen=True, eq=False)
+class StoreVersion:
+    """One version of a store, opened and checked.
+
+    Attributes:
+        folder: of the store
+        number: of the version
+        dim: numbers in a vector
+        dtype: float16 for rows of unit length, float32 for vectors as they were given
+        info: what the writer said of them
+        segments: the pieces
+        stamp: of the manifest, None if it is not at rest
+    """
+
+    folder: Path
+    number: int
+    dim: int
+    dtype: np.dtype
+    info: dict[str, Any]
+    segments: tuple[Segment, ...]
+    stamp: Stamp | None = None
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether nobody has written over its vectors since they were checked."""
+        return all(_is_as_checked(self.folder, segment) for segment in self.segments)
+
+    @cached_property
+    def ids(self) -> RowIds:
+        """Whose the vectors are, in the order of the table."""
+        kept = [s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments]
+        return RowIds.joined(kept)
+
+    @cached_property
+    def table(self) -> VectorTable:
+        """The vectors."""
+        starts = np.cumsum([0, *map(len, self.segments)])
+        rows = [s.rows + start for s, start in zip(self.segments, starts, strict=False)]
+        return VectorTable(
+            tuple(s.vectors for s in self.segments),
+            tuple(s.name for s in self.segments),
+            np.concatenate([np.zeros(0, np.int64), *rows]),
+            self.dim,
+            self.dtype,
+        )
+
+
+def open_store(folder: Path, known: StoreVersion | None = None) -> StoreVersion:
+    """Opens the current version, every byte checked.
+
+    Args:
+        folder: of the store
+        known (None): a version opened before, whose pieces need no second look
+
+    Raises:
+        StoreError: if a file is missing or damaged, or the format is newer; says which
+    """
+    while True:
+        number = newest_version(folder)
+        stamp = file_stamp(manifest_path(folder, number))
+        if known is not None and (known.folder, known.stamp) == (folder, stamp) and known.is_intact:
+            return known
+        try:
+            return _open(folder, read_manifest(folder, number), stamp, known)
+        except StoreError:
+            if newest_version(folder) == number:
+                raise
+
+
+@contextmanager
+def writing(folder: Path, mend: bool = False) -> Iterator[StoreWriter]:
+    """Makes this process the store's writer.
+
+    Args:
+        folder: of the store; made if need be
+        mend (False): leave out damaged pieces, and go back to the version before where the
+            current manifest is damaged, instead of raising
+
+    Raises:
+        StoreBusyError: if there is another writer
+        StoreError: if the store is damaged, or cannot be written
+    """
+    with writer_lock(folder):
+        if not versions(folder):
+            yield StoreWriter(folder, None)
+        else:
+            yield StoreWriter(folder, _open_whole(folder) if mend else open_store(folder))
+
+
+class StoreWriter:
+    """Adds versions to a store; made by :func:`writing`.
+
+    Attributes:
+        folder: of the store
+        base: the version to go on from, None if there is none
+    """
+
+    def __init__(self, folder: Path, base: StoreVersion | None) -> None:
+        self.folder = folder
+        self.base = base
+
+    def add(
+        self, blocks: Iterable[np.ndarray], ids: RowIds, dim: int, dtype: np.dtype | type
+    ) -> Segment:
+        """Writes a piece, to be published; see :func:`segments.write_segment`."""
+        return write_segment(self.folder, blocks, ids, dim, np.dtype(dtype))
+
+    def adopt(self, source: Path, entry: dict[str, Any]) -> Segment:
+        """Takes a piece of another folder, by hard link where the system can.
+
+        Raises:
+            StoreError: if it is damaged
+        """
+        make_folder(self.folder / "data")
+        for kind in ("vectors", "rows"):
+            file = entry[kind]
+            here = self.folder / file["file"]
+            if not is_whole(here, file["sha256"], file["bytes"]):
+                link_or_copy(source / file["file"], here)
+        return read_segment(self.folder, entry)
+
+    def publish(
+        self, segments: Sequence[Segment], dim: int, dtype: np.dtype, info: Mapping[str, Any]
+    ) -> StoreVersion:
+        """Publishes a version and clears away what is older than the one before.
+
+        Args:
+            segments: the pieces; what they drop is written down
+            dim: numbers in a vector
+            dtype: of all pieces
+            info: kept in the manifest, JSON
+
+        Raises:
+            StoreError: if the disk is full, or a piece is not of this dim and dtype; the version
+                before is still the current one then
+        """
+        _check_shapes(segments, dim, np.dtype(dtype))
+        used = [segment for segment in segments if len(segment.rows)]
+        pieces = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
+        number = max(versions(self.folder), default=0) + 1
+        path = manifest_path(self.folder, number)
+        manifest = {
+            "format": FORMAT,
+            "version": number,
+            "dim": dim,
+            "dtype": np.dtype(dtype).name,
+            "count": sum(len(s.rows) for s in pieces),
+            "segments": [s.entry for s in pieces],
+            "info": dict(info),
+        }
+        write_manifest(self.folder, manifest)
+        self.base = _version(self.folder, manifest, pieces, file_stamp(path))
+        collect_garbage(self.folder)
+        return self.base
+
+    def _compacted(
+        self, segments: Sequence[Segment], dim: int, dtype: np.dtype
+    ) -> Sequence[Segment]:
+        """Pieces joined so that they stay few, at a cost that is small on average.
+
+        Each is at least twice as long as all after it: like the digits of a binary counter.
+        """
+        rows, lengths = sum(map(len, segments)), [len(s.rows) for s in segments]
+        many_dropped = rows - sum(lengths) > MOST_DROPPED * rows
+        short = (i for i in range(len(lengths) - 1) if lengths[i] < 2 * sum(lengths[i + 1 :]))
+        first = 0 if many_dropped else next(short, len(lengths) - 1)
+        tail = segments[max(first, 0) :]
+        if len(tail) < 2 and not many_dropped:
+            return segments
+        joined = _version(self.folder, {"dim": dim, "dtype": dtype, "version": 0, "info": {}}, tail)
+        return [*segments[:first], self.add(joined.table.blocks(), joined.ids, dim, dtype)]
+
+
+def collect_garbage(folder: Path) -> list[str]:
+    """Deletes what no kept version names; whoever has it open goes on reading it.
+
+    Only whoever holds the writer's lock may call it. Damaged manifests are no versions to keep.
+
+    Returns:
+        names of the files that are gone
+
+    Raises:
+        StoreError: if a manifest cannot be read, or is of a newer format; nothing is deleted then
+    """
+    kept: dict[int, set[str]] = {}
+    for number in versions(folder):
+        if len(kept) < KEPT_VERSIONS:
+            with suppress(DamagedError):
+                kept[number] = files_of(read_manifest(folder, number))
+    needed = set().union(*kept.values())
+    old = [manifest_path(folder, number) for number in versions(folder) if number not in kept]
+    old += [path for path in folder.glob("data/*") if f"data/{path.name}" not in needed]
+    old += folder.glob(f"*{PARTIAL}")
+    for path in old:
+        with suppress(OSError):
+            path.unlink()
+    return [path.name for path in old]
+
+
+def _check_shapes(segments: Sequence[Segment], dim: int, dtype: np.dtype) -> None:
+    for segment in segments:
+        vectors = segment.vectors
+        if len(segment.rows) and (vectors.shape[1] != dim or vectors.dtype != dtype):
+            raise StoreError(
+                f"{segment.name} holds {vectors.dtype} vectors of {vectors.shape[1]} numbers: "
+                f"expected {dtype} of {dim}"
+            )
+
+
+def _open(
+    folder: Path, manifest: dict[str, Any], stamp: Stamp | None, known: StoreVersion | None
+) -> StoreVersion:
+    before = known.segments if known is not None and known.folder == folder else ()
+    seen = {segment.name: segment for segment in before}
+    pieces = [_piece(folder, entry, seen) for entry in manifest["segments"]]
+    return _version(folder, manifest, pieces, stamp)
+
+
+def _piece(folder: Path, entry: dict[str, Any], seen: Mapping[str, Segment]) -> Segment:
+    before = seen.get(entry["vectors"]["file"])
+    same = before is not None and before.entry["rows"] == entry["rows"]
+    if before is None or not same or not _is_as_checked(folder, before):
+        return read_segment(folder, entry)
+    if before.entry == entry:
+        return before
+    return replace(before, entry=entry, kept=read_kept(folder, entry))
+
+
+def _is_as_checked(folder: Path, segment: Segment) -> bool:
+    return segment.stamp == file_stamp(folder / segment.name)
+
+
+def _open_whole(folder: Path) -> StoreVersion | None:
+    """The newest version whose manifest is whole, without the pieces that are damaged."""
+    for number in versions(folder):
+        try:
+            manifest = read_manifest(folder, number)
+        except DamagedError as error:
+            logger.warning("%s", error)
+            continue
+        segments = []
+        for entry in manifest["segments"]:
+            try:
+                segments.append(read_segment(folder, entry))
+            except StoreError as error:
+                logger.warning("%d vectors are lost: %s", entry["count"], error)
+        return _version(folder, manifest, segments)
+    return None
+
+
+def _version(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    segments: Sequence[Segment],
+    stamp: Stamp | None = None,
+) -> StoreVersion:
+    return StoreVersion(
+        folder,
+        manifest["version"],
+        manifest["dim"],
+        np.dtype(manifest["dtype"]),
+        dict(manifest["info"]),
+        tuple(segments),
+        stamp,
+    )

@@ -1,0 +1,267 @@
+"""
+What the forms of several operators have in common.
+"""
+
+import re
+
+import fiftyone.operators.types as types
+
+from alphaclip.indexing.dataset.locations import index_keys
+
+SHOWN_CHARACTERS = 120
+MESSAGE_CHARACTERS = 600
+LINK_START = re.compile(r"://|www(?=\.)|@", re.IGNORECASE)
+"""Where the App would begin a link, escaped or not; an invisible character keeps it from that."""
+
+
+def grid_button(config, prompt=True):
+    """Makes a button above the samples grid.
+
+    Args:
+        config: the operator's :class:`fiftyone.operators.OperatorConfig`
+        prompt (True): whether it opens the operator's form, or runs it
+
+    Returns:
+        a :class:`fiftyone.operators.types.Placement`
+    """
+    return types.Placement(
+        types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
+        types.Button(label=config.label, prompt=prompt),
+    )
+
+
+def picture_button(config):
+    """Makes a button beside an opened picture that opens an operator's form.
+
+    Args:
+        config: the operator's :class:`fiftyone.operators.OperatorConfig`
+
+    Returns:
+        a :class:`fiftyone.operators.types.Placement`
+    """
+    return types.Placement(
+        types.Places.SAMPLES_VIEWER_ACTIONS,
+        types.Button(label=config.label, prompt=True),
+    )
+
+
+def add_background(inputs):
+    """Adds a field that has a job work in the background.
+
+    Args:
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+    """
+    inputs.bool(
+        "background",
+        label="Work in the background",
+        description="“Region search” shows how far it is, with a button to stop it",
+        default=False,
+    )
+
+
+def refuse(inputs, label, description):
+    """Makes a form say why its operator cannot run here.
+
+    Args:
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        label: what is missing, Markdown
+        description: what to do about it, Markdown
+    """
+    inputs.view(
+        "refusal",
+        types.Error(label=label, description=description),
+        invalid=True,
+        error_message="%s: %s" % (label, description),
+    )
+
+
+def refuse_other_media(ctx, inputs, what):
+    """Says why an operator on images cannot run on this dataset, if it cannot.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        what: is made of images, as "Masks are made"
+
+    Returns:
+        True/False, whether it cannot
+    """
+    media = None if ctx.dataset is None else ctx.dataset.media_type
+    if ctx.dataset is None:
+        refuse(inputs, "No dataset is open", "Open one first.")
+    elif media is None:
+        refuse(inputs, "This dataset is empty", "Add images first.")
+    elif media == "video":
+        frames = "dataset.to_frames(sample_frames=True).clone() makes a dataset of the frames."
+        refuse(inputs, "This dataset holds videos", "%s of images: in Python, %s" % (what, frames))
+    elif media not in ("image", "group"):
+        about = "Its media type is %s. %s of images." % (media, what)
+        refuse(inputs, "This dataset holds no images", about)
+    else:
+        return False
+
+    return True
+
+
+def target_images(ctx):
+    """Gives the images that a form with a view target is for.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a :class:`fiftyone.core.collections.SampleCollection` without patches
+    """
+    view = ctx.target_view()
+    return ctx.dataset.select(view.distinct("sample_id")) if view._is_generated else view
+
+
+def reject(prop, message):
+    """Marks a field of a form as wrong, which keeps the operator from running.
+
+    Args:
+        prop: the :class:`fiftyone.operators.types.Property`
+        message: what is wrong and what to do; any text
+    """
+    prop.invalid = True
+    prop.error_message = shorten(message, MESSAGE_CHARACTERS)
+
+
+def dropdown(inputs, name, choices, chosen=None, **kwargs):
+    """Adds a field with one of some values; the first is preselected.
+
+    Args:
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        name: of the field
+        choices: a dict of values and their labels
+        chosen (None): what was sent, which is refused if it is no choice
+        **kwargs: of the :class:`fiftyone.operators.types.Property`
+
+    Returns:
+        the :class:`fiftyone.operators.types.Property`
+    """
+    view = types.DropdownView()
+    for value, label in choices.items():
+        view.add_choice(value, label=label)
+
+    first = next(iter(choices), None)
+    prop = inputs.enum(name, view.values(), view=view, default=first, **kwargs)
+    if chosen is not None and chosen not in view.values():
+        known = ", ".join(map(str, choices)) or "nothing"
+        reject(prop, "There is no %r here: expected one of %s" % (shorten(chosen, 80), known))
+
+    return prop
+
+
+def check_run_name(ctx, prop):
+    """Looks whether a new Brain run may have the name that was typed.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        prop: the :class:`fiftyone.operators.types.Property` of the name
+    """
+    name = ctx.params.get("brain_key")
+    if not name:
+        return
+
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
+        reject(prop, "A letter, then at most 63 letters, digits and underscores.")
+    elif ctx.dataset.has_brain_run(name):
+        reject(prop, "There is a Brain run of this name: choose another one.")
+
+
+def plain(text, limit=SHOWN_CHARACTERS):
+    """Makes what a person typed safe where the App would read it as Markdown.
+
+    Args:
+        text: any text
+        limit: characters that are shown
+
+    Returns:
+        one line of Markdown that reads as the text
+    """
+    line = LINK_START.sub("\\g<0>\u2060", shorten(text, limit))
+    return re.sub(r"([\\`*_{}\[\]()#+!|<>&~$:.-])", r"\\\1", line)
+
+
+def shorten(text, limit=SHOWN_CHARACTERS):
+    """Cuts a text to one line of limited length.
+
+    Args:
+        text: any text
+        limit: characters that are shown
+
+    Returns:
+        the text, with an ellipsis where some of it is left out
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def choose_index(ctx, inputs):
+    """Adds a field with the indexes of the dataset, or says that there is none.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+
+    Returns:
+        the key that is chosen, or None if there is none, or none of this name
+    """
+    if ctx.dataset is None:
+        refuse(inputs, "No dataset is open", "Open one first.")
+        return None
+
+    keys = index_keys(ctx.dataset)
+    if not keys:
+        refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
+        return None
+
+    key = ctx.params.get("key")
+    choices = {key: key for key in keys}
+    prop = dropdown(inputs, "key", choices, key, label="Index", required=True)
+    return None if prop.invalid else key or keys[0]
+
+
+def text(title, padding="6px 0", color="text.primary", **kwargs):
+    """Makes a line of text that is shown as it is, whatever is in it.
+
+    Args:
+        title: the text
+        padding: as in CSS
+        color: of FiftyOne's theme
+        **kwargs: of the :class:`fiftyone.operators.types.TextView`
+
+    Returns:
+        a :class:`fiftyone.operators.types.TextView`
+    """
+    return types.TextView(title=title, padding=padding, color=color, **kwargs)
+
+
+def count(number, what="region"):
+    """Says how many there are.
+
+    Args:
+        number: how many
+        what: of what, in the singular
+
+    Returns:
+        as "1 region" or "2 regions"
+    """
+    return "%d %s%s" % (number, what, "" if number == 1 else "s")
+
+
+def alert(severity, label, description):
+    """Makes a box that says what happened.
+
+    Args:
+        severity: "success", "info", "warning" or "error"
+        label: what happened, in a few words
+        description: more of it; any text
+
+    Returns:
+        a :class:`fiftyone.operators.types.View`
+    """
+    kinds = {"success": types.Success, "info": types.Notice, "error": types.Error}
+    kind = kinds.get(severity, types.Warning)
+    return kind(label=plain(label), description=plain(description, MESSAGE_CHARACTERS))

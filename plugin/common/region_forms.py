@@ -1,0 +1,148 @@
+"""
+Fields of the forms that make an index of a field's regions.
+"""
+
+import fiftyone.operators.types as types
+
+from alphaclip.catalog.zoo import NANO, NANO_WARNING, list_models
+from alphaclip.indexing.dataset.labels import PATCHABLE, REGION_TYPES, region_fields
+from alphaclip.indexing.dataset.locations import KeyNameError, check_key
+
+from .forms import dropdown, refuse, refuse_other_media, reject
+
+KEY_CHARACTERS = 80
+"""Of a key that is too long anyway, so many are shown."""
+
+NO_TEXTS = ("id", "mask_path")
+LOOKED_AT = 20
+"""Samples whose labels are looked at for attributes."""
+
+
+def refuse_without_regions(ctx, inputs, what):
+    """Says why regions cannot be worked on here, if they cannot.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        what: is made of images, as "Regions are embedded"
+
+    Returns:
+        True/False, whether they cannot
+    """
+    if refuse_other_media(ctx, inputs, what):
+        return True
+
+    if not region_fields(ctx.dataset):
+        refuse(
+            inputs,
+            "This dataset has no field with regions",
+            "Add labels of type %s first." % ", ".join(REGION_TYPES),
+        )
+    elif not installed_models():
+        refuse(inputs, "No encoder is installed", "`alphaclip models` says how to get one.")
+    else:
+        return False
+
+    return True
+
+
+def installed_models():
+    """Lists the encoders that a form offers.
+
+    Returns:
+        a list of ``alphaclip.catalog.zoo.ModelInfo``, the best for photographs first
+    """
+    return [model for model in list_models() if model.installed]
+
+
+def add_region_field(ctx, inputs, action, description):
+    """Adds the images that are meant, and the field with their regions.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        action: what is done to the images, as "Train on"
+        description: of the field
+
+    Returns:
+        the field that is chosen, or None if it is none
+    """
+    inputs.view_target(
+        ctx,
+        action_description=action,
+        allow_dataset_view=ctx.view._is_generated,
+        current_view_description="The images shown",
+    )
+    fields = region_fields(ctx.dataset)
+    choices = {name: "%s (%s)" % (name, kind) for name, kind in fields.items()}
+    chosen = ctx.params.get("field")
+    prop = dropdown(
+        inputs, "field", choices, chosen, label="Field", description=description, required=True
+    )
+    return None if prop.invalid else chosen or next(iter(fields))
+
+
+def text_attributes(dataset, field):
+    """Lists the attributes with a text that the first labels of a field have.
+
+    Args:
+        dataset: a :class:`fiftyone.core.dataset.Dataset`
+        field: the name of a field with regions
+
+    Returns:
+        a list of names, "label" first, dynamic attributes among them
+    """
+    kind = region_fields(dataset)[field]
+    attribute = kind.lower() if kind in PATCHABLE else None
+    found = ["label"]
+    for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
+        value = sample[field]
+        for label in [value] if attribute is None else value[attribute]:
+            found += [name for name in label.field_names if isinstance(label[name], str)]
+
+    return [name for name in dict.fromkeys(found) if name not in NO_TEXTS]
+
+
+def add_encoder(ctx, inputs, label, description):
+    """Adds a field with the installed encoders.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        label: of the field
+        description: of the field
+    """
+    models = installed_models()
+    dropdown(
+        inputs,
+        "encoder",
+        {model.name: "%s: %s" % (model.name, model.summary) for model in models},
+        ctx.params.get("encoder"),
+        label=label,
+        description=description,
+    )
+    if ctx.params.get("encoder", models[0].name) == NANO:
+        inputs.view("encoder_note", types.Notice(label=NANO_WARNING))
+
+
+def add_key(ctx, inputs, default, **kwargs):
+    """Adds a field for the name of an index.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+        default: the name unless another is typed
+        **kwargs: of the :class:`fiftyone.operators.types.Property`
+
+    Returns:
+        the name that was typed and the :class:`fiftyone.operators.types.Property`, which is
+        refused if it is none
+    """
+    prop = inputs.str("key", default=default, **kwargs)
+    key = str(ctx.params.get("key", default) or "")
+    try:
+        check_key(ctx.dataset, key[:KEY_CHARACTERS])
+    except KeyNameError as error:
+        reject(prop, str(error))
+
+    return key, prop

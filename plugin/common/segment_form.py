@@ -1,0 +1,255 @@
+"""
+The form of the operator that makes masks: of what, by which model, into which field.
+"""
+
+import math
+from dataclasses import dataclass
+
+from alphaclip.indexing.dataset.labels import FieldError, region_fields
+from alphaclip.indexing.dataset.schema import check_name
+from alphaclip.indexing.masks.mask_fields import mask_settings
+from alphaclip.indexing.masks.materializing import segmentation_fields
+from alphaclip.sam.checkpoints import (
+    HOW_TO_INSTALL_OWN,
+    RELEASED_SAMS,
+    how_to_install_sam,
+    installed_sams,
+    is_released,
+)
+from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
+from alphaclip.sam.sam import MOST_POINTS
+
+from .forms import add_background, dropdown, refuse, refuse_other_media, reject
+
+AUTOMATIC = "automatic"
+BOXES, PARTS = "boxes:", "parts:"
+ZOO_SAM = ("segment-anything-", "med-sam")
+USUAL_POINTS = 32
+
+
+@dataclass(frozen=True)
+class SegmentForm:
+    """What the form says, with its defaults.
+
+    Attributes:
+        source: "automatic", or "boxes:" or "parts:" and the name of a field
+        into: the name of the field for the masks
+        model: the name of the model, None where the parts of a segmentation are taken
+        limits: a ``MaskLimits``
+        points: of the grid that SAM starts from, a side
+        overwrite: whether all masks of ``into`` are made again
+    """
+
+    source: str
+    into: str
+    model: str
+    limits: MaskLimits
+    points: int
+    overwrite: bool
+
+    @property
+    def parts_of(self):
+        """The segmentation whose parts are taken, or None."""
+        return self.source.removeprefix(PARTS) if self.source.startswith(PARTS) else None
+
+    @property
+    def boxes_of(self):
+        """The field whose boxes get masks, or None."""
+        return self.source.removeprefix(BOXES) if self.source.startswith(BOXES) else None
+
+
+def add_form(ctx, inputs):
+    """Lays the form out, or says why no masks can be made.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        inputs: the form, a :class:`fiftyone.operators.types.Object`
+    """
+    if _can_segment(ctx, inputs):
+        _add_fields(ctx, inputs)
+
+
+def read_form(ctx):
+    """Reads the form.
+
+    Args:
+        ctx: the :class:`fiftyone.operators.ExecutionContext`
+
+    Returns:
+        a :class:`SegmentForm`
+    """
+    source = ctx.params["source"]
+    usual = vars(_usual_limits(source))
+    asked = [name for name in usual if name != "min_stability" or source == AUTOMATIC]
+    return SegmentForm(
+        source=source,
+        into=(ctx.params.get("into") or _default_into(source)).strip(),
+        model=None if source.startswith(PARTS) else _model(ctx, _models()),
+        limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in asked}}),
+        points=int(_number(ctx, "points", USUAL_POINTS)),
+        overwrite=ctx.params.get("overwrite", False),
+    )
+
+
+def _can_segment(ctx, inputs):
+    if refuse_other_media(ctx, inputs, "Masks are made"):
+        return False
+
+    if not _models() and not segmentation_fields(ctx.dataset):
+        how = how_to_install_sam(RELEASED_SAMS[0])
+        refuse(inputs, "No SAM is installed", "Please %s. Or: %s." % (how, HOW_TO_INSTALL_OWN))
+        return False
+
+    return True
+
+
+def _add_fields(ctx, inputs):
+    inputs.view_target(
+        ctx,
+        action_description="Segment",
+        allow_dataset_view=ctx.view._is_generated,
+        current_view_description="The images shown",
+    )
+    models = _models()
+    sources = _sources(ctx.dataset, models)
+    chosen = ctx.params.get("source")
+    prop = dropdown(inputs, "source", sources, chosen, label="What to segment", required=True)
+    if prop.invalid:
+        return
+
+    source = chosen or next(iter(sources))
+    _add_into(ctx, inputs, source)
+    if not source.startswith(PARTS):
+        _add_model(ctx, inputs, models, source)
+
+    _add_limits(ctx, inputs, source)
+    add_background(inputs)
+
+
+def _add_model(ctx, inputs, models, source):
+    chosen = ctx.params.get("model")
+    dropdown(inputs, "model", models, chosen, label="Model", description="The installed ones")
+    if source == AUTOMATIC and not str(_model(ctx, models)).startswith(ZOO_SAM):
+        _add_grid(ctx, inputs)
+
+
+def _sources(dataset, models):
+    sources = {}
+    if models:
+        for name, kind in region_fields(dataset).items():
+            if mask_settings(dataset, name) is None:
+                sources[BOXES + name] = "Masks for the boxes of %s (%s)" % (name, kind)
+
+        sources[AUTOMATIC] = "Everything in the picture"
+
+    for name in segmentation_fields(dataset):
+        sources[PARTS + name] = "The connected parts of %s (Segmentation)" % name
+
+    return sources
+
+
+def _models():
+    import fiftyone.zoo as foz
+
+    models = {
+        name: "%s, %s" % (name, "Segment Anything" if is_released(name) else "installed by you")
+        for name in installed_sams()
+    }
+    for name in sorted(foz.list_downloaded_zoo_models()):
+        if name.startswith(ZOO_SAM) and "-video-" not in name:
+            models[name] = "%s, of FiftyOne's zoo" % name
+
+    return models
+
+
+def _model(ctx, models):
+    return ctx.params.get("model") or next(iter(models))
+
+
+def _add_into(ctx, inputs, source):
+    default = _default_into(source)
+    prop = inputs.str(
+        "into",
+        label="Field for the masks",
+        description="A new field, or one that was made here with the same settings",
+        default=default,
+    )
+    name = (ctx.params.get("into") or default).strip()
+    try:
+        check_name(name)
+    except FieldError as error:
+        reject(prop, str(error))
+        return
+
+    if ctx.dataset.get_field(name) is None:
+        return
+
+    if mask_settings(ctx.dataset, name) is None:
+        reject(prop, "There is a field %r that was not made here: choose another name." % name)
+    else:
+        inputs.bool(
+            "overwrite",
+            label="Make all of its masks again",
+            description="Otherwise only what is new or edited is segmented",
+            default=False,
+        )
+
+
+def _default_into(source):
+    name = source.partition(":")[2]
+    return "%s_masks" % name if name else "masks"
+
+
+def _add_grid(ctx, inputs):
+    prop = inputs.int(
+        "points",
+        label="Points a side",
+        description="Of the grid that SAM starts from: more find smaller things, and take longer",
+        default=USUAL_POINTS,
+        min=1,
+        max=MOST_POINTS,
+    )
+    points = _number(ctx, "points", USUAL_POINTS)
+    if not 1 <= points <= MOST_POINTS or points != int(points):
+        reject(prop, "Give a whole number from 1 to %d." % MOST_POINTS)
+
+    described = "How little a mask changes with its threshold (an IoU)"
+    _add_share(ctx, inputs, "min_stability", "Least stability", AUTOMATIC_LIMITS, described)
+
+
+def _add_limits(ctx, inputs, source):
+    usual = _usual_limits(source)
+    if not source.startswith(PARTS):
+        _add_share(ctx, inputs, "min_quality", "Least quality", usual, "The IoU that SAM predicts")
+        _add_share(ctx, inputs, "max_overlap", "Greatest overlap", usual, "Else a duplicate (IoU)")
+        _add_share(ctx, inputs, "max_area", "Largest area", usual, "As a share of the picture")
+
+    prop = _add_share(
+        ctx, inputs, "min_area", "Smallest area", usual, "As a share of the picture, from 0 to 1"
+    )
+    smallest, largest = (
+        _number(ctx, name, getattr(usual, name)) for name in ("min_area", "max_area")
+    )
+    if not prop.invalid and smallest > largest:
+        reject(prop, "The smallest area is above the largest: no mask would be kept.")
+
+
+def _add_share(ctx, inputs, name, label, limits, description):
+    usual = getattr(limits, name)
+    prop = inputs.float(name, label=label, description=description, default=usual, min=0, max=1)
+    if not 0 <= _number(ctx, name, usual) <= 1:
+        reject(prop, "Give a number from 0 to 1.")
+
+    return prop
+
+
+def _number(ctx, name, usual):
+    value = ctx.params.get(name)
+    try:
+        return usual if value is None else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _usual_limits(source):
+    return AUTOMATIC_LIMITS if source == AUTOMATIC else PROMPTED_LIMITS

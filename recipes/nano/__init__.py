@@ -1,0 +1,1 @@
+"""How ``alphaclip-nano`` is made; not installed."""

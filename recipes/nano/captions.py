@@ -1,0 +1,111 @@
+"""Captions of scenes and of their objects, phrased in many ways."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+
+from recipes.nano.drawings import Concept, concepts
+from recipes.nano.scenes import Scene, SceneObject
+
+TEMPLATES = (
+    "a drawing of {}",
+    "{}",
+    "a picture of {}",
+    "a cartoon of {}",
+    "an emoji of {}",
+    "there is {} here",
+    "this is {}",
+    "a small drawing showing {}",
+    "look, {}",
+    "an icon of {}",
+)
+"""What goes round a phrase; the first is the one that figures are measured with."""
+
+
+def caption_object(found: SceneObject, rng: np.random.Generator) -> str:
+    """A caption of one object, for the region-text pair (scene, mask of the object)."""
+    return TEMPLATES[rng.integers(len(TEMPLATES))].format(_phrase(found, rng))
+
+
+def caption_scene(scene: Scene, rng: np.random.Generator) -> str:
+    """A caption of the whole picture, naming every object in some order."""
+    order = rng.permutation(len(scene.objects))
+    detailed = rng.random() < 0.3
+    phrases = [
+        _phrase(scene.objects[i], rng) if detailed else article(_name(scene.objects[i]))
+        for i in order
+    ]
+    return TEMPLATES[rng.integers(len(TEMPLATES))].format(join(phrases))
+
+
+def plain_scene_caption(scene: Scene) -> str:
+    """The caption that picture-to-caption recall is measured with: every name, left to right."""
+    ordered = sorted(scene.objects, key=lambda o: o.box[0] + o.box[2] / 2)
+    return TEMPLATES[0].format(join([article(_name(o)) for o in ordered]))
+
+
+def join(phrases: Sequence[str]) -> str:
+    """``["a", "b", "c"]`` as ``"a, b and c"``."""
+    if len(phrases) < 2:
+        return "".join(phrases)
+    return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
+
+
+def _name(found: SceneObject) -> str:
+    return concepts()[found.concept].name
+
+
+def article(phrase: str) -> str:
+    """The phrase after "a" or "an"."""
+    return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
+
+
+def _phrase(found: SceneObject, rng: np.random.Generator) -> str:
+    noun = _noun(concepts()[found.concept], rng)
+    if rng.random() < 0.2:
+        noun = f"{color_word(found.color)} {noun}"
+    if rng.random() < 0.1:
+        noun = f"{_size_word(found)} {noun}"
+    phrase = article(noun) if rng.random() < 0.7 else noun
+    if rng.random() < 0.15:
+        phrase = f"{phrase} {_position_words(found)}"
+    return phrase
+
+
+def _noun(concept: Concept, rng: np.random.Generator) -> str:
+    chance = rng.random()
+    if not concept.keywords or chance < 0.8:
+        return concept.name
+    keyword = concept.keywords[rng.integers(len(concept.keywords))]
+    return f"{concept.name}, {keyword}" if chance < 0.92 else f"{keyword} {concept.name}"
+
+
+def color_word(color: tuple[float, float, float]) -> str:
+    """The everyday name of an RGB colour with values in [0, 255]."""
+    hue, lightness, saturation = colorsys.rgb_to_hls(*(value / 255 for value in color))
+    if lightness < 0.15:
+        return "black"
+    if lightness > 0.9:
+        return "white"
+    if saturation < 0.15:
+        return "gray"
+    if lightness < 0.4 and 0.03 < hue < 0.13:
+        return "brown"
+    names = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "red")
+    edges = (0.03, 0.11, 0.19, 0.44, 0.53, 0.72, 0.83, 0.95)
+    return names[int(np.searchsorted(edges, hue))]
+
+
+def _size_word(found: SceneObject) -> str:
+    side = max(found.box[2], found.box[3])
+    return "small" if side < 0.25 else "large" if side > 0.5 else "medium sized"
+
+
+def _position_words(found: SceneObject) -> str:
+    x, y = found.box[0] + found.box[2] / 2, found.box[1] + found.box[3] / 2
+    column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
+    row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
+    return " ".join(filter(None, (row, column))) or "in the middle"

@@ -1,0 +1,113 @@
+"""The model card of ``alphaclip-nano``: figures, recipe, sources; and its training curves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from alphaclip.network.model import AlphaCLIP
+from recipes.nano.drawings import DRAWING_SETS, concepts, fetch
+from recipes.nano.figures import best_view, caption_recall, held_out_scenes, measure
+from recipes.nano.recipe import NanoRecipe
+from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
+
+SCENES = 1000
+VIEW_SEED, FIGURE_SEED = 7001, 7002
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0, 1 or 2."""
+
+
+def make_card(
+    model: AlphaCLIP, base: AlphaCLIP, recipe: NanoRecipe, drawings: Path, scenes: int = SCENES
+) -> dict[str, Any]:
+    """Measures the model and describes it.
+
+    Args:
+        model: after the alpha fine-tune
+        base: before it
+        recipe: that both were trained by
+        drawings: the artists' archives
+        scenes (1000): to measure on, of each kind
+
+    Returns:
+        the card, JSON; the default view is the one that was best on scenes of a third seed
+    """
+    fetch(drawings)
+    seen = SpriteBook(drawings, training_sets())
+    view, tried = best_view(model, held_out_scenes(seen, scenes // 4, VIEW_SEED))
+    known = held_out_scenes(seen, scenes, FIGURE_SEED)
+    unseen = held_out_scenes(SpriteBook(drawings, held_out_sets()), scenes, FIGURE_SEED)
+    figures = {
+        "held-out scenes": measure(model, base, known, view),
+        "kept-out artist": measure(model, base, unseen, view),
+        "picture to caption, recall@1": _captions(model, base, known),
+        "top1 of views": tried,
+    }
+    return {
+        "name": "alphaclip-nano",
+        "licence": "Apache-2.0",
+        "default_view": view.to_dict(),
+        "figures": figures,
+        "recipe": recipe.to_dict(),
+        "sources": _sources(),
+        "concepts": [
+            {"name": c.name, "code_point": c.code_point, "keywords": list(c.keywords)}
+            for c in concepts()
+        ],
+    }
+
+
+def draw_curves(folder: Path, path: Path) -> None:
+    """Draws loss and in-batch recall of every phase.
+
+    Args:
+        folder: holds the logs, ``base.jsonl``, ``alpha.jsonl`` and ``boxes.jsonl``
+        path: of the PNG
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    names = ("base", *NanoRecipe().alpha_phases())
+    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
+        _draw_phase(axis, name, folder / f"{name}.jsonl")
+    figure.savefig(path, dpi=100, metadata={"Software": None})
+
+
+def _draw_phase(axis: Any, name: str, log: Path) -> None:
+    rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
+    steps = [row["step"] for row in rows]
+    for key, title in (("loss", "contrastive loss"), ("named", "loss over all names")):
+        axis.plot(steps, _smooth([row[key] for row in rows]), label=title)
+    axis.set(title=f"{name} phase", xlabel="step", ylabel="loss", ylim=(0, None))
+    recall = axis.twinx()
+    recall.plot(steps, _smooth([row["hit"] for row in rows]), "k:", label="recall@1 in the batch")
+    recall.set(ylim=(0, 1))
+    lines = axis.get_lines() + recall.get_lines()
+    axis.legend(lines, [line.get_label() for line in lines], loc="center right")
+
+
+def _smooth(values: Sequence[float], window: int = 10) -> list[float]:
+    return [
+        sum(values[max(0, i - window + 1) : i + 1]) / min(i + 1, window) for i in range(len(values))
+    ]
+
+
+def _captions(model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene]) -> dict[str, Any]:
+    figures = {"alpha fine-tune, all-ones alpha": model, "base": base}
+    recalls = {title: round(caption_recall(m, scenes), 4) for title, m in figures.items()}
+    return {"scenes": len(scenes), **recalls}
+
+
+def _sources() -> list[dict[str, Any]]:
+    return [
+        {
+            "artist": s.artist,
+            "package": f"{s.package}@{s.version}",
+            "licence": s.license,
+            "used for": "validation only" if s.held_out else "training",
+        }
+        for s in DRAWING_SETS
+    ]

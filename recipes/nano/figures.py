@@ -1,0 +1,146 @@
+"""Measures ``alphaclip-nano`` on scenes it never saw, and on an artist it never saw."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import average_precision_score
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from alphaclip.network.model import AlphaCLIP
+from alphaclip.regions.region import Region
+from alphaclip.views.view import View, make_views
+from recipes.nano.captions import plain_scene_caption
+from recipes.nano.nano_training import (
+    concept_features,
+    nano_tokenizer,
+    normalize_alpha,
+    normalize_pixels,
+)
+from recipes.nano.scenes import HELD_OUT, Scene, SpriteBook, compose
+
+logger = logging.getLogger(__name__)
+
+VIEWS = (View("image"), View("context", 1.2), View("context", 1.5), View("context", 2.0))
+"""Tried for the default."""
+
+ALPHAS = ("mask", "box", "all-ones")
+
+
+def held_out_scenes(book: SpriteBook, count: int, seed: int) -> list[Scene]:
+    """Scenes of drawings as their artists made them, each from its own seed."""
+    return [compose(book, np.random.default_rng([seed, i]), HELD_OUT) for i in range(count)]
+
+
+def best_view(model: AlphaCLIP, scenes: Sequence[Scene]) -> tuple[View, dict[str, float]]:
+    """The view whose zero-shot top-1 with mask alpha is highest, and the figure of each."""
+    names, known = _names(model), _known(scenes)
+    scores = {v: _top1(encode_scenes(model, scenes, v, "mask"), names, known) for v in VIEWS}
+    return max(VIEWS, key=scores.__getitem__), {_spell(v): scores[v] for v in VIEWS}
+
+
+def measure(
+    model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene], view: View
+) -> dict[str, Any]:
+    """Zero-shot and retrieval figures of one set of scenes.
+
+    Args:
+        model: after the alpha fine-tune
+        base: before it; its alpha convolution is zero
+        scenes: to measure on
+        view: of the regions; the base is also measured on the box alone and on whole pictures
+
+    Returns:
+        number of regions and of concepts asked for; for each way of encoding ``top1`` over all
+        concept names, ``recall@1`` and ``recall@10`` (share of names with a right region among
+        the first k) and ``map`` of text to region
+    """
+    names, known = _names(model), _known(scenes)
+    figures: dict[str, Any] = {"regions": len(known), "concepts": len(np.unique(known))}
+    for alpha in ALPHAS:
+        vectors = encode_scenes(model, scenes, view, alpha)
+        figures[f"{alpha} alpha"] = _retrieval(vectors, names, known)
+    for title, shown in (("crops", View("context", 1.2)), ("whole pictures", View("image"))):
+        vectors = encode_scenes(base, scenes, shown, "all-ones")
+        figures[f"base on {title}"] = _retrieval(vectors, _names(base), known)
+    return figures
+
+
+def caption_recall(model: AlphaCLIP, scenes: Sequence[Scene]) -> float:
+    """Share of whole pictures, all-ones alpha, whose own caption is nearest among all scenes'."""
+    tokens = nano_tokenizer(model.clip.context_length)([plain_scene_caption(s) for s in scenes])
+    with torch.inference_mode():
+        text = normalize(model.clip.encode_text(tokens.to(_device(model))), dim=-1).cpu()
+    views = [
+        make_views(s.image, [Region.whole_image()], View("image"), _size(model)) for s in scenes
+    ]
+    image = _encode(model, torch.cat([v[0] for v in views]), torch.cat([v[1] for v in views]))
+    nearest = (image @ text.T).argmax(dim=1)
+    return float((nearest == torch.arange(len(scenes))).float().mean())
+
+
+def encode_scenes(model: AlphaCLIP, scenes: Sequence[Scene], view: View, alpha: str) -> Tensor:
+    """Every object of every scene, in order: float32 (n, D) on the CPU, unit length."""
+    images, maps = [], []
+    for scene in scenes:
+        regions = [_region(found, alpha) for found in scene.objects]
+        pixels, alphas = make_views(scene.image, regions, view, _size(model))
+        images.append(pixels)
+        maps.append(torch.full_like(alphas, 255) if alpha == "all-ones" else alphas)
+    return _encode(model, torch.cat(images), torch.cat(maps))
+
+
+def _region(found: Any, alpha: str) -> Region:
+    return Region.from_mask(found.mask > 127) if alpha == "mask" else Region.from_box(found.box)
+
+
+def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
+    device, rows = _device(model), []
+    with torch.inference_mode():
+        for p, a in zip(pixels.split(256), alpha.split(256), strict=True):
+            some = normalize_pixels(p.to(device)), normalize_alpha(a.to(device))
+            rows.append(model.encode_image(*some).cpu())
+    return normalize(torch.cat(rows), dim=-1)
+
+
+def _retrieval(vectors: Tensor, names: Tensor, known: np.ndarray) -> dict[str, float]:
+    asked = np.unique(known)
+    similar = (names[asked] @ vectors.T).numpy()
+    relevant = known[None] == asked[:, None]
+    ranked = np.take_along_axis(relevant, np.argsort(-similar, axis=1, kind="stable"), axis=1)
+    precision = [average_precision_score(r, s) for r, s in zip(relevant, similar, strict=True)]
+    return {
+        "top1": _top1(vectors, names, known),
+        "recall@1": round(float(ranked[:, 0].mean()), 4),
+        "recall@10": round(float(ranked[:, :10].any(axis=1).mean()), 4),
+        "map": round(float(np.mean(precision)), 4),
+    }
+
+
+def _top1(vectors: Tensor, names: Tensor, known: np.ndarray) -> float:
+    return round(float(((vectors @ names.T).argmax(dim=1).numpy() == known).mean()), 4)
+
+
+def _names(model: AlphaCLIP) -> Tensor:
+    return concept_features(model.clip, nano_tokenizer(model.clip.context_length)).cpu()
+
+
+def _known(scenes: Sequence[Scene]) -> np.ndarray:
+    return np.array([found.concept for scene in scenes for found in scene.objects])
+
+
+def _device(model: AlphaCLIP) -> torch.device:
+    return model.clip.logit_scale.device
+
+
+def _size(model: AlphaCLIP) -> int:
+    return int(model.image_size)
+
+
+def _spell(view: View) -> str:
+    return view.kind if view.kind == "image" else f"{view.kind} {view.context}"

@@ -1,0 +1,233 @@
+"""Trains ``alphaclip-nano``; stopped at any moment, it goes on from the last checkpoint."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import torch
+from open_clip import CLIP, SimpleTokenizer
+from open_clip.transformer import VisionTransformer
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
+
+import alphaclip.nano
+from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
+from alphaclip.weights.alpha_channel import join_alpha
+from recipes.nano.captions import TEMPLATES, article
+from recipes.nano.drawings import concepts
+from recipes.nano.nano_data import Batch, NanoBatches
+from recipes.nano.nano_phase import Outputs, run_phase
+from recipes.nano.recipe import NanoRecipe, Phase
+
+logger = logging.getLogger(__name__)
+
+NANO_FOLDER = Path(alphaclip.nano.__file__).parent
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def train_base(
+    recipe: NanoRecipe, drawings: Path, folder: Path, device: str | torch.device = "cpu"
+) -> CLIP:
+    """Trains the base CLIP: pictures and captions, no alpha.
+
+    Args:
+        recipe: what to do
+        drawings: the artists' archives
+        folder: where checkpoint and log are kept; a run found there is continued
+        device ("cpu"): where to train
+
+    Returns:
+        the model, an ordinary open_clip one
+    """
+    torch.manual_seed(recipe.seed)
+    config = json.loads((NANO_FOLDER / "alphaclip-nano.json").read_text("utf-8"))
+    model, names = CLIP(**config), _Prototypes(config["embed_dim"])
+    tokenizer = nano_tokenizer(config["text_cfg"]["context_length"])
+
+    def forward(batch: Batch) -> Outputs:
+        with _mixed_precision(batch.images.device):
+            image = encode_pixels(model.visual, normalize_pixels(batch.images))
+            text = encode_captions(model, tokenizer, batch)
+        scale = model.logit_scale.clamp(max=4.6052).exp()
+        return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
+
+    size = config["vision_cfg"]["image_size"]
+    batches = partial(NanoBatches, drawings, recipe.base.plan, size, recipe.seed)
+    both = nn.ModuleDict({"model": model, "names": names}).to(device)
+    optimizers = make_optimizers(both.named_parameters(), recipe.base)
+    run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
+    return model.eval()
+
+
+def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) -> AlphaCLIP:
+    """Fine-tunes the image tower with alpha maps (paper, section 3.2), where the base is.
+
+    Args:
+        recipe: what to do
+        base: a trained base; it is not changed
+        drawings: the artists' archives
+        folder: where checkpoint and log are kept; a run found there is continued
+
+    Returns:
+        the base with an alpha channel; its text tower and temperature are the base's
+    """
+    torch.manual_seed(recipe.seed)
+    model = with_alpha(base)
+    model.clip.requires_grad_(False)
+    model.clip.visual.requires_grad_(True)
+    tokenizer = nano_tokenizer(model.clip.context_length)
+    scale = model.clip.logit_scale.clamp(max=4.6052).exp()
+    names = concept_features(model.clip, tokenizer)
+
+    def forward(batch: Batch) -> Outputs:
+        pixels, alpha = normalize_pixels(batch.images), normalize_alpha(batch.alpha)
+        with _mixed_precision(pixels.device):
+            image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
+            with torch.no_grad():
+                text = encode_captions(model.clip, tokenizer, batch)
+        return Outputs(image, text, scale, _named_loss(image, names, scale, batch.concepts))
+
+    for seed, (name, phase) in enumerate(recipe.alpha_phases().items(), start=recipe.seed + 1):
+        batches = partial(NanoBatches, drawings, phase.plan, model.image_size, seed)
+        optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
+        run_phase(name, phase, model, forward, optimizers, folder, batches)
+    return model.eval()
+
+
+def with_alpha(base: CLIP) -> AlphaCLIP:
+    """A copy of the base with an alpha convolution of zeros: equal to it for any alpha map."""
+    model = create_model(NANO_FOLDER / "alphaclip-nano.json")
+    model.clip.load_state_dict(base.state_dict(), strict=False)
+    model.has_text = True
+    return model.to(base.logit_scale.device).eval()
+
+
+def save_nano(model: AlphaCLIP, path: Path) -> None:
+    """Writes both towers as float16 safetensors."""
+    tensors = {name: t.half().contiguous() for name, t in model.clip.state_dict().items()}
+    metadata = {"name": "alphaclip-nano", "licence": "Apache-2.0", "format": "1"}
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def nano_tokenizer(context_length: int) -> SimpleTokenizer:
+    """open_clip's tokenizer over nano's shortened merges."""
+    return SimpleTokenizer(str(NANO_FOLDER / "merges.txt.gz"), context_length=context_length)
+
+
+def encode_pixels(visual: VisionTransformer, pixels: Tensor) -> Tensor:
+    """Unit vectors (N, D) of square pictures of any side: the grid of positions is averaged."""
+    positions = _positions(visual, pixels.shape[-1] // visual.patch_size[0])
+    features = functional_call(visual, {"positional_embedding": positions}, (pixels,))
+    return normalize(features.float(), dim=-1)
+
+
+def _positions(visual: VisionTransformer, side: int) -> Tensor:
+    full = int(visual.grid_size[0])
+    if side == full:
+        return visual.positional_embedding
+    first, grid = visual.positional_embedding[:1], visual.positional_embedding[1:]
+    pooled = adaptive_avg_pool2d(grid.T.reshape(1, -1, full, full), side)
+    return torch.cat([first, pooled.flatten(2)[0].T])
+
+
+def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Tensor:
+    """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
+    tokens = tokenizer(batch.captions).to(batch.images.device)
+    parts = tokens.split([len(tokens) - batch.whole, batch.whole])
+    return torch.cat([_encode_tokens(model, part) for part in parts if len(part)])
+
+
+def _encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
+    length = int((tokens != 0).sum(dim=1).max())
+    short = {
+        "positional_embedding": model.positional_embedding[:length],
+        "attn_mask": model.attn_mask[:length, :length],
+    }
+    _, features, _ = functional_call(model, short, (None, tokens[:, :length]))
+    return features.float()
+
+
+def normalize_pixels(images: Tensor) -> Tensor:
+    """uint8 (N, 3, R, R) to the float32 that CLIP's towers take."""
+    mean, std = (torch.tensor(v, device=images.device).view(1, 3, 1, 1) for v in (MEAN, STD))
+    return (images.float() / 255.0 - mean) / std
+
+
+def normalize_alpha(alpha: Tensor) -> Tensor:
+    """uint8 (N, 1, R, R) to the float32 that the alpha convolution takes: (x - 0.5) / 0.26."""
+    return (alpha.float() / 255.0 - 0.5) / 0.26
+
+
+def concept_features(model: CLIP, tokenizer: SimpleTokenizer) -> Tensor:
+    """Unit vectors (concepts, D) of the names, in the template that figures are measured with."""
+    prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
+    with torch.no_grad():
+        return _encode_tokens(model, tokenizer(prompts).to(model.logit_scale.device))
+
+
+def make_optimizers(
+    named: Iterator[tuple[str, nn.Parameter]], phase: Phase
+) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformer blocks, AdamW for everything else."""
+    matrices, others, alpha = [], [], []
+    for name, parameter in named:
+        if not parameter.requires_grad:
+            continue
+        if "conv1_alpha" in name:
+            alpha.append(parameter)
+        elif parameter.ndim == 2 and "resblocks" in name:
+            matrices.append(parameter)
+        else:
+            others.append(parameter)
+    decay = phase.weight_decay
+    muon = torch.optim.Muon(
+        matrices, lr=phase.rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+    )
+    groups = [
+        {"params": others, "lr": phase.rate, "weight_decay": 0.0},
+        {"params": alpha, "lr": phase.alpha_rate, "weight_decay": decay},
+    ]
+    optimizers = [muon, torch.optim.AdamW(groups, betas=(0.9, 0.98))]
+    for group in (group for optimizer in optimizers for group in optimizer.param_groups):
+        group["initial_lr"] = group["lr"]
+    return optimizers
+
+
+class _Prototypes(nn.Module):
+    """One vector per concept, which pictures and captions are both drawn to; not kept.
+
+    Without it the two towers take hundreds of steps to find each other.
+    """
+
+    def __init__(self, width: int, scale: float = 14.0) -> None:
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(len(concepts()), width))
+        self._scale = scale
+
+    def loss(self, image: Tensor, text: Tensor, known: Tensor) -> Tensor:
+        vectors = normalize(self.embedding, dim=-1)
+        of_image, of_text = (
+            _named_loss(side, vectors, self._scale, known) for side in (image, text)
+        )
+        return (of_image + of_text) / 2
+
+
+@contextmanager
+def _mixed_precision(device: torch.device) -> Iterator[None]:
+    with mixed_precision(device, torch.bfloat16), fast_attention(device, torch.bfloat16):
+        yield
+
+
+def _named_loss(features: Tensor, names: Tensor, scale: Tensor | float, known: Tensor) -> Tensor:
+    return cross_entropy(scale * features[: len(known)] @ names.T, known)

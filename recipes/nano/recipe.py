@@ -1,0 +1,89 @@
+"""How ``alphaclip-nano`` is trained: a base CLIP, then the alpha fine-tune, by masks and boxes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from recipes.nano.nano_data import BatchPlan
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of training.
+
+    Attributes:
+        steps: optimiser steps
+        rate: Muon's and AdamW's rate for all but the alpha convolution
+        alpha_rate: AdamW's rate for the alpha convolution
+        weight_decay: on matrices only, never on norms, biases and embeddings
+        warm_up: steps of linear warm-up
+        decay: share of the steps, at the end, in which the rates fall linearly to zero
+        plan: what a batch holds
+    """
+
+    steps: int
+    rate: float
+    alpha_rate: float = 0.0
+    weight_decay: float = 0.02
+    warm_up: int = 100
+    decay: float = 0.3
+    plan: BatchPlan = field(default_factory=BatchPlan)
+
+    def scale(self, step: int) -> float:
+        """What the rates are multiplied with at a step, in [0, 1]."""
+        falling = (self.steps - step) / max(1.0, self.decay * self.steps)
+        return min(1.0, (step + 1) / max(1, self.warm_up), falling)
+
+
+@dataclass(frozen=True)
+class NanoRecipe:
+    """Everything that decides what the weights become.
+
+    The base phase trains both towers and the temperature. The alpha phase is the paper's recipe
+    in small (section 3.2): the alpha convolution starts from zero and learns fastest, the rest
+    of the image tower follows at a lower rate, the text tower and the temperature stay fixed,
+    and ``plan.whole`` (r_s = 0.1) of the samples are whole pictures with all-ones alpha. The
+    boxes phase goes on in the same way, but shows some regions by their boxes: labels often are.
+    """
+
+    seed: int = 20231206
+    base: Phase = field(
+        default_factory=lambda: Phase(
+            steps=1800,
+            rate=1.2e-3,
+            decay=0.5,
+            plan=BatchPlan(whole=0.2, whole_view=0.0, small_steps=1500),
+        )
+    )
+    alpha: Phase = field(
+        default_factory=lambda: Phase(
+            steps=6600,
+            rate=8e-4,
+            alpha_rate=4e-3,
+            warm_up=50,
+            decay=0.5,
+            plan=BatchPlan(
+                whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, small_steps=5300
+            ),
+        )
+    )
+
+    boxes: Phase = field(
+        default_factory=lambda: Phase(
+            steps=800,
+            rate=4e-4,
+            alpha_rate=2e-3,
+            warm_up=20,
+            decay=0.7,
+            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, boxes=0.35),
+        )
+    )
+
+    def alpha_phases(self) -> dict[str, Phase]:
+        """The phases of the alpha fine-tune, by name and in order."""
+        return {"alpha": self.alpha, "boxes": self.boxes}
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON holds it."""
+        return asdict(self)

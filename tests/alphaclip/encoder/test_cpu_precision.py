@@ -1,0 +1,189 @@
+"""The precision of the CPU: what is measured, chosen and remembered."""
+
+from __future__ import annotations
+
+import json
+import logging
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from alphaclip import Region
+from alphaclip.encoder import cpu_precision
+from alphaclip.encoder.cpu_precision import (
+    MEMORY,
+    Measured,
+    choose,
+    fastest,
+    measure_all,
+    recall,
+    remember,
+)
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.load import load
+from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.views.view import View
+
+CPU = torch.device("cpu")
+FP32 = Measured(2.0, 1.0)
+IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+REGIONS = [
+    Region.from_box([0.1, 0.2, 0.5, 0.6]),
+    Region.from_box([0.5, 0.5, 0.2, 0.3]),
+    Region.whole_image(),
+]
+
+
+@pytest.fixture
+def model(tiny_config: Path) -> AlphaCLIP:
+    torch.manual_seed(0)
+    return create_model(tiny_config)
+
+
+def _encoder(model: AlphaCLIP, dtype: torch.dtype = torch.float32) -> Encoder:
+    return Encoder(model, "tiny", View("context"), CPU, dtype)
+
+
+@pytest.mark.parametrize(
+    ("others", "expected"),
+    [
+        ({}, "fp32"),
+        ({"int8": Measured(4.0, 0.9998), "bf16": Measured(3.0, 0.9999)}, "int8"),
+        ({"int8": Measured(4.0, 0.9989), "bf16": Measured(3.0, 0.9999)}, "bf16"),
+        ({"int8": Measured(4.0, 0.999)}, "int8"),
+        ({"int8": Measured(2.1, 1.0)}, "fp32"),
+        ({"bf16": Measured(0.25, 1.0)}, "fp32"),
+        ({"int8": Measured(4.0, float("nan"))}, "fp32"),
+    ],
+)
+def test_fastest__of_those_that_are_exact_enough(
+    others: dict[str, Measured], expected: str
+) -> None:
+    assert fastest({"fp32": FP32, **others}) == expected
+
+
+def test_measure_all__compiles_only_where_nothing_quick_is_taken() -> None:
+    figures = {"fp32": FP32, "int8": Measured(4.0, 0.9998), "compile": Measured(9.0, 1.0)}
+    assert list(measure_all(["int8"], ["compile"], figures.__getitem__)) == ["fp32", "int8"]
+    figures["int8"] = Measured(4.0, 0.99)
+    found = measure_all(["int8"], ["compile"], figures.__getitem__)
+    assert fastest(found) == "compile"
+
+
+def test_measure_all__what_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    def measure(precision: str) -> Measured:
+        if precision == "int8":
+            raise RuntimeError("no kernel")
+        return FP32
+
+    with caplog.at_level(logging.DEBUG, "alphaclip.encoder.cpu_precision"):
+        assert list(measure_all(["int8", "bf16"], [], measure)) == ["fp32", "bf16"]
+    assert "precision int8 cannot be used here: no kernel" in caplog.text
+
+
+def test_remember__is_recalled_for_the_same_key(tmp_path: Path) -> None:
+    path = tmp_path / "new" / MEMORY
+    remember(path, "a", "int8", {"fp32": FP32, "int8": Measured(4.0, 0.9998)})
+    remember(path, "b", "fp32", {"fp32": FP32})
+    known = ["fp32", "int8"]
+    assert [recall(path, key, known) for key in "abc"] == ["int8", "fp32", None]
+    assert recall(path, "a", ["fp32"]) is None
+    content = json.loads(path.read_text())
+    assert content["a"]["measured"]["int8"] == {"per_second": 4.0, "cosine": 0.9998}
+    assert [file.name for file in path.parent.iterdir()] == [MEMORY]
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"a": 3}', '{"a": {"precision": ["int8"]}}', ""])
+def test_recall__a_damaged_file_is_as_none(tmp_path: Path, content: str) -> None:
+    path = tmp_path / MEMORY
+    path.write_text(content)
+    assert recall(path, "a", ["fp32", "int8"]) is None
+    remember(path, "a", "int8", {"fp32": FP32})
+    assert recall(path, "a", ["fp32", "int8"]) == "int8"
+
+
+def test_remember__a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    path = tmp_path / "file" / MEMORY
+    remember(path, "a", "int8", {"fp32": FP32})
+    assert recall(path, "a", ["int8"]) is None
+
+
+def test_choose__measures_once_and_says_what_it_took(
+    model: AlphaCLIP,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked: list[str] = []
+
+    def measure(precision: str) -> Measured:
+        asked.append(precision)
+        return Measured(5.0, 0.9995) if precision == "int8" else FP32
+
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.setattr(cpu_precision, "SMALL", 0)
+    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["int8"], ["compile"]))
+    monkeypatch.setattr(cpu_precision, "_measure", lambda *_: measure)
+    with caplog.at_level(logging.INFO, "alphaclip.encoder.cpu_precision"):
+        assert choose(_encoder(model), model) == choose(_encoder(model), model) == "int8"
+    assert asked == ["fp32", "int8"]
+    (line,) = [
+        r.getMessage() for r in caplog.records if r.name == "alphaclip.encoder.cpu_precision"
+    ]
+    assert "precision int8, 5.0 regions a second, 2.50 times fp32's" in line
+    other = Encoder(model, "other", View("context"), CPU, torch.float32)
+    assert choose(other, model) == "int8"
+    assert asked == ["fp32", "int8"] * 2
+
+
+def test_choose__refuses_what_is_too_far_from_fp32(
+    model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Really measured: a candidate that rounds its weights to tenths."""
+
+    def set_coarse(model: AlphaCLIP, precision: str, device: torch.device) -> object:
+        kept = deepcopy(model.clip.visual.state_dict())
+        if precision == "coarse":
+            with torch.no_grad():
+                for parameter in model.clip.visual.parameters():
+                    parameter.copy_((parameter * 10).round() / 10)
+        return torch.float32, lambda: model.clip.visual.load_state_dict(kept)
+
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.setattr(cpu_precision, "SMALL", 0)
+    monkeypatch.setattr(cpu_precision, "LEAST_GAIN", 0.0)
+    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["coarse"], []))
+    monkeypatch.setattr(cpu_precision, "set_precision", set_coarse)
+    encoder = _encoder(model)
+    before = encoder.encode_regions(IMAGE, REGIONS)
+    assert choose(encoder, model) == "fp32"
+    (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()
+    assert entry["measured"]["fp32"]["cosine"] == pytest.approx(1, abs=1e-6)
+    assert entry["measured"]["coarse"]["cosine"] < 0.999
+    assert (encoder.encode_regions(IMAGE, REGIONS) == before).all()
+
+
+def test_choose__small_models_are_not_measured(
+    model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.delattr(cpu_precision, "_measure")
+    assert choose(_encoder(model), model) == "fp32"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_load__auto_measures_and_takes_int8(
+    tiny_config: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """All real but the gain, which a tiny model does not have."""
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.setattr(cpu_precision, "SMALL", 0)
+    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["int8"], []))
+    monkeypatch.setattr(cpu_precision, "fastest", lambda found: [*found][-1])
+    assert load("alphaclip-nano", "cpu").dtype == torch.int8
+    (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()
+    assert entry["measured"]["int8"]["cosine"] >= 0.999

@@ -1,0 +1,56 @@
+"""Real input: the blood cells of BCCD, through FiftyOne's own VOC importer."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+
+from alphaclip.indexing import build
+from alphaclip.indexing.dataset.labels import label_region
+from alphaclip.indexing.region_index import RegionIndex
+
+pytestmark = pytest.mark.shared
+
+BOXES, EMPTY = 4888, 2
+
+
+@pytest.fixture(scope="module")
+def cells(shared_data: Path) -> Iterator[fo.Dataset]:
+    folder = shared_data / "data" / "bccd"
+    dataset = fo.Dataset.from_dir(
+        dataset_type=fo.types.VOCDetectionDataset,
+        data_path=str(folder / "images"),
+        labels_path=str(folder / "annotations"),
+        label_field="cells",
+    )
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture(scope="module")
+def index(cells: fo.Dataset) -> RegionIndex:
+    return build(cells, "cells", "alphaclip-nano", key="cells")
+
+
+def test_build__all_but_the_two_empty_boxes(cells: fo.Dataset, index: RegionIndex) -> None:
+    assert cells.count("cells.detections") == BOXES
+    report = index.info()["report"]
+    assert len(index) == report["regions"] == BOXES - EMPTY
+    skipped = report["skipped"]
+    assert len(skipped) == EMPTY
+    sizes = {d.id: d.bounding_box[2:] for d in cells.values("cells.detections", unwind=True)}
+    assert all(0 in sizes[row["label_id"]] for row in skipped)
+    assert all(row["reason"] for row in skipped)
+
+
+def test_search__an_example_finds_its_own_kind(cells: fo.Dataset, index: RegionIndex) -> None:
+    ids, names = cells.values(["cells.detections.id", "cells.detections.label"], unwind=True)
+    labels = dict(zip(ids, names, strict=True))
+    rare = next(d for d in cells.values("cells.detections", unwind=True) if d.label == "WBC")
+    sample = cells.select_labels(ids=[rare.id]).first()
+    hits = index.search((sample.filepath, label_region(rare)), k=11)
+    assert hits.label_ids[0] == rare.id
+    found = Counter(labels[label] for label in hits.label_ids[1:])
+    assert found["WBC"] >= 5, f"7 in 100 boxes are WBC; found {found}"

@@ -1,0 +1,113 @@
+"""Crops of a picture's regions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from alphaclip.errors import ImageError
+from alphaclip.indexing.explore import contact_sheet
+from alphaclip.indexing.explore.contact_sheet import OUTLINE, draw_tiles
+from alphaclip.regions.images import open_image
+from alphaclip.regions.region import Region
+
+BOX = Region.from_box([0.25, 0.25, 0.5, 0.5])
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
+    """The sizes at which pictures were decoded."""
+    sizes: list[tuple[int, int]] = []
+
+    def noted(source: object) -> np.ndarray:
+        pixels = open_image(source)
+        sizes.append((pixels.shape[1], pixels.shape[0]))
+        return pixels
+
+    monkeypatch.setattr(contact_sheet, "open_image", noted)
+    return sizes
+
+
+def halves(path: Path, size: tuple[int, int], **options: object) -> str:
+    """A picture whose upper half is red and whose lower half is blue."""
+    width, height = size
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[: height // 2] = (230, 0, 0)
+    pixels[height // 2 :] = (0, 0, 230)
+    Image.fromarray(pixels).save(path, quality=95, **options)
+    return str(path)
+
+
+def colors(tile: Image.Image) -> tuple[int, int]:
+    """How many pixels are rather red, and how many rather blue; not the outline."""
+    pixels = np.asarray(tile).astype(int)
+    inside = (pixels != OUTLINE).any(axis=2)
+    red, blue = (pixels[..., a] > pixels[..., b] + 100 for a, b in ((0, 2), (2, 0)))
+    return int((red & inside).sum()), int((blue & inside).sum())
+
+
+def test_draw_tiles__one_decoding_for_all(tmp_path: Path, opened: list[tuple[int, int]]) -> None:
+    path = halves(tmp_path / "a.png", (120, 80))
+    away = Region.from_box([1.5, 0.1, 0.2, 0.2])
+    upper = Region.from_box([0.4, 0.1, 0.2, 0.1])
+    wrong = Region.from_mask(np.ones((4, 4), bool))
+    first, *nothing, last = draw_tiles(path, [BOX, away, wrong, upper], 100)
+    assert nothing == [None, None]
+    assert opened == [(120, 80)]
+    red, blue = colors(first)
+    assert red == pytest.approx(blue, rel=0.1) and red > 3000
+    assert colors(last)[1] < 200
+    outline = (np.asarray(first) == OUTLINE).all(axis=2)
+    rows, columns = np.flatnonzero(outline.any(axis=1)), np.flatnonzero(outline.any(axis=0))
+    # The window is 1.6 times the longer side, 60 pixels: the box is 62 by 42 pixels of the tile.
+    assert (columns[0], columns[-1]) == (pytest.approx(19, abs=1), pytest.approx(81, abs=1))
+    assert (rows[0], rows[-1]) == (pytest.approx(29, abs=1), pytest.approx(71, abs=1))
+
+
+@pytest.mark.parametrize(
+    ("size", "box", "decoded"),
+    [
+        ((1600, 1200), [0.2, 0.2, 0.5, 0.5], (200, 150)),
+        ((1600, 1200), [0.2, 0.2, 0.1, 0.1], (800, 600)),
+        ((160, 120), [0.2, 0.2, 0.5, 0.5], (160, 120)),
+    ],
+)
+def test_draw_tiles__large_jpeg(
+    tmp_path: Path,
+    opened: list[tuple[int, int]],
+    size: tuple[int, int],
+    box: list[float],
+    decoded: tuple[int, int],
+) -> None:
+    path, region = halves(tmp_path / "a.jpg", size), Region.from_box(box)
+    (tile,) = draw_tiles(path, [region], 100)
+    assert opened == [decoded]
+    (whole,) = draw_tiles(open_image(path), [region], 100)
+    difference = np.abs(np.asarray(tile).astype(int) - np.asarray(whole).astype(int))
+    assert np.median(difference) <= 2
+    assert colors(tile)[0] == pytest.approx(colors(whole)[0], abs=300)
+
+
+def test_draw_tiles__turned_jpeg_and_mask_of_its_shape(
+    tmp_path: Path, opened: list[tuple[int, int]]
+) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = halves(tmp_path / "a.jpg", (1600, 1200), exif=exif)
+    (tile,) = draw_tiles(path, [BOX], 100)
+    assert opened == [(150, 200)]
+    pixels = np.asarray(tile).astype(int)
+    assert pixels[50, 20, 2] > 200 and pixels[50, 80, 0] > 200
+    mask = np.zeros((1600, 1200), bool)
+    mask[400:800, 300:900] = True
+    (tile,) = draw_tiles(path, [Region.from_mask(mask)], 100)
+    assert tile is not None and opened[1] == (1200, 1600)
+
+
+def test_draw_tiles__no_picture(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"no picture")
+    with pytest.raises(ImageError, match=r"a\.jpg: not a picture"):
+        draw_tiles(str(tmp_path / "a.jpg"), [BOX])
+    with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
+        draw_tiles(str(tmp_path / "gone.jpg"), [BOX])

@@ -1,0 +1,108 @@
+"""Both operators and FiftyOne's own text search, used in the App as a person uses them.
+
+``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+from playwright.sync_api import expect
+
+from alphaclip.indexing import RegionIndex, build, load
+from alphaclip.indexing.dataset.samples import load_sample
+
+from .fiftyone_app import App, browse, run_app
+
+NANO = "alphaclip-nano"
+KEY = "drawn"
+pytestmark = pytest.mark.app
+
+
+@pytest.fixture(scope="module")
+def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the App."""
+    with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
+        yield address
+
+
+@pytest.fixture
+def scenes() -> Iterator[fo.Dataset]:
+    """The sample dataset."""
+    dataset = load_sample(name="scenes")
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
+    """The App in a headless browser."""
+    with browse(server, chromium, tmp_path, height=900) as app:
+        yield app
+
+
+def search(index: RegionIndex, query: str, k: int) -> list[str]:
+    return index.search(query, k=k).label_ids.tolist()
+
+
+def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
+    app.open(scenes)
+    app.choose_operator("Embed regions")
+    app.fill("Name of the index", KEY)
+    app.shoot_form("app-embed-form", "Execute")
+    app.submit("Execute")
+    outcome = app.page.get_by_role("dialog")
+    expect(outcome.get_by_text("Regions in the index")).to_be_visible()
+    app.shoot("app-embed-outcome")
+    outcome.get_by_role("button", name="Done").click()
+
+    index = load(scenes, KEY)
+    assert len(index) == scenes.count("objects.detections")
+
+    app.choose_operator("Search regions")
+    app.fill("Search for", "a red apple")
+    app.fill("How many regions", "16")
+    app.shoot_form("app-search-form", "Search")
+    app.submit("Search")
+    expect(app.page.get_by_text("16 regions for “a red apple”")).to_be_visible()
+    expect(app.page.locator("[data-cy=entry-counts]")).to_have_text("16 patches")
+    app.shoot("app-search-result")
+    app.show_ids()
+    app.expect_patches(search(index, "a red apple", k=16))
+
+
+def test_app__grid_button_opens_the_panel(app: App, drawings: fo.Dataset) -> None:
+    app.open(drawings)
+    app.page.get_by_text("Region search", exact=True).first.click()
+    panel = app.page.locator("[data-cy=panel-content-region_search]")
+    expect(panel.get_by_text("Embed regions first")).to_be_visible()
+
+
+def test_app__search_form_says_what_is_missing(app: App, drawings: fo.Dataset) -> None:
+    app.open(drawings)
+    app.choose_operator("Search regions")
+    expect(app.prompt.get_by_text("No regions of this dataset are embedded")).to_be_visible()
+    expect(app.prompt.get_by_role("button", name="Search", exact=True)).to_be_disabled()
+
+
+def test_app__own_search_panel_lists_the_index(app: App, drawings: fo.Dataset) -> None:
+    index = build(drawings, "shapes", encoder=NANO, key=KEY)
+    app.open(drawings)
+    page = app.page
+    app.show_ids()
+    app.show_patches("shapes")
+    page.locator("[data-cy=action-sort-by-similarity]").click()
+    page.locator("[data-cy=popout] [arial-label='Open similarity panel']").click()
+    chosen = page.get_by_role("combobox", name="Similarity Index")
+    expect(chosen).to_have_value(f"{KEY} (patches: shapes)")
+
+    page.get_by_placeholder("Enter a text prompt").fill("a green square")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.get_by_text("Run this operation synchronously").click()
+    expect(page.get_by_text("Completed", exact=True)).to_be_visible()
+    expect(page.get_by_text(f"{len(index)} results", exact=True)).to_be_visible()
+    show = page.get_by_role("button", name="Show results", exact=True)
+    show.click(force=True)  # FiftyOne wraps it in an element that is marked aria-disabled
+    app.expect_patches(search(index, "a green square", k=25))
+    app.shoot("app-own-search-panel")

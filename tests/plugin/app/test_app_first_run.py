@@ -1,0 +1,199 @@
+"""The first run on a folder of photographs without labels, in the App as a person does it.
+
+``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+from playwright.sync_api import Locator, expect
+
+import alphaclip
+from alphaclip.cli.main import main
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.indexing import build, load
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.sam.checkpoints import installed_sam_path, installed_sams
+
+from . import app_panel
+from .app_panel import NANO, Panel
+from .fiftyone_app import WAIT_MS, run_app
+
+panel = app_panel.panel
+WEIGHTS = Path(__file__).parents[2] / "sam_vit_nano.safetensors"
+OWN_SAM = "sam-drawings"
+LIMITS = {"Points a side": "12", "Least stability": "0.8", "Least quality": "0.4"}
+"""The small SAM knows drawings only: at the usual limits it finds nothing in photographs."""
+
+SLOW = {"Points a side": "32"}
+"""So that each picture takes long enough for somebody to see it, and to press Stop."""
+
+LONG_MS = 5 * WAIT_MS
+ELSEWHERE = "alphaclip-vit-b16-grit1m-mim"
+pytestmark = [pytest.mark.app, pytest.mark.shared]
+
+
+@pytest.fixture(scope="module")
+def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of the App, which looks for models in a folder that is empty at first."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALPHACLIP_MODELS", str(tmp_path_factory.mktemp("models")))
+        with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
+            yield address
+
+
+@pytest.fixture
+def photos(dataset_factory: Callable, shared_data: Path) -> fo.Dataset:
+    """Three photographs without labels."""
+    dataset = dataset_factory("photos")
+    paths = sorted((shared_data / "data" / "photos").glob("*.jpg"))
+    dataset.add_samples([fo.Sample(path) for path in paths])
+    return dataset
+
+
+@pytest.fixture
+def own_sam(server: str) -> Iterator[str]:
+    """The small SAM, installed under a name of its own as the form says."""
+    assert main(["segment", "--install", OWN_SAM, "--file", str(WEIGHTS)]) == 0
+    yield OWN_SAM
+    installed_sam_path(OWN_SAM).unlink()
+
+
+def open_first(panel: Panel, dataset: fo.Dataset) -> Locator:
+    """Opens the panel on a dataset that has no index; returns what is in it."""
+    panel.app.open(dataset)
+    content = panel.page.locator("[data-cy=panel-content-region_search]")
+    if not content.count():
+        panel.page.locator("[data-cy=new-panel-btn]").first.click()
+        panel.page.locator("[data-cy=new-panel-option-region_search]").first.click()
+    expect(content.get_by_role("button", name="Segment regions", exact=True)).to_be_visible()
+    return content
+
+
+def press(content: Locator, label: str) -> None:
+    content.get_by_role("button", name=label, exact=True).click()
+
+
+def fill_segment_form(panel: Panel, content: Locator, **others: str) -> None:
+    app, prompt = panel.app, panel.app.prompt
+    press(content, "Segment regions")
+    prompt.wait_for()
+    expect(prompt.get_by_text("Everything in the picture")).to_be_visible()
+    expect(prompt.get_by_text(f"{OWN_SAM}, installed by you")).to_be_visible()
+    for label, value in {**LIMITS, **others}.items():
+        app.fill(label, value)
+
+
+def segment(panel: Panel, content: Locator) -> None:
+    """Fills the form in, and watches the job in the panel."""
+    app = panel.app
+    fill_segment_form(panel, content, **SLOW)
+    app.shoot_form("first-3-segment-form", "Execute")
+    app.submit("Execute")
+    expect(content.get_by_text("Segmenting into masks")).to_be_visible()
+    expect(content.locator("button").filter(has_text="Stop")).to_be_visible()
+    app.page.screenshot(path=app.shots / "first-4-segmenting.png")
+
+
+def embed(panel: Panel, content: Locator) -> None:
+    app, prompt = panel.app, panel.app.prompt
+    press(content, "Embed regions")
+    prompt.wait_for()
+    expect(prompt.get_by_text("masks (Detections)")).to_be_visible()
+    expect(prompt.get_by_text("knows drawings, not photographs").first).to_be_visible()
+    app.shoot_form("first-6-embed-form", "Execute")
+    app.submit("Execute")
+
+
+def test_first_run__segment_embed_and_search(
+    panel: Panel, photos: fo.Dataset, own_sam: str
+) -> None:
+    content = open_first(panel, photos)
+    expect(content.get_by_text("Segment regions first")).to_be_visible()
+    expect(content.get_by_role("button", name="Embed regions", exact=True)).to_be_hidden()
+    panel.app.shoot("first-2-panel")
+
+    segment(panel, content)
+    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible(timeout=LONG_MS)
+    photos.reload()
+    masks = photos.values("masks.detections.id")
+    count = sum(map(len, masks))
+    assert [len(found) > 0 for found in masks] == [True, True, True]
+    assert count >= 12
+    assert photos.get_field("masks").info["alphaclip"]["model"] == own_sam
+    expect(content.get_by_text(f"{count} masks added to masks")).to_be_visible()
+    panel.app.page.screenshot(path=panel.app.shots / "first-5-segmented.png")
+
+    expect(content.get_by_text("Embed regions first")).to_be_visible()
+    embed(panel, content)
+    expect(content.get_by_text(f"regions holds {count} regions")).to_be_visible(timeout=LONG_MS)
+    index = load(photos, "regions")
+    assert len(index) == count
+    assert (index.info()["encoder"], index.info()["field"]) == (NANO, "masks")
+    panel.app.page.screenshot(path=panel.app.shots / "first-7-embedded.png")
+
+    panel.search("a dog")
+    panel.expect_tiles(min(count, 24))
+    best = index.search("a dog", k=24)
+    shown = panel.page.locator("img[data-region]").evaluate_all(
+        "tiles => tiles.map(tile => tile.dataset.region)"
+    )
+    assert shown == best.label_ids.tolist()
+    panel.app.shoot("first-8-gallery")
+
+
+def test_first_run__stopped_then_goes_on(panel: Panel, photos: fo.Dataset, own_sam: str) -> None:
+    content = open_first(panel, photos)
+    fill_segment_form(panel, content, **SLOW)
+    panel.app.submit("Execute")
+    running = re.compile("Segmenting into masks: 1 of 3 pictures segmented")
+    expect(content.get_by_text(running)).to_be_visible(timeout=LONG_MS)
+    press(content, "Stop")
+    stopped = content.get_by_text(re.compile("Stopped at [12] of 3 pictures segmented"))
+    expect(stopped).to_be_visible(timeout=LONG_MS)
+    photos.reload()
+    done = len(photos.exists("masks"))
+    assert f"Stopped at {done} of 3" in stopped.inner_text()
+    before = photos.values("masks.detections.id", unwind=True)
+    assert len(before) > 0
+    panel.app.page.screenshot(path=panel.app.shots / "first-10-stopped.png")
+    expect(content.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
+
+    fill_segment_form(panel, content, **SLOW)
+    panel.app.submit("Execute")
+    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible(timeout=LONG_MS)
+    photos.reload()
+    assert len(photos.exists("masks")) == 3
+    assert photos.values("masks.detections.id", unwind=True)[: len(before)] == before
+
+
+def test_first_run__no_sam_says_what_to_run(panel: Panel, photos: fo.Dataset) -> None:
+    assert installed_sams() == []
+    content = open_first(panel, photos)
+    press(content, "Segment regions")
+    prompt = panel.app.prompt
+    prompt.wait_for()
+    expect(prompt.get_by_text("No SAM is installed")).to_be_visible()
+    for command in ("--install sam-vit-b", "--install sam-NAME --file FILE"):
+        expect(prompt.get_by_text(f"alphaclip segment {command}").first).to_be_visible()
+    expect(prompt.get_by_role("button", name="Execute", exact=True)).to_be_disabled()
+    panel.app.shoot("first-1-no-sam")
+
+
+def test_first_run__encoder_of_the_index_is_missing(panel: Panel, photos: fo.Dataset) -> None:
+    nano = alphaclip.load(NANO, device="cpu")
+    encoder = Encoder(nano._model, ELSEWHERE, nano.view, nano.device, nano.dtype)
+    box = fo.Detection(label="thing", bounding_box=[0.2, 0.2, 0.5, 0.5])
+    photos.set_values("boxes", [fo.Detections(detections=[box.copy()]) for _ in photos])
+    build(photos, "boxes", encoder=encoder, key="elsewhere")
+    assert index_keys(photos) == ["elsewhere"]
+    panel.open(photos)
+    panel.page.get_by_placeholder("a red apple").fill("a dog")
+    panel.press("Search")
+    expect(panel.page.get_by_text("It did not work")).to_be_visible()
+    for told in (f"{ELSEWHERE} is not installed", f"alphaclip convert FILE --as {ELSEWHERE}"):
+        expect(panel.page.get_by_text(told).first).to_be_visible()
+    panel.app.shoot("first-9-no-encoder")

@@ -1,0 +1,223 @@
+"""Two browser tabs and a delegated job on one dataset at once.
+
+``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+from fiftyone.operators.delegated import DelegatedOperationService
+from playwright.sync_api import Page, Playwright, expect, sync_playwright
+
+from alphaclip.indexing import build, load
+from alphaclip.indexing.dataset.samples import load_sample
+
+from . import app_panel
+from .app_panel import KEY, NANO, Panel
+from .fiftyone_app import ARGUMENTS, SLOWLY, WAIT_MS, App
+
+server = app_panel.server
+UPDATE = "@alphaclip/regions/update_index"
+APPLE, PEAR = "an apple", "a green pear"
+REGIONS = 1046
+pytestmark = pytest.mark.app
+
+
+@pytest.fixture
+def scenes() -> Iterator[fo.Dataset]:
+    """The sample dataset, its objects embedded; kept, for a process of its own to open."""
+    dataset = load_sample(name="scenes-together")
+    build(dataset, "objects", encoder=NANO, key=KEY)
+    dataset.persistent = True
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def tabs(server: str, chromium: str, tmp_path: Path) -> Iterator[list[Panel]]:
+    """Two browsers at the same App, which share nothing else."""
+    shots = Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path)
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright, ExitStack() as stack:
+        pages = [stack.enter_context(_page(playwright, chromium)) for _ in range(2)]
+        yield [Panel(App(page, server, shots)) for page in pages]
+
+
+@contextmanager
+def _page(playwright: Playwright, chromium: str) -> Iterator[Page]:
+    """A page in a browser of its own."""
+    with playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser:
+        page = browser.new_page(viewport={"width": 1600, "height": 1000}, color_scheme="dark")
+        page.set_default_timeout(WAIT_MS)
+        yield page
+
+
+def test_together__two_tabs_and_a_delegated_update(
+    tabs: list[Panel], scenes: fo.Dataset, tmp_path: Path
+) -> None:
+    one, other = tabs
+    for tab, query in ((one, APPLE), (other, PEAR)):
+        tab.open(scenes)
+        tab.search(query)
+        tab.expect_tiles(24)
+    chosen = {query: _first_ids(scenes, query) for query in (APPLE, PEAR)}
+    shown = [tab.tiles() for tab in tabs]
+    edit_boxes(scenes)
+    operation = delegate_update(scenes)
+    for tab, tag in ((one, "red"), (other, "green")):
+        tab.tile(1).click()
+        tab.tile(2).click()
+        tab.press("Tag")
+        tab.app.fill("Tag", tag)
+    with delegated_worker(tmp_path / "worker.log"):
+        wait_for(lambda: state_of(operation) == "running")
+        for tab in tabs:
+            tab.app.submit("Tag 2 regions")
+        for tab in tabs:
+            expect(tab.page.get_by_text("Tag: 2 regions")).to_be_visible()
+        assert state_of(operation) == "running"
+        wait_for(lambda: state_of(operation) != "running")
+    assert state_of(operation) == "completed"
+
+    assert tagged(scenes, "red") == chosen[APPLE]
+    assert tagged(scenes, "green") == chosen[PEAR]
+    index = load(scenes, KEY)
+    assert len(index) == REGIONS
+    assert index.freshness().is_fresh
+    assert index.info()["report"]["edited"] == REGIONS
+    for tab, query, tiles in zip(tabs, (APPLE, PEAR), shown, strict=True):
+        tab.expect_summary(f"to “{query}”")
+        assert tab.tiles() == tiles
+    one.shoot("together-one")
+    other.shoot("together-other")
+
+    one.press("Undo")
+    expect(one.page.get_by_text("Taken back: 2")).to_be_visible()
+    assert tagged(scenes, "red") == set()
+    assert tagged(scenes, "green") == chosen[PEAR]
+    expect(one.page.get_by_role("button", name="Undo tagging 2 regions “green”")).to_be_visible()
+    one.shoot("together-undone")
+    other.press("Undo")
+    expect(other.page.get_by_text("Taken back: 2")).to_be_visible()
+    assert scenes.count_label_tags() == {}
+
+
+def test_together__two_updates_of_one_index(tabs: list[Panel], scenes: fo.Dataset) -> None:
+    one, other = tabs
+    for tab in tabs:
+        tab.open(scenes)
+    edit_boxes(scenes)
+    other.app.choose_operator("Update region index")
+    one.page.get_by_role("button", name="Indexes").click()
+    one.press("Update")
+    expect(one.page.get_by_text("regions embedded")).to_be_visible()
+    other.app.submit("Update")
+    expect(other.page.get_by_text("“Updating drawn” is running")).to_be_visible()
+    other.shoot("together-busy")
+    expect(one.page.get_by_text(f"drawn holds {REGIONS} regions")).to_be_visible(
+        timeout=3 * WAIT_MS
+    )
+    index = load(scenes, KEY)
+    assert (len(index), index.freshness().is_fresh) == (REGIONS, True)
+    assert index.info()["report"]["edited"] == REGIONS
+
+
+def test_together__update_while_the_operator_runs(tabs: list[Panel], scenes: fo.Dataset) -> None:
+    one, other = tabs
+    for tab in tabs:
+        tab.open(scenes)
+    edit_boxes(scenes)
+    one.page.get_by_role("button", name="Indexes").click()
+    other.app.choose_operator("Update region index")
+    other.app.submit("Update")
+    expect(other.page.get_by_text("regions embedded")).to_be_visible()
+    one.press("Update")
+    expect(one.page.get_by_text("Updating drawn: ")).to_be_visible()
+    expect(one.page.get_by_text(f"drawn holds {REGIONS} regions")).to_be_visible(
+        timeout=3 * WAIT_MS
+    )
+    index = load(scenes, KEY)
+    assert (len(index), index.freshness().is_fresh) == (REGIONS, True)
+    assert index.info()["report"]["edited"] == REGIONS
+
+
+def edit_boxes(dataset: fo.Dataset) -> None:
+    """Gives every object another box."""
+    numbers = np.random.default_rng(2).random((REGIONS, 4)) * 0.5 + 0.01
+    boxes = iter(numbers.tolist())
+    ids = zip(*dataset.values(["id", "objects.detections.id"]), strict=True)
+    rows = [
+        {"sample_id": sample, "label_id": label, "value": next(boxes)}
+        for sample, labels in ids
+        for label in labels or []
+    ]
+    dataset.set_label_values("objects.detections.bounding_box", rows)
+
+
+@contextmanager
+def delegated_worker(log: Path) -> Iterator[None]:
+    """FiftyOne's own service for delegated operations, with this process's database."""
+    settings = {
+        "FIFTYONE_PLUGINS_DIR": str(fo.config.plugins_dir),
+        "FIFTYONE_DATABASE_NAME": fo.config.database_name,
+    }
+    command = [*SLOWLY, str(Path(sys.executable).parent / "fiftyone"), "delegated", "launch"]
+    with log.open("wb") as stream:
+        worker = subprocess.Popen(
+            command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **settings}
+        )
+    try:
+        yield
+    finally:
+        worker.terminate()
+        worker.wait(timeout=30)
+
+
+def delegate_update(dataset: fo.Dataset) -> object:
+    """Queues an update; in a thread of its own, because the browser's has an event loop.
+
+    Returns:
+        the id of the delegated operation
+    """
+    with ThreadPoolExecutor(1) as thread:
+        queued = thread.submit(
+            foo.execute_operator,
+            UPDATE,
+            dataset=dataset,
+            params={"key": KEY},
+            request_delegation=True,
+        )
+        return queued.result().result["id"]
+
+
+def state_of(operation: object) -> str:
+    """Of a delegated operation: "queued", "running", "completed" or "failed"."""
+    return str(DelegatedOperationService().get(operation).run_state)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 300) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.1)
+
+
+def tagged(dataset: fo.Dataset, tag: str) -> set[str]:
+    """The ids of the labels that have a tag."""
+    found = dataset.select_labels(tags=tag, fields="objects")
+    return set(found.values("objects.detections.id", unwind=True))
+
+
+def _first_ids(dataset: fo.Dataset, query: str) -> set[str]:
+    return set(load(dataset, KEY).search(query, k=2).label_ids.tolist())

@@ -1,0 +1,184 @@
+"""The operators on an index that exists, through FiftyOne, without the App."""
+
+import json
+import sys
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import fiftyone.plugins as fop
+import pytest
+from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
+
+from alphaclip.indexing import Example, build, load
+from alphaclip.indexing.dataset.locations import index_keys
+
+URI = "@alphaclip/regions/"
+NAMES = (
+    "update_index",
+    "delete_index",
+    "export_index",
+    "compute_region_visualization",
+    "find_odd_regions",
+)
+
+pytestmark = pytest.mark.usefixtures("plugins_dir")
+
+
+@pytest.fixture
+def indexed(drawings):
+    build(drawings, "shapes", encoder="alphaclip-nano")
+    return drawings
+
+
+def run(dataset, name, **params):
+    result = foo.execute_operator(URI + name, dataset=dataset, params={"key": "regions", **params})
+    requests = result.executor.to_json()["requests"]
+    return {one["operator_uri"].split("/")[-1]: one["params"] for one in requests}
+
+
+def form(dataset, name, **params):
+    context = ExecutionContext(
+        {"dataset_name": dataset.name, "params": params}, operator_uri=URI + name
+    )
+    return foo.get_operator(URI + name).resolve_type(context, "inputs").type.properties
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_forms__without_an_index(drawings, name):
+    assert "Embed regions" in form(drawings, name)["refusal"].error_message
+
+
+def test_risk__is_declared():
+    risks = {name: foo.get_operator(URI + name).config.risk_level.name for name in NAMES}
+    assert risks == dict(zip(NAMES, ["MEDIUM", "HIGH", "MEDIUM", "LOW", "LOW"], strict=True))
+
+
+def test_update__embeds_what_was_edited(indexed):
+    sample = indexed.first()
+    sample.shapes.detections[0].bounding_box = [0.5, 0.5, 0.3, 0.3]
+    sample.save()
+    results = run(indexed, "update_index")["show_output"]["results"]
+    assert (results["edited"], results["kept"]) == (1, 23)
+
+
+def test_update__delegated(indexed):
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    uri = URI + "update_index"
+    params = {"key": "regions"}
+    queued = foo.execute_operator(uri, dataset=indexed, params=params, request_delegation=True)
+    service = DelegatedOperationService()
+    service.execute_queued_operations(operator=uri, limit=1)
+    operation = service.get(queued.result["id"])
+    assert operation.run_state == "completed", operation.result
+    assert operation.result.result["regions"] == 24
+
+
+def test_delete__asks_for_the_name(indexed):
+    assert form(indexed, "delete_index", key="regions", confirm="region")["confirm"].invalid
+    with pytest.raises(ExecutionError):
+        run(indexed, "delete_index")
+    with pytest.raises(ExecutionError):
+        run(indexed, "delete_index", confirm="another")
+    run(indexed, "delete_index", confirm="regions")
+    assert index_keys(indexed) == []
+    assert indexed.count("shapes.detections") == 24
+
+
+def test_export__copies_to_another_backend(indexed):
+    assert form(indexed, "export_index", brain_key="a b")["brain_key"].invalid
+    assert form(indexed, "export_index", brain_key="regions")["brain_key"].invalid
+    run(indexed, "export_index", backend="sklearn", brain_key="copy")
+    assert indexed.load_brain_results("copy").total_index_size == 24
+
+
+def test_visualization__into_the_embeddings_panel(indexed):
+    assert "pca" in form(indexed, "compute_region_visualization")["method"].view.values()
+    shown = run(indexed, "compute_region_visualization", method="pca", brain_key="points")
+    assert shown["open_panel"]["name"] == "Embeddings"
+    assert len(indexed.load_brain_results("points").points) == 24
+
+
+def test_odd__near_duplicates_and_outliers(indexed):
+    twin = indexed.first().copy()
+    twin.shapes = fo.Detections(detections=[one.copy() for one in twin.shapes.detections])
+    indexed.add_sample(twin)
+    load(indexed).update()
+    shown = run(indexed, "find_odd_regions", kind="duplicates", similarity=0.999)
+    view = fo.DatasetView._build(indexed, shown["set_view"]["view"])
+    both = [*indexed.first().shapes.detections, *twin.shapes.detections]
+    assert {one.id for one in both} <= set(view.values("id"))
+    shown = run(indexed, "find_odd_regions", kind="outliers", count=5)
+    assert len(fo.DatasetView._build(indexed, shown["set_view"]["view"])) == 5
+
+
+def test_odd__label_errors(indexed):
+    names = indexed.values("shapes.detections.label")
+    right, names[2][0] = names[2][0], "red circle"
+    indexed.set_values("shapes.detections.label", names)
+    sent = {"kind": "label errors", "count": 5}
+    assert form(indexed, "find_odd_regions", **sent)["attribute"].view.values() == ["label"]
+    shown = run(indexed, "find_odd_regions", **sent)
+    results = shown["show_output"]["results"]
+    wrong = indexed.skip(2).first().shapes.detections[0].id
+    view = fo.DatasetView._build(indexed, shown["set_view"]["view"])
+    assert view.values("id") == results["label_ids"]
+    assert len(view) == results["count"] == len(results["given"]) == 5
+    place = results["label_ids"].index(wrong)
+    assert results["given"][place] == "red circle"
+    assert results["suggested"][place].split()[0] == right.split()[0] == "green"
+    assert 0 <= results["probabilities"][place] < 0.5
+    assert results["rows"][place]["given"] == names[2][0]
+    assert results["judged"] + results["left_out"] == 24
+    json.dumps(shown["show_output"])
+
+
+def test_odd__label_errors_without_cleanlab(indexed, monkeypatch):
+    monkeypatch.setitem(sys.modules, "cleanlab.experimental.label_issues_batched", None)
+    with pytest.raises(ExecutionError, match="pip install cleanlab"):
+        run(indexed, "find_odd_regions", kind="label errors")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    kind = form(indexed, "find_odd_regions", kind="label errors")["kind"]
+    assert "pip install cleanlab" in kind.error_message
+
+
+@pytest.mark.parametrize("attribute", ["../up", "tags", 7])
+def test_odd__no_such_attribute(indexed, attribute):
+    with pytest.raises(ExecutionError, match="attribute"):
+        run(indexed, "find_odd_regions", kind="label errors", attribute=attribute)
+
+
+def test_similar__to_selected_patches_and_to_labels_in_a_picture(indexed):
+    one, other = indexed.first().shapes.detections
+    patches = indexed.to_patches("shapes")
+    request = {"dataset_name": indexed.name, "view": patches._serialize(), "selected": [one.id]}
+    found = similar(indexed, request)
+    assert found[0] == one.id
+    assert found == load(indexed).search(Example(one.id), k=5).label_ids.tolist()
+    picked = {"label_id": other.id, "sample_id": indexed.first().id, "field": "shapes"}
+    assert similar(indexed, {**request, "view": None, "selected_labels": [picked]})[0] == other.id
+
+
+def test_similar__nothing_selected(indexed):
+    assert "Select patches" in form(indexed, "find_similar_regions")["refusal"].error_message
+    with pytest.raises(ExecutionError, match="Nothing is selected"):
+        run(indexed, "find_similar_regions")
+
+
+def similar(dataset, request):
+    """The ids of the regions that the operator shows."""
+    executor = Executor()
+    uri = URI + "find_similar_regions"
+    params = {"params": {"key": "regions", "k": 5}}
+    context = ExecutionContext({**request, **params}, executor=executor, operator_uri=uri)
+    list(foo.get_operator(uri).execute(context))
+    sent = {one["operator_uri"].split("/")[-1]: one for one in executor.to_json()["requests"]}
+    return fo.DatasetView._build(dataset, sent["set_view"]["params"]["view"]).values("id")
+
+
+def test_panel_button__opens_it(indexed):
+    assert run(indexed, "open_region_search")["open_panel"]["name"] == "region_search"
+
+
+def test_skill__is_listed():
+    assert "region-search" in fop.get_plugin("@alphaclip/regions").skills

@@ -1,0 +1,301 @@
+"""The operator that makes masks, through FiftyOne, without the App."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fiftyone as fo
+import fiftyone.operators as foo
+import numpy as np
+import pytest
+from fiftyone.operators.executor import ExecutionContext, ExecutionError
+
+from alphaclip.indexing.masks.segmenters import SamSegmenter
+
+from ..conftest import plugin_module
+
+SEGMENT = "@alphaclip/regions/segment_regions"
+WEIGHTS = Path(__file__).parents[2] / "sam_vit_nano.safetensors"
+LOOSE = {"min_quality": 0.0, "max_overlap": 1.0}
+
+
+@pytest.fixture(autouse=True)
+def operator(plugins_dir, monkeypatch, tmp_path):
+    """The operator, and the small SAM installed in the place of the released one."""
+    if not foo.operator_exists(SEGMENT):
+        pytest.fail("plugin/__init__.py does not register SegmentRegions")
+    models = tmp_path / "models"
+    models.mkdir()
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(models))
+    shutil.copy(WEIGHTS, models / "sam-vit-b.safetensors")
+    return foo.get_operator(SEGMENT)
+
+
+def form(dataset, view=None, **params):
+    request = {
+        "dataset_name": None if dataset is None else dataset.name,
+        "params": params,
+        "view": None if view is None else view._serialize(),
+    }
+    operator = foo.get_operator(SEGMENT)
+    return operator.resolve_type(ExecutionContext(request, operator_uri=SEGMENT), "inputs").type
+
+
+def fields(dataset, view=None, **params):
+    return form(dataset, view, **params).properties
+
+
+def choices(prop):
+    return [choice.value for choice in prop.view.choices]
+
+
+def shown(result):
+    requests = result.executor.to_json()["requests"]
+    return {r["operator_uri"].split("/")[-1]: r["params"] for r in requests}
+
+
+def run(dataset, view=None, **params):
+    result = foo.execute_operator(SEGMENT, dataset=dataset, view=view, params={**LOOSE, **params})
+    return shown(result)["show_output"]["results"]
+
+
+def test_config__modes_and_risk(operator):
+    assert operator.config.risk_level.name == "MEDIUM"
+    assert operator.config.allow_immediate_execution
+    assert operator.config.allow_delegated_execution
+
+
+def test_form__offers_boxes_automatic_masks_and_parts(shapes):
+    found = fields(shapes)
+    assert choices(found["source"]) == ["boxes:ground_truth", "automatic"]
+    assert choices(found["model"]) == ["sam-vit-b"]
+    assert found["into"].default == "ground_truth_masks"
+    assert found["min_quality"].default == 0.5
+    shapes.add_sample_field("scene", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    assert choices(fields(shapes)["source"])[-1] == "parts:scene"
+    parts = fields(shapes, source="parts:scene")
+    assert "model" not in parts
+    assert "min_quality" not in parts
+    assert parts["into"].default == "scene_masks"
+    automatic = fields(shapes, source="automatic")
+    assert automatic["min_quality"].default == 0.88
+    assert automatic["min_stability"].default == 0.95
+    assert automatic["points"].default == 32
+    assert not {"min_stability", "points"} & set(found)
+
+
+def test_form__offers_a_sam_of_the_users_own(shapes, tmp_path):
+    models = tmp_path / "models"
+    shutil.copy(WEIGHTS, models / "sam-cells-2.safetensors")
+    shutil.copy(WEIGHTS, models / "sam-<b>x.safetensors")
+    shutil.copy(WEIGHTS, models / "other.safetensors")
+    assert choices(fields(shapes)["model"]) == ["sam-vit-b", "sam-cells-2"]
+    (models / "sam-vit-b.safetensors").unlink()
+    model = fields(shapes)["model"]
+    assert model.default == "sam-cells-2"
+    assert model.view.choices[0].label == "sam-cells-2, installed by you"
+    assert run(shapes, source="boxes:ground_truth")["added"] > 0
+    info = shapes.get_field("ground_truth_masks").info
+    assert info["alphaclip"]["model"] == "sam-cells-2"
+
+
+def test_form__zoo_models_have_a_grid_of_their_own(shapes, monkeypatch):
+    import fiftyone.zoo as foz
+
+    name = "segment-anything-vitb-torch"
+    monkeypatch.setattr(foz, "list_downloaded_zoo_models", lambda: {name: None})
+    asked = fields(shapes, source="automatic", model=name)
+    assert "min_quality" in asked
+    assert not {"min_stability", "points"} & set(asked)
+    assert {"min_stability", "points"} <= set(fields(shapes, source="automatic"))
+
+
+@pytest.mark.parametrize("points", [0, 41, 1.5, "many"])
+def test_form__points_out_of_range(shapes, points):
+    prop = fields(shapes, source="automatic", points=points)["points"]
+    assert prop.invalid
+    assert "whole number from 1 to 40" in prop.error_message
+
+
+@pytest.mark.parametrize("name", ["ground_truth", "a.b", "_a", "<b>", "“x”", "x" * 10_000, "🍎"])
+def test_form__field_that_cannot_be_written(shapes, name):
+    prop = fields(shapes, into=name)["into"]
+    assert prop.invalid
+    assert "field" in prop.error_message
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"min_area": 1.5},
+        {"min_quality": -0.1},
+        {"max_overlap": 7},
+        {"min_stability": 1.1},
+        {"max_area": "large"},
+    ],
+)
+def test_form__share_out_of_range(shapes, params):
+    prop = fields(shapes, source="automatic", **params)[next(iter(params))]
+    assert prop.invalid
+    assert "from 0 to 1" in prop.error_message
+
+
+def test_form__areas_the_wrong_way_round(shapes):
+    prop = fields(shapes, min_area=0.5, max_area=0.1)["min_area"]
+    assert prop.invalid
+    assert "above the largest" in prop.error_message
+
+
+def test_form__cannot_run_here(dataset_factory):
+    assert "No dataset is open" in fields(None)["refusal"].error_message
+    assert "is empty" in fields(dataset_factory())["refusal"].error_message
+    videos = dataset_factory()
+    videos.media_type = "video"
+    assert "to_frames" in fields(videos)["refusal"].error_message
+
+
+def test_form__no_sam(shapes, monkeypatch, tmp_path):
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path / "none"))
+    refusal = fields(shapes)["refusal"]
+    assert refusal.invalid
+    assert "alphaclip segment --install sam-vit-b" in refusal.error_message
+    assert "alphaclip segment --install sam-NAME --file FILE" in refusal.error_message
+    shapes.add_sample_field("scene", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    assert choices(fields(shapes)["source"]) == ["parts:scene"]
+
+
+def test_segment__boxes(shapes):
+    results = run(shapes, source="boxes:ground_truth")
+    masks = [mask for sample in shapes for mask in sample.ground_truth_masks.detections]
+    assert results["added"] == len(masks) > 0
+    assert results["into"] == "ground_truth_masks"
+    assert {mask.source_id for mask in masks} <= set(
+        shapes.values("ground_truth.detections.id", unwind=True)
+    )
+    again = run(shapes, source="boxes:ground_truth")
+    assert (again["added"], again["done_before"]) == (0, 6)
+    assert "overwrite" in fields(shapes, source="boxes:ground_truth")
+    assert choices(fields(shapes)["source"]) == ["boxes:ground_truth", "automatic"]
+
+
+def test_segment__current_view(shapes):
+    run(shapes, shapes.limit(2), source="boxes:ground_truth", view_target="CURRENT_VIEW")
+    assert shapes.count("ground_truth_masks") == 2
+
+
+def test_segment__images_behind_patches(shapes):
+    patches = shapes.to_patches("ground_truth").limit(3)
+    run(shapes, patches, source="boxes:ground_truth", view_target="CURRENT_VIEW")
+    assert shapes.count("ground_truth_masks") == 3
+
+
+def test_segment__parts(shapes):
+    mask = np.zeros((96, 128), np.uint8)
+    mask[:10, :10] = mask[50:60, 50:60] = 3
+    shapes.add_sample_field("scene", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
+    sample = shapes.first()
+    sample["scene"] = fo.Segmentation(mask=mask)
+    sample.save()
+    results = run(shapes, source="parts:scene", into="parts")
+    assert results["added"] == 2
+    assert [part.label for part in shapes.first().parts.detections] == ["3", "3"]
+
+
+def test_segment__other_settings_are_an_error(shapes):
+    run(shapes, source="boxes:ground_truth")
+    with pytest.raises(ExecutionError, match="overwrite=True"):
+        run(shapes, source="boxes:ground_truth", min_area=0.5)
+    results = run(shapes, source="boxes:ground_truth", min_area=0.5, overwrite=True)
+    assert results["dropped"]["area"] > 0
+
+
+def test_segment__broken_picture_is_reported(shapes, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"not a picture")
+    detection = fo.Detection(label="red", bounding_box=[0.1, 0.1, 0.2, 0.2])
+    shapes.add_sample(fo.Sample(str(broken), ground_truth=fo.Detections(detections=[detection])))
+    results = run(shapes, source="boxes:ground_truth")
+    assert results["skipped"] == 1
+    assert results["skipped_items"][0]["filepath"] == str(broken)
+
+
+def test_segment__source_not_offered(shapes):
+    with pytest.raises(ExecutionError, match=r"There is no .* here: expected one of"):
+        run(shapes, source="boxes:tags")
+
+
+@pytest.mark.parametrize("model", ["sam-other", "../sam", "/dev/zero", str(WEIGHTS)])
+def test_segment__model_not_offered(shapes, model):
+    with pytest.raises(ExecutionError, match=r"There is no .* here: expected one of"):
+        run(shapes, source="automatic", model=model)
+    assert not shapes.has_sample_field("masks")
+
+
+def test_segment__everything_in_the_picture(shapes):
+    limits = {"points": 6, "min_stability": 0.5, "max_area": 0.5}
+    results = run(shapes, shapes.limit(1), source="automatic", view_target="CURRENT_VIEW", **limits)
+    assert results["added"] == shapes.count("masks.detections") > 0
+    made_with = shapes.get_field("masks").info["alphaclip"]
+    assert (made_with["points_per_side"], made_with["limits"]["min_stability"]) == (6, 0.5)
+
+
+def test_segment__stopped_then_goes_on(shapes, operator, monkeypatch):
+    jobs = plugin_module(operator, "common.jobs")
+    monkeypatch.setattr(jobs, "BEAT_SECONDS", 0.01)
+    find, calls, seen = SamSegmenter.find, [], []
+
+    def press_stop_at_the_third(self, asked):
+        calls.append(asked)
+        if len(calls) == 3:
+            seen.extend(jobs.running(shapes))
+            jobs.stop(shapes, seen[0]["id"])
+            time.sleep(1)
+
+        return find(self, asked)
+
+    monkeypatch.setattr(SamSegmenter, "find", press_stop_at_the_third)
+    with pytest.raises(ExecutionError, match="Stopped at 3 of 6 pictures segmented"):
+        run(shapes, source="boxes:ground_truth")
+    assert [job["title"] for job in seen] == ["Segmenting into ground_truth_masks"]
+    assert jobs.running(shapes) == []
+    before = shapes.values("ground_truth_masks.detections.id", unwind=True)
+    assert len(shapes.exists("ground_truth_masks")) == 3
+    assert before
+    results = run(shapes, source="boxes:ground_truth")
+    assert results["done_before"] == 3
+    assert len(shapes.exists("ground_truth_masks")) == 6
+    after = shapes.values("ground_truth_masks.detections.id", unwind=True)
+    assert after[: len(before)] == before
+    assert len(after) == len(before) + results["added"]
+
+
+def test_segment__delegated(shapes):
+    from fiftyone.operators.delegated import DelegatedOperationService
+
+    params = {**LOOSE, "source": "boxes:ground_truth"}
+    queued = foo.execute_operator(SEGMENT, dataset=shapes, params=params, request_delegation=True)
+    service = DelegatedOperationService()
+    service.execute_queued_operations(operator=SEGMENT, limit=1)
+    operation = service.get(queued.result["id"])
+    assert operation.run_state == "completed", operation.result
+    assert operation.result.result["added"] > 0
+    assert operation.status.progress == 1
+
+
+def test_form__imports_nothing_heavy(plugins_dir, tmp_path):
+    code = (
+        "import sys, fiftyone as fo, fiftyone.operators as foo\n"
+        "from fiftyone.operators.executor import ExecutionContext\n"
+        f"fo.config.plugins_dir = {str(plugins_dir)!r}\n"
+        "dataset = fo.Dataset()\n"
+        f"dataset.add_sample(fo.Sample({str(tmp_path / 'a.png')!r}))\n"
+        "request = {'dataset_name': dataset.name, 'params': {'source': 'automatic'}}\n"
+        f"context = ExecutionContext(request, operator_uri={SEGMENT!r})\n"
+        f"found = foo.get_operator({SEGMENT!r}).resolve_type(context, 'inputs').type.properties\n"
+        "print('model' in found)\n"
+        "print([n for n in ('torch', 'segment_anything', 'faiss') if n in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert run.stdout.splitlines()[-2:] == ["True", "[]"], run.stderr

@@ -1,0 +1,58 @@
+"""A few steps of both phases, and going on after a stop."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from open_clip import CLIP
+
+from recipes.nano.nano_data import BatchPlan
+from recipes.nano.nano_training import train_alpha, train_base
+from recipes.nano.recipe import NanoRecipe, Phase
+
+
+@pytest.fixture
+def recipe() -> NanoRecipe:
+    plan = BatchPlan(size=8)
+    base = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
+    alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=plan)
+    return NanoRecipe(base=base, alpha=alpha, boxes=replace(alpha, plan=replace(plan, boxes=0.5)))
+
+
+def test_train__alpha_fine_tune_leaves_the_text_tower_alone(
+    disc_drawings: Path, tmp_path: Path, recipe: NanoRecipe
+) -> None:
+    base = train_base(recipe, disc_drawings, tmp_path)
+    model = train_alpha(recipe, base, disc_drawings, tmp_path)
+    tuned, start = model.clip.state_dict(), base.state_dict()
+    changed = {name for name in start if not torch.equal(tuned[name], start[name])}
+    assert changed
+    assert all(name.startswith("visual.") for name in changed)
+    assert tuned["visual.conv1_alpha.weight"].abs().max() > 0
+
+
+def test_train__goes_on_where_it_stopped(
+    disc_drawings: Path, tmp_path: Path, recipe: NanoRecipe
+) -> None:
+    whole = train_base(recipe, disc_drawings, _folder(tmp_path / "whole"))
+    short = replace(recipe, base=replace(recipe.base, steps=1))
+    stopped = _folder(tmp_path / "stopped")
+    train_base(short, disc_drawings, stopped)
+    with (stopped / "base.jsonl").open("a") as log:
+        log.write('{"step": 1, "loss": 4.0}\n')
+    resumed = train_base(recipe, disc_drawings, stopped)
+    assert _distance(whole, resumed) < 1e-6
+    rows = [json.loads(line) for line in (stopped / "base.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0]
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def _distance(first: CLIP, second: CLIP) -> float:
+    other = second.state_dict()
+    return max(float((t - other[n]).abs().max()) for n, t in first.state_dict().items())

@@ -1,0 +1,196 @@
+"""Boxes for phrases: SAM's masks and an encoder of colours on drawn scenes, and detectors."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from shape_scenes import ShapeScene, draw_scene
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.regions.region import Region
+from alphaclip.sam.masks import MaskLimits
+from alphaclip.sam.sam import SamModel, load_sam
+from alphaclip.training.pairs.captions.fiftyone_grounding import find_zoo_detector
+from alphaclip.training.pairs.captions.grounding import (
+    FoundBox,
+    GroundingSettings,
+    MatchSettings,
+    SamGrounder,
+    box_iou,
+    keep_boxes,
+)
+from alphaclip.training.pairs.captions.phrase_detectors import PhraseDetector, load_detector
+
+WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
+LIMITS = MaskLimits(min_quality=0.7, min_stability=0.9, max_area=0.5)
+SCENES = 8
+RIGHT_SHARE = 0.8
+"""Of 51 shapes in 25 scenes, at 16 points a side, 48 were found, with IoU above one half."""
+
+
+class WordColours:
+    """A region's vector is its mean colour; a phrase's the colour it stands for."""
+
+    name = "colours"
+
+    def __init__(self, colours: dict[str, np.ndarray]) -> None:
+        self._colours = colours
+
+    def encode_regions(self, image: np.ndarray, regions: Sequence[Region]) -> np.ndarray:
+        maps = [region.alpha_map(*image.shape[:2]) > 127 for region in regions]
+        return self._unit([image[mask].mean(axis=0) for mask in maps])
+
+    def encode_text(self, phrases: Sequence[str], templates: object) -> np.ndarray:
+        return self._unit([self._colours[phrase] for phrase in phrases])
+
+    def _unit(self, colours: Sequence[np.ndarray]) -> np.ndarray:
+        rows = np.array(colours, np.float64) - 128
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+@pytest.fixture(scope="module")
+def small() -> SamModel:
+    return load_sam(WEIGHTS, "cpu")
+
+
+def scenes() -> Iterator[tuple[ShapeScene, dict[str, np.ndarray]]]:
+    """Scenes, and the colours of their shapes by a name."""
+    for number in range(SCENES):
+        scene = draw_scene(np.random.default_rng(3_000_000 + number))
+        yield (
+            scene,
+            {
+                f"{place} {shape.name}": scene.image[shape.mask].mean(axis=0)
+                for place, shape in enumerate(scene.shapes)
+            },
+        )
+
+
+def grounder(small: SamModel, colours: dict[str, np.ndarray], **settings: float) -> SamGrounder:
+    match = MatchSettings(
+        **{"least_cosine": 0.9, "least_margin": 0.0, **settings},
+        points_per_side=8,
+        limits=LIMITS,
+    )
+    return SamGrounder(small, WordColours(colours), match)
+
+
+def test_sam_grounder__finds_most_shapes_by_their_colours(small: SamModel) -> None:
+    right = []
+    for scene, colours in scenes():
+        found = grounder(small, colours).ground(scene.image, list(colours))
+        for boxes, shape in zip(found, scene.shapes, strict=True):
+            x, y, w, h = shape.box
+            ious = [box_iou(box.corners, (x, y, x + w, y + h)) for box in boxes]
+            right.append(bool(ious) and ious[0] > 0.5)
+    assert len(right) >= 15
+    assert np.mean(right) >= RIGHT_SHARE
+
+
+def test_sam_grounder__what_is_not_there_or_not_alone_is_not_found(small: SamModel) -> None:
+    scene, colours = next(found for found in scenes() if len(found[0].shapes) > 1)
+    names = list(colours)
+    far = {"nothing": 255.0 - colours[names[0]]}
+    assert grounder(small, far, least_cosine=0.999).ground(scene.image, ["nothing"]) == [[]]
+    strict = grounder(small, colours, least_margin=1.99)
+    assert strict.ground(scene.image, names[:1]) == [[]]
+    assert strict.ground(scene.image, []) == []
+
+
+def test_sam_grounder__its_name_has_all_that_decides(small: SamModel) -> None:
+    names = {grounder(small, {}, least_cosine=value).name for value in (0.1, 0.2)}
+    assert len(names) == 2
+    assert all("colours" in name and small.name in name for name in names)
+
+
+def test_keep_boxes__sure_ones_clipped_and_apart() -> None:
+    found = [
+        FoundBox((-0.1, 0.0, 0.5, 0.5), 0.6),
+        FoundBox((0.0, 0.0, 0.5, 0.52), 0.9),
+        FoundBox((0.6, 0.6, 0.9, 0.9), 0.5),
+        FoundBox((0.7, 0.1, 0.9, 0.3), 0.2),
+        FoundBox((1.2, 0.1, 1.5, 0.3), 0.95),
+    ]
+    kept = keep_boxes(found, GroundingSettings(least_score=0.3))
+    assert kept == [FoundBox((0, 0, 0.5, 0.52), 0.9), FoundBox((0.6, 0.6, 0.9, 0.9), 0.5)]
+    assert keep_boxes(found, GroundingSettings(0.3, most_boxes=1)) == kept[:1]
+
+
+@pytest.mark.parametrize("wrong", [{"least_score": 2}, {"most_boxes": 0}, {"max_overlap": -1}])
+def test_grounding_settings__out_of_range(wrong: dict) -> None:
+    with pytest.raises(AlphaClipError):
+        GroundingSettings(**wrong)
+
+
+def test_phrase_detector__pixels_become_shares_and_labels_phrases() -> None:
+    asked = []
+
+    def detect(image: object, candidate_labels: list[str], threshold: float) -> list[dict]:
+        asked.append((image.size, candidate_labels, threshold))
+        box = {"xmin": 10, "ymin": 0, "xmax": 30, "ymax": 10}
+        return [{"label": "a dog.", "score": 0.8, "box": box}]
+
+    detector = PhraseDetector(detect, "fake", GroundingSettings(0.5), lambda p: f"{p.lower()}.")
+    image = np.zeros((20, 40, 3), np.uint8)
+    found = detector.ground(image, ["A dog", "a cat", "a dog"])
+    assert found == [[box := FoundBox((0.25, 0, 0.75, 0.5), 0.8)], [], [box]]
+    assert asked == [((40, 20), ["a dog.", "a cat."], 0.5)]
+    assert detector.ground(image, []) == []
+
+
+@pytest.fixture(scope="module")
+def owlvit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small OWL-ViT with random weights, as transformers keeps models."""
+    import torch
+    from transformers import (
+        CLIPTokenizer,
+        OwlViTConfig,
+        OwlViTForObjectDetection,
+        OwlViTImageProcessor,
+    )
+
+    folder = tmp_path_factory.mktemp("owlvit")
+    words = ["!", "<|endoftext|>", "<|startoftext|>", "a</w>", "g</w>", *"adog"]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    small["num_attention_heads"] = 2
+    text = {**small, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 1}
+    text["bos_token_id"] = 2
+    vision = {**small, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    config = OwlViTConfig(text_config=text, vision_config=vision, projection_dim=16)
+    model = OwlViTForObjectDetection(config)
+    torch.nn.init.zeros_(model.box_head.dense2.weight)
+    model.save_pretrained(folder)
+    CLIPTokenizer(vocabulary, []).save_pretrained(folder)
+    OwlViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
+    return folder
+
+
+def test_load_detector__owlvit_finds_boxes_inside_the_picture(owlvit: Path) -> None:
+    settings = GroundingSettings(least_score=0.0, most_boxes=4, max_overlap=1)
+    detector = load_detector(str(owlvit), "cpu", settings)
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    found = detector.ground(image, ["a dog", "a"])
+    assert 1 <= len(found[0]) <= 4
+    for box in (*found[0], *found[1]):
+        left, top, right, bottom = box.corners
+        assert 0 <= left < right <= 1
+        assert 0 <= top < bottom <= 1
+        assert 0 <= box.score <= 1
+    assert found[0] == sorted(found[0], key=lambda box: -box.score)
+
+
+def test_load_detector__no_such_model_says_what_to_give(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(AlphaClipError, match="cannot be loaded as a zero-shot detector"):
+        load_detector(str(tmp_path), "cpu")
+
+
+def test_find_zoo_detector__by_the_zoos_name() -> None:
+    assert find_zoo_detector("grounding-dino-tiny-torch") == "IDEA-Research/grounding-dino-tiny"
+    with pytest.raises(AlphaClipError, match="has no model 'no-such-model'"):
+        find_zoo_detector("no-such-model")
+    with pytest.raises(AlphaClipError, match="no zero-shot detector"):
+        find_zoo_detector("resnet50-imagenet-torch")

@@ -1,0 +1,199 @@
+"""What all readers share: JSON, entries of which some may be bad, and pictures in the folder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.regions.images import FORMATS, MAX_PIXELS
+from alphaclip.training.datasets.sources import Source
+
+T = TypeVar("T")
+Entry = Mapping[str, Any]
+
+MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading an entry of another form than expected raises; AlphaClipError is a ValueError."""
+
+_ORIENTATION = 0x0112
+_TURNED = {5, 6, 7, 8}
+"""EXIF orientations that exchange width and height."""
+
+
+def read_json(path: Path, source: Source) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        MissingDataError: if it is not there
+        AlphaClipError: if it is not JSON, as when a download broke off
+    """
+    try:
+        return json.loads(source.require(path).read_text("utf-8"))
+    except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise AlphaClipError(
+            f"{path} cannot be read as JSON ({error}): get the file again from {source.get}"
+        ) from error
+
+
+def as_list(content: Any, path: Path) -> list[Any]:
+    """Content that has to be a list.
+
+    Raises:
+        AlphaClipError: if it is something else
+    """
+    if not isinstance(content, list):
+        kind = type(content).__name__
+        raise AlphaClipError(f"{path} holds a {kind}: expected a list, as the data set has it")
+    return content
+
+
+def section(content: Any, name: str, path: Path) -> list[Any]:
+    """A named list of a JSON file.
+
+    Raises:
+        AlphaClipError: if there is no such list
+    """
+    found = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(found, list):
+        raise AlphaClipError(f"{path} has no list {name!r}: it is another file than expected")
+    return found
+
+
+def each(
+    entries: Iterable[Any], read: Callable[[Any], T], name: str, skipped: list[str]
+) -> Iterator[T]:
+    """Reads entries one by one; a bad one is left out and gets a line.
+
+    Args:
+        entries: of a file
+        read: makes something of an entry
+        name: of the list, in lines
+        skipped: gets the lines
+
+    Yields:
+        what was made of the good entries, in order
+    """
+    for place, entry in enumerate(entries):
+        try:
+            made = read(entry)
+        except MALFORMED as error:
+            skipped.append(f"{name}[{place}]: {why(error)}")
+        else:
+            yield made
+
+
+def why(error: Exception) -> str:
+    """What is wrong with an entry, as a person reads it; never its content."""
+    if isinstance(error, KeyError):
+        return f"has no {str(error)[:80]}"
+    if isinstance(error, AlphaClipError):
+        return str(error)
+    return f"has another form than expected ({type(error).__name__}: {str(error)[:120]})"
+
+
+def size_of(entry: Entry) -> tuple[int, int]:
+    """Width and height of a picture's entry, in pixels.
+
+    Raises:
+        AlphaClipError: if they are no size of a picture
+    """
+    width, height = int(entry["width"]), int(entry["height"])
+    if width < 1 or height < 1 or width * height > MAX_PIXELS:
+        raise AlphaClipError(f"has a size of {width} x {height} pixels")
+    return width, height
+
+
+def pixel_box(values: Sequence[Any]) -> tuple[float, float, float, float]:
+    """A box ``[x, y, w, h]`` in pixels.
+
+    Raises:
+        AlphaClipError: if it is not that, or has no area
+    """
+    x, y, w, h = (float(value) for value in values)
+    if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
+        raise AlphaClipError(f"has the box [{x:g}, {y:g}, {w:g}, {h:g}], which has no area")
+    return x, y, w, h
+
+
+def inside(root: Path, name: Any) -> Path:
+    """A file that is named in a file, in its folder.
+
+    Args:
+        root: the folder
+        name: relative, with forward slashes
+
+    Raises:
+        AlphaClipError: if the name leads out of the folder
+    """
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    if not parts or any(p in ("/", "//", "..") or set(p) & set("\\:\0") for p in parts):
+        raise AlphaClipError(f"names the picture {str(name)[:80]!r}, which is no place in {root}")
+    return root.joinpath(*parts)
+
+
+def shown_size(path: Path) -> tuple[int, int]:
+    """Width and height of a picture as it is shown; its pixels are not read.
+
+    Raises:
+        FileNotFoundError: if it is not there
+        AlphaClipError: if it is no picture
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            turned = image.getexif().get(_ORIENTATION) in _TURNED
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise AlphaClipError(f"{path} cannot be opened: {error}") from error
+
+
+class Pictures:
+    """Finds pictures, and counts those that are not there.
+
+    Args:
+        skipped: gets a line for what is missing in :meth:`report`
+    """
+
+    def __init__(self, skipped: list[str]) -> None:
+        self._skipped = skipped
+        self._missing: dict[Path, None] = {}
+
+    def size(self, path: Path) -> tuple[int, int] | None:
+        """Width and height as the picture is shown; None, and counted, if it is not there.
+
+        Raises:
+            AlphaClipError: if it is no picture
+        """
+        try:
+            return shown_size(path)
+        except FileNotFoundError:
+            self._missing[path] = None
+            return None
+
+    def has(self, path: Path, width: int, height: int) -> bool:
+        """Whether a picture is there.
+
+        Raises:
+            AlphaClipError: if it has another size than its file of annotations says
+        """
+        found = self.size(path)
+        if found not in (None, (width, height)):
+            raise AlphaClipError(
+                f"{path} has {found} pixels, its annotations are for {(width, height)}: it is "
+                "another picture, or was scaled or turned"
+            )
+        return found is not None
+
+    def report(self) -> None:
+        """Adds a line for the pictures that are not there."""
+        if self._missing:
+            first = next(iter(self._missing))
+            self._skipped.append(
+                f"{len(self._missing)} picture(s) are not there, the first is {first}"
+            )

@@ -1,0 +1,156 @@
+"""ImageNet-S: one object of a known class in each picture, in two published forms."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.regions.images import FORMATS
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.datasets.files import Entry, Pictures, as_list, each, inside, read_json
+from alphaclip.training.datasets.masks import decode_mask, masked_region
+from alphaclip.training.datasets.sources import IMAGENET_S, IMAGENET_S_JSON
+
+Count = Literal[50, 300, 919]
+
+IGNORED_ID = 1000
+"""What the masks' pictures have where nobody said what it is; 0 is everything else."""
+
+
+def read_imagenet_s_json(data: Path, limit: int | None = None) -> RegionSet:
+    """Reads ``imagenet_919.json``, the annotations that Alpha-CLIP was evaluated with.
+
+    An entry has ``image_pth`` (relative to the folder), ``category_word`` (a WordNet id) and
+    ``mask`` (an RLE). A class's index is the place of its first appearance. The reference code
+    takes the number of classes seen so far instead, which is the same only while the entries of a
+    class follow one another.
+
+    Args:
+        data: folder with ``imagenet_919.json`` and ``ImageNetS919/validation/``
+        limit: how many pictures; None takes all
+
+    Returns:
+        the classes are WordNet ids, such as ``n01440764``
+
+    Raises:
+        MissingDataError: if a file is not there
+        AlphaClipError: if the annotations have another form
+    """
+    path = data / "imagenet_919.json"
+    entries = as_list(read_json(path, IMAGENET_S_JSON), path)
+    IMAGENET_S_JSON.require(data / "ImageNetS919")
+    words = (entry.get("category_word") for entry in entries if isinstance(entry, Mapping))
+    classes = list(dict.fromkeys(word for word in words if isinstance(word, str) and word))
+    return _collect("imagenet-s-919", entries, _JsonReader(data), classes, limit)
+
+
+def read_imagenet_s_folder(
+    data: Path, count: Count = 919, split: str = "validation", limit: int | None = None
+) -> RegionSet:
+    """Reads the folders that ImageNet-S's own script makes, with their PNG masks.
+
+    A mask's class is ``R + 256 * G``; 1000 is ignored and 0 is everything else. The ids 1, 2, ...
+    stand for the WordNet ids in order, so all folders have to be there. The region is what has
+    the class of the picture's folder; other classes in the same picture are not used.
+
+    Args:
+        data: folder with ``ImageNetS{count}/``
+        count: of the classes
+        split: ``validation``, or another with a folder ``{split}-segmentation``
+        limit: how many pictures; None takes all
+
+    Returns:
+        the classes are WordNet ids, sorted
+
+    Raises:
+        MissingDataError: if a folder is not there
+        AlphaClipError: if folders of classes are missing
+    """
+    root = IMAGENET_S.require(data / f"ImageNetS{count}")
+    masks = IMAGENET_S.require(root / f"{split}-segmentation")
+    folder = IMAGENET_S.require(root / split)
+    classes = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
+    if len(classes) != count:
+        raise AlphaClipError(
+            f"{folder} has {len(classes)} folders of classes, ImageNet-S-{count} has {count}: "
+            "the ids in its masks go by the whole list, so make the missing folders, even empty"
+        )
+    ids = {word: place for place, word in enumerate(classes, 1)}
+    found = (path for word in classes for path in sorted((folder / word).iterdir()))
+    name = f"imagenet-s-{count}" if split == "validation" else f"imagenet-s-{count}-{split}"
+    return _collect(name, found, _FolderReader(masks, ids), classes, limit)
+
+
+def _collect(
+    name: str,
+    entries: Iterable[Any],
+    read: Callable[[Any, Pictures], Example | None],
+    classes: list[str],
+    limit: int | None,
+) -> RegionSet:
+    skipped: list[str] = []
+    pictures = Pictures(skipped)
+    made = each(entries, lambda entry: read(entry, pictures), f"{name}: picture", skipped)
+    examples = tuple(islice(filter(None, made), limit))
+    pictures.report()
+    return RegionSet(name, examples, tuple(classes), tuple(skipped))
+
+
+class _JsonReader:
+    """Makes an example of an entry; a picture's second object is an example of its own."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._seen: Counter[str] = Counter()
+
+    def __call__(self, entry: Entry, pictures: Pictures) -> Example | None:
+        name, word = entry["image_pth"], entry["category_word"]
+        if not isinstance(word, str) or not word:
+            raise AlphaClipError("has a category_word that is no WordNet id")
+        path, mask = inside(self._data, name), decode_mask(entry["mask"])
+        self._seen[name] += 1
+        key = name if self._seen[name] == 1 else f"{name}#{self._seen[name]}"
+        return _example(key, path, mask, word, pictures)
+
+
+@dataclass(frozen=True)
+class _FolderReader:
+    """Makes an example of a picture in the folder of its class."""
+
+    masks: Path
+    ids: Mapping[str, int]
+
+    def __call__(self, path: Path, pictures: Pictures) -> Example | None:
+        word = path.parent.name
+        mask = _read_ids(self.masks / word / f"{path.stem}.png") == self.ids[word]
+        return _example(f"{word}/{path.stem}", path, mask, word, pictures)
+
+
+def _read_ids(path: Path) -> np.ndarray:
+    from PIL import Image
+
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            pixels = np.asarray(image)
+    except Exception as error:
+        raise AlphaClipError(f"has no mask that can be opened: {path}: {error}") from error
+    if pixels.ndim != 3 or pixels.shape[2] < 2:
+        raise AlphaClipError(f"has a mask without colours: {path}: class ids are R + 256 * G")
+    return pixels[..., 0].astype(np.int32) + 256 * pixels[..., 1].astype(np.int32)
+
+
+def _example(
+    key: str, path: Path, mask: np.ndarray, word: str, pictures: Pictures
+) -> Example | None:
+    height, width = mask.shape
+    if not pictures.has(path, width, height):
+        return None
+    region = LabelledRegion(key, masked_region(mask), float(mask.sum()), label=word)
+    return Example(key, path, width, height, (region,))

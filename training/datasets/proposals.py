@@ -1,0 +1,145 @@
+"""Boxes and masks that somebody else found, to be named by an encoder."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.examples import Example
+from alphaclip.training.datasets.expressions import Box
+from alphaclip.training.datasets.files import MALFORMED
+from alphaclip.training.datasets.masks import boxed_region, decode_mask, masked_region
+
+Rle = Mapping[str, Any]
+"""A compressed COCO RLE of the picture's size: ``size`` (height, width) and ``counts`` as text."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A part of a picture that may be an object.
+
+    Attributes:
+        box: in pixels
+        objectness: how sure its maker is, in [0, 1]
+        rle: its mask; None for a box alone
+    """
+
+    box: Box
+    objectness: float = 1.0
+    rle: Rle | None = None
+
+    @property
+    def has_area(self) -> bool:
+        """Whether there is anything to look at."""
+        return self.box[2] > 0 and self.box[3] > 0
+
+    def region(self, example: Example) -> Region:
+        """What the encoder looks at: the mask, or the box where there is none or it is empty.
+
+        Raises:
+            EmptyRegionError: if the box has no area inside the picture
+            AlphaClipError: if the mask is malformed or of another size than the picture
+        """
+        if self.rle is not None:
+            mask = decode_mask(self.rle, (example.height, example.width))
+            if mask.any():
+                return masked_region(mask)
+        return boxed_region(self.box, example.width, example.height)
+
+
+Proposals = Mapping[str, Sequence[Proposal]]
+"""By the picture's id."""
+
+
+def relative_box(box: Box, example: Example) -> list[float]:
+    """``[x, y, w, h]`` as FiftyOne has it, from pixels."""
+    x, y, w, h = box
+    return [x / example.width, y / example.height, w / example.width, h / example.height]
+
+
+def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str, list[Proposal]]:
+    """Reads COCO's format of results, whatever made them.
+
+    Args:
+        path: a JSON list of ``image_id``, ``bbox`` in pixels or ``segmentation`` as compressed
+            RLE or both, and ``score`` in [0, 1]; categories do not count, and of equal
+            boxes and masks the surest one is kept
+        most (300): kept of a picture, the surest ones
+        least (0): score that is kept
+
+    Returns:
+        by ``image_id`` as text, the surest first
+
+    Raises:
+        MissingDataError: if the file is not there
+        AlphaClipError: if it is no such list; names the entry
+    """
+    found: dict[str, dict[Any, Proposal]] = {}
+    for place, entry in enumerate(_entries(path)):
+        try:
+            proposal, picture = _proposal(entry), str(entry["image_id"])
+        except MALFORMED as error:
+            raise AlphaClipError(
+                f"{path}, entry {place}: {error!r}. Expected image_id, bbox [x, y, w, h] in pixels "
+                "or a compressed RLE as segmentation, and score in [0, 1]"
+            ) from error
+        if proposal.objectness >= least:
+            _keep_surest(found.setdefault(picture, {}), proposal)
+    return {picture: surest(kept.values(), most) for picture, kept in found.items()}
+
+
+def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:
+    """The ``most`` proposals of highest objectness, in order; ties keep the order they came in."""
+    return sorted(proposals, key=lambda proposal: -proposal.objectness)[:most]
+
+
+def encode_rle(mask: np.ndarray) -> Rle:
+    """A compressed COCO RLE, its counts as text, of a bool (H, W) mask."""
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def _entries(path: Path) -> list[Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise MissingDataError(
+            f"{path} is not there: expected proposals as a JSON list in COCO's format of results, "
+            "such as a detector's or a region proposal network's"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise AlphaClipError(f"{path} cannot be read as JSON: {error}") from error
+    if not isinstance(content, list):
+        raise AlphaClipError(f"{path} holds a {type(content).__name__}: expected a list of results")
+    return content
+
+
+def _proposal(entry: Mapping[str, Any]) -> Proposal:
+    from pycocotools import mask as coco_mask
+
+    rle = entry.get("segmentation")
+    if rle is not None and not isinstance(rle.get("counts"), str):
+        raise ValueError("segmentation is no compressed RLE")
+    box = entry["bbox"] if "bbox" in entry else coco_mask.toBbox(entry["segmentation"])
+    x, y, w, h = (float(side) for side in box)
+    score = float(entry["score"])
+    if not all(map(math.isfinite, (x, y, w, h))) or not 0 <= score <= 1:
+        raise ValueError(f"bbox is {[x, y, w, h]}, score is {score}")
+    return Proposal((x, y, w, h), score, rle)
+
+
+def _keep_surest(kept: dict[Any, Proposal], proposal: Proposal) -> None:
+    key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
+    if key not in kept or kept[key].objectness < proposal.objectness:
+        kept[key] = proposal

@@ -1,0 +1,1 @@
+"""Open-vocabulary detection over proposals."""

@@ -1,0 +1,1 @@
+"""Referring expressions: which region a sentence means."""

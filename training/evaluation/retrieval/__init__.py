@@ -1,0 +1,1 @@
+"""Retrieval between regions and texts."""

@@ -1,0 +1,263 @@
+"""Checkpoints of a run: folders that are there whole or not at all, and that load as models."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from alphaclip.files import write_atomically
+from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.outputs.folders import replace_folder, settle_folder, write_flushed
+from alphaclip.weights.architectures import UNNAMED
+
+LAST, BEST = "last", "best"
+TRAINING_FILE = "training.pt"
+STATE_FILE = "state.json"
+
+FREE = (
+    "model",
+    "pretrained",
+    "checkpoint",
+    "pairs",
+    "output",
+    "workers",
+    "evaluate",
+    "checkpoint_every",
+    "evaluate_every",
+    "log_every",
+    "keep",
+)
+"""Fields of a configuration that a run may go on with others of.
+
+They do not decide the weights, or what they name is compared by its content instead.
+"""
+
+
+@dataclass(frozen=True)
+class RunState:
+    """Where a run is.
+
+    Attributes:
+        step: steps done
+        world: processes that share each batch
+        pairs: fingerprint of the pairs
+        base: fingerprint of the model before training
+        config: every field
+        best: highest value of the figure that picks the best checkpoint; None without one
+        best_step: steps done when it was reached
+        best_by: the name of that figure
+        replaced: pairs that could not be read so far, and in whose place others were
+    """
+
+    step: int
+    world: int
+    pairs: str
+    base: str
+    config: Mapping[str, Any]
+    best: float | None = None
+    best_step: int = 0
+    best_by: str = ""
+    replaced: int = 0
+
+    def check_fits(self, other: RunState, folder: Path) -> None:
+        """Checks that a run may go on from this state.
+
+        Args:
+            other: of the run as it is asked for
+            folder: of the checkpoint, for messages
+
+        Raises:
+            FinetuneError: what decides the weights differs; names both values
+        """
+        ours, theirs = other._identity(), self._identity()
+        found = [
+            f"{what} {theirs[what][1]} there and {ours[what][1]} here"
+            for what in ours
+            if ours[what][0] != theirs[what][0]
+        ]
+        for name in sorted({*self.config, *other.config} - {*FREE}):
+            there, here = self.config.get(name), other.config.get(name)
+            if there != here:
+                found.append(f"{name} is {there!r} there and {here!r} here")
+        if found:
+            raise FinetuneError(
+                f"{folder} is a checkpoint of another run: {'; '.join(found)}. Go on with what it "
+                "was started with, or train into another output folder"
+            )
+
+    def _identity(self) -> dict[str, tuple[Any, str]]:
+        """What has to agree beside the configuration, and how it is shown."""
+        pairs, model = ", ".join(self.config.get("pairs", ())), self.config.get("model")
+        return {
+            "the number of processes is": (self.world, str(self.world)),
+            "the pairs are": (self.pairs, f"{pairs} (fingerprint {self.pairs})"),
+            "the model to start from is": (self.base, f"{model} (fingerprint {self.base})"),
+        }
+
+
+class Checkpoints:
+    """The checkpoints of a run, ``last`` and ``best`` in its output folder.
+
+    Each is a model's folder that `alphaclip.load` takes: weights of both towers, configuration,
+    tokenizer files and card. ``last`` has the training's own state beside it. A new one is written
+    beside its place, flushed to the disk, and only then put there.
+
+    Args:
+        folder: the run's output folder
+        model: whose configuration and tokenizer files the checkpoints get
+        card: what ``card.json`` says of the model, see `alphaclip.catalog.model_files`
+    """
+
+    def __init__(self, folder: Path, model: AlphaCLIP, card: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._model = model
+        self._card = card
+        self.last, self.best = folder / LAST, folder / BEST
+        self._saved = "there is none yet"
+
+    def settle(self) -> None:
+        """Ends what a kill interrupted; for one process, before any of them reads."""
+        for place in (self.last, self.best):
+            settle_folder(place)
+
+    def read(self) -> tuple[RunState, dict[str, Any]] | None:
+        """State and training state of ``last``; None where no checkpoint is.
+
+        Raises:
+            FinetuneError: it is damaged
+        """
+        if not self.last.is_dir():
+            return None
+        try:
+            content = json.loads((self.last / STATE_FILE).read_text("utf-8"))
+            state = RunState(**{field.name: content[field.name] for field in fields(RunState)})
+            training = read_training(self.last / TRAINING_FILE)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise FinetuneError(
+                f"{self.last} is damaged ({error}): train into another folder, or remove this one "
+                "to begin again"
+            ) from error
+        self._saved = _of_step(state.step)
+        return state, training
+
+    def save_last(
+        self, weights: Mapping[str, Tensor], training: Mapping[str, Any], state: RunState
+    ) -> None:
+        """Puts the run's state in the place of the one before.
+
+        Args:
+            weights: of both towers, under open_clip's names
+            training: what is needed to go on; tensors, numbers, texts, lists and dicts
+            state: where the run is
+
+        Raises:
+            FinetuneError: it cannot be written, as on a full disk; the one before stays
+        """
+
+        def write(folder: Path) -> None:
+            self._write_model(folder, weights, state.step)
+            write_flushed(folder / TRAINING_FILE, lambda path: torch.save(dict(training), path))
+            text = json.dumps(asdict(state), indent=1) + "\n"
+            write_flushed(folder / STATE_FILE, lambda path: path.write_text(text, "utf-8"))
+
+        self._replace(self.last, write, state.step)
+        self._saved = _of_step(state.step)
+
+    def save_best(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """Puts a model in the place of the best one before; otherwise as `save_last`."""
+        self._replace(self.best, lambda folder: self._write_model(folder, weights, step), step)
+
+    def drop_last(self) -> None:
+        """Removes ``last``, for runs that are over and keep only the best."""
+        shutil.rmtree(self.last, ignore_errors=True)
+
+    def _write_model(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
+        metadata = {"format": "pt", "steps": str(step), "licence": str(self._card["licence"])}
+        tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
+        write_flushed(folder / "model.safetensors", lambda path: save_file(tensors, path, metadata))
+        card = json.dumps({**self._card, "steps": step}, indent=1) + "\n"
+        write_flushed(folder / "card.json", lambda path: path.write_text(card, "utf-8"))
+        write_configuration(self._model, folder)
+
+    def _replace(self, place: Path, write: Callable[[Path], None], step: int) -> None:
+        try:
+            replace_folder(place, write)
+        except (OSError, RuntimeError, SafetensorError) as error:
+            reason = (isinstance(error, OSError) and error.strerror) or error
+            raise FinetuneError(
+                f"{place}: the checkpoint of step {step} cannot be written ({reason}); the one "
+                f"before stays: {self._saved}. See to that, then run again to go on"
+            ) from error
+
+
+def write_training(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a training state, whole or not at all.
+
+    Args:
+        path: of the file
+        content: tensors, numbers, texts, lists and dicts
+
+    Raises:
+        AlphaClipError: it cannot be written, as on a full disk
+    """
+    write_atomically(path, lambda stream: torch.save(dict(content), stream))
+
+
+def read_training(path: Path) -> dict[str, Any]:
+    """Reads what `write_training` wrote, on the CPU; no code in the file is run.
+
+    Raises:
+        FinetuneError: it is damaged
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise FinetuneError(f"{path} is damaged ({error}): remove it to begin again") from error
+    return content
+
+
+def write_configuration(model: AlphaCLIP, folder: Path) -> None:
+    """Writes a model's open_clip configuration, and the tokenizer files that lie beside its own.
+
+    Args:
+        model: the configuration of a dict or of open_clip's own becomes a file as well
+        folder: exists
+    """
+    path = model.config.path
+    named = "model" if model.config.name == UNNAMED else model.config.name
+    content = {
+        "model_cfg": dict(model.config.settings),
+        "preprocess_cfg": {"mean": list(model.mean), "std": list(model.std)},
+    }
+    text = json.dumps(content, indent=1) + "\n"
+    write_flushed(
+        folder / (f"{named}.json" if path is None else path.name),
+        lambda place: place.write_text(text, "utf-8"),
+    )
+    for source in _tokenizer_files(path):
+        write_flushed(folder / source.name, partial(shutil.copyfile, source))
+
+
+_TOKENIZER_FILES = ("merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model")
+
+
+def _tokenizer_files(config: Path | None) -> list[Path]:
+    if config is None:
+        return []
+    return [path for pattern in _TOKENIZER_FILES for path in sorted(config.parent.glob(pattern))]
+
+
+def _of_step(step: int) -> str:
+    return f"of step {step}"

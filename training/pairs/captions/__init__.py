@@ -1,0 +1,1 @@
+"""Pairs from captions: phrases, grounded in the picture."""

@@ -1,0 +1,1 @@
+"""Pairs from pictures of one class each."""

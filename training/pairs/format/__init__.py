@@ -1,0 +1,1 @@
+"""Region-text pairs at rest: records, shards, filters, reports."""

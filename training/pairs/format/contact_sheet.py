@@ -1,0 +1,81 @@
+"""Some pairs of a set as one picture: each region lit up in its picture, and its texts."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+from alphaclip.files import write_atomically
+from alphaclip.regions.region import Region
+from alphaclip.training.pairs.format.reading import Pair
+
+COUNT, COLUMNS = 24, 6
+TILE, TEXT, MARGIN = (220, 165), 48, 8
+BACKGROUND, INK, OUTLINE = "white", "#222222", (255, 0, 160)
+DIMMED = 0.4
+"""Brightness of what is outside the region."""
+
+
+def draw_places(total: int, seed: int, count: int = COUNT) -> list[int]:
+    """Which pairs are shown: drawn without replacement, in ascending order.
+
+    Args:
+        total: pairs in the set
+        seed: the same seed draws the same pairs
+        count: how many are wanted
+    """
+    rng = np.random.default_rng(seed)
+    return sorted(rng.choice(total, min(count, total), replace=False).tolist())
+
+
+def draw_contact_sheet(pairs: Sequence[Pair], path: Path) -> None:
+    """Writes a PNG: numbered tiles, row by row.
+
+    Pillow's own font has Latin letters only; the statistics page has the texts in all scripts.
+
+    Args:
+        pairs: at least one
+        path: of the PNG
+
+    Raises:
+        AlphaClipError: if it cannot be written
+    """
+    columns = min(COLUMNS, len(pairs))
+    rows = -(-len(pairs) // columns)
+    wide, high = TILE[0] + MARGIN, TILE[1] + TEXT + MARGIN
+    sheet = Image.new("RGB", (MARGIN + columns * wide, MARGIN + rows * high), BACKGROUND)
+    for place, pair in enumerate(pairs):
+        left, top = MARGIN + place % columns * wide, MARGIN + place // columns * high
+        sheet.paste(lit_up(pair.image, pair.region), (left, top))
+        _write(sheet, (left, top + TILE[1] + 2), f"{place + 1}. {' | '.join(pair.texts)}")
+    write_atomically(path, lambda stream: sheet.save(stream, "PNG"))
+
+
+def lit_up(image: np.ndarray, region: Region) -> Image.Image:
+    """A picture, scaled to fit a tile: dimmed outside a region, with the region's outline.
+
+    Args:
+        image: uint8 (H, W, 3)
+        region: of the picture
+    """
+    picture = Image.fromarray(image)
+    alpha = Image.fromarray(region.alpha_map(*image.shape[:2]))
+    picture.thumbnail(TILE, Image.Resampling.BICUBIC)
+    alpha = alpha.resize(picture.size, Image.Resampling.BILINEAR)
+    shown = Image.composite(picture, picture.point(lambda value: value * DIMMED), alpha)
+    if region.is_whole_image:
+        return shown
+    inside = alpha.point(lambda value: 255 * (value > 127))
+    edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
+    shown.paste(OUTLINE, mask=edge)
+    return shown
+
+
+def _write(sheet: Image.Image, corner: tuple[int, int], text: str) -> None:
+    lines = textwrap.wrap(text, 36, max_lines=3, placeholder=" ...")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
+    draw.multiline_text(corner, "\n".join(lines), INK, font, spacing=2)

@@ -1,0 +1,84 @@
+"""Pictures as files hold them, and as they are shown."""
+
+from __future__ import annotations
+
+import warnings
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from alphaclip.errors import ImageError
+from alphaclip.regions.images import FORMATS, MAX_PIXELS, open_image
+
+SUFFIXES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
+"""How the members of a shard end that hold a picture, and Pillow's name of each format."""
+
+
+def read_picture(path: Path) -> tuple[bytes, str]:
+    """Reads the file of a picture as it is.
+
+    Args:
+        path: JPEG, PNG and WebP stay as they are; TIFF, BMP and GIF become PNG, turned upright
+
+    Returns:
+        the content and its suffix, a key of :data:`SUFFIXES`
+
+    Raises:
+        ImageError: if it is missing or no picture
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+    suffix = picture_suffix(content, str(path))
+    return (content, suffix) if suffix else (_to_png(open_image(path)), "png")
+
+
+def picture_suffix(content: bytes, name: str = "the picture") -> str | None:
+    """The suffix of a picture's format; None for one that shards do not hold.
+
+    Raises:
+        ImageError: if it is no picture; names it
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            found = {kind: suffix for suffix, kind in SUFFIXES.items()}
+            return found.get(image.format or "")
+    except Exception as error:
+        raise ImageError(f"{name} is not one of {', '.join(FORMATS)}, or is damaged") from error
+
+
+def decode_picture(content: bytes, name: str = "the picture") -> np.ndarray:
+    """The pixels of a picture: uint8 (H, W, 3) RGB, with the EXIF orientation applied.
+
+    Args:
+        content: JPEG, PNG or WebP
+        name: of the picture, for messages
+
+    Raises:
+        ImageError: if it is damaged, of another kind or has more pixels than pictures may have
+    """
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(BytesIO(content), formats=tuple(SUFFIXES.values())) as image:
+                return open_image(image, MAX_PIXELS)
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:
+        raise ImageError(
+            f"{name} is not one of {', '.join(SUFFIXES.values())}, or is damaged"
+        ) from error
+
+
+def _to_png(pixels: np.ndarray) -> bytes:
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    return stream.getvalue()

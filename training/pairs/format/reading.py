@@ -1,0 +1,265 @@
+"""Reads sets of pairs: any pair at any time, from any process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphaclip.files import file_sha256
+from alphaclip.regions.region import Region
+from alphaclip.training.datasets.files import MALFORMED
+from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.pictures import SUFFIXES, decode_picture
+from alphaclip.training.pairs.format.records import (
+    PairPicture,
+    from_members,
+    read_entry,
+    read_region,
+)
+from alphaclip.training.pairs.format.reports import INDEX, PLAN, read_report
+from alphaclip.training.pairs.format.shards import Contents, read_bytes, shard_contents
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A region, its texts and its picture.
+
+    Attributes:
+        image: uint8 (H, W, 3), upright
+        region: of the picture
+        texts: at least one; each is a positive text of the region
+        label: its class, if known
+        caption: of the whole picture, else the first texts of its regions, joined
+        negatives: hard negative texts
+        key: of the picture, a slash, and the place of the region in it
+    """
+
+    image: np.ndarray
+    region: Region
+    texts: tuple[str, ...]
+    label: str | None
+    caption: str
+    negatives: tuple[str, ...]
+    key: str
+
+
+def open_pairs(*folders: Path, strict: bool = False) -> PairSet:
+    """Opens one or several sets as one.
+
+    The first time the tars are read once; what was found is kept beside them.
+
+    Args:
+        folders: of sets, or of WebDataset tars of the same form
+        strict: whether a damaged shard or member is an error; else it is left out
+
+    Raises:
+        PairError: if there is no pair that can be read, or, if strict, anything is missing or
+            damaged; names shard and member
+    """
+    opened: list[_Shard] = []
+    left_out: list[str] = []
+    for folder in folders:
+        _open_folder(folder, opened, left_out)
+    for line in left_out:
+        if strict:
+            raise PairError(line)
+        logger.warning("left out: %s", line)
+    if not any(shard.contents.places for shard in opened):
+        raise PairError(f"no pair can be read in {', '.join(map(str, folders))}")
+    return PairSet(opened, left_out)
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """A tar, what is in it, and its SHA-256 as it was written."""
+
+    path: Path
+    contents: Contents
+    sha256: str
+
+
+class PairSet(Sequence[Pair]):
+    """Pairs of (picture, region), in the order of their shards; made by :func:`open_pairs`.
+
+    It can be pickled, and be used by several processes and threads at once: files are open only
+    while they are read.
+
+    Attributes:
+        left_out: what cannot be read, a line each
+        fingerprint: 32 hex digits; another one if the content is another
+        picture_count: how many pictures there are
+    """
+
+    def __init__(self, shards: Sequence[_Shard], left_out: Sequence[str]) -> None:
+        places = [(n, place) for n, s in enumerate(shards) for place in s.contents.places]
+        self.left_out = list(left_out)
+        self.fingerprint = _fingerprint(shards)
+        self.picture_count = len(places)
+        self._shards = [shard.path for shard in shards]
+        # Arrays rather than objects, as millions of pictures go to every worker.
+        self._keys = np.array([place.key for _, place in places], "S")
+        self._spans = np.array(
+            [(n, _SUFFIXES.index(p.suffix), *p.image, *p.entry) for n, p in places], np.int64
+        )
+        self._starts = np.cumsum([0, *(place.regions for _, place in places)], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, place: Any) -> Any:
+        """A pair.
+
+        Args:
+            place: in [-len, len)
+
+        Raises:
+            IndexError: if there is no such pair
+            PairError: if its members are damaged
+            ImageError: if its picture is damaged
+        """
+        picture = self.picture_of(place)
+        number = range(len(self))[place] - int(self._starts[picture])
+        key, entry = self._entry(picture)
+        image = decode_picture(self._read(picture, _IMAGE), key)
+        shape = entry["height"], entry["width"]
+        if image.shape[:2] != shape:
+            raise PairError(f"{key}: the picture has the shape {image.shape[:2]}, its JSON {shape}")
+        region = read_region(entry["regions"][number], shape)
+        return Pair(
+            image,
+            region.region,
+            region.texts,
+            region.label,
+            _caption(entry),
+            region.negatives,
+            f"{key}/{number}",
+        )
+
+    def picture_of(self, place: int) -> int:
+        """The number of the picture that a pair belongs to, in [0, picture_count)."""
+        return int(np.searchsorted(self._starts, range(len(self))[place], "right")) - 1
+
+    def of_picture(self, picture: int) -> range:
+        """The places of the pairs of a picture.
+
+        Args:
+            picture: its number, in [0, picture_count)
+        """
+        first = range(self.picture_count)[picture]
+        return range(int(self._starts[first]), int(self._starts[first + 1]))
+
+    def pictures(self) -> Iterator[PairPicture]:
+        """Every picture with its regions, in order; pictures are not decoded.
+
+        Raises:
+            PairError: if a member is damaged
+        """
+        for picture in range(self.picture_count):
+            yield self.picture(picture)
+
+    def picture(self, picture: int) -> PairPicture:
+        """A picture with its regions; it is not decoded.
+
+        Args:
+            picture: its number, in [0, picture_count)
+
+        Raises:
+            PairError: if a member is damaged
+        """
+        suffix = _SUFFIXES[self._spans[picture, _SUFFIX]]
+        image, entry = (self._read(picture, what) for what in (_IMAGE, _ENTRY))
+        return from_members(self._key(picture), suffix, image, entry)
+
+    def entries(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Key and JSON of every picture, in order; much faster than :meth:`pictures`.
+
+        Raises:
+            PairError: if a member is damaged
+        """
+        return map(self._entry, range(self.picture_count))
+
+    def _entry(self, picture: int) -> tuple[str, dict[str, Any]]:
+        return self._key(picture), read_entry(self._read(picture, _ENTRY))
+
+    def _key(self, picture: int) -> str:
+        key: bytes = self._keys[picture]
+        return key.decode()
+
+    def _read(self, picture: int, what: slice) -> bytes:
+        start, size = self._spans[picture, what].tolist()
+        return read_bytes(self._shards[self._spans[picture, _SHARD]], (start, size))
+
+
+_SUFFIXES = tuple(SUFFIXES)
+
+_SHARD, _SUFFIX, _IMAGE, _ENTRY = 0, 1, slice(2, 4), slice(4, 6)
+"""Columns of a picture's row."""
+
+
+def shard_names(folder: Path) -> list[str]:
+    """The tars of a set: those that are there, and those that its index names.
+
+    Raises:
+        PairError: if there is none
+    """
+    names = {path.name for path in folder.glob("*.tar")}
+    try:
+        listed = json.loads((folder / INDEX).read_bytes())["shards"]
+        names |= {str(shard["name"]) for shard in listed}
+    except FileNotFoundError:
+        pass
+    except (OSError, *MALFORMED) as error:
+        raise PairError(f"{folder / INDEX} cannot be read ({error}): make the set again") from error
+    if not names:
+        inside = ", ".join(sorted({path.parent.name for path in folder.glob("*/*.tar")}))
+        hint = f"there are sets in {inside}" if inside else "name the folder that `pairs` wrote"
+        raise PairError(f"{folder} has no shards of pairs: {hint}")
+    wrong = sorted(name for name in names if Path(name).name != name or "\\" in name)
+    if wrong:
+        raise PairError(f"{folder / INDEX} names the shard {wrong[0][:120]!r}: it is refused")
+    return sorted(names)
+
+
+def _open_folder(folder: Path, opened: list[_Shard], left_out: list[str]) -> None:
+    if (folder / PLAN).exists() and not (folder / INDEX).exists():
+        left_out.append(f"{folder} has no {INDEX}: the job that writes it is not finished")
+    for name in shard_names(folder):
+        try:
+            shard = _open_shard(folder / name)
+        except PairError as error:
+            left_out.append(str(error))
+        else:
+            opened.append(shard)
+            left_out += [f"{shard.path}: {problem}" for problem in shard.contents.problems]
+
+
+def _open_shard(path: Path) -> _Shard:
+    report = read_report(path)
+    contents = shard_contents(path)
+    if report is None:
+        return _Shard(path, contents, file_sha256(path))
+    size = path.stat().st_size
+    if size != report.size:
+        raise PairError(
+            f"{path} has {size} bytes, {report.size} were written: get it again, or make the set "
+            "again, which makes this shard anew"
+        )
+    return _Shard(path, contents, report.sha256)
+
+
+def _fingerprint(shards: Sequence[_Shard]) -> str:
+    lines = [f"{shard.sha256} {len(shard.contents.places)}" for shard in shards]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+
+
+def _caption(entry: Mapping[str, Any]) -> str:
+    return entry.get("caption") or ", ".join(region["texts"][0] for region in entry["regions"])

@@ -1,0 +1,180 @@
+"""GRIT's format: parquet files, or img2dataset's shards whose JSON has the same names.
+
+A row has ``caption``, ``noun_chunks`` and ``ref_exps`` (see
+:func:`alphaclip.training.pairs.sources.grit.read_phrases`), ``url``, ``key``, ``id``, ``width``,
+``height`` and ``clip_similarity_vitb32`` and the like, as at
+https://huggingface.co/datasets/zzliang/GRIT. Where the picture is no address, ``place`` says which
+file or member of a shard it is.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, overload
+
+from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.records import Skipped
+from alphaclip.training.pairs.sources.img2dataset import ShardPicture, find_shards, scan_shard
+
+NEEDED = ("caption", "noun_chunks", "ref_exps")
+
+
+@dataclass(frozen=True)
+class GritEntry:
+    """A row, as it was read.
+
+    Attributes:
+        key: of the picture in the set that is made: number of the file and of the row
+        content: by GRIT's names
+        problem: why there is no content
+    """
+
+    key: str
+    content: Mapping[str, Any]
+    problem: str = ""
+
+    @property
+    def url(self) -> str:
+        """Where the picture is from; empty if the row does not say."""
+        url = self.content.get("url")
+        return url if isinstance(url, str) else ""
+
+    @property
+    def licence(self) -> str | None:
+        """Of the picture, if the row says."""
+        licence = self.content.get("license")
+        return licence if isinstance(licence, str) and licence else None
+
+    @property
+    def place(self) -> str:
+        """What opens the picture, see `PictureStore.open`."""
+        place = self.content.get("place")
+        return place if isinstance(place, str) and place else self.url
+
+
+def open_grit(path: Path) -> tuple[GritSequence, list[Skipped]]:
+    """Opens GRIT; rows are read when they are asked for.
+
+    Args:
+        path: a ``.parquet`` file, a ``.tar``, or a folder of either; of both, the parquet files
+            are read
+
+    Returns:
+        the rows, and what of shards is left out
+
+    Raises:
+        PairError: if there is no such file, or a parquet file has other columns
+    """
+    if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
+        files = [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
+        return GritSequence([_ParquetPart(file) for file in files]), []
+    parts, left_out = [], []
+    for shard in find_shards(path):
+        pictures, lost = scan_shard(shard)
+        left_out += lost
+        parts.append(_ShardPart([picture for picture in pictures if picture.image is not None]))
+    return GritSequence(parts), left_out
+
+
+class GritSequence(Sequence[GritEntry]):
+    """The rows of several files as one; made by :func:`open_grit`."""
+
+    def __init__(self, parts: Sequence[_ParquetPart | _ShardPart]) -> None:
+        self._parts = list(parts)
+        self._starts = [0]
+        for part in self._parts:
+            self._starts.append(self._starts[-1] + len(part))
+
+    def __len__(self) -> int:
+        return self._starts[-1]
+
+    @overload
+    def __getitem__(self, place: int) -> GritEntry: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[GritEntry]: ...
+
+    def __getitem__(self, place: int | slice) -> GritEntry | list[GritEntry]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(len(self))[place]]
+        number = range(len(self))[place]
+        part = bisect_right(self._starts, number) - 1
+        row = number - self._starts[part]
+        key = f"{part:05d}-{row:08d}"
+        try:
+            return GritEntry(key, self._parts[part].read(row))
+        except PairError as error:
+            return GritEntry(key, {}, str(error))
+
+
+class _ParquetPart:
+    def __init__(self, path: Path) -> None:
+        from pyarrow import ArrowException, parquet
+
+        try:
+            file = parquet.ParquetFile(path)
+        except (ArrowException, OSError) as error:
+            raise PairError(f"{path} cannot be read as parquet ({str(error)[:200]})") from error
+        missing = [name for name in NEEDED if name not in file.schema_arrow.names]
+        if missing:
+            raise PairError(f"{path} has no column {missing[0]!r}: expected GRIT's {NEEDED}")
+        groups = range(file.metadata.num_row_groups)
+        self._rows = [file.metadata.row_group(group).num_rows for group in groups]
+        self._file = file
+        self._path = path
+        self._group = lru_cache(maxsize=2)(self._read_group)
+
+    def __len__(self) -> int:
+        return sum(self._rows)
+
+    def read(self, row: int) -> Mapping[str, Any]:
+        group = 0
+        while row >= self._rows[group]:
+            row -= self._rows[group]
+            group += 1
+        return self._group(group)[row]
+
+    def _read_group(self, group: int) -> list[dict[str, Any]]:
+        from pyarrow import ArrowException
+
+        try:
+            rows: list[dict[str, Any]] = self._file.read_row_group(group).to_pylist()
+        except (ArrowException, OSError) as error:
+            raise PairError(f"{self._path}, row group {group}: {str(error)[:200]}") from error
+        return rows
+
+
+class _ShardPart:
+    def __init__(self, pictures: Sequence[ShardPicture]) -> None:
+        self._pictures = pictures
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def read(self, row: int) -> Mapping[str, Any]:
+        picture = self._pictures[row]
+        return {**picture.content(), "place": picture.place}
+
+
+def to_parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
+    """Rows as a parquet file with GRIT's columns; the same rows give the same bytes.
+
+    Args:
+        rows: by GRIT's names; a name that a row has not is empty in it
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    phrases = pa.list_(pa.list_(pa.float64()))
+    fields = [("key", pa.string()), ("id", pa.int64()), ("url", pa.string())]
+    fields += [("place", pa.string()), ("license", pa.string()), ("caption", pa.string())]
+    fields += [("width", pa.int64()), ("height", pa.int64())]
+    fields += [("noun_chunks", phrases), ("ref_exps", phrases)]
+    stream = BytesIO()
+    parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields)), stream)
+    return stream.getvalue()
