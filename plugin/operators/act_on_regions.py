@@ -15,7 +15,7 @@ from ..common.forms import count, dropdown, plain, refuse, reject
 from ..common.progress import show_errors
 from ..panel.actions import keep_done
 from ..panel.asking import find_above, find_these, measure
-from ..panel.results import describe
+from ..panel.history import describe
 
 SELECTION, ABOVE = "selection", "above"
 VERBS = {"tag": "Tag", "label": "Label", "save_view": "Save", "export": "Export"}

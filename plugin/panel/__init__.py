@@ -14,11 +14,12 @@ from ..common.job_list import add_jobs, watch
 from ..common.panels import stamp
 from .actions import ActionEvents, show_last_action
 from .form import FormEvents, add_form, add_pending
-from .gallery import GalleryEvents, show_page
+from .gallery import GalleryEvents, add_gallery
 from .health import HealthEvents, add_health
-from .history import HistoryEvents, add_history
+from .history import add_history
 from .keys import KEYS_HELP
 from .results import ResultEvents, add_results
+from .showing import show_page
 from .state import prepare, timed
 from .tabs import search_of
 from .why import WhyEvents
@@ -40,7 +41,6 @@ class RegionSearchPanel(
     GalleryEvents,
     ActionEvents,
     HealthEvents,
-    HistoryEvents,
     WhyEvents,
     Panel,
 ):
@@ -103,6 +103,7 @@ class RegionSearchPanel(
 
         add_pending(ctx, root, self)
         add_results(ctx, root, self)
+        add_gallery(ctx, root, self)
         add_history(ctx, root, self)
         add_jobs(ctx, root, self)
         add_health(ctx, root, self)

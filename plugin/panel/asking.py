@@ -25,8 +25,8 @@ from alphaclip.errors import AlphaClipError
 
 from ..common.indexes import open_index
 from .pictures import load_picture
+from .state import PICTURES, REGIONS, UNLABELLED
 
-REGIONS, UNLABELLED, PICTURES = "regions", "unlabelled", "pictures"
 KEPT_ANSWERS = 32
 
 _answers, _begun, _lock = OrderedDict(), deque(maxlen=100), threading.RLock()

@@ -9,13 +9,25 @@ from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import text
 from ..common.indexes import selected_regions
+from ..common.panels import dataset_id
 from ..common.tiles import add_button, fit
 from . import marks
-from .asking import PICTURES, REGIONS, UNLABELLED, begin, is_ready
-from .history import remember
+from .asking import begin, is_ready
+from .history import SHOWN, as_asked, remember
 from .pictures import keep_picture, preview
-from .results import search
-from .state import FORM, NUMBERS, RESULT, ask, guarded, read_picture, timed
+from .showing import search
+from .state import (
+    FORM,
+    NUMBERS,
+    PICTURES,
+    REGIONS,
+    RESULT,
+    UNLABELLED,
+    ask,
+    guarded,
+    read_picture,
+    timed,
+)
 
 MODES = {
     REGIONS: "Regions",
@@ -49,6 +61,30 @@ class FormEvents:
     def on_clear(self, ctx):
         ctx.panel.state.set({**FORM, **RESULT, "like": [], "unlike": [], "token": None})
         ctx.panel.state.set({"picture.box.%s" % name: None for name in NUMBERS})
+
+    @guarded
+    def on_again(self, ctx):
+        from alphaclip.indexing.explore.saved_searches import recent
+
+        asked = {
+            **as_asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]]),
+            "dataset": dataset_id(ctx),
+        }
+        ctx.panel.state.set(
+            {
+                "words.query": asked["words"],
+                "words.avoid": asked["avoid"],
+                "where.mode": asked["mode"],
+                "where.keys": asked["keys"],
+                "where.k": asked["k"],
+                "where.min_score": asked["min_score"],
+                "where.inside": False,
+                "like": asked["like"],
+                "unlike": asked["unlike"],
+                "token": None,
+            }
+        )
+        search(ctx, asked)
 
     @guarded
     def on_more_like(self, ctx):

@@ -11,13 +11,11 @@ from ..common.tiles import (
     add_pager,
     add_small_button,
     add_tile,
-    data_uri,
-    draw_crops,
 )
 from . import marks
-from .asking import PICTURES, find
 from .keys import add_keys
-from .state import guarded, shows_pictures, threshold
+from .showing import show_page
+from .state import guarded, shows_pictures
 
 
 class GalleryEvents:
@@ -48,29 +46,6 @@ class GalleryEvents:
         marks.toggle(ctx, "wrong", ctx.params["id"], "right")
 
 
-def show_page(ctx, page):
-    """Draws a page of what was found.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        page: its number, from 0
-    """
-    asked = {**ctx.panel.get_state("asked"), "min_score": threshold(ctx)}
-    hits = find(ctx.dataset, asked)
-    page = min(max(page, 0), max(len(hits) - 1, 0) // PAGE)
-    some = hits.take(slice(page * PAGE, (page + 1) * PAGE))
-    listed = _list_pictures(some) if asked["mode"] == PICTURES else _list_regions(some)
-    crops = draw_crops([(path, region) for *_, path, region in listed])
-    tiles = [{"id": id_, "caption": caption, "score": score} for id_, caption, score, *_ in listed]
-    for place, tile in enumerate(tiles):
-        tile["rank"] = page * PAGE + place + 1
-
-    ctx.panel.state.set({"page": page, "tiles": tiles, "found.shown": len(hits)})
-    data = {"gallery.t%d.crop" % place: data_uri(crop) for place, crop in enumerate(crops)}
-    if data:
-        ctx.panel.data.set(data)
-
-
 def add_gallery(ctx, root, panel):
     """Lays the gallery out.
 
@@ -90,23 +65,6 @@ def add_gallery(ctx, root, panel):
 
     page = ctx.panel.get_state("page") or 0
     add_pager(root, page, _count_pages(ctx), panel.on_previous, panel.on_next)
-
-
-def _list_regions(hits):
-    from alphaclip.indexing.explore.hit_listing import list_hits
-
-    return [
-        (hit.label_id, hit.label or "", hit.score, hit.image, hit.region) for hit in list_hits(hits)
-    ]
-
-
-def _list_pictures(hits):
-    paths = dict(zip(*hits.view().values(["id", "filepath"]), strict=True))
-    return [
-        (id_, paths[id_].rpartition("/")[2], round(float(score), 4), paths[id_], None)
-        for id_, score in zip(hits.sample_ids.tolist(), hits.scores, strict=True)
-        if id_ in paths
-    ]
 
 
 def _add_tile(ctx, grid, panel, place, tile):

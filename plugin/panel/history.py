@@ -6,41 +6,11 @@ import time
 
 import fiftyone.operators.types as types
 
-from ..common.forms import shorten
-from ..common.panels import dataset_id
-from .asking import PICTURES, parts
-from .results import describe, search
-from .state import guarded
+from ..common.forms import count, shorten
+from .asking import parts
+from .state import PICTURES
 
 SHOWN = 10
-
-
-class HistoryEvents:
-    """Events of the history."""
-
-    @guarded
-    def on_again(self, ctx):
-        from alphaclip.indexing.explore.saved_searches import recent
-
-        asked = {
-            **_asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]]),
-            "dataset": dataset_id(ctx),
-        }
-        ctx.panel.state.set(
-            {
-                "words.query": asked["words"],
-                "words.avoid": asked["avoid"],
-                "where.mode": asked["mode"],
-                "where.keys": asked["keys"],
-                "where.k": asked["k"],
-                "where.min_score": asked["min_score"],
-                "where.inside": False,
-                "like": asked["like"],
-                "unlike": asked["unlike"],
-                "token": None,
-            }
-        )
-        search(ctx, asked)
 
 
 def remember(dataset, asked):
@@ -69,6 +39,51 @@ def remember(dataset, asked):
     searches.remember(dataset, found)
 
 
+def describe(asked):
+    """Says what was asked, in a few words.
+
+    Args:
+        asked: see :mod:`asking`
+
+    Returns:
+        a text
+    """
+    said = ["“%s”" % asked["words"]] if asked["words"] else []
+    said += [count(len(asked["like"]), "example")] if asked["like"] else []
+    said += ["a picture"] if asked["picture"] else []
+    without = ["“%s”" % asked["avoid"]] if asked["avoid"] else []
+    without += [count(len(asked["unlike"]), "example")] if asked["unlike"] else []
+    text = " and ".join(said) + (", but not " + " and ".join(without) if without else "")
+    marked = len(asked["right"]) + len(asked["wrong"])
+    return text + (", with %s" % count(marked, "mark") if marked else "")
+
+
+def as_asked(found):
+    """Turns a search of before into a question.
+
+    Args:
+        found: an ``alphaclip.indexing.explore.saved_searches.Search``
+
+    Returns:
+        what is asked, see :mod:`asking`
+    """
+    return {
+        "mode": found.mode,
+        "words": ", ".join(found.texts),
+        "avoid": ", ".join(found.negative_texts),
+        "like": list(found.examples),
+        "unlike": list(found.negative_examples),
+        "picture": None,
+        "keys": list(found.keys),
+        "k": found.k,
+        "min_score": found.min_score,
+        "stages": None,
+        "right": [],
+        "wrong": [],
+        "at": time.time(),
+    }
+
+
 def add_history(ctx, root, panel):
     """Lays the history out.
 
@@ -95,24 +110,6 @@ def add_history(ctx, root, panel):
 
 
 def _row(found):
-    asked = _asked(found)
+    asked = as_asked(found)
     row = {"what": shorten(describe(asked), 80), "mode": asked["mode"]}
     return {**row, "where": ", ".join(asked["keys"])}
-
-
-def _asked(found):
-    return {
-        "mode": found.mode,
-        "words": ", ".join(found.texts),
-        "avoid": ", ".join(found.negative_texts),
-        "like": list(found.examples),
-        "unlike": list(found.negative_examples),
-        "picture": None,
-        "keys": list(found.keys),
-        "k": found.k,
-        "min_score": found.min_score,
-        "stages": None,
-        "right": [],
-        "wrong": [],
-        "at": time.time(),
-    }

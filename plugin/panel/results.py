@@ -4,15 +4,15 @@ The outcome of a search: how the scores are spread, the threshold, and the ways 
 
 import fiftyone.operators.types as types
 
-from ..common.forms import count, text
+from ..common.forms import text
 from ..common.tiles import add_button, fit
 from . import marks
-from .asking import REGIONS, find, measure
-from .gallery import add_gallery, show_page
-from .state import RESULT, guarded, move_threshold, shows_pictures, threshold, threshold_name
+from .asking import find
+from .history import describe
+from .showing import search, show_above
+from .state import guarded, move_threshold, shows_pictures, threshold, threshold_name
 
-BINS = 60
-BARS, LINE = "#5b7fa6", "#ff6d04"
+LINE = "#ff6d04"
 MAX_IN_GRID = 10_000
 
 
@@ -52,45 +52,6 @@ class ResultEvents:
             search(ctx, {**asked, "right": [], "wrong": [], "min_score": None})
 
 
-def search(ctx, asked):
-    """Searches, and shows the first page.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        asked: see :mod:`asking`
-    """
-    ctx.panel.state.set(RESULT)
-    hits = find(ctx.dataset, asked)
-    least = asked["min_score"]
-    if least is None:
-        least = _rounded_down(hits.scores.min()) if len(hits) else 0.0
-
-    ctx.panel.state.set("asked", asked)
-    ctx.panel.state.set("found", _spread(ctx, asked, hits))
-    move_threshold(ctx, least)
-    try:
-        show_above(ctx)
-    except Exception:
-        ctx.panel.state.set(RESULT)
-        raise
-
-
-def show_above(ctx):
-    """Shows the first page of what lies at or above the threshold.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
-    asked = ctx.panel.get_state("asked")
-    if asked["mode"] == REGIONS:
-        above = measure(ctx.dataset, asked).above(threshold(ctx))
-        ctx.panel.state.set("found.above", above)
-
-    show_page(ctx, 0)
-    if asked["mode"] != REGIONS:
-        ctx.panel.state.set("found.above", ctx.panel.get_state("found.shown"))
-
-
 def add_results(ctx, root, panel):
     """Lays out what was found.
 
@@ -110,49 +71,6 @@ def add_results(ctx, root, panel):
     _add_scores(ctx, root, panel, found)
     panel.add_why(ctx, root)
     _add_buttons(ctx, root, panel)
-    add_gallery(ctx, root, panel)
-
-
-def describe(asked):
-    """Says what was asked, in a few words.
-
-    Args:
-        asked: see :mod:`asking`
-
-    Returns:
-        a text
-    """
-    said = ["“%s”" % asked["words"]] if asked["words"] else []
-    said += [count(len(asked["like"]), "example")] if asked["like"] else []
-    said += ["a picture"] if asked["picture"] else []
-    without = ["“%s”" % asked["avoid"]] if asked["avoid"] else []
-    without += [count(len(asked["unlike"]), "example")] if asked["unlike"] else []
-    text = " and ".join(said) + (", but not " + " and ".join(without) if without else "")
-    marked = len(asked["right"]) + len(asked["wrong"])
-    return text + (", with %s" % count(marked, "mark") if marked else "")
-
-
-def _spread(ctx, asked, hits):
-    """How many scores there are and how they are spread; the bars go to the browser as data."""
-    import numpy as np
-
-    if asked["mode"] == REGIONS:
-        spread = measure(ctx.dataset, asked)
-        total, low, high = len(spread), spread.lowest, spread.highest
-        counts, edges = spread.histogram(BINS)
-    else:
-        total = len(hits)
-        counts, edges = np.histogram(hits.scores if total else [0.0], BINS)
-        low, high = edges[0], edges[-1]
-
-    if total:
-        middles = (edges[:-1] + edges[1:]) / 2
-        bars = {"type": "bar", "x": middles.round(4).tolist(), "y": counts.tolist()}
-        bars.update(width=float(edges[1] - edges[0]), marker={"color": BARS}, name="regions")
-        ctx.panel.data.set("spread", [bars])
-        low, high = _rounded_down(low), _rounded_down(high) + 0.001
-
-    return {"total": int(total), "low": float(low), "high": float(high), "shown": 0, "above": 0}
 
 
 def _summary(ctx, found):
@@ -235,7 +153,3 @@ def _add_refine(ctx, root, panel):
 def _shown(ctx):
     asked = {**ctx.panel.get_state("asked"), "min_score": threshold(ctx)}
     return find(ctx.dataset, asked).take(slice(MAX_IN_GRID))
-
-
-def _rounded_down(score):
-    return float(int((float(score) + 1) * 1000) / 1000 - 1)

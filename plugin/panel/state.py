@@ -14,8 +14,8 @@ from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.panels import dataset_id, drop_data, errors_shown
 from . import marks, tabs
-from .asking import PICTURES, REGIONS
 
+REGIONS, UNLABELLED, PICTURES = "regions", "unlabelled", "pictures"
 DEFAULT_K = 48
 MAX_K = 10_000
 MAX_CHARACTERS = 2_000

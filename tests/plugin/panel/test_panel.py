@@ -282,7 +282,7 @@ def test_tabs__what_is_not_kept_any_more(panel):
 
 
 def test_gallery__pages(panel, monkeypatch):
-    gallery = plugin_module(panel.panel, "panel.gallery")
+    gallery = plugin_module(panel.panel, "panel.showing")
     monkeypatch.setattr(gallery, "PAGE", 10)
     panel.search(query="a square", k=24)
     expected = found(panel, "a square", 24)
