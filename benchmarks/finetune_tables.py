@@ -38,8 +38,8 @@ from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.run import finetune
 from alphaclip.views.view import View
 from recipes.nano.figures import caption_recall, encode_scenes, held_out_scenes
-from recipes.nano.nano_training import concept_features, nano_tokenizer, with_alpha
 from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
+from recipes.nano.training import concept_features, nano_tokenizer, with_alpha
 
 SCENES, SCENE_SEED = 200, 7003
 SETS = {"1k": 200, "10k": 2100, "100k": 20_000}

@@ -16,8 +16,8 @@ import torch
 
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import fetch
-from recipes.nano.nano_training import save_nano, train_alpha, train_base, with_alpha
 from recipes.nano.recipe import NanoRecipe
+from recipes.nano.training import save_nano, train_alpha, train_base, with_alpha
 
 
 def main() -> None:

@@ -16,13 +16,13 @@ from alphaclip.network.model import AlphaCLIP
 from alphaclip.regions.region import Region
 from alphaclip.views.view import View, make_views
 from recipes.nano.captions import plain_scene_caption
-from recipes.nano.nano_training import (
+from recipes.nano.scenes import HELD_OUT, Scene, SpriteBook, compose
+from recipes.nano.training import (
     concept_features,
     nano_tokenizer,
     normalize_alpha,
     normalize_pixels,
 )
-from recipes.nano.scenes import HELD_OUT, Scene, SpriteBook, compose
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from recipes.nano.nano_data import BatchPlan
+from recipes.nano.data import BatchPlan
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from alphaclip.views.view import View
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import concepts
 from recipes.nano.figures import ALPHAS, encode_scenes, held_out_scenes, measure
-from recipes.nano.nano_training import NANO_FOLDER, with_alpha
 from recipes.nano.recipe import NanoRecipe
 from recipes.nano.scenes import Scene, SpriteBook, training_sets
+from recipes.nano.training import NANO_FOLDER, with_alpha
 
 
 @pytest.fixture(scope="module")

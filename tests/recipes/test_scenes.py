@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recipes.nano.data import BatchPlan, NanoBatches, square_window
 from recipes.nano.drawings import DrawingSet
-from recipes.nano.nano_data import BatchPlan, NanoBatches, square_window
 from recipes.nano.scenes import HELD_OUT, SpriteBook, compose, training_sets
 
 

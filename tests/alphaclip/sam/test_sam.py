@@ -1,4 +1,4 @@
-"""Masks by a small SAM that was trained on drawn shapes, see scripts/train_small_sam.py."""
+"""Masks by a small SAM that was trained on drawn shapes, see recipes/small_sam/training.py."""
 
 import hashlib
 import os
@@ -12,7 +12,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from shape_scenes import draw_scene
 
 from alphaclip.errors import (
     AlphaClipError,
@@ -30,6 +29,7 @@ from alphaclip.sam.masks import PROMPTED_LIMITS, MaskLimits, SamMask, crop_mask,
 from alphaclip.sam.networks import build_sam, import_segment_anything
 from alphaclip.sam.sam import SamModel, automatic_masks, load_sam, masks_for_boxes
 from alphaclip.weights.checkpoints import read_metadata
+from recipes.small_sam.scenes import draw_scene
 
 WEIGHTS = Path(__file__).parents[2] / "sam_vit_nano.safetensors"
 PROMPTED = [draw_scene(np.random.default_rng(2_000_000 + number)) for number in range(40)]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from PIL import Image
-from shape_scenes import ShapeScene, draw_scene
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
 from alphaclip.indexing.dataset.labels import FieldError, label_region
@@ -19,6 +18,7 @@ from alphaclip.indexing.masks.segmenters import MASKS, PROMPTS
 from alphaclip.indexing.masks.segmenting import segment
 from alphaclip.sam.masks import PROMPTED_LIMITS, MaskLimits, crop_mask
 from alphaclip.sam.sam import SamModel, load_sam
+from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 if TYPE_CHECKING:
     import fiftyone as fo

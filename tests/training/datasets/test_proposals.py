@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from shape_scenes import ShapeScene, draw_scene
 
 from alphaclip.errors import AlphaClipError, EmptyRegionError, ImageError
 from alphaclip.sam.masks import MaskLimits
@@ -22,6 +21,7 @@ from alphaclip.training.evaluation.detection.sam_proposals import (
     masks_of_everything,
     sam_settings,
 )
+from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 WEIGHTS = Path(__file__).parents[2] / "sam_vit_nano.safetensors"
 LIMITS = MaskLimits(min_quality=0.7, min_stability=0.9)

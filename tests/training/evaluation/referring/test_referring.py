@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from shape_scenes import draw_scene
 
 from alphaclip.cli.main import main
 from alphaclip.errors import AlphaClipError
@@ -43,6 +42,7 @@ from alphaclip.training.evaluation.referring.referring_task import ALL_SPLITS, T
 from alphaclip.training.evaluation.referring.referring_views import REPRESENTATIONS
 from alphaclip.training.evaluation.vectors import region_vectors
 from alphaclip.views.view import View
+from recipes.small_sam.scenes import draw_scene
 
 from ..conftest import ColourEncoder
 from .parses import parse

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shape_scenes import ShapeScene, draw_scene
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
@@ -21,6 +20,7 @@ from alphaclip.training.pairs.captions.grounding import (
     keep_boxes,
 )
 from alphaclip.training.pairs.captions.phrase_detectors import PhraseDetector, load_detector
+from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
 LIMITS = MaskLimits(min_quality=0.7, min_stability=0.9, max_area=0.5)

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 from pyarrow import parquet
-from shape_scenes import ShapeScene, draw_scene
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
@@ -23,6 +22,7 @@ from alphaclip.training.pairs.format.writing import write_pairs
 from alphaclip.training.pairs.sources.fetching import PictureStore
 from alphaclip.training.pairs.sources.grit import GritMaker, GritSettings, read_phrases
 from alphaclip.training.pairs.sources.grit_rows import GritEntry, open_grit, to_parquet
+from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
 SCENES = 12

@@ -1,6 +1,6 @@
 """Trains the small SAM that the tests use, on drawn shapes whose masks are known.
 
-    python scripts/train_small_sam.py tests/sam_vit_nano.safetensors [--steps N]
+    python -m recipes.small_sam.training tests/sam_vit_nano.safetensors [--steps N]
 
 A few minutes on a quiet CPU; what it draws depends on the seed alone. Stopped, it goes on from the
 weights that it saved last (not from the optimizer's state, so the result is another one, as good).
@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from shape_scenes import ShapeScene, draw_scene
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy_with_logits, interpolate, pad
 from torch.utils.data import DataLoader, Dataset
@@ -24,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 from alphaclip.sam.networks import build_sam, read_sam
 from alphaclip.sam.sam import SamModel, masks_for_boxes
 from alphaclip.weights.checkpoints import read_metadata, write_checkpoint
+from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from alphaclip.training.finetune.loop import Figures, Pace, run_steps
 from alphaclip.training.finetune.outputs.checkpoints import read_training, write_training
 from alphaclip.training.finetune.outputs.logs import RowLog
-from recipes.nano.nano_data import Batch, NanoBatches
+from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.recipe import Phase
 
 logger = logging.getLogger(__name__)

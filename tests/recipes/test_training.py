@@ -8,9 +8,9 @@ import pytest
 import torch
 from open_clip import CLIP
 
-from recipes.nano.nano_data import BatchPlan
-from recipes.nano.nano_training import train_alpha, train_base
+from recipes.nano.data import BatchPlan
 from recipes.nano.recipe import NanoRecipe, Phase
+from recipes.nano.training import train_alpha, train_base
 
 
 @pytest.fixture

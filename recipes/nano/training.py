@@ -22,9 +22,9 @@ from alphaclip.network.model import AlphaCLIP, create_model
 from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
 from alphaclip.weights.alpha_channel import join_alpha
 from recipes.nano.captions import TEMPLATES, article
+from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.drawings import concepts
-from recipes.nano.nano_data import Batch, NanoBatches
-from recipes.nano.nano_phase import Outputs, run_phase
+from recipes.nano.phase import Outputs, run_phase
 from recipes.nano.recipe import NanoRecipe, Phase
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""How the small SAM of the tests is made; not installed."""
