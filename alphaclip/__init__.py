@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alphaclip.encoder.load import load
-    from alphaclip.network.model import create_model
+    from alphaclip.network.factory import create_model
     from alphaclip.regions.region import Region
     from alphaclip.weights.checkpoints import convert_checkpoint
 
@@ -17,7 +17,7 @@ __all__ = ["Region", "__version__", "convert_checkpoint", "create_model", "load"
 _HOMES = {
     "Region": "alphaclip.regions.region",
     "convert_checkpoint": "alphaclip.weights.checkpoints",
-    "create_model": "alphaclip.network.model",
+    "create_model": "alphaclip.network.factory",
     "load": "alphaclip.encoder.load",
 }
 

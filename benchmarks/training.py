@@ -54,7 +54,7 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
     """The fine-tune of this project."""
     import torch
 
-    from alphaclip.network.model import create_model
+    from alphaclip.network.factory import create_model
     from alphaclip.training.finetune.config import FinetuneConfig
     from alphaclip.training.finetune.outputs.logs import RowLog
     from alphaclip.training.finetune.run import finetune

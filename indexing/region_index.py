@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.identity import encoder_of
+from alphaclip.encoder.load import encoder_of
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.dataset.locations import (

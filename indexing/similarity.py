@@ -28,8 +28,7 @@ import numpy as np
 from PIL import Image
 
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.identity import encoder_of
-from alphaclip.encoder.load import load
+from alphaclip.encoder.load import encoder_of, load
 from alphaclip.indexing.brain import queries as brain_queries
 from alphaclip.indexing.brain.answers import Kind, answer, answers, ids_at, places_of
 from alphaclip.indexing.brain.arguments import BrainArgumentError, check_k, check_rows, parse_query

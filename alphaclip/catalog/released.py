@@ -5,7 +5,11 @@ Figures: the model zoo of the Alpha-CLIP project, and tables 2 and 11 of arXiv 2
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
+
+from alphaclip.errors import CheckpointError, ModelNotFoundError
 
 LICENCE = "CC BY-NC 4.0, for research only; CLIP's own model terms apply as well"
 BASE_TAG = "openai"
@@ -119,6 +123,83 @@ RELEASED = (
     ),
 )  # fmt: skip
 """Best first, for objects in photographs: the order in which ``"auto"`` takes what is installed."""
+
+
+def models_folder() -> Path:
+    """Where converted checkpoints are kept: ``ALPHACLIP_MODELS``, or a folder in the cache."""
+    return Path(os.environ.get("ALPHACLIP_MODELS") or "~/.cache/alphaclip").expanduser()
+
+
+def installed_path(name: str) -> Path:
+    """Where a released checkpoint is once it is installed."""
+    return models_folder() / f"{name}.safetensors"
+
+
+def find_released(name: str) -> Released:
+    """The released checkpoint of a name.
+
+    Raises:
+        ModelNotFoundError: there is none of this name
+    """
+    for released in RELEASED:
+        if released.name == name:
+            return released
+    names = ", ".join(released.name for released in RELEASED)
+    raise ModelNotFoundError(f"no released checkpoint is called {name!r}; there are: {names}")
+
+
+def how_to_install(released: Released) -> str:
+    """What to do to get a released checkpoint."""
+    return (
+        f"download {released.file_name} from {released.url} ({LICENCE}), then run: "
+        f"alphaclip convert FILE --as {released.name}"
+    )
+
+
+def install(source: Path, name: str, replace: bool = False) -> Path:
+    """Converts a downloaded checkpoint into the models folder.
+
+    Args:
+        source: the file as it was downloaded
+        name: which released checkpoint it is; the tensors tell the architecture, but only the
+            user knows what it was trained on
+        replace: whether one that is installed already may be overwritten
+
+    Returns:
+        the file written, with name, source, its SHA-256, licence and architecture inside
+
+    Raises:
+        ModelNotFoundError: no released checkpoint has this name
+        CheckpointError: the file is unreadable, holds something else, or is for another
+            architecture than the name says; or the name is installed already
+    """
+    from alphaclip.files import file_sha256
+    from alphaclip.weights.checkpoints import (
+        convert_checkpoint,
+        recognize_architecture,
+        write_checkpoint,
+    )
+
+    released, path = find_released(name), installed_path(name)
+    if path.exists() and not replace:
+        raise CheckpointError(f"{path} is there already; to convert it anew, say --force")
+    tensors = convert_checkpoint(source)
+    architecture = recognize_architecture(tensors, str(source))
+    if architecture != released.architecture:
+        fitting = [other.name for other in RELEASED if other.architecture == architecture]
+        raise CheckpointError(
+            f"{source} holds weights for {architecture}, but {name} is {released.architecture}: "
+            f"it can be {', '.join(fitting)}"
+        )
+    metadata = {
+        "name": name,
+        "architecture": architecture,
+        "licence": LICENCE,
+        "source_file": source.name,
+        "source_sha256": file_sha256(source),
+    }
+    write_checkpoint(tensors, path, metadata)
+    return path
 
 
 def describe(released: Released) -> str:

@@ -1,24 +1,30 @@
-"""Which models there are, what each name stands for, and where weights are on this machine."""
+"""Which models there are, and what each name, folder or file of weights stands for."""
 
 from __future__ import annotations
 
+import json
 import logging
-import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import alphaclip.nano
 from alphaclip.catalog.methods import PROMPTED, SIGN, Method, default_view, pooling_of, split_name
-from alphaclip.catalog.model_files import (
-    ModelSpec,
-    file_spec,
-    folder_spec,
-    object_view,
-    stated_licence,
+from alphaclip.catalog.released import (
+    BASE_TAG,
+    LICENCE,
+    RELEASED,
+    Released,
+    find_released,
+    how_to_install,
+    installed_path,
 )
-from alphaclip.catalog.released import BASE_TAG, LICENCE, RELEASED, Released
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
+
+if TYPE_CHECKING:
+    from alphaclip.views.view import View
 
 logger = logging.getLogger(__name__)
 
@@ -33,9 +39,13 @@ GRIT_WARNING = (
     "checkpoint, `alphaclip models alphaclip-vit-l14-grit1m-mim` says how"
 )
 OPENCLIP_PREFIX = "openclip:"
+CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
+HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
 
 METHODS = "+near+maskattn"
+"""What makes a region encoder of a plain CLIP; shown with what is near, since a whole picture
+leaves a small object too few patches."""
 
 CANDIDATES = (
     "ViT-H-14-378-quickgelu/dfn5b",
@@ -52,6 +62,33 @@ CANDIDATES = (
 )
 """By their published zero-shot accuracy on ImageNet, the best first. Only models whose tokenizer
 comes with open_clip, so that text works without internet; SigLIP's does not."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model that can be built: ``create_model(architecture, checkpoint_path, pretrained)``.
+
+    Attributes:
+        name: resolves to this again, in any process on this machine
+        architecture: an open_clip architecture, or the path of a JSON configuration
+        pretrained: open_clip's tag of the base weights, or a file of them; None where the
+            checkpoint has both towers
+        checkpoint_path: weights with an alpha channel, None for a plain open_clip model
+        default_view: how regions are shown to it unless the user says otherwise
+        licence: what the weights may be used for
+        warning: what a user who did not choose it should be told, empty if nothing
+        methods: what is done to it so that it encodes regions, see `alphaclip.catalog.methods`; an
+            OVSeg weights file with ``maskprompt`` is built by `alphaclip.encoder.mask_prompts`
+    """
+
+    name: str
+    architecture: str
+    pretrained: str | None
+    checkpoint_path: Path | None
+    default_view: View
+    licence: str
+    warning: str = ""
+    methods: tuple[Method, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,28 +115,32 @@ class ModelInfo:
         return self.path is not None
 
 
-def models_folder() -> Path:
-    """Where converted checkpoints are kept: ``ALPHACLIP_MODELS``, or a folder in the cache."""
-    return Path(os.environ.get("ALPHACLIP_MODELS") or "~/.cache/alphaclip").expanduser()
-
-
 def list_models() -> list[ModelInfo]:
-    """The models with names of their own, the best for photographs first, nano last.
-
-    Returns:
-        the eight released checkpoints and nano, each with its place or how to get it
-    """
-    return [*(_released_info(released) for released in RELEASED), _nano_info()]
+    """The models with names of their own: the eight released, the best for photographs first, and
+    nano; each with its file or how to get it."""
+    nano = "small, trained on drawings by this project; for trying things out"
+    listed = [
+        (r.name, f"Alpha-CLIP {r.baseline.label}, {r.data}", LICENCE, installed_path(r.name))
+        for r in RELEASED
+    ]
+    listed.append((NANO, nano, stated_licence(NANO_FOLDER), NANO_FOLDER / WEIGHTS_FILE))
+    advice = {r.name: how_to_install(r) for r in RELEASED} | {NANO: "install this package again"}
+    return [
+        ModelInfo(name, summary, licence, path)
+        if path.is_file()
+        else ModelInfo(name, summary, licence, None, advice[name])
+        for name, summary, licence, path in listed
+    ]
 
 
 def resolve(name: str) -> ModelSpec:
     """Finds what a model's name stands for.
 
     Args:
-        name: ``auto``, ``alphaclip-nano``, a released checkpoint's name,
-            ``openclip:ARCHITECTURE/TAG``, a folder with an open_clip JSON configuration and
-            safetensors weights (with an alpha channel or without), or a converted
-            ``.safetensors`` file; any of them with methods, ``BASE+METHOD``
+        name: ``auto`` (see `find_auto`; its warning is logged), ``alphaclip-nano``, a released
+            checkpoint's name, ``openclip:ARCHITECTURE/TAG``, a folder with an open_clip JSON
+            configuration and safetensors weights (with an alpha channel or without), or a
+            converted ``.safetensors`` file; any of them with methods, ``BASE+METHOD``
 
     Returns:
         what to build, and from which weights
@@ -113,7 +154,10 @@ def resolve(name: str) -> ModelSpec:
     if methods:
         return _with_methods(base, methods)
     if name == "auto":
-        return resolve_auto()
+        spec = find_auto()
+        if spec.warning:
+            logger.warning("%s", spec.warning)
+        return spec
     if name == NANO:
         return folder_spec(NANO_FOLDER, NANO, NANO_WARNING)
     if any(released.name == name for released in RELEASED):
@@ -125,33 +169,23 @@ def resolve(name: str) -> ModelSpec:
         return folder_spec(path.resolve(), str(path.resolve()))
     if path.is_file():
         return file_spec(path.resolve())
-    raise ModelNotFoundError(_unknown(name))
+    names = [released.name for released in RELEASED] + [NANO, "auto"]
+    close = get_close_matches(name, names, n=3)
+    hint = f"did you mean {', '.join(close)}?" if close else "`alphaclip models` lists the names;"
+    raise ModelNotFoundError(
+        f"no model is called {name!r}, and there is no such folder or file: {hint} open_clip's "
+        f"models are written {OPENCLIP_PREFIX}ARCHITECTURE/TAG"
+    )
 
 
-def resolve_auto() -> ModelSpec:
+def find_auto() -> ModelSpec:
     """The best model that is here, without a download.
 
     A released ``-mim`` checkpoint, else an open_clip model in the cache with training-free region
     attention (`find_cached`), else a checkpoint that was trained on GRIT alone, else nano.
 
     Returns:
-        the model; taking nano, or one that was trained on GRIT alone, is logged as a warning
-
-    Raises:
-        MissingWeightsError: not even nano's weights are here
-        CheckpointError: it is nano, and its files are damaged
-    """
-    spec = find_auto()
-    if spec.warning:
-        logger.warning("%s", spec.warning)
-    return spec
-
-
-def find_auto() -> ModelSpec:
-    """Finds what `resolve_auto` takes, without a word.
-
-    Returns:
-        the model, with the warning that `resolve_auto` logs
+        the model; the last two have a warning
 
     Raises:
         MissingWeightsError: not even nano's weights are here
@@ -191,101 +225,84 @@ def cached_name(candidate: str) -> str:
     return f"{OPENCLIP_PREFIX}{candidate}{METHODS}"
 
 
-def find_released(name: str) -> Released:
-    """The released checkpoint of a name.
+def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
+    """What a model's folder holds.
 
     Args:
-        name: such as ``alphaclip-vit-l14-grit1m-mim``
-
-    Returns:
-        its entry in the table
-
-    Raises:
-        ModelNotFoundError: there is none of this name
-    """
-    for released in RELEASED:
-        if released.name == name:
-            return released
-    names = ", ".join(released.name for released in RELEASED)
-    raise ModelNotFoundError(f"no released checkpoint is called {name!r}; there are: {names}")
-
-
-def installed_path(name: str) -> Path:
-    """Where a released checkpoint is once it is installed."""
-    return models_folder() / f"{name}.safetensors"
-
-
-def install(source: Path, name: str, replace: bool = False) -> Path:
-    """Converts a downloaded checkpoint into the models folder.
-
-    Args:
-        source: the file as it was downloaded
-        name: which released checkpoint it is; the tensors tell the architecture, but only the
-            user knows what it was trained on
-        replace: whether one that is installed already may be overwritten
-
-    Returns:
-        the file written, with name, source, its SHA-256, licence and architecture inside
+        folder: with an open_clip JSON configuration and safetensors weights, with an alpha channel
+            or without; a ``card.json`` may state licence and default view
+        name: of the model
+        warning: see `ModelSpec`
 
     Raises:
-        ModelNotFoundError: no released checkpoint has this name
-        CheckpointError: the file is unreadable, holds something else, or is for another
-            architecture than the name says; or the name is installed already
+        MissingWeightsError: it does not hold one configuration and one weights file
+        CheckpointError: a file is not what it should be
     """
-    from alphaclip.files import file_sha256
-    from alphaclip.weights.checkpoints import (
-        convert_checkpoint,
-        recognize_architecture,
-        write_checkpoint,
+    from alphaclip.views.view import View
+    from alphaclip.weights.checkpoints import has_alpha
+
+    hub = folder / HUB_WEIGHTS_FILE
+    files = [hub] if hub.is_file() else folder.glob("*.safetensors")
+    weights = _only(folder, files, "safetensors weights")
+    configs = (
+        path
+        for path in folder.glob("*.json")
+        if _read_json(path).keys() & {"vision_cfg", "model_cfg"}
     )
-
-    released, path = find_released(name), installed_path(name)
-    if path.exists() and not replace:
-        raise CheckpointError(f"{path} is there already; to convert it anew, say --force")
-    tensors = convert_checkpoint(source)
-    architecture = recognize_architecture(tensors, str(source))
-    if architecture != released.architecture:
-        raise CheckpointError(_other_variant(source, architecture, released))
-    metadata = {
-        "name": name,
-        "architecture": architecture,
-        "licence": LICENCE,
-        "source_file": source.name,
-        "source_sha256": file_sha256(source),
-    }
-    write_checkpoint(tensors, path, metadata)
-    return path
+    config = _only(folder, configs, "open_clip configuration")
+    pretrained, checkpoint = (None, weights) if has_alpha(weights) else (str(weights), None)
+    stated = _card(folder).get("default_view")
+    try:
+        view = View(**stated) if stated else object_view()
+    except TypeError as error:
+        raise CheckpointError(
+            f"{folder / CARD_FILE}: default_view is {stated!r}: {error}"
+        ) from error
+    licence = stated_licence(folder)
+    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
 
 
-def _released_info(released: Released) -> ModelInfo:
-    path = installed_path(released.name)
-    summary = f"Alpha-CLIP {released.baseline.label}, {released.data}"
-    if path.is_file():
-        return ModelInfo(released.name, summary, LICENCE, path)
-    return ModelInfo(released.name, summary, LICENCE, None, _how_to_install(released))
+def file_spec(path: Path) -> ModelSpec:
+    """What a converted ``.safetensors`` file holds; its path is the model's name.
+
+    Raises:
+        CheckpointError: it is of another kind, or does not say which architecture it is for
+    """
+    from alphaclip.weights.checkpoints import has_text_tower, read_metadata
+
+    if path.suffix != ".safetensors":
+        raise CheckpointError(
+            f"{path}: a model is a folder or a .safetensors file; a released .pth is converted "
+            f"first: alphaclip convert {path} --as NAME"
+        )
+    metadata = read_metadata(path)
+    if "architecture" not in metadata:
+        raise CheckpointError(
+            f"{path}: does not say which architecture it is for; put it in a folder of its own "
+            "with its open_clip JSON configuration, and name the folder"
+        )
+    pretrained = None if has_text_tower(path) else BASE_TAG
+    licence = metadata.get("licence", "not stated")
+    return ModelSpec(str(path), metadata["architecture"], pretrained, path, object_view(), licence)
 
 
-def _nano_info() -> ModelInfo:
-    path = NANO_FOLDER / WEIGHTS_FILE
-    summary = "small, trained on drawings by this project; for trying things out"
-    licence = stated_licence(NANO_FOLDER)
-    if path.is_file():
-        return ModelInfo(NANO, summary, licence, path)
-    return ModelInfo(NANO, summary, licence, None, "install this package again")
+def object_view() -> View:
+    """The crop with which the paper measures objects in photographs (appendix C.1)."""
+    from alphaclip.views.view import View
+
+    return View(kind="context", context=1.5)
 
 
-def _how_to_install(released: Released) -> str:
-    return (
-        f"download {released.file_name} from {released.url} ({LICENCE}), then run: "
-        f"alphaclip convert FILE --as {released.name}"
-    )
+def stated_licence(folder: Path) -> str:
+    """What a folder's card says of its licence."""
+    return str(_card(folder).get("licence", "not stated"))
 
 
 def _released_spec(released: Released) -> ModelSpec:
     path = installed_path(released.name)
     if not path.is_file():
         raise MissingWeightsError(
-            f"{released.name} is not installed ({path} is missing): {_how_to_install(released)}"
+            f"{released.name} is not installed ({path} is missing): {how_to_install(released)}"
         )
     return ModelSpec(released.name, released.architecture, BASE_TAG, path, object_view(), LICENCE)
 
@@ -305,9 +322,8 @@ def _openclip_spec(name: str) -> ModelSpec:
         raise ModelNotFoundError(
             f"{name!r}: open_clip has no weights {tag!r} for {architecture}; it has: {tags}"
         )
-    return ModelSpec(
-        name, architecture, tag, None, object_view(), "stated on the model's Hugging Face page"
-    )
+    licence = "stated on the model's Hugging Face page"
+    return ModelSpec(name, architecture, tag, None, object_view(), licence)
 
 
 def _with_methods(base: str, methods: tuple[Method, ...]) -> ModelSpec:
@@ -327,24 +343,29 @@ def _prompted_spec(path: Path) -> ModelSpec:
             f"{path}: there is no such file; +{PROMPTED} needs OVSeg's weights, such as "
             "ovseg_swinbase_vitL14_ft_mpt.pth, from github.com/facebookresearch/ov-seg"
         )
-    place = str(path.resolve())
+    file = str(path.resolve())
     licence = "stated in OVSeg's repository; CLIP's own model terms apply as well"
-    return ModelSpec(place, place, None, None, object_view(), licence)
+    return ModelSpec(file, file, None, None, object_view(), licence)
 
 
-def _other_variant(source: Path, architecture: str, released: Released) -> str:
-    fitting = [other.name for other in RELEASED if other.architecture == architecture]
-    return (
-        f"{source} holds weights for {architecture}, but {released.name} is "
-        f"{released.architecture}: it can be {', '.join(fitting)}"
-    )
+def _card(folder: Path) -> dict[str, Any]:
+    path = folder / CARD_FILE
+    return _read_json(path) if path.is_file() else {}
 
 
-def _unknown(name: str) -> str:
-    names = [released.name for released in RELEASED] + [NANO, "auto"]
-    close = get_close_matches(name, names, n=3)
-    hint = f"did you mean {', '.join(close)}?" if close else "`alphaclip models` lists the names;"
-    return (
-        f"no model is called {name!r}, and there is no such folder or file: {hint} open_clip's "
-        f"models are written {OPENCLIP_PREFIX}ARCHITECTURE/TAG"
-    )
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a JSON file: {error}") from error
+    return content if isinstance(content, dict) else {}
+
+
+def _only(folder: Path, candidates: Iterable[Path], what: str) -> Path:
+    files = sorted(candidates)
+    if len(files) != 1:
+        names = ", ".join(path.name for path in files) or "none"
+        raise MissingWeightsError(
+            f"{folder}: a model's folder holds one file of {what}, found: {names}"
+        )
+    return files[0]

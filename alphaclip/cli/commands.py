@@ -9,8 +9,17 @@ from typing import TYPE_CHECKING
 
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, METHODS
-from alphaclip.catalog.model_files import CARD_FILE
-from alphaclip.catalog.released import BASE_TAG, RELEASED, WHICH_ONE, Released, describe
+from alphaclip.catalog.released import (
+    BASE_TAG,
+    RELEASED,
+    WHICH_ONE,
+    Released,
+    describe,
+    find_released,
+    install,
+    installed_path,
+    models_folder,
+)
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
 
@@ -67,7 +76,7 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    path = zoo.install(args.file, args.name, replace=args.force)
+    path = install(args.file, args.name, replace=args.force)
     print(f"{args.name} is installed: {path}")
     return 0
 
@@ -90,7 +99,7 @@ def _list() -> str:
             "Each with methods, NAME+METHOD[+METHOD]; several as an ensemble, 'NAME & NAME':",
             *(f"  +{method.name:<10}  {method.summary}" for method in METHODS),
             "",
-            f"Converted checkpoints are kept in {zoo.models_folder()} (ALPHACLIP_MODELS).",
+            f"Converted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).",
             "",
             WHICH_ONE,
         ]
@@ -121,9 +130,9 @@ def _describe(name: str) -> str:
 
 def _card(info: zoo.ModelInfo) -> str:
     if info.name == zoo.NANO:
-        card = zoo.NANO_FOLDER / CARD_FILE
+        card = zoo.NANO_FOLDER / zoo.CARD_FILE
         return f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
-    return describe(zoo.find_released(info.name))
+    return describe(find_released(info.name))
 
 
 _FRAMES = {
@@ -169,7 +178,7 @@ def _gpu_check() -> Check:
 
 
 def _model_checks() -> list[Check]:
-    installed = [r for r in RELEASED if zoo.installed_path(r.name).is_file()]
+    installed = [r for r in RELEASED if installed_path(r.name).is_file()]
     if installed:
         return [_nano_check(), *(check for r in installed for check in _released_checks(r))]
     return [
@@ -177,7 +186,7 @@ def _model_checks() -> list[Check]:
         Check(
             "models for photographs",
             "warn",
-            f"none in {zoo.models_folder()}",
+            f"none in {models_folder()}",
             "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one",
         ),
     ]
@@ -219,7 +228,7 @@ def _released_checks(released: Released) -> list[Check]:
 def _file_check(released: Released) -> Check:
     from alphaclip.weights.checkpoints import read_metadata
 
-    path = zoo.installed_path(released.name)
+    path = installed_path(released.name)
     try:
         read_metadata(path)
     except CheckpointError as error:

@@ -13,15 +13,22 @@ import numpy as np
 from alphaclip.encoder.prompts import expand
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.regions.region import Region
-from alphaclip.views.cutting import Failure, Item, OnError, Picture, Row, cut_ahead, report_failures
+from alphaclip.views.prefetch import (
+    Failure,
+    Item,
+    OnError,
+    Picture,
+    Row,
+    cut_ahead,
+    report_failures,
+)
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from alphaclip.encoder.pooling import Way
-    from alphaclip.encoder.shared_trunk import SharedTrunk
+    from alphaclip.encoder.pooling import SharedTrunk, Way
     from alphaclip.network.model import AlphaCLIP
 
 __all__ = ["Encoder", "Failure", "OnError"]
@@ -201,8 +208,7 @@ class Encoder:
 
     def _runner(self) -> Callable[[list[Row]], None]:
         """What a stream's batches are run with; it keeps what the next batch may share."""
-        from alphaclip.encoder.pooling import Pooled, WholePicture
-        from alphaclip.encoder.shared_trunk import SharedTrunk
+        from alphaclip.encoder.pooling import Pooled, SharedTrunk, WholePicture
 
         way, shared = self._way, None
         if isinstance(way, (Pooled, WholePicture)):
@@ -216,11 +222,12 @@ class Encoder:
             return
         with torch.inference_mode(), self._autocast():
             maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
+            pictures = [row.pixels for row in batch]
+            whole = [row.is_whole_image for row in batch]
             if shared is not None:
-                encoded = shared.encode(batch, maps)
+                encoded = shared.encode(pictures, maps, whole)
             else:
-                images = self._stack([row.pixels for row in batch])
-                encoded = self._way.encode(images, maps, [row.is_whole_image for row in batch])
+                encoded = self._way.encode(self._stack(pictures), maps, whole)
             vectors = _unit(encoded.float()).cpu().numpy()
         for row, vector in zip(batch, vectors, strict=True):
             row.item.vectors[row.place] = vector

@@ -19,7 +19,7 @@ from alphaclip.catalog.methods import JOIN
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
-from alphaclip.views.cutting import Failure, OnError, Picture
+from alphaclip.views.prefetch import Failure, OnError, Picture
 from alphaclip.views.view import View
 
 

@@ -16,8 +16,8 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
-from alphaclip.views.cutting import Picture
-from alphaclip.views.view import make_views
+from alphaclip.views.cutter import make_views
+from alphaclip.views.prefetch import Picture
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -1,17 +1,17 @@
-"""From a model's name to an encoder that is ready to use."""
+"""From a model's name, or from what a store says of its encoder, to an encoder ready to use."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, PROMPTED, lay_over, pooling_of
-from alphaclip.catalog.model_files import ModelSpec
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.ensembles import Ensemble, MemberViews
+from alphaclip.encoder.ensembles import Ensemble, MemberViews, read_view
 from alphaclip.errors import AlphaClipError
 from alphaclip.views.view import View
 
@@ -43,7 +43,7 @@ def load(
         device (None): a torch device; None takes a GPU if there is one
         precision: ``auto`` is bf16 or fp16 on a GPU, uncompiled; on the CPU it is whatever is
             fastest with cosines of at least 0.999 to fp32, measured once for each model and
-            machine, see `alphaclip.encoder.cpu_precision`. ``int8`` is for the CPU and its image
+            machine, see `alphaclip.network.precisions`. ``int8`` is for the CPU and its image
             encoders, text stays fp32. ``compile`` is `torch.compile`, fp32 on the CPU, bf16 or
             fp16 on a GPU; the first batch takes up to minutes.
         view (None): what is shown of a region; None takes the model's default. What a method
@@ -56,20 +56,84 @@ def load(
         AlphaClipError: if the device cannot be used, or the precision is unknown or
             cannot be had here
     """
+    from alphaclip.network.precisions import fastest_on_cpu, gpu_dtype, set_precision
+
     members = members_of(name)
     if len(members) != 1:
-        return _load_ensemble(members, device, precision, view)
+        views = view.members if isinstance(view, MemberViews) else (view,) * len(members)
+        if len(views) != len(members):
+            raise AlphaClipError(
+                f"an ensemble of {len(members)} was given {len(views)} views: expected one for each"
+            )
+        pairs = zip(members, views, strict=True)
+        return Ensemble([load(member, device, precision, shown) for member, shown in pairs])
     (name,) = members
     if isinstance(name, Encoder):
         return name
-    place = find_device(device)
-    _check_precision(precision)
-    spec = zoo.resolve_auto() if name == "auto" else zoo.resolve(str(name))
+    chosen_device = find_device(device)
+    if precision not in get_args(Precision):
+        expected = ", ".join(get_args(Precision))
+        raise AlphaClipError(f"precision is {precision!r}: expected {expected}")
+    spec = zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
     shown = lay_over(view, spec.methods) if view else spec.default_view
     model, way = _build(spec)
-    return _with_precision(model, spec.name, shown, place, way, precision)
+
+    def encoder_in(dtype: torch.dtype) -> Encoder:
+        return Encoder(model, spec.name, shown, chosen_device, dtype, way)
+
+    chosen: str = precision
+    if precision == "auto":
+        if chosen_device.type == "cuda":
+            return encoder_in(gpu_dtype())
+        chosen = "fp32"
+        if chosen_device.type == "cpu":
+            chosen = fastest_on_cpu(
+                model, spec.name, lambda dtype, *views: encoder_in(dtype).encode_views(*views)
+            )
+    return encoder_in(set_precision(model, chosen, chosen_device)[0])
+
+
+def encoder_settings(encoder: Encoder) -> dict[str, Any]:
+    """What a store keeps of an encoder: its name, fingerprint and view."""
+    return {
+        "encoder": encoder.name,
+        "fingerprint": encoder.fingerprint,
+        "view": encoder.view.to_dict(),
+    }
+
+
+def encoder_of(info: Mapping[str, Any], given: Encoder | None = None) -> Encoder:
+    """The encoder that a store's vectors are of.
+
+    Args:
+        info: of the store
+        given (None): checked in place of the one of that name
+
+    Raises:
+        AlphaClipError: if the vectors are from elsewhere, or the model of that name has other
+            weights, or another view, now
+    """
+    if "fingerprint" not in info:
+        raise AlphaClipError(
+            "the vectors of this index are from elsewhere: search it by vector, or through "
+            "FiftyOne's sort_by_similarity"
+        )
+    encoder = given or _shared_encoder(info["encoder"], read_view(info["view"]))
+    if encoder.fingerprint != info["fingerprint"]:
+        raise AlphaClipError(
+            f"the index was built with {info['encoder']} ({info['fingerprint'][:8]}), "
+            f"{encoder.name} is now {encoder.fingerprint[:8]}: its vectors cannot be compared; "
+            "build the index again with overwrite=True"
+        )
+    return encoder
+
+
+@lru_cache(maxsize=2)
+def _shared_encoder(name: str, view: View) -> Encoder:
+    """An encoder that all indexes built with it share in this process."""
+    return load(name, view=view)
 
 
 def members_of(name: Named | Sequence[Named]) -> list[Named]:
@@ -84,50 +148,10 @@ def members_of(name: Named | Sequence[Named]) -> list[Named]:
     return [name] if isinstance(name, Encoder) else list(name)
 
 
-def _load_ensemble(
-    members: Sequence[Named], device: str | None, precision: Precision, view: View | None
-) -> Ensemble:
-    """Loads the members and joins them.
-
-    Args:
-        members: names or encoders
-        device: see `alphaclip.load`
-        precision: see `alphaclip.load`
-        view: for every member, or their `MemberViews`; None leaves each its own default
-
-    Raises:
-        AlphaClipError: a view each was given for another number of members
-    """
-    views = view.members if isinstance(view, MemberViews) else (view,) * len(members)
-    if len(views) != len(members):
-        raise AlphaClipError(
-            f"an ensemble of {len(members)} was given {len(views)} views: expected one for each"
-        )
-    pairs = zip(members, views, strict=True)
-    return Ensemble([load(member, device, precision, shown) for member, shown in pairs])
-
-
-def _with_precision(
-    model: AlphaCLIP, name: str, view: View, device: torch.device, way: Way | None, precision: str
-) -> Encoder:
-    import torch
-
-    from alphaclip.encoder.cpu_precision import choose
-    from alphaclip.network.precisions import gpu_dtype, set_precision
-
-    if precision == "auto" and device.type == "cuda":
-        return Encoder(model, name, view, device, gpu_dtype(), way)
-    if precision == "auto":
-        exact = Encoder(model, name, view, device, torch.float32, way)
-        precision = choose(exact, model) if device.type == "cpu" else "fp32"
-    dtype, _ = set_precision(model, precision, device)
-    return Encoder(model, name, view, device, dtype, way)
-
-
-def _build(spec: ModelSpec) -> tuple[AlphaCLIP, Way | None]:
+def _build(spec: zoo.ModelSpec) -> tuple[AlphaCLIP, Way | None]:
     """The model, and how its regions are encoded; None is the model's own way."""
     from alphaclip.encoder.pooling import Pooled
-    from alphaclip.network.model import create_model
+    from alphaclip.network.factory import create_model
 
     pooling = pooling_of(spec.methods)
     if pooling == PROMPTED:
@@ -140,25 +164,24 @@ def _build(spec: ModelSpec) -> tuple[AlphaCLIP, Way | None]:
 
 
 def find_device(device: str | None) -> torch.device:
+    """The torch device of a name; None takes a GPU if there is one.
+
+    Raises:
+        AlphaClipError: there is no such device, or it cannot be used here
+    """
     import torch
 
     try:
-        place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise AlphaClipError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
     usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if place.type == "cuda" and (place.index or 0) >= usable:
-        found = (
+    if chosen.type == "cuda" and (chosen.index or 0) >= usable:
+        count = (
             f"only {usable} CUDA device(s) can be used" if usable else "no CUDA device is usable"
         )
         raise AlphaClipError(
-            f"device is {device!r}, but {found} here: take device='cpu', or see what "
+            f"device is {device!r}, but {count} here: take device='cpu', or see what "
             "`alphaclip doctor` says of the GPU"
         )
-    return place
-
-
-def _check_precision(precision: str) -> None:
-    known = get_args(Precision)
-    if precision not in known:
-        raise AlphaClipError(f"precision is {precision!r}: expected {', '.join(known)}")
+    return chosen

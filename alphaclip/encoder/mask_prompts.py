@@ -92,7 +92,7 @@ def create_prompted(path: Path) -> AlphaCLIP:
         CheckpointError: the file is unreadable, has no mask tokens, or its tensors do not fit
         MissingWeightsError: it has no CLIP, and OpenAI's weights are not here
     """
-    from alphaclip.network.model import create_model
+    from alphaclip.network.factory import create_model
 
     tensors = _clip_tensors(path)
     prompts = tensors.pop(MASK_TOKENS)

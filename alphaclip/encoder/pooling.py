@@ -134,6 +134,52 @@ class Pooled:
         return vectors
 
 
+class SharedTrunk:
+    """Runs a sharing way over a stream of batches, each picture's trunk once for all its regions.
+
+    Regions with the same tensor of pixels show the same picture. What the trunk made of the last
+    picture is kept, since its next regions may be in the next batch.
+
+    Args:
+        way: what runs
+        prepare: makes the model's input of uint8 (3, R, R) pictures: float (P, 3, R, R)
+    """
+
+    def __init__(self, way: Sharing, prepare: Callable[[Sequence[Tensor]], Tensor]) -> None:
+        self._way = way
+        self._prepare = prepare
+        self._last: tuple[Tensor, Tensor] | None = None
+
+    def encode(self, pictures: Sequence[Tensor], maps: Tensor, whole: Sequence[bool]) -> Tensor:
+        """Encodes a batch of regions.
+
+        Args:
+            pictures: uint8 (3, R, R), for each region; the same tensor where they share a picture
+            maps: float (n, 1, R, R), their alpha maps, in [0, 1]
+            whole: for each, whether it is a whole-image region
+
+        Returns:
+            (n, dim), before normalisation
+        """
+        shared = self._shared(pictures)
+        starts = [i for i, p in enumerate(pictures) if not i or p is not pictures[i - 1]]
+        vectors = [
+            self._way.pool(shared[id(pictures[start])], maps[start:end], whole[start:end])
+            for start, end in zip(starts, [*starts[1:], len(pictures)], strict=True)
+        ]
+        return torch.cat(vectors)
+
+    def _shared(self, pictures: Sequence[Tensor]) -> dict[int, Tensor]:
+        """What each picture in a batch shares, by the identity of its pixels."""
+        shared = {} if self._last is None else {id(self._last[0]): self._last[1]}
+        new = {id(p): p for p in pictures if id(p) not in shared}
+        if new:
+            shared |= zip(new, self._way.trunk(self._prepare(list(new.values()))), strict=True)
+        # A copy: a row of the batch's trunk would keep the whole batch in memory.
+        self._last = pictures[-1], shared[id(pictures[-1])].clone()
+        return shared
+
+
 def mask_attention(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:
     """The last attention gathers from the region's patches only.
 

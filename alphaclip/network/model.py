@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import open_clip
-from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
-from alphaclip.catalog import zoo
-from alphaclip.errors import (
-    AlphaClipError,
-    CheckpointError,
-    MissingWeightsError,
-    ModelNotFoundError,
-)
-from alphaclip.weights.alpha_channel import add_alpha_channel, join_alpha
-from alphaclip.weights.architectures import (
-    ModelConfig,
-    build_clip,
-    build_tokenizer,
-    is_architecture,
-    read_config,
-)
-from alphaclip.weights.base_weights import download_base
-from alphaclip.weights.checkpoints import Checkpoint, check_tensors, read_checkpoint
-
-logger = logging.getLogger(__name__)
-
-_QUICK_GELU = "-quickgelu"
+from alphaclip.errors import AlphaClipError, MissingWeightsError
+from alphaclip.weights.alpha_channel import join_alpha
+from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
 
 class AlphaCLIP(nn.Module):
@@ -116,130 +94,6 @@ class AlphaCLIP(nn.Module):
                 f"{self.config.name}: its tokenizer cannot be loaded ({error}). Tokenizers of the "
                 "Hugging Face hub need `pip install transformers`, and internet on first use"
             ) from error
-
-
-def create_model(
-    name: str | Path | Mapping[str, Any],
-    checkpoint: str | Path | Mapping[str, Tensor] | None = None,
-    pretrained: str | Path | None = None,
-) -> AlphaCLIP:
-    """Builds a model with an alpha channel and loads its weights.
-
-    Args:
-        name: an open_clip architecture, an open_clip configuration (the path of its JSON file,
-            or a dict), or any model that `alphaclip.catalog.zoo.resolve` knows, which brings its
-            weights along
-        checkpoint: weights with an alpha channel: a safetensors file, or tensors under
-            open_clip's names as `convert_checkpoint` returns them; image encoder or whole model.
-            Without it the alpha convolution is zero and the model is exactly its base.
-        pretrained: base weights: one of open_clip's tags for the architecture, or a file
-
-    Returns:
-        the model in evaluation mode, float32, on the CPU; random where no weights were named
-
-    Raises:
-        ModelNotFoundError: no such architecture, model or tag
-        MissingWeightsError: the weights are known but not on this machine
-        CheckpointError: the weights are unreadable or do not fit; tensors and shapes are named
-    """
-    if not is_architecture(name):
-        spec = zoo.resolve(str(name))
-        if spec.methods and name != "auto":
-            raise AlphaClipError(
-                f"{name}: a model takes no method; alphaclip.load({str(name)!r}) makes an encoder"
-            )
-        name = spec.architecture
-        checkpoint = spec.checkpoint_path if checkpoint is None else checkpoint
-        pretrained = spec.pretrained if pretrained is None else pretrained
-    alpha = _read(checkpoint)
-    config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
-    clip = build_clip(config)
-    if pretrained is not None:
-        config = _load_base(clip, config, str(pretrained))
-    add_alpha_channel(clip.visual)
-    if alpha is not None:
-        _load_alpha(clip, config, alpha)
-    has_text = pretrained is not None or (alpha is not None and not alpha.visual_only)
-    return AlphaCLIP(clip, config, has_text).eval()
-
-
-def _read(checkpoint: str | Path | Mapping[str, Tensor] | None) -> Checkpoint | None:
-    if checkpoint is None or isinstance(checkpoint, Mapping):
-        return None if checkpoint is None else Checkpoint(checkpoint)
-    return read_checkpoint(Path(checkpoint))
-
-
-def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:
-    """Released weights always get the QuickGELU configuration that they were trained with."""
-    wanted = alpha.architecture if alpha is not None else None
-    if wanted is None or str(name).endswith(".json") or wanted == name:
-        return str(name)
-    if wanted == f"{name}{_QUICK_GELU}":
-        logger.warning("building %s instead of %s: Alpha-CLIP's weights need it", wanted, name)
-        return wanted
-    raise CheckpointError(
-        f"{alpha.source if alpha else name}: these weights are for {wanted}, not for {name}: "
-        f"create_model({wanted!r}, ...)"
-    )
-
-
-def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) -> None:
-    if (alpha.architecture or "").endswith(_QUICK_GELU):
-        _require_quick_gelu(clip.visual, config, alpha)
-    state = clip.state_dict()
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in state.items()
-        if name.startswith("visual.") or not alpha.visual_only
-    }
-    check_tensors(alpha.tensors, expected, alpha.source, config.name)
-    clip.load_state_dict(alpha.tensors, strict=False)
-
-
-def _require_quick_gelu(visual: nn.Module, config: ModelConfig, alpha: Checkpoint) -> None:
-    kinds = {type(module) for module in visual.modules()}
-    if QuickGELU not in kinds or nn.GELU in kinds:
-        raise CheckpointError(
-            f"{alpha.source}: made for {alpha.architecture}, whose activation is QuickGELU, but "
-            f"{config.path or config.name} builds GELU; set quick_gelu to true there"
-        )
-
-
-def _load_base(clip: open_clip.CLIP, config: ModelConfig, pretrained: str) -> ModelConfig:
-    """Loads base weights; the configuration returned has their mean and standard deviation."""
-    if Path(pretrained).is_file():
-        _load_base_file(clip, Path(pretrained), config)
-        return config
-    tag = _find_tag(config, pretrained)
-    _load_base_file(clip, download_base(config.name, pretrained), config)
-    preprocess = {key: tag[key] for key in ("mean", "std") if tag.get(key)}
-    return ModelConfig(config.name, config.settings, preprocess, config.path)
-
-
-def _find_tag(config: ModelConfig, pretrained: str) -> Mapping[str, Any]:
-    tag = open_clip.get_pretrained_cfg(config.name, pretrained) if config.path is None else {}
-    if not tag:
-        tags = open_clip.list_pretrained_tags_by_model(config.name)
-        raise ModelNotFoundError(
-            f"{config.name} has no pretrained weights {pretrained!r}: neither a file nor a tag of "
-            f"open_clip's ({', '.join(tags) or 'it has none for this model'})"
-        )
-    if bool(tag.get("quick_gelu", False)) != config.quick_gelu:
-        needed = "with" if tag.get("quick_gelu", False) else "without"
-        raise CheckpointError(
-            f"the weights {pretrained!r} of {config.name} were trained {needed} QuickGELU; take "
-            f"the architecture {needed} {_QUICK_GELU!r} in its name, or the result is wrong"
-        )
-    return tag
-
-
-def _load_base_file(clip: open_clip.CLIP, path: Path, config: ModelConfig) -> None:
-    try:
-        open_clip.load_checkpoint(clip, str(path), strict=True, weights_only=True)
-    except Exception as error:
-        raise CheckpointError(
-            f"{path}: cannot be loaded as base weights of {config.name}: {error}"
-        ) from error
 
 
 def _square_size(clip: open_clip.CLIP, config: ModelConfig) -> int:

@@ -1,17 +1,73 @@
-"""What an encoder computes in: PyTorch's own types, 8-bit integers, or compiled."""
+"""What an encoder computes in: PyTorch's own types, 8-bit integers, or compiled.
+
+Which is the fastest on a CPU is measured, once for a model on a machine: candidates encode the
+same few made-up views, and the fastest is taken whose vectors all have a cosine of at least
+`LEAST_COSINE` to those of float32.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import logging
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import write_text
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
 
     from alphaclip.network.model import AlphaCLIP
+
+logger = logging.getLogger(__name__)
+
+LEAST_COSINE = 0.999
+"""To float32's vector, for every view; fingerprints promise it, whatever the precision."""
+
+LEAST_GAIN = 1.1
+"""How many times as fast as float32 a candidate has to be; less is noise."""
+
+SMALL = 10_000_000
+"""Parameters of an image encoder below which float32 is taken unmeasured: measuring would take
+longer than it could save."""
+
+MEMORY = "cpu-precision.json"
+"""The file in the models folder that remembers what was measured."""
+
+_VIEWS = 4
+"""As many as show a precision that is too coarse, and few enough to start within seconds."""
+
+_ROUNDS, _BUDGET = 3, 4.0
+"""The fastest of so many rounds counts; after so many seconds no further one is begun."""
+
+Encode = Callable[["torch.dtype", "Tensor", "Tensor"], np.ndarray]
+"""Encodes pictures and alpha maps in a type: (n, dim) of unit length."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a candidate did.
+
+    Attributes:
+        per_second: regions a second
+        cosine: the least to float32's vectors
+    """
+
+    per_second: float
+    cosine: float
+
+
+Measure = Callable[[str], Measured]
+"""Measures a precision; raises what it fails with."""
 
 
 def set_precision(
@@ -99,3 +155,182 @@ def _compile(visual: nn.Module) -> Callable[[], None]:
 
 def _one_line(x: torch.Tensor) -> torch.Tensor:
     return (x + 1).relu()
+
+
+def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
+    """The fastest precision on this CPU that is exact enough.
+
+    Small models are not measured. What was measured is remembered in the models folder,
+    for this model, PyTorch, CPU and number of threads; where that cannot be written, it is
+    measured anew.
+
+    Args:
+        model: in float32, on the CPU; as it was when this returns
+        name: of the encoder: how exact int8 is depends on the weights
+        encode: runs the model
+
+    Returns:
+        a precision that `set_precision` takes
+    """
+    from alphaclip.catalog.released import models_folder
+
+    if sum(p.numel() for p in model.clip.visual.parameters()) < SMALL:
+        return "fp32"
+    quick, slow = candidates()
+    path, key = models_folder() / MEMORY, _key(model, name, [*quick, *slow])
+    chosen = recall(path, key, ["fp32", *quick, *slow])
+    if chosen is not None:
+        return chosen
+    measured = measure_all(quick, slow, _measure(model, encode))
+    chosen = fastest(measured)
+    best, gain = measured[chosen], measured[chosen].per_second / measured["fp32"].per_second
+    logger.info(
+        "%s on this CPU: precision %s, %.1f regions a second, %.2f times fp32's, cosine to it at "
+        "least %.4f", name, chosen, best.per_second, gain, best.cosine,
+    )  # fmt: skip
+    remember(path, key, chosen, measured)
+    return chosen
+
+
+def candidates() -> tuple[list[str], list[str]]:
+    """What may be faster than float32 here: what starts at once, and what has to be compiled.
+
+    bf16 is one only where the CPU computes in it: elsewhere it is many times slower.
+    """
+    from alphaclip.network.int8 import cpu_capabilities
+
+    cpu = cpu_capabilities()
+    has_bf16 = any(cpu.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return ["int8", *(["bf16"] if has_bf16 else [])], ["compile"]
+
+
+def measure_all(quick: Sequence[str], slow: Sequence[str], measure: Measure) -> dict[str, Measured]:
+    """Measures float32 and the candidates; one that fails is left out.
+
+    Args:
+        quick: measured all
+        slow: measured only if no quick one is taken, since every process would pay their start
+        measure: measures one
+
+    Returns:
+        what was measured, ``fp32`` first
+    """
+    measured = {"fp32": measure("fp32")}
+    for names in (quick, slow):
+        if fastest(measured) != "fp32":
+            break
+        for name in names:
+            try:
+                measured[name] = measure(name)
+            except Exception as error:
+                logger.debug("precision %s cannot be used here: %s", name, error)
+    return measured
+
+
+def fastest(measured: Mapping[str, Measured]) -> str:
+    """The fastest that is exact enough; ``fp32`` unless one is `LEAST_GAIN` times as fast.
+
+    Args:
+        measured: by precision, ``fp32`` among them
+    """
+    least = LEAST_GAIN * measured["fp32"].per_second
+    fit = {
+        name: one.per_second
+        for name, one in measured.items()
+        if one.cosine >= LEAST_COSINE and one.per_second >= least
+    }
+    return max(fit, key=lambda name: fit[name], default="fp32")
+
+
+def recall(path: Path, key: str, names: Sequence[str]) -> str | None:
+    """The precision that was chosen before for a model and machine.
+
+    Args:
+        path: of the file
+        key: of model and machine
+        names: what may be answered
+
+    Returns:
+        None where nothing is remembered, or the file is missing or damaged
+    """
+    entry = _read(path).get(key)
+    chosen = entry.get("precision") if isinstance(entry, dict) else None
+    return chosen if chosen in names else None
+
+
+def remember(path: Path, key: str, chosen: str, measured: Mapping[str, Measured]) -> None:
+    """Writes what was chosen, and for people to read, what was measured.
+
+    Nothing happens where the folder cannot be written.
+    """
+    figures = {name: asdict(one) for name, one in measured.items()}
+    content = _read(path) | {key: {"precision": chosen, "measured": figures}}
+    try:
+        write_text(path, json.dumps(content, indent=1))
+    except AlphaClipError as error:
+        logger.debug("the next start measures again: %s", error)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _key(model: AlphaCLIP, name: str, precisions: Sequence[str]) -> str:
+    import torch
+
+    from alphaclip.network.int8 import cpu_capabilities
+
+    cpu = cpu_capabilities().get("cpu_name") or platform.processor()
+    parts = (
+        name, model.config.name, f"{model.image_size} px", f"torch {torch.__version__}",
+        cpu, torch.backends.cpu.get_cpu_capability(), f"{os.cpu_count()} cores",
+        f"{torch.get_num_threads()} threads", ", ".join(precisions),
+    )  # fmt: skip
+    return " | ".join(parts)
+
+
+def _measure(model: AlphaCLIP, encode: Encode) -> Measure:
+    import torch
+
+    pixels, maps = _made_up_views(model.image_size)
+    exact = encode(torch.float32, pixels, maps)
+
+    def measure(precision: str) -> Measured:
+        dtype, undo = set_precision(model, precision, torch.device("cpu"))
+        try:
+            vectors, first = _timed(encode, dtype, pixels, maps)
+            # The first run compiles; of other precisions, one that took all the time says enough.
+            rounds = [first] if first > _BUDGET and precision != "compile" else []
+            while len(rounds) < _ROUNDS and sum(rounds) < _BUDGET:
+                rounds.append(_timed(encode, dtype, pixels, maps)[1])
+        finally:
+            undo()
+        return Measured(len(maps) / min(rounds), float((exact * vectors).sum(axis=1).min()))
+
+    return measure
+
+
+def _timed(
+    encode: Encode, dtype: torch.dtype, pixels: Tensor, maps: Tensor
+) -> tuple[np.ndarray, float]:
+    started = time.perf_counter()
+    return encode(dtype, pixels, maps), time.perf_counter() - started
+
+
+def _made_up_views(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pictures of soft blots with some noise, and a box in each: the same on every call."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    rng = np.random.default_rng(0)
+    blots = torch.from_numpy(rng.uniform(0, 255, (_VIEWS, 3, 6, 6)))
+    noise = torch.from_numpy(rng.normal(0, 12, (_VIEWS, 3, size, size)))
+    pixels = (interpolate(blots, (size, size), mode="bicubic") + noise).clamp(0, 255)
+    maps = torch.zeros(_VIEWS, 1, size, size, dtype=torch.uint8)
+    for shape, (left, top) in zip(maps, rng.uniform(0, 0.5, (_VIEWS, 2)), strict=True):
+        shape[:, int(top * size) : int((top + 0.5) * size), int(left * size) :] = 255
+    return pixels.to(torch.uint8), maps

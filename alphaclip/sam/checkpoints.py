@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from alphaclip.catalog.zoo import models_folder
+from alphaclip.catalog.released import models_folder
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
 from alphaclip.files import file_sha256
 from alphaclip.sam.networks import read_sam

@@ -27,7 +27,7 @@ from alphaclip.sam.networks import import_segment_anything, read_sam
 if TYPE_CHECKING:
     from torch import nn
 
-    from alphaclip.views.cutting import Picture
+    from alphaclip.views.prefetch import Picture
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.identity import encoder_of, encoder_settings
+from alphaclip.encoder.load import encoder_of, encoder_settings
 from alphaclip.encoder.load import load as load_encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import check_field

@@ -5,7 +5,7 @@ The operator that trains an encoder further on a dataset's own regions.
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from alphaclip.catalog.zoo import models_folder
+from alphaclip.catalog.released import models_folder
 from alphaclip.indexing.dataset.locations import check_key, index_keys
 from alphaclip.indexing.labelling.review.runs import labelled_fields
 

@@ -14,7 +14,8 @@ from torch.nn.functional import normalize
 
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.regions.region import Region
-from alphaclip.views.view import View, make_views
+from alphaclip.views.cutter import make_views
+from alphaclip.views.view import View
 from recipes.nano.captions import plain_scene_caption
 from recipes.nano.scenes import HELD_OUT, Scene, SpriteBook, compose
 from recipes.nano.training import (

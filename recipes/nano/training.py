@@ -18,7 +18,8 @@ from torch.func import functional_call
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 
 import alphaclip.nano
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.factory import create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
 from alphaclip.weights.alpha_channel import join_alpha
 from recipes.nano.captions import TEMPLATES, article

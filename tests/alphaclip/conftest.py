@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.views.view import View
 
 TINY = {

@@ -18,7 +18,8 @@ from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
 from alphaclip.training.finetune.types import PairBatch
 from alphaclip.training.pairs.format.reading import Pair, PairSet
-from alphaclip.views.view import Cutter, View
+from alphaclip.views.cutter import Cutter
+from alphaclip.views.view import View
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
 _TRIES = 20

@@ -188,7 +188,7 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
     as the encoder shows them when it searches. Small image encoders learn at higher rates.
     """
     from alphaclip.catalog.zoo import resolve
-    from alphaclip.network.model import create_model
+    from alphaclip.network.factory import create_model
 
     batch = max(2, min(MOST_BATCH, pairs // LEAST_BATCHES))
     steps = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * pairs // batch))

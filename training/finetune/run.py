@@ -14,8 +14,9 @@ from torch import Tensor
 
 from alphaclip.catalog.zoo import resolve
 from alphaclip.errors import AlphaClipError
+from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.data import Drawn, PairBatches, step_count
 from alphaclip.training.finetune.errors import FinetuneError, NotFiniteError
@@ -278,7 +279,7 @@ def _short(value: float) -> float:
 
 
 def _card(config: FinetuneConfig) -> dict[str, Any]:
-    """What the checkpoints say of themselves, see `alphaclip.catalog.model_files`."""
+    """What the checkpoints say of themselves, see `alphaclip.catalog.zoo`."""
     try:
         licence = resolve(config.model).licence
     except AlphaClipError:

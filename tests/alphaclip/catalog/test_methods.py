@@ -13,11 +13,11 @@ from safetensors.torch import save_file
 from alphaclip import Region
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import METHODS, default_view, lay_over, split_name
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
 from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.views.view import View
 
 NANO = "alphaclip-nano"

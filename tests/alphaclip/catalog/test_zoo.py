@@ -14,10 +14,16 @@ import torch
 from safetensors.torch import save_file
 
 from alphaclip.catalog import zoo
-from alphaclip.catalog.released import RELEASED, describe
+from alphaclip.catalog.released import (
+    RELEASED,
+    describe,
+    find_released,
+    install,
+    models_folder,
+)
 from alphaclip.encoder.load import load
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.views.view import View
 from alphaclip.weights.architectures import build_clip, read_config, visual_shapes
 from alphaclip.weights.base_weights import base_advice, find_base
@@ -59,7 +65,7 @@ def test_list_models__eight_released_and_nano():
 
 def test_models_folder__without_a_setting_is_in_the_cache(monkeypatch):
     monkeypatch.delenv("ALPHACLIP_MODELS")
-    assert zoo.models_folder() == Path.home() / ".cache" / "alphaclip"
+    assert models_folder() == Path.home() / ".cache" / "alphaclip"
 
 
 def test_list_models__says_what_is_installed(models):
@@ -74,7 +80,7 @@ def test_list_models__says_what_is_installed(models):
 
 
 def test_released__figures_are_the_published_ones():
-    mim = zoo.find_released(MIM)
+    mim = find_released(MIM)
     assert (mim.imagenet_s, mim.coco) == ((77.80, 94.46), 77.56)
     assert mim.architecture == "ViT-L-14-quickgelu"
     card = describe(mim)
@@ -207,7 +213,7 @@ def test_resolve__file_that_is_no_model(tmp_path):
         zoo.resolve(str(tmp_path / "released.pth"))
 
 
-def test_resolve_auto__takes_mim_before_others(models, caplog):
+def test_resolve__auto_takes_mim_before_others(models, caplog):
     (models / "alphaclip-vit-l14-336-grit20m.safetensors").touch()
     assert zoo.resolve("auto").name == "alphaclip-vit-l14-336-grit20m"
     assert "below plain CLIP on object crops" in caplog.text
@@ -216,25 +222,25 @@ def test_resolve_auto__takes_mim_before_others(models, caplog):
     (models / "alphaclip-vit-b16-grit1m-mim.safetensors").touch()
     assert zoo.resolve("auto").name == "alphaclip-vit-b16-grit1m-mim"
     (models / f"{MIM}.safetensors").touch()
-    assert zoo.resolve_auto().name == MIM
+    assert zoo.resolve("auto").name == MIM
     assert not caplog.records
 
 
-def test_resolve_auto__nano_comes_with_a_warning(caplog):
+def test_resolve__auto_nano_comes_with_a_warning(caplog):
     with caplog.at_level(logging.WARNING):
-        assert zoo.resolve_auto().name == "alphaclip-nano"
+        assert zoo.resolve("auto").name == "alphaclip-nano"
     assert "not photographs" in caplog.text
 
 
 def test_install__unknown_name(tmp_path):
     with pytest.raises(ModelNotFoundError, match=MIM):
-        zoo.install(tmp_path / "file.pth", "alphaclip-vit-l14")
+        install(tmp_path / "file.pth", "alphaclip-vit-l14")
 
 
 def test_install__is_not_repeated_unasked(models, tmp_path):
     (models / f"{MIM}.safetensors").touch()
     with pytest.raises(CheckpointError, match=r"there already.*--force"):
-        zoo.install(tmp_path / "file.pth", MIM)
+        install(tmp_path / "file.pth", MIM)
 
 
 def test_find_base__nothing_cached(monkeypatch, tmp_path):
@@ -247,7 +253,7 @@ def test_find_base__nothing_cached(monkeypatch, tmp_path):
 OFFLINE = """
 from alphaclip import create_model, zoo
 import torch
-spec = zoo.resolve_auto()
+spec = zoo.resolve("auto")
 model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
 with torch.inference_mode():
     text = model.encode_text(model.tokenizer(["a red apple"]))
@@ -257,7 +263,7 @@ print(spec.name, tuple(text.shape), tuple(image.shape))
 
 
 @pytest.mark.slow
-def test_resolve_auto__installed_model_with_cached_base_works_offline(models, tmp_path):
+def test_resolve__auto_installed_model_with_cached_base_works_offline(models, tmp_path):
     base = create_model("ViT-B-16-quickgelu").clip.half().state_dict()
     del base["visual.conv1_alpha.weight"]
     revision = "0123456789012345678901234567890123456789"
@@ -270,7 +276,7 @@ def test_resolve_auto__installed_model_with_cached_base_works_offline(models, tm
     tensors = {name: torch.zeros(s) for name, s in visual_shapes("ViT-B-16-quickgelu").items()}
     name = "alphaclip-vit-b16-grit1m-mim"
     torch.save({n.removeprefix("visual."): t for n, t in tensors.items()}, tmp_path / "file.pth")
-    zoo.install(tmp_path / "file.pth", name)
+    install(tmp_path / "file.pth", name)
     environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
         [sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True

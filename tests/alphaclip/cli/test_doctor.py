@@ -8,9 +8,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from alphaclip.cli import commands, doctor
+from alphaclip.cli import commands, doctor, main
 from alphaclip.cli.doctor import Check, run_checks
-from alphaclip.cli.main import main
 
 MIM = "alphaclip-vit-l14-grit1m-mim"
 

@@ -12,9 +12,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from alphaclip import cli
 from alphaclip.catalog import zoo
-from alphaclip.cli import main as cli
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 from alphaclip.files import file_sha256
 from alphaclip.weights.architectures import visual_shapes
 from alphaclip.weights.checkpoints import read_metadata
@@ -45,7 +45,7 @@ def released_file(tmp_path_factory) -> Path:
 def test_main__help_lists_the_commands_without_heavy_imports():
     code = (
         "import sys\n"
-        "from alphaclip.cli.main import main\n"
+        "from alphaclip.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
         f"print('loaded:', [name for name in {HEAVY} if name in sys.modules])"
     )
@@ -76,9 +76,7 @@ def test_main__error_is_one_line_and_status_1(capsys):
     assert "\n" not in error
 
 
-@pytest.mark.parametrize(
-    "broken", ["alphaclip.no_such_module:add", "alphaclip.cli.main:no_such_name"]
-)
+@pytest.mark.parametrize("broken", ["alphaclip.no_such_module:add", "alphaclip.cli:no_such_name"])
 def test_main__broken_entry_point_leaves_the_others_working(monkeypatch, capsys, broken):
     entries = [
         EntryPoint("broken", broken, cli.COMMANDS),

@@ -13,8 +13,8 @@ from alphaclip import Region
 from alphaclip.catalog.zoo import NANO_FOLDER
 from alphaclip.encoder.encoder import Encoder, Failure
 from alphaclip.errors import AlphaClipError, EmptyRegionError, ImageError
+from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
-from alphaclip.network.model import create_model
 from alphaclip.views.view import View
 
 

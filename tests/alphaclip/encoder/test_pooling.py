@@ -17,8 +17,9 @@ from alphaclip import Region
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.pooling import POOLINGS, Pooled, foreground, mask_box, mask_mean
 from alphaclip.errors import AlphaClipError
+from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.network.split_towers import AttentionPool, ClassToken, TimmClassToken, find_tower
 from alphaclip.views.view import View
 from alphaclip.weights.alpha_channel import join_alpha
@@ -385,7 +386,7 @@ def test_encode_regions__looks_at_the_region(plain: AlphaCLIP) -> None:
 
 
 def test_encode_views__as_the_stream_does(plain: AlphaCLIP, picture: np.ndarray) -> None:
-    from alphaclip.views.view import make_views
+    from alphaclip.views.cutter import make_views
 
     regions = [*boxes(3), Region.whole_image()]
     for pooling in POOLINGS:

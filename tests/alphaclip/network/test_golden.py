@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.weights.checkpoints import convert_checkpoint
 
 SALT = 20231206

@@ -19,7 +19,8 @@ from alphaclip.errors import (
     MissingWeightsError,
     ModelNotFoundError,
 )
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.factory import create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.weights.architectures import build_clip, read_config, visual_shapes
 from alphaclip.weights.checkpoints import write_checkpoint
 

@@ -14,17 +14,16 @@ import torch
 from torch import nn
 
 from alphaclip import Region
-from alphaclip.encoder.cpu_precision import Measured
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
 from alphaclip.errors import AlphaClipError
+from alphaclip.network.factory import create_model
 from alphaclip.network.int8 import Int8Attention, Int8Linear, Int8Product, quantise
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.network.precisions import set_precision
 from alphaclip.views.view import View
 
 CPU = torch.device("cpu")
-FP32 = Measured(2.0, 1.0)
 IMAGE = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
 REGIONS = [
     Region.from_box([0.1, 0.2, 0.5, 0.6]),

@@ -7,8 +7,9 @@ from torch import Tensor
 from alphaclip import Region
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import PixelBox
-from alphaclip.views import view as views
-from alphaclip.views.view import View, make_views
+from alphaclip.views import cutter
+from alphaclip.views.cutter import make_views
+from alphaclip.views.view import View
 
 
 @pytest.mark.parametrize("shape", [(60, 100), (100, 60), (80, 80)])
@@ -58,13 +59,13 @@ def test_make_views__one_pixel_region_of_a_large_picture() -> None:
 
 
 def test_make_views__whole_picture_is_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut, scaled = views._cut, []
+    cut, scaled = cutter._cut, []
 
     def counting(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
         scaled.append(window)
         return cut(pixels, window, size, view)
 
-    monkeypatch.setattr(views, "_cut", counting)
+    monkeypatch.setattr(cutter, "_cut", counting)
     regions = [Region.from_box([0.1 * i, 0, 0.1, 0.1]) for i in range(5)] + [Region.whole_image()]
     make_views(np.zeros((10, 20, 3), np.uint8), regions, View("image"), 8)
     assert scaled == [(0, -5, 20, 15)]

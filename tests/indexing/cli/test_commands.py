@@ -58,7 +58,7 @@ def test_checks__no_password_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_checks__stores_of_deleted_datasets(
     dataset_factory: Callable[[], fo.Dataset], capsys: pytest.CaptureFixture
 ) -> None:
-    from alphaclip.cli.main import main
+    from alphaclip.cli import main
 
     dataset = dataset_factory()
     vectors = np.eye(3, dtype=np.float32)

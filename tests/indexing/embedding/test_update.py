@@ -235,7 +235,7 @@ def test_build__goes_on_after_an_interruption(
 
 
 def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, capsys) -> None:
-    from alphaclip.cli.main import main
+    from alphaclip.cli import main
 
     encoding = ["--encoder", "alphaclip-nano"]
     assert main(["index", "plan", dataset.name, "boxes", *encoding]) == 0

@@ -20,7 +20,7 @@ def dataset(
 ) -> fo.Dataset:
     dataset = make_dataset(PICTURES)
     toy = make_index(dataset).encoder
-    monkeypatch.setattr("alphaclip.encoder.identity._shared_encoder", lambda *_: toy)
+    monkeypatch.setattr("alphaclip.encoder.load._shared_encoder", lambda *_: toy)
     return dataset
 
 

@@ -170,7 +170,7 @@ def test_search__a_damaged_file_is_found(index: RegionIndex, dataset: fo.Dataset
 def test_cli__embed_then_search(
     dataset: fo.Dataset, encoder: Encoder, capsys: pytest.CaptureFixture
 ) -> None:
-    from alphaclip.cli.main import main
+    from alphaclip.cli import main
 
     assert main(["embed", dataset.name, "boxes", "--encoder", "alphaclip-nano"]) == 0
     assert "12 regions, 12 added, 0 skipped" in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 import alphaclip
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.indexing import build, load
 from alphaclip.indexing.dataset.locations import index_keys

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 
 NANO = "alphaclip-nano"
 SYNSETS = ("n01484850", "n01440764")

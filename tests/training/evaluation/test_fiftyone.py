@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.evaluation.classification.classification import classify
 from alphaclip.training.evaluation.classification.protocols import region_protocol

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.factory import create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.types import PairBatch
 

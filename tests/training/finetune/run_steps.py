@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.gathering import Ranks
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer

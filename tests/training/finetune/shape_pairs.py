@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from alphaclip.catalog.zoo import NANO_FOLDER
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.regions.region import Region
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.pairs.format.records import PairPicture, PairRegion

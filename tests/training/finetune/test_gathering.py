@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.gathering import Ranks
 

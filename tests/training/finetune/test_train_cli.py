@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from alphaclip.cli.main import Command
+from alphaclip.cli import Command
 from alphaclip.training.finetune import cli as train_cli
 from alphaclip.training.finetune import run as run_module
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from alphaclip.cli.main import Command
+from alphaclip.cli import Command
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.pairs.cli import add_parsers
 from alphaclip.training.pairs.format.reading import open_pairs
 
 
 def run(*arguments: object) -> int:
-    """Runs the command as `alphaclip.cli.main.main` does."""
+    """Runs the command as `alphaclip.cli` does."""
     parser = argparse.ArgumentParser()
     add_parsers(parser.add_subparsers(required=True, parser_class=Command))
     args = parser.parse_args(["pairs", *map(str, arguments)])

@@ -117,7 +117,7 @@ class Checkpoints:
     Args:
         folder: the run's output folder
         model: whose configuration and tokenizer files the checkpoints get
-        card: what ``card.json`` says of the model, see `alphaclip.catalog.model_files`
+        card: what ``card.json`` says of the model, see `alphaclip.catalog.zoo`
     """
 
     def __init__(self, folder: Path, model: AlphaCLIP, card: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from alphaclip.training.evaluation.classification.protocols import (
     imagenet_s_protocol,
     region_protocol,
 )
-from alphaclip.views.view import make_views
+from alphaclip.views.cutter import make_views
 
 SIZE = 32
 COCO_PADDING = 600

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from alphaclip.cli.main import main
+from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
 from alphaclip.sam.sam import load_sam
 from alphaclip.training.datasets.errors import MissingDataError

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 import alphaclip
-from alphaclip.network.model import create_model
+from alphaclip.network.factory import create_model
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.optimization.trainable import Trainable, prepare, state_to_save
 

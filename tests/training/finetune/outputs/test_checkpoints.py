@@ -9,7 +9,8 @@ import torch
 
 import alphaclip
 from alphaclip.errors import AlphaClipError
-from alphaclip.network.model import AlphaCLIP, create_model
+from alphaclip.network.factory import create_model
+from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.errors import FinetuneError
 from alphaclip.training.finetune.outputs.checkpoints import (
     Checkpoints,

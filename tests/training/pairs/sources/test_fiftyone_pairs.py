@@ -18,7 +18,8 @@ from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.training.pairs.format.writing import PairSettings
 from alphaclip.training.pairs.sources.fiftyone_pairs import pairs_from_dataset
-from alphaclip.views.view import View, make_views
+from alphaclip.views.cutter import make_views
+from alphaclip.views.view import View
 
 from ..conftest import ORIENTATION
 

@@ -18,7 +18,8 @@ from PIL import Image
 from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.regions.images import open_image, picture_name
 from alphaclip.regions.region import Region
-from alphaclip.views.view import Cutter, View
+from alphaclip.views.cutter import Cutter
+from alphaclip.views.view import View
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,19 +12,20 @@ import pytest
 import torch
 
 from alphaclip import Region
-from alphaclip.encoder import cpu_precision
-from alphaclip.encoder.cpu_precision import (
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.load import load
+from alphaclip.network import precisions
+from alphaclip.network.factory import create_model
+from alphaclip.network.model import AlphaCLIP
+from alphaclip.network.precisions import (
     MEMORY,
     Measured,
-    choose,
     fastest,
+    fastest_on_cpu,
     measure_all,
     recall,
     remember,
 )
-from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.load import load
-from alphaclip.network.model import AlphaCLIP, create_model
 from alphaclip.views.view import View
 
 CPU = torch.device("cpu")
@@ -45,6 +46,13 @@ def model(tiny_config: Path) -> AlphaCLIP:
 
 def _encoder(model: AlphaCLIP, dtype: torch.dtype = torch.float32) -> Encoder:
     return Encoder(model, "tiny", View("context"), CPU, dtype)
+
+
+def _choose(model: AlphaCLIP, name: str = "tiny") -> str:
+    def encode(dtype: torch.dtype, pixels: torch.Tensor, maps: torch.Tensor) -> np.ndarray:
+        return _encoder(model, dtype).encode_views(pixels, maps)
+
+    return fastest_on_cpu(model, name, encode)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +87,7 @@ def test_measure_all__what_fails_is_left_out(caplog: pytest.LogCaptureFixture) -
             raise RuntimeError("no kernel")
         return FP32
 
-    with caplog.at_level(logging.DEBUG, "alphaclip.encoder.cpu_precision"):
+    with caplog.at_level(logging.DEBUG, "alphaclip.network.precisions"):
         assert list(measure_all(["int8", "bf16"], [], measure)) == ["fp32", "bf16"]
     assert "precision int8 cannot be used here: no kernel" in caplog.text
 
@@ -125,18 +133,15 @@ def test_choose__measures_once_and_says_what_it_took(
         return Measured(5.0, 0.9995) if precision == "int8" else FP32
 
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
-    monkeypatch.setattr(cpu_precision, "SMALL", 0)
-    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["int8"], ["compile"]))
-    monkeypatch.setattr(cpu_precision, "_measure", lambda *_: measure)
-    with caplog.at_level(logging.INFO, "alphaclip.encoder.cpu_precision"):
-        assert choose(_encoder(model), model) == choose(_encoder(model), model) == "int8"
+    monkeypatch.setattr(precisions, "SMALL", 0)
+    monkeypatch.setattr(precisions, "candidates", lambda: (["int8"], ["compile"]))
+    monkeypatch.setattr(precisions, "_measure", lambda *_: measure)
+    with caplog.at_level(logging.INFO, "alphaclip.network.precisions"):
+        assert _choose(model) == _choose(model) == "int8"
     assert asked == ["fp32", "int8"]
-    (line,) = [
-        r.getMessage() for r in caplog.records if r.name == "alphaclip.encoder.cpu_precision"
-    ]
+    (line,) = [r.getMessage() for r in caplog.records if r.name == "alphaclip.network.precisions"]
     assert "precision int8, 5.0 regions a second, 2.50 times fp32's" in line
-    other = Encoder(model, "other", View("context"), CPU, torch.float32)
-    assert choose(other, model) == "int8"
+    assert _choose(model, "other") == "int8"
     assert asked == ["fp32", "int8"] * 2
 
 
@@ -154,13 +159,13 @@ def test_choose__refuses_what_is_too_far_from_fp32(
         return torch.float32, lambda: model.clip.visual.load_state_dict(kept)
 
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
-    monkeypatch.setattr(cpu_precision, "SMALL", 0)
-    monkeypatch.setattr(cpu_precision, "LEAST_GAIN", 0.0)
-    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["coarse"], []))
-    monkeypatch.setattr(cpu_precision, "set_precision", set_coarse)
+    monkeypatch.setattr(precisions, "SMALL", 0)
+    monkeypatch.setattr(precisions, "LEAST_GAIN", 0.0)
+    monkeypatch.setattr(precisions, "candidates", lambda: (["coarse"], []))
+    monkeypatch.setattr(precisions, "set_precision", set_coarse)
     encoder = _encoder(model)
     before = encoder.encode_regions(IMAGE, REGIONS)
-    assert choose(encoder, model) == "fp32"
+    assert _choose(model) == "fp32"
     (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()
     assert entry["measured"]["fp32"]["cosine"] == pytest.approx(1, abs=1e-6)
     assert entry["measured"]["coarse"]["cosine"] < 0.999
@@ -171,8 +176,8 @@ def test_choose__small_models_are_not_measured(
     model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
-    monkeypatch.delattr(cpu_precision, "_measure")
-    assert choose(_encoder(model), model) == "fp32"
+    monkeypatch.delattr(precisions, "_measure")
+    assert _choose(model) == "fp32"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -181,9 +186,9 @@ def test_load__auto_measures_and_takes_int8(
 ) -> None:
     """All real but the gain, which a tiny model does not have."""
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
-    monkeypatch.setattr(cpu_precision, "SMALL", 0)
-    monkeypatch.setattr(cpu_precision, "candidates", lambda: (["int8"], []))
-    monkeypatch.setattr(cpu_precision, "fastest", lambda found: [*found][-1])
+    monkeypatch.setattr(precisions, "SMALL", 0)
+    monkeypatch.setattr(precisions, "candidates", lambda: (["int8"], []))
+    monkeypatch.setattr(precisions, "fastest", lambda found: [*found][-1])
     assert load("alphaclip-nano", "cpu").dtype == torch.int8
     (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()
     assert entry["measured"]["int8"]["cosine"] >= 0.999

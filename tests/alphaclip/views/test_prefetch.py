@@ -13,9 +13,8 @@ from PIL import Image
 from alphaclip import Region
 from alphaclip.errors import EmptyRegionError, RegionError
 from alphaclip.regions import images
-from alphaclip.views import cutting
-from alphaclip.views import view as views
-from alphaclip.views.cutting import Failure, Item, cut_ahead, report_failures
+from alphaclip.views import cutter, prefetch
+from alphaclip.views.prefetch import Failure, Item, cut_ahead, report_failures
 from alphaclip.views.view import View
 
 GREY = np.full((10, 20, 3), 200, np.uint8)
@@ -45,7 +44,7 @@ class Opened:
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
     stand_in = Opened()
-    monkeypatch.setattr(cutting, "open_image", stand_in)
+    monkeypatch.setattr(prefetch, "open_image", stand_in)
     return stand_in
 
 
@@ -67,8 +66,8 @@ def test_cut_ahead__opens_once_and_not_for_nothing(opened: Opened) -> None:
 def test_cut_ahead__scales_the_whole_picture_once(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, scaled = views._cut, []
-    monkeypatch.setattr(views, "_cut", lambda *given: scaled.append(given[1]) or cut(*given))
+    cut, scaled = cutter._cut, []
+    monkeypatch.setattr(cutter, "_cut", lambda *given: scaled.append(given[1]) or cut(*given))
     list(cut_ahead([("a", boxes(200))], View("image"), 8))
     assert scaled == [(0, -5, 20, 15)]
 

@@ -10,7 +10,8 @@ from torchvision import transforms
 
 from alphaclip import Region
 from alphaclip.errors import AlphaClipError
-from alphaclip.views.view import Cutter, View, make_views
+from alphaclip.views.cutter import Cutter, make_views
+from alphaclip.views.view import View
 
 WIDE = np.arange(8 * 12 * 3, dtype=np.uint8).reshape(8, 12, 3)
 """8 x 12 pixels, each channel value another."""

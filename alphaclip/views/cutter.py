@@ -1,0 +1,290 @@
+"""What the encoder sees of a region: picture and alpha map, painted, cut and scaled.
+
+Both go through one geometry. Another background, or a line round a region, is painted into the
+picture's own pixels before they are scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+from alphaclip.regions.region import PixelBox, Region
+from alphaclip.views.view import View
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RED = (255, 0, 0)
+LINE = 2 / 224
+"""Width of the line round a region, in sides of what is shown: 2 pixels where 224 are encoded."""
+
+
+class Cutter:
+    """Cuts regions out of one picture; several threads may do so at once.
+
+    Backgrounds and markers are painted in the picture's own pixels, inside the window that is
+    shown, before it is scaled. That is what the published protocols do, and the region drawn in
+    that window says both where to paint and what the alpha map is, so that there is one geometry.
+    The window of the whole picture is scaled once, whichever regions are shown in it; its tensor
+    is then one object for all of them.
+
+    Args:
+        image: uint8 (H, W, 3)
+        view: which part is shown of a region
+        size: side of what is cut, in pixels
+        keep_tiny: whether a region that scaling down loses keeps the one pixel at its middle
+    """
+
+    def __init__(self, image: np.ndarray, view: View, size: int, keep_tiny: bool = False) -> None:
+        import torch
+
+        self._pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
+        self._backdrop = Backdrop(self._pixels, view.background, view.blur_sigma)
+        self._view = view
+        self._size = size
+        self._keep_tiny = keep_tiny
+        self._whole: Tensor | None = None
+        self._lock = Lock()
+
+    def cut(self, region: Region) -> tuple[Tensor, Tensor]:
+        """Cuts and scales the picture and one region of it.
+
+        Args:
+            region: of this picture
+
+        Returns:
+            uint8 (3, size, size) picture and uint8 (1, size, size) alpha map, 0 to 255; the map
+            is 0 where a region lies beyond the middle that ``center`` shows
+
+        Raises:
+            RegionError: if a mask does not have the picture's shape
+            EmptyRegionError: if the region has no area inside the picture
+        """
+        height, width = self._pixels.shape[1:]
+        window = self._view.window(region, height, width)
+        mapped = (0, 0, width, height) if self._view.kind == "readme" else window
+        shape = region.alpha_window(height, width, mapped)
+        return self._picture(region, window, shape), self._alpha(shape)
+
+    def _alpha(self, shape: np.ndarray) -> Tensor:
+        import torch
+
+        if self._view.alpha == "box":
+            shape = box_map(shape)
+        elif self._view.alpha == "ones":
+            shape = np.full_like(shape, 255)
+        alpha = _scale(torch.from_numpy(shape)[None], [self._size] * 2, "bilinear", self._view)
+        if self._keep_tiny and shape.any() and not alpha.any():
+            middle = np.argwhere(shape).mean(axis=0) * self._size / shape.shape
+            row, column = middle.astype(int).tolist()
+            alpha[0, row, column] = 255
+        return alpha
+
+    def _picture(self, region: Region, window: PixelBox, shape: np.ndarray) -> Tensor:
+        if self._view.is_painted and not region.is_whole_image:
+            return _scale(self._painted(window, shape), [self._size] * 2, "bicubic", self._view)
+        if window != self._view.whole_window(*self._pixels.shape[1:]):
+            return _cut(self._pixels, window, self._size, self._view)
+        with self._lock:
+            if self._whole is None:
+                self._whole = _cut(self._pixels, window, self._size, self._view)
+            return self._whole
+
+    def _painted(self, window: PixelBox, shape: np.ndarray) -> Tensor:
+        pixels = crop(self._pixels, window, self._view.padding_value)
+        if self._view.background != "kept":
+            behind = self._backdrop.behind(window, self._view.padding_value)
+            pixels = compose(pixels, behind, shape)
+        return draw_circle(pixels, shape) if self._view.marker == "circle" else pixels
+
+
+def make_views(
+    image: np.ndarray, regions: Sequence[Region], view: View, size: int
+) -> tuple[Tensor, Tensor]:
+    """Cuts and scales a picture and its regions for the encoder.
+
+    Args:
+        image: uint8 (H, W, 3)
+        regions: of this picture
+        view: which part is shown
+        size: side of the result, in pixels
+
+    Returns:
+        uint8 (n, 3, size, size) pictures and uint8 (n, 1, size, size) alpha maps, 0 to 255
+
+    Raises:
+        RegionError: if a mask does not have the picture's shape
+        EmptyRegionError: if a region has no area inside the picture
+    """
+    import torch
+
+    cutter = Cutter(image, view, size)
+    cuts = [cutter.cut(region) for region in regions]
+    if not cuts:
+        return torch.empty(0, 3, size, size).byte(), torch.empty(0, 1, size, size).byte()
+    pictures, maps = zip(*cuts, strict=True)
+    return torch.stack(pictures), torch.stack(maps)
+
+
+def _cut(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
+    from torchvision.transforms.v2 import functional
+
+    if view.kind != "readme":
+        return _scale(crop(pixels, window, view.padding_value), [size, size], "bicubic", view)
+    return functional.center_crop(_scale(pixels, [size], "bicubic", view), [size, size])
+
+
+def _scale(pixels: Tensor, size: list[int], interpolation: str, view: View) -> Tensor:
+    from torchvision.transforms.v2 import InterpolationMode, functional
+
+    mode = InterpolationMode(interpolation)
+    if view.antialias:
+        return functional.resize(pixels, size, interpolation=mode, antialias=True)
+    # As floats: for bytes PyTorch has another bicubic, up to 20 levels from the reference's.
+    scaled = functional.resize(pixels.float(), size, interpolation=mode, antialias=False)
+    return scaled.round().clamp(0, 255).byte()
+
+
+class Backdrop:
+    """What a picture's regions are shown in front of; made once, when it is first asked for.
+
+    Args:
+        pixels: uint8 (3, H, W), the picture
+        kind: a background of `alphaclip.views.view.View`, other than ``kept``
+        blur_sigma: in pixels of the picture
+    """
+
+    def __init__(self, pixels: Tensor, kind: str, blur_sigma: float) -> None:
+        self._pixels = pixels
+        self._kind = kind
+        self._blur_sigma = blur_sigma
+        self._altered: Tensor | None = None
+        self._lock = Lock()
+
+    def behind(self, window: PixelBox, padding: int) -> Tensor:
+        """The part of it in a window that may reach beyond the picture.
+
+        Args:
+            window: left, top, right, bottom in pixels
+            padding: 0 to 255, the grey beyond an altered picture; a plain colour has no borders
+
+        Returns:
+            uint8 (3, bottom - top, right - left)
+        """
+        if self._kind in ("blur", "gray"):
+            return crop(self._whole(), window, padding)
+        import torch
+
+        left, top, right, bottom = window
+        colour = torch.tensor(_colour(self._kind), dtype=torch.uint8)
+        return colour.view(3, 1, 1).expand(3, bottom - top, right - left)
+
+    def _whole(self) -> Tensor:
+        with self._lock:
+            if self._altered is None:
+                self._altered = self._alter()
+            return self._altered
+
+    def _alter(self) -> Tensor:
+        image = _to_image(self._pixels)
+        if self._kind == "gray":
+            return _to_pixels(image.convert("L").convert("RGB"))
+        return _to_pixels(image.filter(ImageFilter.GaussianBlur(self._blur_sigma)))
+
+
+def crop(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
+    """Cuts a window that may reach beyond the picture.
+
+    Args:
+        pixels: uint8 (3, H, W)
+        window: left, top, right, bottom in pixels; some of it is inside the picture
+        padding: 0 to 255, the grey beyond the picture
+
+    Returns:
+        uint8 (3, bottom - top, right - left)
+    """
+    from torchvision.transforms.v2 import functional
+
+    left, top, right, bottom = window
+    height, width = pixels.shape[1:]
+    inside = pixels[:, max(0, top) : bottom, max(0, left) : right]
+    beyond = [max(0, -left), max(0, -top), max(0, right - width), max(0, bottom - height)]
+    return functional.pad(inside, beyond, fill=padding) if any(beyond) else inside
+
+
+def compose(pixels: Tensor, behind: Tensor, shape: np.ndarray) -> Tensor:
+    """Shows a region in front of something else; its soft edges mix the two.
+
+    Args:
+        pixels: uint8 (3, h, w)
+        behind: uint8 (3, h, w)
+        shape: uint8 (h, w), 255 where the region is
+
+    Returns:
+        uint8 (3, h, w)
+    """
+    front, back = _to_image(pixels), _to_image(behind)
+    return _to_pixels(Image.composite(front, back, Image.fromarray(shape)))
+
+
+def draw_circle(pixels: Tensor, shape: np.ndarray) -> Tensor:
+    """Draws a red ellipse through the corners of a region's bounds, which so lie inside it.
+
+    Source: Shtedritski et al. 2023 (arXiv 2304.06712). The width of the line is ours, see `LINE`.
+
+    Args:
+        pixels: uint8 (3, h, w)
+        shape: uint8 (h, w), not 0 where the region is
+
+    Returns:
+        uint8 (3, h, w)
+    """
+    box = _bounds(shape)
+    if box is None:
+        return pixels
+    left, top, right, bottom = box
+    line = max(1, round(max(shape.shape) * LINE))
+    x, y = (left + right - 1) / 2, (top + bottom - 1) / 2
+    wide, high = (right - left) / 2**0.5 + line, (bottom - top) / 2**0.5 + line
+    image = _to_image(pixels)
+    around = tuple(map(round, (x - wide, y - high, x + wide, y + high)))
+    ImageDraw.Draw(image).ellipse(around, outline=RED, width=line)
+    return _to_pixels(image)
+
+
+def box_map(shape: np.ndarray) -> np.ndarray:
+    """The box round a region: uint8, 255 in the tight bounds of what is not 0 in ``shape``."""
+    canvas, box = np.zeros_like(shape), _bounds(shape)
+    if box is not None:
+        left, top, right, bottom = box
+        canvas[top:bottom, left:right] = 255
+    return canvas
+
+
+def _bounds(shape: np.ndarray) -> PixelBox | None:
+    rows, columns = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _colour(kind: str) -> tuple[int, ...]:
+    from open_clip import OPENAI_DATASET_MEAN
+
+    plain = {"black": (0, 0, 0), "white": (255, 255, 255)}
+    return plain.get(kind) or tuple(round(255 * value) for value in OPENAI_DATASET_MEAN)
+
+
+def _to_image(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
+
+
+def _to_pixels(image: Image.Image) -> Tensor:
+    import torch
+
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
