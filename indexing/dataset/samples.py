@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import alphaclip
 from alphaclip.errors import AlphaClipError
-from alphaclip.regions.rle import decode_rle
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -93,6 +92,8 @@ def _sample(folder: Path, scene: dict[str, Any]) -> fo.Sample:
 
 def _detection(row: dict[str, Any]) -> fo.Detection:
     import fiftyone as fo
+
+    from alphaclip.regions.rle import decode_rle
 
     mask = decode_rle(row["mask"]).astype(bool) if "mask" in row else None
     return fo.Detection(bounding_box=row["box"], mask=mask, **_names(row))

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.sam.masks import AUTOMATIC_LIMITS
 from alphaclip.training.pairs.cli_options import add_writing_options, progress_bar, settings_of
 from alphaclip.training.pairs.pipeline_options import (
     FETCHED,
@@ -157,12 +156,8 @@ def _add_classes(commands: argparse._SubParsersAction) -> None:
         help="of the crops, whose background becomes white (default: %(default)s)",
     )
     parser.add_argument("--points", type=int, default=16, help="of SAM's grid, along a side")
-    parser.add_argument(
-        "--least-mask-quality", type=float, default=AUTOMATIC_LIMITS.min_quality, help="of a mask"
-    )
-    parser.add_argument(
-        "--least-stability", type=float, default=AUTOMATIC_LIMITS.min_stability, help="of a mask"
-    )
+    parser.add_argument("--least-mask-quality", type=float, help="of a mask; default: SAM's own")
+    parser.add_argument("--least-stability", type=float, help="of a mask; default: SAM's own")
     parser.add_argument(
         "--captioner",
         help="an image-to-text model of transformers, by name or folder, such as "
@@ -173,6 +168,7 @@ def _add_classes(commands: argparse._SubParsersAction) -> None:
 
 
 def _classes(args: argparse.Namespace) -> int:
+    from alphaclip.sam.masks import AUTOMATIC_LIMITS
     from alphaclip.training.pairs.classes.class_crops import CropSettings
     from alphaclip.training.pairs.classes.class_lists import read_classes, read_names
     from alphaclip.training.pairs.classes.class_scores import ClassScorer, ScoreSettings
@@ -190,9 +186,9 @@ def _classes(args: argparse.Namespace) -> int:
     encoder = open_encoder(args)
     if encoder is None:
         raise AlphaClipError("foregrounds are chosen by an encoder: leave --encoder none out")
-    limits = replace(
-        AUTOMATIC_LIMITS, min_quality=args.least_mask_quality, min_stability=args.least_stability
-    )
+    least = {"min_quality": args.least_mask_quality, "min_stability": args.least_stability}
+    stated = {name: value for name, value in least.items() if value is not None}
+    limits = replace(AUTOMATIC_LIMITS, **stated)
     scoring = ScoreSettings(args.points, limits, crops=crops)
     scorer = ClassScorer(root, open_sam(args), encoder, scoring)
     with progress_bar("pictures") as progress:
