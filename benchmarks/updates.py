@@ -100,15 +100,14 @@ def _job(folder: Path, count: int, edited: int) -> Any:
 
 
 def _pictures(count: int, edited: int) -> Iterator[Any]:
-    from alphaclip.indexing.embedding.fingerprints import region_stamp
-    from alphaclip.indexing.embedding.label_reader import PlannedPicture
+    from alphaclip.indexing.embedding.label_reader import LabelledPicture, region_stamp
     from alphaclip.regions.region import Region
 
     for start in range(0, count, PER_PICTURE):
         places = range(start, min(start + PER_PICTURE, count))
         boxes = [(0.3 if i < edited else 0.2, 0.1, 0.1 + i / count / 2, 0.4) for i in places]
         regions = [Region.from_box(box) for box in boxes]
-        yield PlannedPicture(
+        yield LabelledPicture(
             sample_id=f"{start:024x}",
             filepath=f"/none/{start}.jpg",
             stamp=f"{start:016x}",

@@ -20,9 +20,9 @@ from alphaclip.indexing.dataset.locations import (
     store_id,
 )
 from alphaclip.indexing.embedding import building
-from alphaclip.indexing.embedding.fingerprints import Identify
 from alphaclip.indexing.embedding.freshness import Freshness
 from alphaclip.indexing.embedding.freshness import freshness as count_fresh
+from alphaclip.indexing.embedding.label_reader import Identify
 from alphaclip.indexing.embedding.merging import MergeReport
 from alphaclip.indexing.labelling.label_dataset import Classes, Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, RegionError
-from alphaclip.indexing.dataset.skipped import Skipped
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -25,18 +22,6 @@ PATCHABLE = ("Detections", "Polylines")
 
 class FieldError(AlphaClipError):
     """A field is missing, or holds no regions."""
-
-
-@dataclass(frozen=True)
-class LabelledPicture:
-    """A sample and those of its labels that are regions."""
-
-    sample_id: str
-    filepath: str
-    label_ids: list[str]
-    regions: list[Region]
-    skipped: list[Skipped]
-    unfilled: int
 
 
 def region_fields(samples: fo.SampleCollection) -> dict[str, str]:
@@ -82,19 +67,46 @@ def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
     return samples
 
 
-def labelled_pictures(samples: fo.SampleCollection, field: str) -> Iterator[LabelledPicture]:
-    """Every sample with the regions of one field, in order.
+def active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """Of a grouped collection its active slice, by name: another may be active next time."""
+    if samples.media_type == "group":
+        return samples.select_group_slices(samples.group_slice)
+    return samples
 
-    Args:
-        samples: a dataset or view
-        field: see :func:`region_fields`
+
+def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """The images that are meant: the samples themselves; of a grouped collection, the active slice.
+
+    Raises:
+        AlphaClipError: if they are no images, or a view of something else than samples
     """
-    kind = check_field(samples, field)
-    attribute = kind.lower() if kind in PATCHABLE else None
-    for sample in samples.select_fields(field).iter_samples():
-        value = sample[field]
-        labels = [] if value is None else [value] if attribute is None else value[attribute]
-        yield _read(str(sample.id), sample.filepath, labels)
+    name = samples._dataset.name
+    if samples._is_generated:
+        raise AlphaClipError(
+            f"samples is a view of {type(samples).__name__}: pass the dataset or a view of its "
+            "images; the frames of a video become a dataset by "
+            "dataset.to_frames(sample_frames=True).clone()"
+        )
+    samples = active_slice(samples)
+    if samples.media_type == "video":
+        raise AlphaClipError(
+            f"{name!r} holds videos here: make a dataset of their frames by "
+            "dataset.to_frames(sample_frames=True).clone(), and pass that"
+        )
+    if samples.media_type not in ("image", "mixed"):
+        what = f"media type {samples.media_type!r}" if samples.media_type else "no samples"
+        raise AlphaClipError(f"{name!r} has {what} here: regions are parts of images")
+    return samples
+
+
+def labels_of(value: Any) -> list[Any]:
+    """The labels that a sample has in a field of regions."""
+    if value is None:
+        return []
+    for name in ("detections", "polylines"):
+        if hasattr(value, name):
+            return list(value[name])
+    return [value]
 
 
 def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> list[str]:
@@ -117,19 +129,6 @@ def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> lis
     _, path = view._get_label_field_path(field, "id")
     ids = view.values(path, unwind=True)
     return [label_id for label_id in ids if label_id is not None]
-
-
-def _read(sample_id: str, filepath: str, labels: list[Any]) -> LabelledPicture:
-    ids, regions, skipped, unfilled = [], [], [], 0
-    for label in labels:
-        try:
-            regions.append(label_region(label))
-        except RegionError as error:
-            skipped.append(Skipped(filepath, str(label.id), str(error)))
-            continue
-        ids.append(str(label.id))
-        unfilled += hasattr(label, "points") and not label.filled
-    return LabelledPicture(sample_id, filepath, ids, regions, skipped, unfilled)
 
 
 def label_region(label: Any) -> Region:

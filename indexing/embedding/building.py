@@ -6,7 +6,6 @@ The module is not called ``build``: importing it would hide the function of that
 from __future__ import annotations
 
 import json
-import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,26 +14,18 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, encoder_settings
 from alphaclip.encoder.load import load as load_encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import check_field
+from alphaclip.indexing.dataset.labels import active_images, active_slice, check_field
 from alphaclip.indexing.dataset.locations import check_key, own_folder
-from alphaclip.indexing.embedding.fingerprints import Identify
-from alphaclip.indexing.embedding.label_reader import LabelReader, active_slice, samples_of
-from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base, usable_pieces
+from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
+from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
-from alphaclip.indexing.embedding.shards import embed_shards, finished_entries
+from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.manifests import has_store
 from alphaclip.indexing.store.store import StoreError, StoreWriter, writing
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-logger = logging.getLogger(__name__)
-
-FRAMES = (
-    "regions are embedded from images: make a dataset of the frames by "
-    "dataset.to_frames(sample_frames=True).clone(), and pass that"
-)
 
 
 def build(
@@ -47,7 +38,7 @@ def build(
     identify: Identify,
 ) -> tuple[Encoder, MergeReport]:
     """Embeds every region of a field; see :func:`alphaclip.indexing.build`."""
-    folder = _prepare(samples, field, key, overwrite)
+    folder = _folder_for(samples, field, key, overwrite)
     loaded = load_encoder(encoder)
     settings = _settings(samples, field, loaded, identify)
     with writing(folder, mend=True) as writer:
@@ -81,10 +72,10 @@ def plan(
     Returns:
         the plan; its ``folder`` is what the embedding needs
     """
-    folder = _prepare(samples, field, key, overwrite)
+    folder = _folder_for(samples, field, key, overwrite)
     settings = _settings(samples, field, load_encoder(encoder), identify)
     with writing(folder, mend=True) as writer, shown(progress) as show:
-        return _plan(writer, samples, settings, show)
+        return _plan(writer, samples, settings, show, to_files=True)
 
 
 def embed_part(
@@ -107,9 +98,7 @@ def embed_part(
     planned = read_plan(folder)
     loaded = encoder_of(planned.settings, encoder)
     with shown(progress) as show:
-        return embed_shards(
-            planned, loaded, part, lambda *counts: show("regions embedded", *counts)
-        )
+        return embed_shards(planned, loaded, part, show)
 
 
 def merge_plan(dataset: fo.Dataset, key: str) -> tuple[Encoder, MergeReport]:
@@ -128,14 +117,33 @@ def _embed(
 ) -> MergeReport:
     """Plans, embeds and publishes, in this process."""
     started = time.monotonic()
-    plan = _plan(writer, samples, settings, show)
-    embed_shards(plan, encoder, progress=lambda *counts: show("regions embedded", *counts))
-    return merge(writer, plan, round(time.monotonic() - started, 1))
+    planned = _plan(writer, samples, settings, show)
+    embed_shards(planned, encoder, progress=show)
+    return merge(writer, planned, round(time.monotonic() - started, 1))
 
 
-def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
+def _plan(
+    writer: StoreWriter,
+    samples: fo.SampleCollection,
+    settings: dict[str, Any],
+    show: Progress,
+    to_files: bool = False,
+) -> Plan:
+    """Plans anew, and takes over what an interrupted job has finished.
+
+    All labels are read before the first region is embedded: what is to be done is then known, and
+    no cursor of the database stays open for the hours that it may take.
+    """
+    base = usable_base(writer.base, settings)
+    reading: dict[str, Any] = {}
+    pictures = labelled_pictures(active_slice(samples), settings, reading, show)
+    held = [base.ids] if base is not None else []
+    return make_plan(writer.folder / "work", pictures, settings, reading, held, to_files=to_files)
+
+
+def _folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
     """Checks what is to be built, and says where."""
-    _check_images(samples)
+    active_images(samples)
     dataset = samples._dataset
     check_key(dataset, key)
     folder = own_folder(dataset, key)
@@ -148,18 +156,6 @@ def _prepare(samples: fo.SampleCollection, field: str, key: str, overwrite: bool
     if not len(samples):
         raise AlphaClipError(f"{dataset.name!r} has no samples here: there is nothing to embed")
     return folder
-
-
-def _check_images(samples: fo.SampleCollection) -> None:
-    if samples._is_frames:
-        raise AlphaClipError(f"samples is a view of frames: {FRAMES}")
-    if samples._is_generated:
-        raise AlphaClipError(
-            f"samples is a view of {type(samples).__name__}: pass the dataset, or a view of its "
-            "images, and the field that holds the regions"
-        )
-    if active_slice(samples).media_type == "video":
-        raise AlphaClipError(f"{samples._dataset.name!r} holds videos here: {FRAMES}")
 
 
 def _settings(
@@ -189,26 +185,3 @@ def _settings_in(writer: StoreWriter) -> dict[str, Any]:
         raise StoreError(
             f"{writer.folder} holds nothing that could be brought up to date: build the index"
         ) from error
-
-
-def _plan(
-    writer: StoreWriter, samples: fo.SampleCollection, settings: dict[str, Any], show: Progress
-) -> Plan:
-    """Plans anew, and takes over what an interrupted job has finished."""
-    work = writer.folder / "work"
-    try:
-        entries = finished_entries(read_plan(work))
-    except PlanError:
-        entries = []
-    pieces = usable_pieces(work, entries)
-    base = usable_base(writer.base, settings)
-    held = [base.ids] if base is not None else []
-    reader = LabelReader(active_slice(samples), settings, show)
-    return make_plan(
-        work,
-        reader.pictures(),
-        settings,
-        reader.report,
-        [*held, *(piece.ids for piece in pieces)],
-        [piece.entry for piece in pieces],
-    )

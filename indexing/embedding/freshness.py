@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.embedding.inventory import Available
-from alphaclip.indexing.embedding.label_reader import LabelReader, samples_of
+from alphaclip.indexing.embedding.inventory import Inventory
+from alphaclip.indexing.embedding.label_reader import labelled_pictures, samples_of
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import as_bytes
@@ -54,16 +54,15 @@ def freshness(
         progress (None): told how far it is; None shows a bar in the terminal
     """
     settings: dict[str, Any] = version.info
-    lookup, available = Lookup(version.ids), Available([version.ids])
+    lookup, inventory = Lookup(version.ids), Inventory(settings["field"], [version.ids])
     seen = np.zeros(len(version), bool)
     held = edited = missing = 0
     with shown(progress) as show:
-        reader = LabelReader(samples_of(dataset, settings), settings, show)
-        for picture in reader.pictures():
-            _, lacking = available.settle(picture, settings["field"])
-            places = lookup.find(as_bytes(picture.label_ids))
-            seen[places[places >= 0]] = True
+        for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
+            _, lacking = inventory.settle(picture)
+            rows = lookup.find(as_bytes(picture.label_ids))
+            seen[rows[rows >= 0]] = True
             held += int((~lacking).sum())
-            edited += int((lacking & (places >= 0)).sum())
-            missing += int((lacking & (places < 0)).sum())
-    return Freshness(held, edited, missing, int((~seen).sum()), available.unreachable)
+            edited += int((lacking & (rows >= 0)).sum())
+            missing += int((lacking & (rows < 0)).sum())
+    return Freshness(held, edited, missing, int((~seen).sum()), inventory.unreachable)

@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.embedding.fingerprints import HALF, region_half
+from alphaclip.indexing.embedding.label_reader import HALF, LabelledPicture, region_half
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.segments import RowIds, write_ids
-
-if TYPE_CHECKING:
-    from alphaclip.indexing.embedding.label_reader import PlannedPicture
+from alphaclip.indexing.store.segments import RowIds
 
 _CHUNK = 65536
-"""Rows of the list of all regions that are written together."""
+"""Rows that are joined: arrays for each picture by itself would be mostly overhead, and joining all
+each time would copy them again and again."""
 
 
-class Available:
-    """The rows whose vectors exist.
+class Inventory:
+    """Every region that an index is to hold.
+
+    Args:
+        field: that holds the regions
+        held: rows whose vectors exist
 
     Attributes:
         unreachable: how many regions settled so far are held though their picture is out of reach
     """
 
-    def __init__(self, held: Sequence[RowIds]) -> None:
-        self._rows = [rows for rows in held if len(rows)]
-        self._lookups = [Lookup(rows) for rows in self._rows]
+    def __init__(self, field: str, held: Sequence[RowIds] = ()) -> None:
+        self._field = field
+        self._held = [(rows, Lookup(rows)) for rows in held if len(rows)]
+        self._joined: list[RowIds] = []
+        self._waiting: list[RowIds] = []
+        self._room = _CHUNK
         self.unreachable = 0
 
-    def settle(self, picture: PlannedPicture, field: str) -> tuple[RowIds, np.ndarray]:
+    def add(self, picture: LabelledPicture) -> tuple[RowIds, np.ndarray]:
+        """Takes the regions of one picture; returns what :meth:`settle` does."""
+        ids, missing = self.settle(picture)
+        self._waiting.append(ids)
+        self._room -= len(ids)
+        if self._room <= 0:
+            self._join()
+        return ids, missing
+
+    def rows(self) -> RowIds:
+        """All regions that were added."""
+        self._join()
+        return RowIds.joined(self._joined)
+
+    def settle(self, picture: LabelledPicture) -> tuple[RowIds, np.ndarray]:
         """The rows a picture should have, and which of them have no vector.
 
         Where the picture is out of reach, a vector of the same region and encoder still counts.
@@ -40,75 +57,53 @@ class Available:
             the rows with their fingerprints, and a mask (n,)
         """
         own = [(picture.stamp or "-" * HALF) + stamp for stamp in picture.stamps]
-        samples = [picture.sample_id] * len(own)
-        ids = RowIds.of(samples, picture.label_ids, field, own)
+        ids = RowIds.of([picture.sample_id] * len(own), picture.label_ids, self._field, own)
         missing = np.ones(len(ids), bool)
         fingerprints = ids.fingerprints.copy()
-        for rows, lookup in zip(self._rows, self._lookups, strict=True):
+        for rows, lookup in self._held:
             at = lookup.find(ids.keys)
             there = rows.fingerprints[at]
             if picture.stamp is None:
                 same = region_half(there) == region_half(fingerprints)
             else:
                 same = there == fingerprints
-            found = missing & (at >= 0) & same & _of_same_place(rows, at, ids)
-            fingerprints[found] = there[found]
-            missing &= ~found
+            holds = missing & (at >= 0) & same & _same_sample(rows, at, ids)
+            fingerprints[holds] = there[holds]
+            missing &= ~holds
         if picture.stamp is None:
             self.unreachable += int((~missing).sum())
         return RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints), missing
 
-
-class WantedWriter:
-    """Writes the list of all regions, a chunk at a time."""
-
-    def __init__(self, folder: Path, name: str, field: str) -> None:
-        self.count = 0
-        self._folder, self._name, self._field = folder, name, field
-        self._done: list[RowIds] = []
-        self._waiting: list[RowIds] = []
-        self._room = _CHUNK
-
-    def add(self, ids: RowIds) -> None:
-        """Takes the regions of one picture."""
-        self._waiting.append(ids)
-        self.count += len(ids)
-        self._room -= len(ids)
-        if self._room <= 0:
-            self._join()
-
-    def close(self) -> dict[str, Any]:
-        """Writes the file; returns its name, SHA-256 and size."""
-        self._join()
-        return write_ids(self._folder, self._name, RowIds.joined(self._done))
-
     def _join(self) -> None:
-        self._done.append(RowIds.joined([RowIds.of([], [], self._field, []), *self._waiting]))
+        self._joined.append(RowIds.joined(self._waiting))
         self._waiting, self._room = [], _CHUNK
 
 
-def matching(wanted: RowIds, rows: RowIds, taken: np.ndarray, lookup: Lookup) -> np.ndarray:
-    """Which rows of a piece are wanted as they are, and not yet taken from another piece.
+def matching(inventory: RowIds, rows: RowIds, taken: np.ndarray, lookup: Lookup) -> np.ndarray:
+    """Which rows of a piece an index is to hold as they are, and has not from another piece.
 
     Args:
-        wanted: all regions
+        inventory: all regions that the index is to hold
         rows: of the piece
-        taken: bool, of the wanted regions; those found here are set
-        lookup: over ``wanted``
+        taken: bool, of the inventory; those that are in the piece are set
+        lookup: over ``inventory``
 
     Returns:
         a mask over the piece's rows
     """
-    if not len(wanted):
+    if not len(inventory):
         return np.zeros(len(rows), bool)
     at = lookup.find(rows.keys)
-    same = wanted.fingerprints[at] == rows.fingerprints
-    kept: np.ndarray = (at >= 0) & same & _of_same_place(wanted, at, rows) & ~taken[at]
-    taken[at[kept]] = True
-    return kept
+    same = inventory.fingerprints[at] == rows.fingerprints
+    match: np.ndarray = (at >= 0) & same & _same_sample(inventory, at, rows) & ~taken[at]
+    taken[at[match]] = True
+    return match
 
 
-def _of_same_place(found: RowIds, at: np.ndarray, rows: RowIds) -> np.ndarray:
-    """Whether rows that were found by their ids are of the same sample and field: a mask (n,)."""
-    same: np.ndarray = found.sample_ids[at] == rows.sample_ids
-    return same & (found.fields[at] == rows.fields)
+def _same_sample(some: RowIds, at: np.ndarray, rows: RowIds) -> np.ndarray:
+    """Whether some rows, taken by number, are of the same sample and field as others: a mask.
+
+    Labels that were copied to another sample or field keep their ids.
+    """
+    same: np.ndarray = some.sample_ids[at] == rows.sample_ids
+    return same & (some.fields[at] == rows.fields)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alphaclip.indexing.dataset.skipped import TWICE, Skipped
 from alphaclip.indexing.embedding.inventory import matching
-from alphaclip.indexing.embedding.plans import Plan, PlanError
-from alphaclip.indexing.embedding.shards import Outcome, outcome_of
-from alphaclip.indexing.store.files import StoreError
+from alphaclip.indexing.embedding.plans import FinishedShard, Plan, PlanError, finished
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.segments import RowIds, Segment, as_text, read_ids, read_segment
+from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,17 +46,6 @@ def usable_base(version: StoreVersion | None, settings: Mapping[str, Any]) -> St
     return version if same else None
 
 
-def usable_pieces(folder: Path, entries: Sequence[dict[str, Any]]) -> list[Segment]:
-    """The pieces of earlier jobs that are whole."""
-    pieces = []
-    for entry in entries:
-        try:
-            pieces.append(read_segment(folder, entry))
-        except StoreError as error:
-            logger.warning("%d finished vectors are lost: %s", entry["count"], error)
-    return pieces
-
-
 def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> MergeReport:
     """Publishes what a plan asked for, and deletes the plan.
 
@@ -78,24 +61,65 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
         PlanError: if a shard is not done, vectors are gone that the plan counted on, or nothing
             at all could be embedded; says what to do
     """
-    outcomes = _outcomes(plan)
-    embedded = [outcome.entry for outcome in outcomes if outcome.entry]
+    results = _results(plan)
     base = usable_base(writer.base, plan.settings)
-    wanted = read_ids(plan.folder, plan.wanted)
-    lookup = Lookup(wanted)
-    old = list(base.segments) if base else []
-    new = [writer.adopt(plan.folder, entry) for entry in [*plan.taken_over, *embedded]]
-    segments, without = _picked(wanted, lookup, [*old, *new])
-    _check_found(without, plan, outcomes)
-    skipped = _skipped(plan, outcomes, wanted.take(lookup.repeated))
+    inventory = plan.inventory()
+    lookup = Lookup(inventory)
+    entries = [*plan.taken_over, *(result.entry for result in results if result.entry)]
+    old = base.segments if base is not None else ()
+    taken = np.zeros(len(inventory), bool)
+    segments = []
+    for segment in (*old, *(writer.adopt(plan.folder, entry) for entry in entries)):
+        # What an earlier version dropped does not count, or it would be there twice
+        ids = segment.ids if segment.kept is None else segment.ids.take(segment.kept)
+        mask = np.zeros(len(segment), bool)
+        mask[segment.rows[matching(inventory, ids, taken, lookup)]] = True
+        segments.append(segment.keeping(mask))
+    _check_none_lost(len(inventory) - len(lookup.repeated) - int(taken.sum()), plan, results)
+    skipped = _skipped(plan, results, inventory.take(lookup.repeated))
     report = _report(writer.base, segments, len(old), plan, skipped)
     dims = [segment.vectors.shape[1] for segment in segments if len(segment.rows)]
     dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
     told = {**plan.reading, **asdict(report), "seconds": seconds}
-    info = {**plan.settings, "report": told}
-    writer.publish(segments, dim, np.dtype(np.float16), info)
+    writer.publish(segments, dim, np.dtype(np.float16), {**plan.settings, "report": told})
     shutil.rmtree(plan.folder, ignore_errors=True)
     return report
+
+
+def _results(plan: Plan) -> list[FinishedShard]:
+    results = [finished(plan, shard) for shard in plan.shards]
+    missing = sum(result is None for result in results)
+    if missing:
+        raise PlanError(
+            f"{missing} of {len(results)} shards of {plan.folder} are not embedded: run "
+            "alphaclip index embed on it, then merge again"
+        )
+    return [result for result in results if result is not None]
+
+
+def _check_none_lost(without: int, plan: Plan, results: Sequence[FinishedShard]) -> None:
+    """Looks whether the vectors that the plan took for granted are still there."""
+    embedded = sum(result.entry["count"] for result in results if result.entry)
+    twice = sum(skipped.reason == TWICE for result in results for skipped in result.skipped)
+    lost = without - (plan.counts["to_embed"] - embedded - twice)
+    if lost > 0:
+        raise PlanError(
+            f"{lost} vectors are gone that {plan.folder} was planned with: plan again "
+            "(alphaclip index update)"
+        )
+
+
+def _skipped(plan: Plan, results: Sequence[FinishedShard], repeated: RowIds) -> list[Skipped]:
+    """What was left out while the labels were read, while they were embedded, and here."""
+    skipped = [Skipped(**one) for one in plan.reading.get("skipped", [])]
+    skipped += [one for result in results for one in result.skipped]
+    told = {one.label_id for one in skipped if one.reason == TWICE}
+    rows = zip(as_text(repeated.sample_ids), as_text(repeated.label_ids), strict=True)
+    return skipped + [
+        Skipped(f"sample {sample_id}", str(label_id), TWICE)
+        for sample_id, label_id in rows
+        if label_id not in told
+    ]
 
 
 def _report(
@@ -113,8 +137,11 @@ def _report(
         raise PlanError(
             f"no region of {field!r} could be embedded: {len(skipped)} were skipped{first}"
         )
-    kept = sum(len(segment.rows) for segment in segments[:old])
-    edited = _known_before(base, segments[old:])
+    kept, edited = sum(len(segment.rows) for segment in segments[:old]), 0
+    if base is not None:
+        before = Lookup(base.ids)
+        fresh = (segment.ids.keys[segment.rows] for segment in segments[old:])
+        edited = sum(int((before.find(keys) >= 0).sum()) for keys in fresh)
     return MergeReport(
         regions=count,
         added=count - kept - edited,
@@ -124,67 +151,3 @@ def _report(
         unreachable=plan.counts["unreachable"],
         skipped=skipped,
     )
-
-
-def _outcomes(plan: Plan) -> list[Outcome]:
-    found = [outcome_of(plan, shard) for shard in plan.shards]
-    missing = sum(outcome is None for outcome in found)
-    if missing:
-        raise PlanError(
-            f"{missing} of {len(found)} shards of {plan.folder} are not embedded: run "
-            "alphaclip index embed on it, then merge again"
-        )
-    return [outcome for outcome in found if outcome is not None]
-
-
-def _picked(
-    wanted: RowIds, lookup: Lookup, segments: Sequence[Segment]
-) -> tuple[list[Segment], int]:
-    """The pieces, each without the rows that are not wanted or come from an earlier piece; and how
-    many wanted ids are in none.
-    """
-    taken = np.zeros(len(wanted), bool)
-    picked = [s.keeping(_kept_mask(wanted, s, taken, lookup)) for s in segments]
-    return picked, len(wanted) - len(lookup.repeated) - int(taken.sum())
-
-
-def _check_found(without: int, plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Looks whether the vectors that the plan took for granted are still there."""
-    embedded = sum(outcome.entry["count"] for outcome in outcomes if outcome.entry)
-    twice = sum(skipped.reason == TWICE for outcome in outcomes for skipped in outcome.skipped)
-    lost = without - (plan.counts["to_embed"] - embedded - twice)
-    if lost > 0:
-        raise PlanError(
-            f"{lost} vectors are gone that {plan.folder} was planned with: plan again "
-            "(alphaclip index update)"
-        )
-
-
-def _skipped(plan: Plan, outcomes: Sequence[Outcome], repeated: RowIds) -> list[Skipped]:
-    """What was left out while the labels were read, while they were embedded, and here."""
-    found = [Skipped(**skipped) for skipped in plan.reading.get("skipped", [])]
-    found += [skipped for outcome in outcomes for skipped in outcome.skipped]
-    known = {skipped.label_id for skipped in found if skipped.reason == TWICE}
-    rows = zip(as_text(repeated.sample_ids), as_text(repeated.label_ids), strict=True)
-    return found + [
-        Skipped(f"sample {sample_id}", str(label_id), TWICE)
-        for sample_id, label_id in rows
-        if label_id not in known
-    ]
-
-
-def _known_before(base: StoreVersion | None, segments: Sequence[Segment]) -> int:
-    """How many rows of some new pieces had a vector in the version before."""
-    if base is None:
-        return 0
-    lookup = Lookup(base.ids)
-    return sum(int((lookup.find(s.ids.keys[s.rows]) >= 0).sum()) for s in segments)
-
-
-def _kept_mask(wanted: RowIds, segment: Segment, taken: np.ndarray, lookup: Lookup) -> np.ndarray:
-    """Rows that an earlier version dropped do not count: their vectors are not wanted twice."""
-    ids = segment.ids if segment.kept is None else segment.ids.take(segment.kept)
-    found = matching(wanted, ids, taken, lookup)
-    mask = np.zeros(len(segment), bool)
-    mask[segment.rows[found]] = True
-    return mask

@@ -1,11 +1,14 @@
-"""A plan: which regions an index is to hold, and in which shards those without a vector are.
+"""A plan: which regions an index is to hold, in which shards those without a vector are, and what
+became of each shard.
 
-A plan is a folder of files, so that whoever embeds a shard needs nothing else::
+A build in one process keeps the regions in memory, and writes only what it needs to go on after a
+kill. A plan for other processes is a folder of files, so that whoever embeds a shard needs nothing
+else::
 
     plan.json                     settings, the shards, and finished pieces of earlier plans
-    wanted-<id>.parquet           every region the index is to hold
-    todo-<id>-00000.parquet       a shard: pictures and regions to embed
-    done-<id>-00000.json, data/   what came of it, see `shards`
+    wanted-<id>.parquet           every region the index is to hold        (for other processes)
+    todo-<id>-00000.parquet       a shard: pictures and regions to embed   (for other processes)
+    done-<id>-00000.json, data/   what came of it: a piece of a store, and what was left out
 
 ``plan.json`` is replaced in one step, and whatever an earlier plan had embedded is taken over: a
 job that is planned again goes on where it was.
@@ -14,112 +17,174 @@ job that is planned again goes on where it was.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
-from alphaclip.indexing.embedding.inventory import Available, WantedWriter
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
+from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.embedding.inventory import Inventory
+from alphaclip.indexing.embedding.label_reader import LabelledPicture
 from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.files import StoreError, is_whole, make_folder, write_atomically
-from alphaclip.indexing.store.segments import RowIds
-from alphaclip.regions.region_json import region_to_json
+from alphaclip.indexing.store.segments import (
+    RowIds,
+    Segment,
+    check_file,
+    read_ids,
+    read_segment,
+    write_ids,
+)
+from alphaclip.regions.region import Region
+from alphaclip.regions.region_json import region_from_json, region_to_json
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 SHARD_REGIONS = 2048
-"""Regions in a shard, about: those of a picture stay together."""
+"""Regions in a shard, about: those of a picture stay together. A kill costs the one in flight, so
+it is small; its piece of a store, 3 MB of vectors of 768 numbers, is worth a file."""
+
+IN_MEMORY = 65536
+"""Regions to embed that a build keeps in memory. Boxes are under 1 KB each, masks often more; the
+shards that come after wait in files, so that memory does not grow with the dataset."""
 
 
 class PlanError(StoreError):
     """A plan is missing, damaged, or not carried out."""
 
 
+class PlannedRegion(NamedTuple):
+    """A region to embed, and whose it is."""
+
+    sample_id: str
+    label_id: str
+    fingerprint: str
+    filepath: str
+    region: Region
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What ``plan.json`` says.
+    """What is to be embedded; ``plan.json`` says all but what is in memory only.
 
     Attributes:
         folder: of the plan
         name: tells its files from those of earlier plans
         settings: of the index: ``field``, ``encoder``, ``fingerprint``, ``view`` and more, JSON
-        wanted: the file of every region: name, SHA-256 and size
-        shards: names of the files to embed, each with its SHA-256, size and count
+        inventory_file: name, SHA-256 and size of the file of every region; None if it is in memory
+        shards: the file of each, with its count, and its SHA-256 and size if it was written
         taken_over: entries of pieces that earlier plans finished
         counts: regions ``wanted``, ``to_embed``, and ``unreachable``: held, but the picture
             cannot be reached
-        reading: what was found while the labels were read, JSON
+        reading: what was noticed while the labels were read, JSON
+        rows: every region, if they are in memory
+        regions: of the shards that are in memory, by the name of the file
     """
 
     folder: Path
     name: str
     settings: dict[str, Any]
-    wanted: dict[str, Any]
+    inventory_file: dict[str, Any] | None
     shards: list[dict[str, Any]]
     taken_over: list[dict[str, Any]]
     counts: dict[str, int]
     reading: dict[str, Any]
+    rows: RowIds | None = field(default=None, compare=False)
+    regions: dict[str, list[PlannedRegion]] = field(default_factory=dict, compare=False)
+
+    def inventory(self) -> RowIds:
+        """Every region that the index is to hold.
+
+        Raises:
+            PlanError: if it was in the memory of a process that is gone
+            StoreError: if its file is damaged
+        """
+        if self.rows is not None:
+            return self.rows
+        if self.inventory_file is None:
+            raise PlanError(f"{self.folder} is what a build left that was interrupted: build again")
+        return read_ids(self.folder, self.inventory_file)
+
+
+@dataclass(frozen=True)
+class FinishedShard:
+    """What came of a shard.
+
+    Attributes:
+        entry: of the piece it became; None if nothing in it could be embedded
+        skipped: what was left out
+    """
+
+    entry: dict[str, Any] | None
+    skipped: list[Skipped]
 
 
 def make_plan(
     folder: Path,
-    pictures: Iterable[PlannedPicture],
+    pictures: Iterable[LabelledPicture],
     settings: dict[str, Any],
-    reading: Callable[[], dict[str, Any]] = dict,
+    reading: dict[str, Any] | None = None,
     held: Sequence[RowIds] = (),
-    taken_over: Sequence[dict[str, Any]] = (),
     shard_regions: int = SHARD_REGIONS,
+    to_files: bool = False,
 ) -> Plan:
-    """Writes the shards of what is to be embedded.
+    """Plans what is to be embedded, and takes over what an earlier plan in the folder finished.
 
     Args:
         folder: of the plan
         pictures: all pictures and regions that the index is to hold
         settings: of the index; ``field`` is the one that holds the regions
-        reading: called when all pictures are read: what to note of that
+        reading (None): what was noticed, once all pictures are read
         held: rows whose vectors exist already
-        taken_over: entries of the pieces in ``folder`` that earlier plans finished; their rows
-            are among those held
         shard_regions: regions in a shard, about
+        to_files (False): write all that another process needs
 
     Raises:
         StoreError: if it cannot be written; the plan before holds then
     """
     make_folder(folder)
-    name = uuid4().hex[:8]
-    field = settings["field"]
-    available = Available(held)
-    wanted = WantedWriter(folder, f"wanted-{name}.parquet", field)
-    shards = _ShardWriter(folder, name, shard_regions)
-    for picture in pictures:
-        ids, missing = available.settle(picture, field)
-        wanted.add(ids)
-        shards.add(picture, ids, missing)
-    wanted_file = wanted.close()
-    shards.close()
-    counts = {
-        "wanted": wanted.count,
-        "to_embed": sum(shard["count"] for shard in shards.written),
-        "unreachable": available.unreachable,
+    name, shards, in_memory = uuid4().hex[:8], [], {}
+    pieces = _finished_pieces(folder)
+    inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
+    to_embed = 0
+    for regions in _in_shards(pictures, inventory, shard_regions):
+        file, count = f"todo-{name}-{len(shards):05d}.parquet", len(regions)
+        to_embed += count
+        if to_files or to_embed > IN_MEMORY:
+            shards.append({"file": file, **_write_shard(folder / file, regions), "count": count})
+        else:
+            in_memory[file] = regions
+            shards.append({"file": file, "count": count})
+    rows = inventory.rows()
+    counts = {"wanted": len(rows), "to_embed": to_embed, "unreachable": inventory.unreachable}
+    inventory_file = write_ids(folder, f"wanted-{name}.parquet", rows) if to_files else None
+    taken_over = [piece.entry for piece in pieces]
+    content = {
+        "format": FORMAT,
+        "name": name,
+        "settings": settings,
+        "wanted": inventory_file,
+        "shards": shards,
+        "taken_over": taken_over,
+        "counts": counts,
+        "reading": reading or {},
     }
-    plan = Plan(
-        folder,
-        name,
-        settings,
-        wanted_file,
-        shards.written,
-        list(taken_over),
-        counts,
-        reading(),
-    )
-    content = {name: value for name, value in vars(plan).items() if name != "folder"}
-    write_checked(folder / "plan.json", {"format": FORMAT, **content})
-    _delete_superseded(plan)
-    return plan
+    write_checked(folder / "plan.json", content)
+    for path in folder.glob("*-*"):
+        kind, _, rest = path.name.partition("-")
+        if kind in ("wanted", "todo", "done") and not rest.startswith(name):
+            with suppress(OSError):
+                path.unlink()
+    return Plan(
+        folder, name, settings, inventory_file, shards, taken_over, counts, reading or {}, rows,
+        in_memory,
+    )  # fmt: skip
 
 
 def read_plan(folder: Path) -> Plan:
@@ -137,70 +202,101 @@ def read_plan(folder: Path) -> Plan:
         raise PlanError(f"{folder} holds no plan: make one first (alphaclip index plan)")
     if content.pop("format", None) != FORMAT:
         raise PlanError(f"{path} is of another version of alphaclip-fiftyone: plan again")
-    return Plan(folder=folder, **content)
+    return Plan(folder, inventory_file=content.pop("wanted"), **content)
 
 
-def read_shard(plan: Plan, shard: dict[str, Any]) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The pictures of a shard, each with its regions: rows of the file.
+def regions_of(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
+    """The regions of a shard, those of a picture side by side.
 
     Raises:
-        PlanError: if the shard is damaged
+        PlanError: if the shard is damaged, or was in the memory of a process that is gone
     """
+    if shard["file"] in plan.regions:
+        return plan.regions[shard["file"]]
     import pyarrow.parquet as pq
 
     path = plan.folder / shard["file"]
-    if not is_whole(path, shard["sha256"], shard["bytes"]):
+    if "sha256" not in shard or not is_whole(path, shard["sha256"], shard["bytes"]):
         raise PlanError(f"{path} is missing or damaged: plan again")
     rows = pq.read_table(path).to_pylist()
-    start = 0
-    for end in range(1, len(rows) + 1):
-        if end == len(rows) or rows[end]["sample_id"] != rows[start]["sample_id"]:
-            yield rows[start]["filepath"], rows[start:end]
-            start = end
+    return [PlannedRegion(**{**row, "region": region_from_json(row["region"])}) for row in rows]
 
 
-class _ShardWriter:
-    """Collects regions to embed, and writes a shard whenever there are enough."""
-
-    def __init__(self, folder: Path, plan: str, regions: int) -> None:
-        self.written: list[dict[str, Any]] = []
-        self._folder, self._plan, self._regions = folder, plan, regions
-        self._rows: list[dict[str, str]] = []
-
-    def add(self, picture: PlannedPicture, ids: RowIds, missing: np.ndarray) -> None:
-        for place in np.flatnonzero(missing).tolist():
-            row = {
-                "sample_id": picture.sample_id,
-                "label_id": picture.label_ids[place],
-                "fingerprint": ids.fingerprints[place].decode(),
-                "filepath": picture.filepath,
-                "region": region_to_json(picture.regions[place]),
-            }
-            self._rows.append(row)
-        if len(self._rows) >= self._regions:
-            self.close()
-
-    def close(self) -> None:
-        """Writes what is left."""
-        if not self._rows:
-            return
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(self._rows), buffer, compression="zstd")
-        content = buffer.getvalue().to_pybytes()
-        name = f"todo-{self._plan}-{len(self.written):05d}.parquet"
-        write_atomically(self._folder / name, lambda stream: stream.write(content))
-        file = {"file": name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-        self.written.append({**file, "count": len(self._rows)})
-        self._rows = []
+def finished(plan: Plan, shard: dict[str, Any]) -> FinishedShard | None:
+    """What came of a shard; None if it is to be embedded (again)."""
+    try:
+        content = read_checked(_finished_path(plan, shard), "it is not used")
+        if content is None or content["shard"] != shard.get("sha256"):
+            return None
+        entry = content["entry"]
+        for kind in ("vectors", "rows") if entry else ():
+            check_file(plan.folder, entry[kind])
+        return FinishedShard(entry, [Skipped(**skipped) for skipped in content["skipped"]])
+    except StoreError as error:
+        logger.warning("%s is embedded again: %s", shard["file"], error)
+        return None
 
 
-def _delete_superseded(plan: Plan) -> None:
-    """Deletes the lists of earlier plans; what these had embedded stays."""
-    for kind in ("wanted", "todo", "done"):
-        for path in plan.folder.glob(f"{kind}-*"):
-            if not path.name.startswith(f"{kind}-{plan.name}"):
-                with suppress(OSError):
-                    path.unlink()
+def finish(plan: Plan, shard: dict[str, Any], result: FinishedShard) -> None:
+    """Writes down what came of a shard: from now on it is not embedded again."""
+    content = {"shard": shard.get("sha256"), **asdict(result)}
+    write_checked(_finished_path(plan, shard), content)
+
+
+def _finished_path(plan: Plan, shard: dict[str, Any]) -> Path:
+    name = shard["file"].replace("todo-", "done-").replace(".parquet", ".json")
+    return plan.folder / name
+
+
+def _finished_pieces(folder: Path) -> list[Segment]:
+    """The pieces of earlier plans in a folder that are whole, in the order they were embedded."""
+    try:
+        plan = read_plan(folder)
+    except PlanError:
+        return []
+    results = [finished(plan, shard) for shard in plan.shards]
+    entries = [*plan.taken_over, *(result.entry for result in results if result and result.entry)]
+    pieces = []
+    for entry in entries:
+        try:
+            pieces.append(read_segment(folder, entry))
+        except StoreError as error:
+            logger.warning("%d finished vectors are lost: %s", entry["count"], error)
+    return pieces
+
+
+def _in_shards(
+    pictures: Iterable[LabelledPicture], inventory: Inventory, size: int
+) -> Iterator[list[PlannedRegion]]:
+    """The regions that have no vector, about so many at a time; all go into the inventory."""
+    regions: list[PlannedRegion] = []
+    for picture in pictures:
+        ids, missing = inventory.add(picture)
+        regions += [
+            PlannedRegion(
+                picture.sample_id,
+                picture.label_ids[i],
+                ids.fingerprints[i].decode(),
+                picture.filepath,
+                picture.regions[i],
+            )
+            for i in np.flatnonzero(missing).tolist()
+        ]
+        if len(regions) >= size:
+            yield regions
+            regions = []
+    if regions:
+        yield regions
+
+
+def _write_shard(path: Path, regions: Sequence[PlannedRegion]) -> dict[str, Any]:
+    """Writes regions for another process; returns the file's SHA-256 and size."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [{**row._asdict(), "region": region_to_json(row.region)} for row in regions]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+    content = buffer.getvalue().to_pybytes()
+    write_atomically(path, lambda stream: stream.write(content))
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.dataset.schema import check_name, declare
 from alphaclip.indexing.dataset.skipped import Skipped
@@ -58,32 +57,6 @@ class MaskReport:
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values."""
         return asdict(self)
-
-
-def check_images(samples: fo.SampleCollection) -> fo.SampleCollection:
-    """The images that are meant: the samples themselves; of a grouped collection, the active slice.
-
-    Raises:
-        AlphaClipError: if they are no images, or a view of something else than samples
-    """
-    name = samples._dataset.name
-    if samples._is_generated:
-        raise AlphaClipError(
-            f"samples is a {type(samples).__name__}: pass the dataset or a view of its images; "
-            "the frames of a video become a dataset by "
-            "dataset.to_frames(sample_frames=True).clone()"
-        )
-    if samples.media_type == "group":
-        samples = samples.select_group_slices(samples.group_slice)
-    if samples.media_type == "video":
-        raise AlphaClipError(
-            f"{name!r} holds videos here: make a dataset of their frames by "
-            "dataset.to_frames(sample_frames=True).clone(), and pass that"
-        )
-    if samples.media_type != "image":
-        what = f"media type {samples.media_type!r}" if samples.media_type else "no samples"
-        raise AlphaClipError(f"{name!r} has {what} here: masks are made of images")
-    return samples
 
 
 def prepare_field(

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.labels import FieldError, active_images
 from alphaclip.indexing.dataset.skipped import Skipped
-from alphaclip.indexing.masks.mask_fields import MaskReport, check_images, digest, prepare_field
+from alphaclip.indexing.masks.mask_fields import MaskReport, digest, prepare_field
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.regions.region import Region
 
@@ -64,7 +64,7 @@ def materialize(
             the samples are no images
     """
     started = time.monotonic()
-    images = check_images(samples)
+    images = active_images(samples)
     _check(images, field, min_area)
     dataset = samples._dataset
     settings = {"kind": "components", "field": field, "min_area": min_area}

@@ -15,9 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import RegionError
-from alphaclip.indexing.dataset.labels import PATCHABLE, FieldError, check_field, label_region
+from alphaclip.indexing.dataset.labels import (
+    PATCHABLE,
+    FieldError,
+    active_images,
+    check_field,
+    label_region,
+    labels_of,
+)
 from alphaclip.indexing.dataset.skipped import Skipped
-from alphaclip.indexing.masks.mask_fields import MaskReport, check_images, digest, prepare_field
+from alphaclip.indexing.masks.mask_fields import MaskReport, digest, prepare_field
 from alphaclip.indexing.masks.materializing import segmentation_fields
 from alphaclip.indexing.masks.segmenters import Found, Job, Prompt, Segmenter, open_segmenter
 from alphaclip.indexing.progress import Progress, shown
@@ -75,7 +82,7 @@ def segment(
             cannot be had, or the samples are no images
     """
     started = time.monotonic()
-    images = check_images(samples)
+    images = active_images(samples)
     _check(images, field, into)
     limits = limits or (AUTOMATIC_LIMITS if field is None else PROMPTED_LIMITS)
     segmenter = open_segmenter(model, images, limits, points_per_side, device)
@@ -146,8 +153,8 @@ def _jobs(
 
 
 def _prompts(sample: Any, field: str, report: MaskReport) -> list[Prompt]:
-    value, prompts = sample[field], []
-    for label in _labels(value):
+    prompts = []
+    for label in labels_of(sample[field]):
         try:
             region = label_region(label)
         except RegionError as error:
@@ -156,15 +163,6 @@ def _prompts(sample: Any, field: str, report: MaskReport) -> list[Prompt]:
         content = digest([region.digest(), label.label])
         prompts.append(Prompt(str(label.id), label.label, region, content))
     return prompts
-
-
-def _labels(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    for name in ("detections", "polylines"):
-        if hasattr(value, name):
-            return value[name]
-    return [value]
 
 
 def _is_done(value: fo.Detections | None, prompts: list[Prompt] | None) -> bool:

@@ -1,14 +1,11 @@
 """Which regions have a vector already."""
 
-from pathlib import Path
-
 import numpy as np
 
-from alphaclip.indexing.embedding.fingerprints import HALF
-from alphaclip.indexing.embedding.inventory import Available, WantedWriter, matching
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
+from alphaclip.indexing.embedding.inventory import Inventory, matching
+from alphaclip.indexing.embedding.label_reader import HALF, LabelledPicture
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.segments import RowIds, read_ids
+from alphaclip.indexing.store.segments import RowIds
 from alphaclip.regions.region import Region
 
 FIELD = "fälder"
@@ -16,8 +13,8 @@ OLD, NEW = "0" * HALF, "1" * HALF
 BOX = Region.from_box([0, 0, 1, 1])
 
 
-def picture(stamp: str | None, sample_id: str = "s", **stamps: str) -> PlannedPicture:
-    return PlannedPicture(
+def picture(stamp: str | None, sample_id: str = "s", **stamps: str) -> LabelledPicture:
+    return LabelledPicture(
         sample_id, "a.png", stamp, list(stamps), [BOX] * len(stamps), list(stamps.values())
     )
 
@@ -45,78 +42,77 @@ def test_lookup__longer_keys_do_not_match_their_beginning() -> None:
 
 
 def test_settle() -> None:
-    available = Available([rows(a=OLD + NEW, b=OLD + NEW), rows(c=NEW + NEW)])
-    ids, missing = available.settle(picture(OLD, a=NEW, b=OLD, c=NEW, d=NEW), FIELD)
+    inventory = Inventory(FIELD, [rows(a=OLD + NEW, b=OLD + NEW), rows(c=NEW + NEW)])
+    ids, missing = inventory.settle(picture(OLD, a=NEW, b=OLD, c=NEW, d=NEW))
     assert missing.tolist() == [False, True, True, True]
     assert ids.label_ids.tolist() == [b"a", b"b", b"c", b"d"]
     assert set(ids.sample_ids) == {b"s"}
     assert ids.fingerprints[1].decode() == OLD + OLD
-    assert available.unreachable == 0
+    assert inventory.unreachable == 0
 
 
 def test_settle__picture_out_of_reach() -> None:
     """What was made of the same region by the same encoder still counts."""
-    available = Available([rows(a=OLD + NEW, b=OLD + NEW)])
-    ids, missing = available.settle(picture(None, a=NEW, b=OLD, c=NEW), FIELD)
+    inventory = Inventory(FIELD, [rows(a=OLD + NEW, b=OLD + NEW)])
+    ids, missing = inventory.settle(picture(None, a=NEW, b=OLD, c=NEW))
     assert missing.tolist() == [False, True, True]
     assert ids.fingerprints[0].decode() == OLD + NEW
-    assert available.unreachable == 1
-    ids, missing = available.settle(picture(NEW, a=NEW), FIELD)
+    assert inventory.unreachable == 1
+    ids, missing = inventory.settle(picture(NEW, a=NEW))
     assert missing.tolist() == [True]
 
 
 def test_settle__planned_out_of_reach_counts_as_another_picture() -> None:
-    ids, missing = Available([]).settle(picture(None, a=NEW), FIELD)
+    ids, missing = Inventory(FIELD, []).settle(picture(None, a=NEW))
     assert missing.all()
-    available = Available([ids])
-    assert available.settle(picture(None, a=NEW), FIELD)[1].tolist() == [False]
-    assert available.settle(picture(OLD, a=NEW), FIELD)[1].tolist() == [True]
+    inventory = Inventory(FIELD, [ids])
+    assert inventory.settle(picture(None, a=NEW))[1].tolist() == [False]
+    assert inventory.settle(picture(OLD, a=NEW))[1].tolist() == [True]
 
 
 def test_settle__same_label_elsewhere() -> None:
     """Labels that were copied to another sample or field keep their ids."""
     for held in (rows("other", a=OLD + NEW), rows(field="other", a=OLD + NEW)):
         for stamp in (OLD, None):
-            assert Available([held]).settle(picture(stamp, a=NEW), FIELD)[1].tolist() == [True]
+            assert Inventory(FIELD, [held]).settle(picture(stamp, a=NEW))[1].tolist() == [True]
 
 
 def test_settle__nothing() -> None:
-    available = Available([rows(a=OLD + NEW), RowIds.of([])])
-    ids, missing = available.settle(picture(None), FIELD)
+    inventory = Inventory(FIELD, [rows(a=OLD + NEW), RowIds.of([])])
+    ids, missing = inventory.settle(picture(None))
     assert len(ids) == len(missing) == 0
-    assert available.settle(picture(OLD), FIELD)[1].tolist() == []
-    assert Available([RowIds.of(["s"], ["a"], FIELD)]).settle(picture(OLD, a=NEW), FIELD)[1].all()
+    assert inventory.settle(picture(OLD))[1].tolist() == []
+    assert Inventory(FIELD, [RowIds.of(["s"], ["a"], FIELD)]).settle(picture(OLD, a=NEW))[1].all()
 
 
-def test_list_of_all_regions(tmp_path: Path) -> None:
-    writer = WantedWriter(tmp_path, "wanted.parquet", FIELD)
-    for place in range(300):
-        writer.add(rows(**{f"{place}-{region}": OLD + NEW for region in range(300)}))
-    writer.add(RowIds.of([]))
-    file = writer.close()
-    assert writer.count == 90000
-    read = read_ids(tmp_path, file)
-    assert read.label_ids[[0, 299, 300, 89999]].tolist() == [b"0-0", b"0-299", b"1-0", b"299-299"]
-    assert set(read.fields) == {FIELD.encode()}
-    empty = WantedWriter(tmp_path, "empty.parquet", FIELD)
-    assert len(read_ids(tmp_path, empty.close())) == 0
+def test_rows() -> None:
+    inventory = Inventory(FIELD)
+    for number in range(300):
+        stamps = {f"{number}-{region}": NEW for region in range(300)}
+        inventory.add(picture(OLD, **stamps))
+    inventory.add(picture(OLD))
+    rows = inventory.rows()
+    assert len(rows) == len(inventory.rows()) == 90000
+    assert rows.label_ids[[0, 299, 300, 89999]].tolist() == [b"0-0", b"0-299", b"1-0", b"299-299"]
+    assert set(rows.fields) == {FIELD.encode()}
+    assert len(Inventory(FIELD).rows()) == 0
 
 
-def match(wanted: RowIds, *pieces: RowIds) -> list[list[bool]]:
-    taken, lookup = np.zeros(len(wanted), bool), Lookup(wanted)
-    return [matching(wanted, piece, taken, lookup).tolist() for piece in pieces]
+def match(inventory: RowIds, *pieces: RowIds) -> list[list[bool]]:
+    taken, lookup = np.zeros(len(inventory), bool), Lookup(inventory)
+    return [matching(inventory, piece, taken, lookup).tolist() for piece in pieces]
 
 
 def test_matching() -> None:
-    wanted = rows(a=OLD, b=OLD, c=NEW)
+    inventory = rows(a=OLD, b=OLD, c=NEW)
     first, second = rows(b=OLD, x=OLD, a=NEW), rows(a=OLD, b=OLD, c=NEW)
-    assert match(wanted, first, second) == [[True, False, False], [True, False, True]]
-    assert match(wanted, rows("other", a=OLD), rows(field="f", a=OLD)) == [[False], [False]]
-    assert match(wanted, RowIds.of([])) == [[]]
+    assert match(inventory, first, second) == [[True, False, False], [True, False, True]]
+    assert match(inventory, rows("other", a=OLD), rows(field="f", a=OLD)) == [[False], [False]]
+    assert match(inventory, RowIds.of([])) == [[]]
     assert match(RowIds.of([]), first) == [[False] * 3]
 
 
-def test_matching__wanted_twice() -> None:
+def test_matching__twice() -> None:
     """The first region of an id counts; another one by that id is not taken for it."""
-    wanted = RowIds.of(["s", "s"], ["a", "a"], FIELD, [OLD, NEW])
-    assert match(wanted, rows(a=NEW), rows(a=OLD), rows(a=OLD)) == [[False], [True], [False]]
+    inventory = RowIds.of(["s", "s"], ["a", "a"], FIELD, [OLD, NEW])
+    assert match(inventory, rows(a=NEW), rows(a=OLD), rows(a=OLD)) == [[False], [True], [False]]

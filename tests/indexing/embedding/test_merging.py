@@ -7,8 +7,7 @@ import pytest
 import soak
 
 from alphaclip.indexing.dataset.skipped import TWICE, Skipped
-from alphaclip.indexing.embedding.fingerprints import region_stamp
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
+from alphaclip.indexing.embedding.label_reader import LabelledPicture, region_stamp
 from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
 from alphaclip.indexing.embedding.shards import embed_shards
@@ -64,14 +63,14 @@ class Set:
             if name in names or not names
         }
 
-    def _planned(self, name: str) -> PlannedPicture:
+    def _planned(self, name: str) -> LabelledPicture:
         text, boxes = self.pictures[name]
         path = self.folder.parent / name
         path.write_text(text)
         regions = [region(left) for _, left in boxes]
         stamps = [region_stamp(each, self.encoder) for each in regions]
         stamp = None if name in self.unreachable else f"{text:_<16.16}"
-        return PlannedPicture(
+        return LabelledPicture(
             name, str(path), stamp, [label for label, _ in boxes], regions, stamps
         )
 
@@ -227,7 +226,7 @@ def test_skipped_while_reading(data: Set) -> None:
         settings = {"field": "f", "fingerprint": "e"}
         planned = [data._planned(name) for name in data.pictures]
         reading = {"samples": 3, "skipped": [skipped]}
-        plan = make_plan(writer.folder / "work", planned, settings, lambda: reading)
+        plan = make_plan(writer.folder / "work", planned, settings, reading)
         embed_shards(plan, soak.fault_job.Encoder())
         report = merge(writer, plan)
     assert report.skipped == [Skipped("x.png", "x", "no area")]

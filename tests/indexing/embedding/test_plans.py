@@ -1,67 +1,90 @@
 """Plans: which regions are to be embedded, as files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from alphaclip.indexing.embedding import plans
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
-from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan, read_shard
+from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan, regions_of
 from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.files import StoreError
-from alphaclip.indexing.store.segments import RowIds, read_ids
+from alphaclip.indexing.store.segments import RowIds
 from alphaclip.regions.region import Region
-from alphaclip.regions.region_json import region_from_json
 
 SETTINGS = {"field": "fälder", "fingerprint": "e"}
 STAMP = "0" * 16
 
 
-def pictures(counts: Sequence[int], stamp: str | None = STAMP) -> list[PlannedPicture]:
+def pictures(counts: Sequence[int], stamp: str | None = STAMP) -> list[LabelledPicture]:
     """Pictures of so many regions."""
     planned = []
     for place, count in enumerate(counts):
         regions = [Region.from_box([0.1 * n, 0.2, 0.3, 0.4]) for n in range(count)]
         labels = [f"{place}-ä-{n}" for n in range(count)]
         stamps = [f"{n:016x}" for n in range(count)]
-        planned.append(PlannedPicture(f"s{place}", f"{place}.png", stamp, labels, regions, stamps))
+        planned.append(LabelledPicture(f"s{place}", f"{place}.png", stamp, labels, regions, stamps))
     return planned
 
 
-def shards_in(plan: Plan) -> list[list[tuple[str, list[str]]]]:
+to_files = partial(make_plan, to_files=True)
+
+
+def shards_in(plan: Plan) -> list[list[tuple[str, str]]]:
     return [
-        [(path, [row["label_id"] for row in rows]) for path, rows in read_shard(plan, shard)]
-        for shard in plan.shards
+        [(row.filepath, row.label_id) for row in regions_of(plan, shard)] for shard in plan.shards
     ]
 
 
-def test_plan(tmp_path: Path) -> None:
-    plan = make_plan(
-        tmp_path, pictures([2, 0, 3, 1]), SETTINGS, lambda: {"samples": 4}, shard_regions=4
-    )
+@pytest.mark.parametrize("make", [make_plan, to_files])
+def test_plan(tmp_path: Path, make: Callable[..., Plan]) -> None:
+    plan = make(tmp_path, pictures([2, 0, 3, 1]), SETTINGS, {"samples": 4}, shard_regions=4)
     read = read_plan(tmp_path)
     assert read == plan
     assert read.counts == {"wanted": 6, "to_embed": 6, "unreachable": 0}
     assert read.reading == {"samples": 4}
     assert read.settings == SETTINGS
     assert [shard["count"] for shard in read.shards] == [5, 1]
-    assert shards_in(read) == [
-        [("0.png", ["0-ä-0", "0-ä-1"]), ("2.png", ["2-ä-0", "2-ä-1", "2-ä-2"])],
-        [("3.png", ["3-ä-0"])],
+    inventory = plan.inventory()
+    assert inventory.label_ids.tolist()[:2] == ["0-ä-0".encode(), "0-ä-1".encode()]
+    assert len(inventory) == 6
+    assert shards_in(plan) == [
+        [(f"{label[0]}.png", label) for label in ("0-ä-0", "0-ä-1", "2-ä-0", "2-ä-1", "2-ä-2")],
+        [("3.png", "3-ä-0")],
     ]
-    wanted = read_ids(tmp_path, read.wanted)
-    assert wanted.label_ids.tolist()[:2] == ["0-ä-0".encode(), "0-ä-1".encode()]
-    assert len(wanted) == 6
 
 
-def test_rows_of_a_shard(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, pictures([1]), SETTINGS)
-    ((path, (row,)),) = read_shard(plan, plan.shards[0])
-    assert path == row["filepath"] == "0.png"
-    assert row["sample_id"] == "s0"
-    assert row["fingerprint"] == STAMP + "0" * 16
-    assert region_from_json(row["region"]).box == (0.0, 0.2, 0.3, 0.4)
+def test_plan__of_another_process(tmp_path: Path) -> None:
+    plan = to_files(tmp_path, pictures([2, 0, 3, 1]), SETTINGS, shard_regions=4)
+    read = read_plan(tmp_path)
+    assert shards_in(read) == shards_in(plan)
+    assert read.inventory().label_ids.tolist() == plan.inventory().label_ids.tolist()
+    (row,) = regions_of(read, read.shards[1])
+    assert (row.sample_id, row.filepath, row.fingerprint) == ("s3", "3.png", STAMP + "0" * 16)
+    assert row.region.box == (0.0, 0.2, 0.3, 0.4)
+
+
+def test_plan__what_was_in_memory_is_gone(tmp_path: Path) -> None:
+    make_plan(tmp_path, pictures([2]), SETTINGS)
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.json"]
+    plan = read_plan(tmp_path)
+    with pytest.raises(PlanError, match="is missing or damaged: plan again"):
+        shards_in(plan)
+    with pytest.raises(PlanError, match="interrupted: build again"):
+        plan.inventory()
+
+
+def test_plan__what_exceeds_the_memory_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plans, "IN_MEMORY", 4)
+    plan = make_plan(tmp_path, pictures([2] * 4), SETTINGS, shard_regions=2)
+    assert ["sha256" in shard for shard in plan.shards] == [False, False, True, True]
+    assert len(list(tmp_path.glob("todo-*"))) == 2
+    labels = [label for shard in shards_in(plan) for _, label in shard]
+    assert labels == [f"{number}-ä-{n}" for number in range(4) for n in range(2)]
 
 
 def test_held(tmp_path: Path) -> None:
@@ -69,7 +92,7 @@ def test_held(tmp_path: Path) -> None:
     held = RowIds.of(["s0"] * 2, ["0-ä-0", "0-ä-1"], "fälder", stamps)
     plan = make_plan(tmp_path, pictures([3]), SETTINGS, held=[held])
     assert plan.counts == {"wanted": 3, "to_embed": 1, "unreachable": 0}
-    assert shards_in(plan) == [[("0.png", ["0-ä-2"])]]
+    assert shards_in(plan) == [[("0.png", "0-ä-2")]]
     plan = make_plan(tmp_path, pictures([2], stamp=None), SETTINGS, held=[held])
     assert plan.counts == {"wanted": 2, "to_embed": 0, "unreachable": 2}
     plan = make_plan(tmp_path, pictures([2], stamp="1" * 16), SETTINGS, held=[held])
@@ -82,35 +105,41 @@ def test_nothing_wanted(tmp_path: Path, counts: list[int]) -> None:
     plan = read_plan(tmp_path)
     assert plan.counts == {"wanted": 0, "to_embed": 0, "unreachable": 0}
     assert plan.shards == []
-    assert len(read_ids(tmp_path, plan.wanted)) == 0
+
+
+def test_nothing_wanted__of_another_process(tmp_path: Path) -> None:
+    to_files(tmp_path, pictures([0]), SETTINGS)
+    assert len(read_plan(tmp_path).inventory()) == 0
 
 
 def test_planned_again(tmp_path: Path) -> None:
     """The lists of the plan before are deleted, its vectors stay."""
-    first = make_plan(tmp_path, pictures([3]), SETTINGS)
+    first = to_files(tmp_path, pictures([3]), SETTINGS)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.npy").write_text("")
     (tmp_path / f"done-{first.name}-00000.json").write_text("")
-    second = make_plan(tmp_path, pictures([3, 2]), SETTINGS)
+    second = to_files(tmp_path, pictures([3, 2]), SETTINGS)
     assert read_plan(tmp_path) == second
-    assert len(shards_in(second)[0]) == 2
-    expected = ["data", "plan.json", second.shards[0]["file"], second.wanted["file"]]
+    assert len(shards_in(second)[0]) == 5
+    expected = ["data", "plan.json", second.shards[0]["file"], second.inventory_file["file"]]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
     assert (tmp_path / "data" / "a.npy").exists()
+    first.regions.clear()
     with pytest.raises(PlanError, match="is missing or damaged: plan again"):
         shards_in(first)
 
 
 def test_interrupted_while_it_is_made(tmp_path: Path) -> None:
-    first = make_plan(tmp_path, pictures([3]), SETTINGS)
+    first = to_files(tmp_path, pictures([3]), SETTINGS)
 
-    def interrupted() -> dict:
+    def interrupted() -> Iterator[LabelledPicture]:
+        yield from pictures([3, 2])
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_plan(tmp_path, pictures([3, 2]), SETTINGS, interrupted)
+        to_files(tmp_path, interrupted(), SETTINGS, shard_regions=2)
     assert read_plan(tmp_path) == first
-    assert len(shards_in(first)) == 1
+    assert len(shards_in(read_plan(tmp_path))[0]) == 3
 
 
 def test_no_plan(tmp_path: Path) -> None:
@@ -140,7 +169,7 @@ def test_damaged_plan(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["cut", "missing", "other"])
 def test_damaged_shard(tmp_path: Path, fault: str) -> None:
-    plan = make_plan(tmp_path, pictures([3, 3]), SETTINGS, shard_regions=2)
+    plan = to_files(tmp_path, pictures([3, 3]), SETTINGS, shard_regions=2)
     path, other = (tmp_path / shard["file"] for shard in plan.shards)
     content = {"cut": path.read_bytes()[:-1], "other": other.read_bytes()}.get(fault)
     path.unlink()
@@ -151,7 +180,8 @@ def test_damaged_shard(tmp_path: Path, fault: str) -> None:
 
 
 def test_damaged_list(tmp_path: Path) -> None:
-    plan = make_plan(tmp_path, pictures([3]), SETTINGS)
-    (tmp_path / plan.wanted["file"]).write_bytes(b"")
+    plan = to_files(tmp_path, pictures([3]), SETTINGS)
+    assert plan.inventory_file is not None
+    (tmp_path / plan.inventory_file["file"]).write_bytes(b"")
     with pytest.raises(StoreError, match=r"wanted-.* is damaged"):
-        read_ids(tmp_path, plan.wanted)
+        read_plan(tmp_path).inventory()

@@ -8,14 +8,9 @@ import numpy as np
 import pytest
 
 from alphaclip.indexing.dataset.skipped import Skipped
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
-from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
-from alphaclip.indexing.embedding.shards import (
-    embed_shards,
-    finished_entries,
-    outcome_of,
-    shards_of,
-)
+from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.embedding.plans import Plan, PlanError, finished, make_plan, read_plan
+from alphaclip.indexing.embedding.shards import embed_shards, shards_of
 from alphaclip.indexing.store.segments import read_segment
 from alphaclip.regions.region import Region
 
@@ -23,9 +18,9 @@ BOX = Region.from_box([0, 0, 1, 1])
 SETTINGS = {"field": "f", "fingerprint": "e"}
 
 
-def picture(place: int, *labels: str) -> PlannedPicture:
+def picture(place: int, *labels: str) -> LabelledPicture:
     stamps = [f"{place:08x}{n:08x}" for n in range(len(labels))]
-    return PlannedPicture(
+    return LabelledPicture(
         f"s{place}", f"{place}.png", "0" * 16, labels, [BOX] * len(labels), stamps
     )
 
@@ -56,32 +51,38 @@ class Encoder:
         return report
 
 
-@pytest.fixture
-def plan(tmp_path: Path) -> Plan:
+@pytest.fixture(params=[False, True], ids=["memory", "files"])
+def plan(tmp_path: Path, request: pytest.FixtureRequest) -> Plan:
     """Five shards of one picture and two regions each."""
     pictures = [picture(place, f"{place}a", f"{place}b") for place in range(5)]
-    return make_plan(tmp_path, pictures, SETTINGS, shard_regions=2)
+    made = make_plan(tmp_path, pictures, SETTINGS, shard_regions=2, to_files=request.param)
+    return read_plan(tmp_path) if request.param else made
+
+
+def entries(plan: Plan) -> list[dict]:
+    results = [finished(plan, shard) for shard in plan.shards]
+    return [result.entry for result in results if result and result.entry]
 
 
 def labels_of(plan: Plan, place: int = 0) -> list[str]:
-    outcome = outcome_of(plan, plan.shards[place])
-    if outcome is None or outcome.entry is None:
+    result = finished(plan, plan.shards[place])
+    if result is None or result.entry is None:
         return []
-    segment = read_segment(plan.folder, outcome.entry)
+    segment = read_segment(plan.folder, result.entry)
     return [label.decode() for label in segment.ids.label_ids]
 
 
 def test_embedded_once(plan: Plan) -> None:
     encoder = Encoder()
-    told: list[tuple[int, int]] = []
+    told: list[tuple[str, int, int]] = []
     assert embed_shards(plan, encoder, progress=lambda *counts: told.append(counts)) == 10
-    assert told[-1] == (10, 10)
+    assert told[-1] == ("regions embedded", 10, 10)
     assert told == sorted(told)
     assert encoder.encoded == [f"{place}.png" for place in range(5)]
     assert embed_shards(plan, encoder) == 0
     assert len(encoder.encoded) == 5
     assert [labels_of(plan, place) for place in range(5)] == [[f"{n}a", f"{n}b"] for n in range(5)]
-    segment = read_segment(plan.folder, finished_entries(plan)[2])
+    segment = read_segment(plan.folder, entries(plan)[2])
     assert segment.vectors.dtype == np.float16
     assert np.allclose(segment.vectors, [np.cos(2), np.sin(2)], atol=1e-3)
     assert segment.ids.sample_ids.tolist() == [b"s2"] * 2
@@ -92,7 +93,7 @@ def test_parts(plan: Plan) -> None:
     encoder = Encoder()
     assert embed_shards(plan, encoder, (2, 3)) == 4
     assert encoder.encoded == ["1.png", "4.png"]
-    assert len(finished_entries(plan)) == 2
+    assert len(entries(plan)) == 2
     parts = [shards_of(plan, (place, 7)) for place in range(1, 8)]
     assert [len(part) for part in parts] == [1, 1, 1, 1, 1, 0, 0]
     assert sorted(shard["file"] for part in parts for shard in part) == [
@@ -123,9 +124,9 @@ def test_failures(tmp_path: Path) -> None:
     plan = make_plan(tmp_path, pictures, SETTINGS)
     assert embed_shards(plan, Encoder(spoil)) == 2
     assert labels_of(plan) == ["1a", "2b"]
-    outcome = outcome_of(plan, plan.shards[0])
-    assert outcome is not None
-    assert outcome.skipped == [
+    result = finished(plan, plan.shards[0])
+    assert result is not None
+    assert result.skipped == [
         Skipped("0.png", "", "no picture"),
         Skipped("1.png", "1b", "no area"),
         Skipped("2.png", "2a", "its vector is not finite"),
@@ -138,11 +139,11 @@ def test_nothing_usable(plan: Plan) -> None:
         report(None, "no picture")
 
     assert embed_shards(plan, Encoder(spoil)) == 0
-    assert finished_entries(plan) == []
+    assert entries(plan) == []
     assert embed_shards(plan, Encoder()) == 0
-    outcome = outcome_of(plan, plan.shards[0])
-    assert outcome is not None
-    assert outcome.entry is None
+    result = finished(plan, plan.shards[0])
+    assert result is not None
+    assert result.entry is None
 
 
 def test_label_twice(tmp_path: Path) -> None:
@@ -151,10 +152,10 @@ def test_label_twice(tmp_path: Path) -> None:
     )
     assert embed_shards(plan, Encoder()) == 3
     assert labels_of(plan) == ["a", "b", "c"]
-    outcome = outcome_of(plan, plan.shards[0])
-    assert outcome is not None
+    result = finished(plan, plan.shards[0])
+    assert result is not None
     reason = "its id occurs twice: a region has one vector"
-    assert outcome.skipped == [Skipped("0.png", "a", reason), Skipped("1.png", "b", reason)]
+    assert result.skipped == [Skipped("0.png", "a", reason), Skipped("1.png", "b", reason)]
 
 
 class Short(Encoder):
@@ -181,7 +182,7 @@ class Fewer(Encoder):
 def test_encoder_that_leaves_out(plan: Plan, encoder: type[Encoder], message: str) -> None:
     with pytest.raises(PlanError, match=message):
         embed_shards(plan, encoder())
-    assert finished_entries(plan) == []
+    assert entries(plan) == []
 
 
 def test_interrupted(plan: Plan) -> None:
@@ -197,35 +198,36 @@ def test_interrupted(plan: Plan) -> None:
 
 
 @pytest.mark.parametrize("kind", ["vectors", "rows", "done", "missing"])
-def test_damaged_outcome_is_embedded_again(plan: Plan, kind: str) -> None:
+def test_damaged_result_is_embedded_again(plan: Plan, kind: str) -> None:
     embed_shards(plan, Encoder())
-    outcome = outcome_of(plan, plan.shards[1])
-    assert outcome is not None
-    assert outcome.entry is not None
+    result = finished(plan, plan.shards[1])
+    assert result is not None
+    assert result.entry is not None
     done = plan.folder / f"done-{plan.name}-00001.json"
-    path = done if kind in ("done", "missing") else plan.folder / outcome.entry[kind]["file"]
+    path = done if kind in ("done", "missing") else plan.folder / result.entry[kind]["file"]
     if kind == "missing":
         path.unlink()
     else:
         path.write_bytes(path.read_bytes()[:-2] + b"??")
-    assert outcome_of(plan, plan.shards[1]) is None
+    assert finished(plan, plan.shards[1]) is None
     encoder = Encoder()
     assert embed_shards(plan, encoder) == 2
     assert encoder.encoded == ["1.png"]
     assert labels_of(plan, 1) == ["1a", "1b"]
 
 
-def test_outcome_of_another_shard(plan: Plan) -> None:
+def test_result_of_another_shard(plan: Plan) -> None:
     embed_shards(plan, Encoder())
     one, other = (plan.folder / f"done-{plan.name}-0000{place}.json" for place in (1, 2))
     one.write_bytes(other.read_bytes())
-    assert outcome_of(plan, plan.shards[1]) is None
+    assert finished(plan, plan.shards[1]) is None
     assert embed_shards(plan, Encoder()) == 2
     assert labels_of(plan, 1) == ["1a", "1b"]
 
 
 def test_missing_shard(plan: Plan) -> None:
-    (plan.folder / plan.shards[2]["file"]).unlink()
+    plan.regions.pop(plan.shards[2]["file"], None)
+    (plan.folder / plan.shards[2]["file"]).unlink(missing_ok=True)
     with pytest.raises(PlanError, match="is missing or damaged: plan again"):
         embed_shards(plan, Encoder())
-    assert len(finished_entries(plan)) == 2
+    assert len(entries(plan)) == 2

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from alphaclip.indexing.embedding.fingerprints import picture_stamp, region_stamp
-from alphaclip.indexing.embedding.label_reader import PlannedPicture
-from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base, usable_pieces
-from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
-from alphaclip.indexing.embedding.shards import embed_shards, finished_entries
+from alphaclip.indexing.embedding.label_reader import LabelledPicture, picture_stamp, region_stamp
+from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
+from alphaclip.indexing.embedding.plans import Plan, make_plan
+from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter, open_store, writing
 from alphaclip.regions.region import Region
 
@@ -107,7 +106,7 @@ def is_right(version: StoreVersion) -> bool:
     return len(content) == len(version) and content == expected(version.info["state"])
 
 
-def pictures_at(folder: Path, state: int) -> Iterator[PlannedPicture]:
+def pictures_at(folder: Path, state: int) -> Iterator[LabelledPicture]:
     """The pictures of a state; those that differ are written."""
     folder.mkdir(exist_ok=True)
     for i in filter(lambda picture: is_there(picture, state), range(PICTURES)):
@@ -117,30 +116,22 @@ def pictures_at(folder: Path, state: int) -> Iterator[PlannedPicture]:
         regions = regions_of(i, state)
         stamps = [region_stamp(region, "fake") for region in regions.values()]
         stamp = picture_stamp(str(path), "content")
-        yield PlannedPicture(
+        yield LabelledPicture(
             f"{i:024x}", str(path), stamp, list(regions), list(regions.values()), stamps
         )
 
 
-def plan_state(writer: StoreWriter, pictures: Path, state: int) -> Plan:
+def plan_state(writer: StoreWriter, pictures: Path, state: int, to_files: bool = False) -> Plan:
     """Plans a state, and takes over what an interrupted job has finished."""
     settings = {"field": "fälder", "fingerprint": "fake", "state": state}
-    work = writer.folder / "work"
-    try:
-        entries = finished_entries(read_plan(work))
-    except PlanError:
-        entries = []
-    pieces = usable_pieces(work, entries)
     base = usable_base(writer.base, settings)
-    segments = base.segments if base else ()
-    before = [s.ids if s.kept is None else s.ids.take(s.kept) for s in segments]
     return make_plan(
-        work,
+        writer.folder / "work",
         pictures_at(pictures, state),
         settings,
-        held=[*before, *(piece.ids for piece in pieces)],
-        taken_over=[piece.entry for piece in pieces],
+        held=[base.ids] if base else [],
         shard_regions=SHARD_REGIONS,
+        to_files=to_files,
     )
 
 

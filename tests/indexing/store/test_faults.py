@@ -37,7 +37,7 @@ def half_done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for state in range(1, INTERRUPTED):
         job.bring_to(folder, state, job.Encoder())
     with writing(folder / "store") as writer:
-        plan = job.plan_state(writer, folder / "pictures", INTERRUPTED)
+        plan = job.plan_state(writer, folder / "pictures", INTERRUPTED, to_files=True)
         embed_shards(plan, job.Encoder(), (1, 2))
     return folder
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from alphaclip.indexing.embedding.fingerprints import HALF, picture_stamp, region_half, region_stamp
+from alphaclip.indexing.embedding.label_reader import HALF, picture_stamp, region_half, region_stamp
 from alphaclip.regions.region import Region
 
 BOX = Region.from_box([0.1, 0.2, 0.3, 0.4])
