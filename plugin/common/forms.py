@@ -208,19 +208,29 @@ def choose_index(ctx, inputs):
     Returns:
         the key that is chosen, or None if there is none, or none of this name
     """
-    if ctx.dataset is None:
-        refuse(inputs, "No dataset is open", "Open one first.")
+    if refuse_without_index(ctx, inputs):
         return None
 
-    keys = index_keys(ctx.dataset)
-    if not keys:
-        refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
-        return None
-
-    key = ctx.params.get("key")
+    keys, key = index_keys(ctx.dataset), ctx.params.get("key")
     choices = {key: key for key in keys}
     prop = dropdown(inputs, "key", choices, key, label="Index", required=True)
     return None if prop.invalid else key or keys[0]
+
+
+def refuse_without_index(ctx, inputs):
+    """Says why no index can be worked on here, if none can.
+
+    Returns:
+        True/False, whether none can
+    """
+    if ctx.dataset is None:
+        refuse(inputs, "No dataset is open", "Open one first.")
+    elif not index_keys(ctx.dataset):
+        refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
+    else:
+        return False
+
+    return True
 
 
 def text(title, padding="6px 0", color="text.primary", **kwargs):
@@ -265,3 +275,19 @@ def alert(severity, label, description):
     kinds = {"success": types.Success, "info": types.Notice, "error": types.Error}
     kind = kinds.get(severity, types.Warning)
     return kind(label=plain(label), description=plain(description, MESSAGE_CHARACTERS))
+
+
+def add_table(shown, name, columns, **kwargs):
+    """Adds a table of results.
+
+    Args:
+        shown: a :class:`fiftyone.operators.types.Object`
+        name: of the result with its rows, a list of dicts
+        columns: a dict of the names in a row and their headings
+        **kwargs: of the :class:`fiftyone.operators.types.Property`
+    """
+    table = types.TableView()
+    for column, heading in columns.items():
+        table.add_column(column, label=heading)
+
+    shown.list(name, types.Object(), view=table, **kwargs)

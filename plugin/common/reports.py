@@ -4,7 +4,7 @@ What the App says about an index that was built.
 
 import fiftyone.operators.types as types
 
-from .forms import count
+from .forms import add_table, count
 
 SHOWN_SKIPPED = 100
 CHANGES = {
@@ -14,6 +14,7 @@ CHANGES = {
     "gone": "Dropped, because they are gone",
     "unreachable": "Unchanged, but their picture cannot be reached",
 }
+SKIPPED_COLUMNS = {"filepath": "Image", "label_id": "Label", "reason": "Reason"}
 
 
 def summarize(info):
@@ -91,36 +92,37 @@ def outputs(results):
     shown.str("index", label="Index")
     shown.str("encoder", label="Encoder")
     shown.int("regions", label="Regions in the index")
-    for name, label in CHANGES.items():
-        if results.get(name):
-            shown.int(name, label=label)
-
+    add_counts(shown, results, CHANGES)
     shown.int("images", label="Images")
     shown.float("seconds", label="Seconds")
     shown.str("search", label="Searched by")
-    if results.get("unfilled"):
-        shown.int("unfilled", label="Polylines that are not filled, embedded as their box")
-
-    if results.get("skipped"):
-        shown.int("skipped", label="Skipped")
-        add_skipped(shown)
-
+    unfilled = "Polylines that are not filled, embedded as their box"
+    add_counts(shown, results, {"unfilled": unfilled})
+    add_skipped(shown, results)
     return types.Property(shown, view=types.View(label="Regions embedded"))
 
 
-def add_skipped(shown):
-    """Adds a table of what was skipped, and why.
+def add_counts(shown, results, labels):
+    """Adds the numbers that are not 0.
 
     Args:
         shown: a :class:`fiftyone.operators.types.Object`
+        results: a dict of them
+        labels: a dict of their names and labels
     """
-    table = types.TableView()
-    table.add_column("filepath", label="Image")
-    table.add_column("label_id", label="Label")
-    table.add_column("reason", label="Reason")
-    shown.list(
-        "skipped_items",
-        types.Object(),
-        label="Skipped, the first %d" % SHOWN_SKIPPED,
-        view=table,
-    )
+    for name, label in labels.items():
+        if results.get(name):
+            shown.int(name, label=label)
+
+
+def add_skipped(shown, results):
+    """Adds how many were skipped, and a table of the first ones and why.
+
+    Args:
+        shown: a :class:`fiftyone.operators.types.Object`
+        results: with ``skipped`` and ``skipped_items``
+    """
+    if results.get("skipped"):
+        shown.int("skipped", label="Skipped")
+        label = "Skipped, the first %d" % SHOWN_SKIPPED
+        add_table(shown, "skipped_items", SKIPPED_COLUMNS, label=label)

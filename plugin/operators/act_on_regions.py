@@ -1,21 +1,18 @@
-"""
-The operator that tags, labels, keeps as a view or exports the regions that a search found.
-"""
+"""The operator that tags, labels, keeps as a view or exports the regions that a search found."""
 
 import base64
 import re
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import region_fields
 
 from ..common.forms import count, dropdown, plain, refuse, reject
-from ..common.progress import show_errors
 from ..panel.actions import keep_done
 from ..panel.asking import find_above, find_these, measure
 from ..panel.history import describe
+from .base import FormOperator, configure
 
 SELECTION, ABOVE = "selection", "above"
 VERBS = {"tag": "Tag", "label": "Label", "save_view": "Save", "export": "Export"}
@@ -28,23 +25,18 @@ INPLACE, COPY = "in_place", "copy"
 MAX_CHARACTERS = 1000
 
 
-class ActOnRegions(foo.Operator):
+class ActOnRegions(FormOperator):
     """Does something to the regions that a search of the panel found."""
 
-    @property
-    def config(self):
-        return foo.OperatorConfig(
-            name="act_on_regions",
-            label="Act on found regions",
-            description="Tags, labels, saves or exports the regions that a search found",
-            light_icon="/assets/search-light.svg",
-            dark_icon="/assets/search-dark.svg",
-            dynamic=True,
-            execute_as_generator=True,
-            unlisted=True,
-            view_target=False,
-            risk_level=types.RiskLevel.MEDIUM,
-        )
+    config = configure(
+        name="act_on_regions",
+        label="Act on found regions",
+        description="Tags, labels, saves or exports the regions that a search found",
+        icon="search",
+        unlisted=True,
+        view_target=False,
+        risk_level=types.RiskLevel.MEDIUM,
+    )
 
     def resolve_input(self, ctx):
         inputs = types.Object()
@@ -62,8 +54,27 @@ class ActOnRegions(foo.Operator):
         view = types.PromptView(label=button, submit_button_label=button)
         return types.Property(inputs, view=view)
 
-    def execute(self, ctx):
-        return show_errors(ctx, _act(ctx))
+    def steps(self, ctx):
+        hits = _hits(ctx)
+        if not len(hits):
+            raise AlphaClipError("No region is left to act on: search again")
+
+        action = ctx.params["action"]
+        if action == "export":
+            yield _download(ctx, hits)
+            yield ctx.ops.notify("%d ids exported" % len(hits), variant="success")
+            return
+
+        done = _do(ctx, hits, action)
+        if ctx.params.get("token"):
+            keep_done(ctx.dataset, ctx.params["token"], done.id)
+
+        yield ctx.ops.reload_dataset()
+        message = "%s: %s" % (VERBS[action], count(done.count))
+        if done.left:
+            message += "; %d stay as they were" % done.left
+
+        yield ctx.ops.notify(message, variant="success")
 
 
 def _add_hidden(inputs):
@@ -145,29 +156,6 @@ def _add_target(ctx, inputs):
         reject(prop, "A letter, then letters, digits and underscores.")
     elif into in ctx.dataset.get_field_schema() and into not in region_fields(ctx.dataset):
         reject(prop, "There is a field of this name that holds no regions: choose another one.")
-
-
-def _act(ctx):
-    hits = _hits(ctx)
-    if not len(hits):
-        raise AlphaClipError("No region is left to act on: search again")
-
-    action = ctx.params["action"]
-    if action == "export":
-        yield _download(ctx, hits)
-        yield ctx.ops.notify("%d ids exported" % len(hits), variant="success")
-        return
-
-    done = _do(ctx, hits, action)
-    if ctx.params.get("token"):
-        keep_done(ctx.dataset, ctx.params["token"], done.id)
-
-    yield ctx.ops.reload_dataset()
-    message = "%s: %s" % (VERBS[action], count(done.count))
-    if done.left:
-        message += "; %d stay as they were" % done.left
-
-    yield ctx.ops.notify(message, variant="success")
 
 
 def _hits(ctx):

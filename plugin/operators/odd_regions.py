@@ -1,20 +1,16 @@
-"""
-The operator that shows near-duplicates, outliers, or label errors.
-"""
+"""The operator that shows near-duplicates, outliers, or label errors."""
 
 import importlib.util
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from alphaclip.indexing.dataset.locations import index_keys
 
-from ..common.forms import alert, choose_index, count, dropdown, reject, shorten
+from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
 from ..common.indexes import open_index
-from ..common.jobs import stoppable
 from ..common.label_reports import percent
-from ..common.progress import follow, show_errors
 from ..common.region_forms import text_attributes
+from .base import JobOperator, configure
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
 KINDS = {
@@ -22,7 +18,10 @@ KINDS = {
     OUTLIERS: "Outliers: the regions whose nearest neighbours are least like them",
     ERRORS: "Label errors: the regions whose label the vectors speak against",
 }
-DEFAULT_SIMILARITY, DEFAULT_COUNT, MAX_SHOWN, MAX_NAMED = 0.98, 50, 10_000, 50
+DEFAULT_SIMILARITY, DEFAULT_COUNT = 0.98, 50
+MAX_SHOWN, MAX_NAMED = 10_000, 50
+"""Patches that the grid gets, and label errors that the form of the results lists."""
+
 ERROR_COLUMNS = {
     "number": "No.",
     "given": "Label",
@@ -31,65 +30,77 @@ ERROR_COLUMNS = {
 }
 
 
-class FindOddRegions(foo.Operator):
+class FindOddRegions(JobOperator):
     """Finds regions that are nearly the same as others, unlike even the nearest ones, or labelled
     as something that they do not look like."""
 
-    @property
-    def config(self):
-        return foo.OperatorConfig(
-            name="find_odd_regions",
-            label="Find odd regions",
-            description="Shows near-duplicates, outliers, or labels that are probably wrong",
-            light_icon="/assets/search-light.svg",
-            dark_icon="/assets/search-dark.svg",
-            dynamic=True,
-            execute_as_generator=True,
-            allow_delegated_execution=True,
-            view_target=False,
-            risk_level=types.RiskLevel.LOW,
-        )
+    config = configure(
+        name="find_odd_regions",
+        label="Find odd regions",
+        description="Shows near-duplicates, outliers, or labels that are probably wrong",
+        icon="search",
+        allow_delegated_execution=True,
+        view_target=False,
+        risk_level=types.RiskLevel.LOW,
+    )
+    button = "Find"
+    begins = "Comparing the regions"
+    offers_background = False
 
-    def resolve_input(self, ctx):
-        inputs = types.Object()
-        if choose_index(ctx, inputs) is not None:
-            _add_fields(ctx, inputs)
+    def add_form(self, ctx, inputs):
+        if choose_index(ctx, inputs) is None:
+            return
 
-        view = types.PromptView(label=self.config.label, submit_button_label="Find")
-        return types.Property(inputs, view=view)
+        prop = dropdown(inputs, "kind", KINDS, ctx.params.get("kind"), label="What to find")
+        kind = ctx.params.get("kind", DUPLICATES)
+        if kind == DUPLICATES:
+            inputs.float(
+                "similarity",
+                label="Alike from a cosine of",
+                description="1 is the same vector; lower finds more",
+                default=DEFAULT_SIMILARITY,
+                min=0.5,
+                max=1,
+            )
+            return
+
+        inputs.int("count", label="How many", default=DEFAULT_COUNT, min=1, max=MAX_SHOWN)
+        if kind == ERRORS:
+            _add_attribute(ctx, inputs)
+            if importlib.util.find_spec("cleanlab") is None:
+                reject(prop, "Label errors need cleanlab: run pip install cleanlab")
 
     def resolve_run_name(self, ctx):
         return "Odd regions of %s" % ctx.params.get("key")
 
-    def execute(self, ctx):
-        if ctx.delegated:
-            return _find(ctx, lambda report: ctx.set_progress(**report))
+    def describe_job(self, ctx):
+        return ctx.params["key"], "Comparing the regions of %s" % ctx.params["key"]
 
-        return show_errors(ctx, _find_in_app(ctx))
+    def work(self, ctx, job):
+        find = FINDERS[ctx.params.get("kind", DUPLICATES)]
+        return find(ctx, ctx.params["key"], job.progress)
 
-    def resolve_output(self, ctx):
-        return _outputs(ctx.results)
+    def finish(self, ctx, results):
+        if not results["count"]:
+            yield ctx.ops.notify("No regions are that much alike", variant="info")
+            return
 
+        if "errors" in results:
+            yield ctx.ops.show_output(self.lay_out(results).to_json(), results)
 
-def _add_fields(ctx, inputs):
-    prop = dropdown(inputs, "kind", KINDS, ctx.params.get("kind"), label="What to find")
-    kind = ctx.params.get("kind", DUPLICATES)
-    if kind == DUPLICATES:
-        inputs.float(
-            "similarity",
-            label="Alike from a cosine of",
-            description="1 is the same vector; lower finds more",
-            default=DEFAULT_SIMILARITY,
-            min=0.5,
-            max=1,
-        )
-        return
+        patches = ctx.dataset.to_patches(open_index(ctx.dataset, ctx.params["key"]).field)
+        yield ctx.ops.set_view(patches.select(results["label_ids"][:MAX_SHOWN], ordered=True))
+        yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
-    inputs.int("count", label="How many", default=DEFAULT_COUNT, min=1, max=MAX_SHOWN)
-    if kind == ERRORS:
-        _add_attribute(ctx, inputs)
-        if importlib.util.find_spec("cleanlab") is None:
-            reject(prop, "Label errors need cleanlab: run pip install cleanlab")
+    def lay_out(self, results):
+        shown = types.Object()
+        if "errors" in results:
+            _add_errors(shown, results)
+        else:
+            shown.int("count", label="Regions")
+
+        shown.list("label_ids", types.String(), label="Labels")
+        return types.Property(shown, view=types.View(label="Odd regions"))
 
 
 def _add_attribute(ctx, inputs):
@@ -97,31 +108,6 @@ def _add_attribute(ctx, inputs):
     names = {name: name for name in text_attributes(ctx.dataset, index.field)}
     chosen, about = ctx.params.get("attribute"), "Of the labels, that holds the class"
     dropdown(inputs, "attribute", names, chosen, label="Attribute", description=about)
-
-
-def _find_in_app(ctx):
-    results = yield from follow(
-        lambda report: _find(ctx, report),
-        lambda report: ctx.ops.set_progress(**report),
-    )
-    if not results["count"]:
-        yield ctx.ops.notify("No regions are that much alike", variant="info")
-        return
-
-    field = open_index(ctx.dataset, ctx.params["key"]).field
-    shown = results["label_ids"][:MAX_SHOWN]
-    if "errors" in results:
-        yield ctx.ops.show_output(_outputs(results).to_json(), results)
-
-    yield ctx.ops.set_view(ctx.dataset.to_patches(field).select(shown, ordered=True))
-    yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
-
-
-def _find(ctx, report):
-    key = ctx.params["key"]
-    report({"progress": 0.0, "label": "Comparing the regions"})
-    with stoppable(ctx.dataset, key, "Comparing the regions of %s" % key, report) as job:
-        return FINDERS[ctx.params.get("kind", DUPLICATES)](ctx, key, job.progress)
 
 
 def _find_duplicates(ctx, key, progress):
@@ -189,17 +175,6 @@ def _grouped(neighbors):
     return list(dict.fromkeys(str(label_id) for group in groups for label_id in group))
 
 
-def _outputs(results):
-    shown = types.Object()
-    if "errors" in results:
-        _add_errors(shown, results)
-    else:
-        shown.int("count", label="Regions")
-
-    shown.list("label_ids", types.String(), label="Labels")
-    return types.Property(shown, view=types.View(label="Odd regions"))
-
-
 def _add_errors(shown, results):
     label = "%d of %s estimated to be wrong" % (
         results["errors"],
@@ -214,8 +189,4 @@ def _add_errors(shown, results):
         told += "; %s could not be judged" % count(results["left_out"])
 
     shown.view("errors_note", alert("info", label, told))
-    table = types.TableView()
-    for name, heading in ERROR_COLUMNS.items():
-        table.add_column(name, label=heading)
-
-    shown.list("rows", types.Object(), label="The first %d" % len(results["rows"]), view=table)
+    add_table(shown, "rows", ERROR_COLUMNS, label="The first %d" % len(results["rows"]))

@@ -1,27 +1,25 @@
-"""
-The button that opens the panel "Region search".
-"""
+"""The button that opens the panel "Region search"."""
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..common.forms import grid_button
+from .base import configure
 
 
 class OpenRegionSearch(foo.Operator):
     """Opens the panel."""
 
-    @property
-    def config(self):
-        return foo.OperatorConfig(
-            name="open_region_search",
-            label="Region search",
-            description="Opens the panel that finds boxes, masks and polygons by text",
-            light_icon="/assets/search-light.svg",
-            dark_icon="/assets/search-dark.svg",
-            view_target=False,
-            risk_level=types.RiskLevel.LOW,
-        )
+    config = configure(
+        name="open_region_search",
+        label="Region search",
+        description="Opens the panel that finds boxes, masks and polygons by text",
+        icon="search",
+        dynamic=False,
+        execute_as_generator=False,
+        view_target=False,
+        risk_level=types.RiskLevel.LOW,
+    )
 
     def resolve_placement(self, ctx):
         return grid_button(self.config, prompt=False)

@@ -1,35 +1,28 @@
-"""
-The operator that shows the regions that are most like those that are selected.
-"""
+"""The operator that shows the regions that are most like those that are selected."""
 
-import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import choose_index, count, grid_button, picture_button, refuse
 from ..common.indexes import open_index, selected_regions
-from ..common.progress import show_errors
+from .base import FormOperator, configure
 
 DEFAULT_K = 50
 
 
-class FindSimilarRegions(foo.Operator):
+class FindSimilarRegions(FormOperator):
     """Searches an index by the selected patches, or by the labels selected in a picture."""
 
-    @property
-    def config(self):
-        return foo.OperatorConfig(
-            name="find_similar_regions",
-            label="Find similar regions",
-            description="Shows the regions that are most like the selected patches or labels",
-            light_icon="/assets/search-light.svg",
-            dark_icon="/assets/search-dark.svg",
-            dynamic=True,
-            execute_as_generator=True,
-            view_target=False,
-            risk_level=types.RiskLevel.LOW,
-        )
+    config = configure(
+        name="find_similar_regions",
+        label="Find similar regions",
+        description="Shows the regions that are most like the selected patches or labels",
+        icon="search",
+        view_target=False,
+        risk_level=types.RiskLevel.LOW,
+    )
+    button = "Find"
 
     def resolve_placement(self, ctx):
         if ctx.view is not None and ctx.view._is_patches:
@@ -37,10 +30,11 @@ class FindSimilarRegions(foo.Operator):
 
         return picture_button(self.config)
 
-    def resolve_input(self, ctx):
-        inputs = types.Object()
-        chosen = selected_regions(ctx)
-        if not chosen:
+    def title(self, ctx):
+        return "Find regions like the %s selected" % len(selected_regions(ctx))
+
+    def add_form(self, ctx, inputs):
+        if not selected_regions(ctx):
             refuse(
                 inputs,
                 "Nothing is selected",
@@ -49,25 +43,16 @@ class FindSimilarRegions(foo.Operator):
         elif choose_index(ctx, inputs) is not None:
             inputs.int("k", label="How many regions", default=DEFAULT_K, min=1, max=10000)
 
-        view = types.PromptView(
-            label="Find regions like the %s selected" % len(chosen), submit_button_label="Find"
-        )
-        return types.Property(inputs, view=view)
+    def steps(self, ctx):
+        from alphaclip import indexing
 
-    def execute(self, ctx):
-        return show_errors(ctx, _find(ctx))
+        index = open_index(ctx.dataset, ctx.params["key"])
+        examples = [indexing.Example(label_id) for label_id in selected_regions(ctx)]
+        if not examples:
+            raise AlphaClipError("Nothing is selected: select patches, or labels in a picture")
 
-
-def _find(ctx):
-    from alphaclip import indexing
-
-    index = open_index(ctx.dataset, ctx.params["key"])
-    examples = [indexing.Example(label_id) for label_id in selected_regions(ctx)]
-    if not examples:
-        raise AlphaClipError("Nothing is selected: select patches, or labels in a picture")
-
-    hits = index.search(examples, k=ctx.params.get("k") or DEFAULT_K)
-    yield ctx.ops.set_view(hits.view())
-    message = "%s like the %d selected, cosine %.3f to %.3f"
-    message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
-    yield ctx.ops.notify(message, variant="success")
+        hits = index.search(examples, k=ctx.params.get("k") or DEFAULT_K)
+        yield ctx.ops.set_view(hits.view())
+        message = "%s like the %d selected, cosine %.3f to %.3f"
+        message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
+        yield ctx.ops.notify(message, variant="success")
