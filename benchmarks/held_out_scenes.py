@@ -18,8 +18,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from pycocotools import mask as rle
+from pycocotools import mask as coco_mask
 
+from alphaclip.regions.rle import encode_rle
 from recipes.nano.drawings import concepts
 from recipes.nano.figures import held_out_scenes
 from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
@@ -64,12 +65,12 @@ def _regions(scene: Scene) -> Iterator[dict[str, Any]]:
         inside = np.asarray(thing.mask) > 127
         if not inside.any():
             continue
-        packed = rle.encode(np.asfortranarray(inside.astype(np.uint8)))
+        packed = encode_rle(inside)
         yield {
             "category_id": thing.concept + 1,
-            "segmentation": {**packed, "counts": packed["counts"].decode()},
-            "bbox": rle.toBbox(packed).tolist(),
-            "area": float(rle.area(packed)),
+            "segmentation": packed,
+            "bbox": coco_mask.toBbox(packed).tolist(),
+            "area": float(coco_mask.area(packed)),
             "iscrowd": 0,
         }
 

@@ -84,7 +84,10 @@ class Encoder:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Equal for encoders whose vectors may be compared; device and precision do not count."""
+        """Equal for encoders whose vectors may be compared; device and precision do not count.
+
+        Raises MissingWeightsError where the text tower's weights cannot be had, see `fingerprint`.
+        """
         return fingerprint(self._model, self.view, self._way.pooling)
 
     @cached_property

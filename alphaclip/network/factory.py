@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.weights.alpha_channel import add_alpha_channel
 from alphaclip.weights.architectures import ModelConfig, build_clip, is_architecture, read_config
-from alphaclip.weights.base_weights import download_base
+from alphaclip.weights.base_weights import download_base, find_base
 from alphaclip.weights.checkpoints import Checkpoint, check_tensors, read_checkpoint
 
 logger = logging.getLogger(__name__)
@@ -38,14 +40,16 @@ def create_model(
         checkpoint: weights with an alpha channel: a safetensors file, or tensors under
             open_clip's names as `convert_checkpoint` returns them; image encoder or whole model.
             Without it the alpha convolution is zero and the model is exactly its base.
-        pretrained: base weights: one of open_clip's tags for the architecture, or a file
+        pretrained: base weights: one of open_clip's tags for the architecture, or a file. Where a
+            checkpoint has the image encoder and the tag's file is not on this machine, the text
+            tower waits for `AlphaCLIP.load_text`.
 
     Returns:
         the model in evaluation mode, float32, on the CPU; random where no weights were named
 
     Raises:
         ModelNotFoundError: no such architecture, model or tag
-        MissingWeightsError: the weights are known but not on this machine
+        MissingWeightsError: the weights are known but not on this machine, and cannot be had
         CheckpointError: the weights are unreadable or do not fit; tensors and shapes are named
     """
     if not is_architecture(name):
@@ -57,22 +61,31 @@ def create_model(
         name = spec.architecture
         checkpoint = spec.checkpoint_path if checkpoint is None else checkpoint
         pretrained = spec.pretrained if pretrained is None else pretrained
-    alpha = _read(checkpoint)
+    if checkpoint is None or isinstance(checkpoint, Mapping):
+        alpha = None if checkpoint is None else Checkpoint(checkpoint)
+    else:
+        alpha = read_checkpoint(Path(checkpoint))
     config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
     clip = build_clip(config)
-    if pretrained is not None:
-        config = _load_base(clip, config, str(pretrained))
+    has_text, text_weights = alpha is not None and not alpha.visual_only, None
+    if pretrained is not None and Path(pretrained).is_file():
+        _load_base_file(clip, Path(pretrained), config)
+        has_text = True
+    elif pretrained is not None:
+        tag, settings = str(pretrained), _find_tag(config, str(pretrained))
+        config = replace(
+            config, preprocess={k: settings[k] for k in ("mean", "std") if settings.get(k)}
+        )
+        if alpha is None or find_base(config.name, tag):
+            _load_base_file(clip, download_base(config.name, tag), config)
+            has_text = True
+        elif not has_text:
+            # The checkpoint has the image encoder: pictures can do without the base's file.
+            text_weights = partial(_text_weights, config, tag)
     add_alpha_channel(clip.visual)
     if alpha is not None:
         _load_alpha(clip, config, alpha)
-    has_text = pretrained is not None or (alpha is not None and not alpha.visual_only)
-    return AlphaCLIP(clip, config, has_text).eval()
-
-
-def _read(checkpoint: str | Path | Mapping[str, Tensor] | None) -> Checkpoint | None:
-    if checkpoint is None or isinstance(checkpoint, Mapping):
-        return None if checkpoint is None else Checkpoint(checkpoint)
-    return read_checkpoint(Path(checkpoint))
+    return AlphaCLIP(clip, config, has_text, text_weights).eval()
 
 
 def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:
@@ -111,15 +124,11 @@ def _require_quick_gelu(visual: nn.Module, config: ModelConfig, alpha: Checkpoin
         )
 
 
-def _load_base(clip: open_clip.CLIP, config: ModelConfig, pretrained: str) -> ModelConfig:
-    """Loads base weights; the configuration returned has their mean and standard deviation."""
-    if Path(pretrained).is_file():
-        _load_base_file(clip, Path(pretrained), config)
-        return config
-    tag = _find_tag(config, pretrained)
-    _load_base_file(clip, download_base(config.name, pretrained), config)
-    preprocess = {key: tag[key] for key in ("mean", "std") if tag.get(key)}
-    return ModelConfig(config.name, config.settings, preprocess, config.path)
+def _text_weights(config: ModelConfig, tag: str) -> dict[str, Tensor]:
+    """The text tower of base weights, which are downloaded if need be."""
+    path, clip = download_base(config.name, tag), build_clip(config)
+    _load_base_file(clip, path, config)
+    return {name: t for name, t in clip.state_dict().items() if not name.startswith("visual.")}
 
 
 def _find_tag(config: ModelConfig, pretrained: str) -> Mapping[str, Any]:

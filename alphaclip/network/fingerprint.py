@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 def fingerprint(model: AlphaCLIP, view: View | None, pooling: str | None = None) -> str:
     """Hashes both towers' configuration and weights, and how pictures and words are prepared.
 
+    It is the same on every machine. So a text tower whose weights are not here yet is loaded
+    first: without it an encoder can show what a region is like, but its vectors are not stored.
+    A model that no text weights were named for has random ones, which are left out; that is part
+    of the hash, so it never equals a model's with text.
+
     Args:
         model: its state dict is hashed in order of name, as float32
         view: what is shown of a region; None for words alone
@@ -25,10 +30,18 @@ def fingerprint(model: AlphaCLIP, view: View | None, pooling: str | None = None)
 
     Returns:
         32 hex digits
+
+    Raises:
+        MissingWeightsError: the text tower's weights are neither here nor to be downloaded
     """
+    model.load_text()
     settings = _settings(model, view) | ({"pooling": pooling} if pooling else {})
+    if not model.has_text:
+        settings["text"] = None
     content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
+        if not model.has_text and not name.startswith("clip.visual."):
+            continue
         content.update(f"{name} {tuple(tensor.shape)}".encode())
         content.update(_bytes(tensor))
     return content.hexdigest()[:32]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -21,17 +22,27 @@ class AlphaCLIP(nn.Module):
             is ``visual.conv1_alpha.weight`` (see `alphaclip.weights.alpha_channel`)
         config: what it was built from
         has_text: whether the text tower has weights, so that text can be encoded
+        text_weights: makes the text tower's tensors, where those were not on this machine: they
+            are downloaded when text is encoded or the fingerprint is asked for, see `load_text`;
+            None where they are loaded or none were named
         dim: length of an embedding
         image_size: R, the side of the square that the image encoder takes, in pixels
         mean: of the red, green and blue values in [0, 1] that images are normalised with
         std: their standard deviation
     """
 
-    def __init__(self, clip: open_clip.CLIP, config: ModelConfig, has_text: bool) -> None:
+    def __init__(
+        self,
+        clip: open_clip.CLIP,
+        config: ModelConfig,
+        has_text: bool,
+        text_weights: Callable[[], Mapping[str, Tensor]] | None = None,
+    ) -> None:
         super().__init__()
         self.clip = clip
         self.config = config
         self.has_text = has_text
+        self.text_weights = text_weights
         self.dim = int(config.settings["embed_dim"])
         self.image_size = _square_size(clip, config)
         self.mean = _channels(config, "mean", open_clip.OPENAI_DATASET_MEAN)
@@ -61,6 +72,16 @@ class AlphaCLIP(nn.Module):
             )
         return self.clip.encode_image(joined, normalize=False)
 
+    def load_text(self) -> None:
+        """Loads the text tower's weights, where that was left for later; else does nothing.
+
+        Raises:
+            MissingWeightsError: they are not here and cannot be downloaded; says how to get them
+        """
+        if self.text_weights is not None:
+            self.clip.load_state_dict(self.text_weights(), strict=False)
+            self.text_weights, self.has_text = None, True
+
     def encode_text(self, tokens: Tensor) -> Tensor:
         """Encodes tokenised text.
 
@@ -71,8 +92,9 @@ class AlphaCLIP(nn.Module):
             float (M, dim), the embedding before normalisation
 
         Raises:
-            MissingWeightsError: only the image encoder has weights
+            MissingWeightsError: only the image encoder has weights; says how to get the others
         """
+        self.load_text()
         if not self.has_text:
             raise MissingWeightsError(
                 f"{self.config.name}: the text tower has no weights, only images can be encoded; "

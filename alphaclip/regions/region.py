@@ -182,7 +182,8 @@ class Region:
             if mask.shape != (height, width):
                 raise RegionError(
                     f"mask has shape {mask.shape}, image is {(height, width)}: give the mask the "
-                    "image's shape, or pass box= if it covers only a box of the image"
+                    "image's shape; stretch one of the whole image over it with "
+                    "Region.from_mask(mask, box=[0, 0, 1, 1]), or pass the box that it covers"
                 )
             return mask, (0, 0, width, height)
         box = _pixel_box(self.box, height, width)
@@ -249,9 +250,11 @@ def _check_mask(mask: Any) -> np.ndarray:
             return (values * 255).round().astype(np.uint8)
     is_number = values.size and values.dtype.kind in "biuf"
     span = f" and range [{values.min()}, {values.max()}]" if is_number else ""
+    is_whole = values.ndim == 2 and values.dtype.kind in "iu"
+    advice = ": give mask.astype(bool), where all that is not 0 is the region" if is_whole else ""
     raise RegionError(
         f"mask has shape {values.shape}, dtype {values.dtype}{span}: expected (height, width), as "
-        "bool, as float in [0, 1], or as uint8"
+        f"bool, as float in [0, 1], or as uint8{advice}"
     )
 
 

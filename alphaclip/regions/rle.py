@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 
 from alphaclip.errors import RegionError
+
+
+class Rle(TypedDict):
+    """A mask of a picture: ``size`` (height, width) and ``counts`` as COCO's compressed string."""
+
+    size: list[int]
+    counts: str
+
+
+def encode_rle(mask: np.ndarray) -> Rle:
+    """A mask as a compressed COCO RLE, the same text as pycocotools makes.
+
+    Args:
+        mask: bool (H, W)
+    """
+    pixels = np.asarray(mask, bool).ravel("F")
+    changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
+    runs = np.diff([0, *changes, pixels.size]).tolist()
+    if pixels[:1].any():
+        runs.insert(0, 0)  # By COCO's rule the first run is of background.
+    text = bytearray()
+    for i, run in enumerate(runs):
+        # From the fourth on, the difference to the run of the same kind before: small numbers.
+        value = run - runs[i - 2] if i > 2 else run
+        more = True
+        while more:
+            chunk, value = value & 0x1F, value >> 5
+            more = value != (-1 if chunk & 0x10 else 0)
+            text.append(48 + (chunk | 0x20 if more else chunk))
+    return {"size": [int(side) for side in mask.shape], "counts": text.decode("ascii")}
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
@@ -58,7 +88,7 @@ def _uncompress(counts: str | bytes) -> list[int]:
             chunk = text[position] - 48
             if not 0 <= chunk < 64:
                 raise RegionError(
-                    f"RLE counts have {text[position : position + 1]!r} at place {position}, "
+                    f"RLE counts have {text[position : position + 1]!r} at {position}, "
                     "which COCO's compressed string never has: the string is damaged"
                 )
             value |= (chunk & 0x1F) << shift

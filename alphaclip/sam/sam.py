@@ -14,6 +14,7 @@ from PIL import Image
 from alphaclip.errors import AlphaClipError, MissingWeightsError, RegionError
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import decode_rle
 from alphaclip.sam.checkpoints import (
     HOW_TO_INSTALL_OWN,
     RELEASED_SAMS,
@@ -205,10 +206,8 @@ def _prompt(predictor: Any, corners: np.ndarray) -> Iterator[SamMask]:
 
 
 def _decoded(found: list[dict[str, Any]]) -> Iterator[SamMask]:
-    from segment_anything.utils.amg import rle_to_mask
-
     for record in found:
-        full = rle_to_mask(record["segmentation"]).astype(bool)
+        full = decode_rle(record["segmentation"]).astype(bool)
         yield crop_mask(full, _quality(record["predicted_iou"]))
 
 

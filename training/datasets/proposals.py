@@ -9,18 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.examples import Example
 from alphaclip.training.datasets.expressions import Box
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.datasets.masks import boxed_region, decode_mask, masked_region
-
-Rle = Mapping[str, Any]
-"""A compressed COCO RLE of the picture's size: ``size`` (height, width) and ``counts`` as text."""
 
 
 @dataclass(frozen=True)
@@ -100,14 +96,6 @@ def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str,
 def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:
     """The ``most`` proposals of highest objectness, in order; ties keep the order they came in."""
     return sorted(proposals, key=lambda proposal: -proposal.objectness)[:most]
-
-
-def encode_rle(mask: np.ndarray) -> Rle:
-    """A compressed COCO RLE, its counts as text, of a bool (H, W) mask."""
-    from pycocotools import mask as coco_mask
-
-    rle = coco_mask.encode(np.asfortranarray(mask, np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
 
 
 def _entries(path: Path) -> list[Any]:

@@ -251,7 +251,8 @@ def test_find_base__nothing_cached(monkeypatch, tmp_path):
 
 
 OFFLINE = """
-from alphaclip import create_model, zoo
+from alphaclip import create_model
+from alphaclip.catalog import zoo
 import torch
 spec = zoo.resolve("auto")
 model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
@@ -260,6 +261,29 @@ with torch.inference_mode():
     image = model.encode_image(torch.zeros(1, 3, 224, 224), torch.zeros(1, 1, 224, 224))
 print(spec.name, tuple(text.shape), tuple(image.shape))
 """
+
+
+WITHOUT_TEXT = """
+import alphaclip, numpy
+from alphaclip.errors import MissingWeightsError
+encoder = alphaclip.load("auto", "cpu", "fp32")
+rows = encoder.encode_regions(numpy.zeros((9, 9, 3), "uint8"), [alphaclip.Region.whole_image()])
+print(encoder.name, rows.shape)
+for needs_text in (lambda: encoder.encode_text(["a red apple"]), lambda: encoder.fingerprint):
+    try:
+        needs_text()
+    except MissingWeightsError as error:
+        print("hf download timm/vit_base_patch16_clip_224.openai" in str(error))
+"""
+
+
+def run_offline(code: str, home: Path) -> str:
+    """What a fresh process without internet prints."""
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 @pytest.mark.slow
@@ -277,8 +301,6 @@ def test_resolve__auto_installed_model_with_cached_base_works_offline(models, tm
     name = "alphaclip-vit-b16-grit1m-mim"
     torch.save({n.removeprefix("visual."): t for n, t in tensors.items()}, tmp_path / "file.pth")
     install(tmp_path / "file.pth", name)
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", OFFLINE], env=environment, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == f"{name} (1, 512) (1, 512)", done.stderr
+    assert run_offline(OFFLINE, tmp_path / "hf") == f"{name} (1, 512) (1, 512)"
+    without = run_offline(WITHOUT_TEXT, tmp_path / "empty")
+    assert without == f"{name} (1, 512)\nTrue\nTrue"

@@ -19,7 +19,9 @@ from alphaclip.errors import (
     MissingWeightsError,
     ModelNotFoundError,
 )
+from alphaclip.network import factory
 from alphaclip.network.factory import create_model
+from alphaclip.network.fingerprint import fingerprint
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.weights.architectures import build_clip, read_config, visual_shapes
 from alphaclip.weights.checkpoints import write_checkpoint
@@ -90,6 +92,41 @@ def test_create_model__without_text_weights_text_is_refused(config):
     assert not model.has_text
     with pytest.raises(MissingWeightsError, match=r"small.*pretrained"):
         model.encode_text(torch.zeros(1, 12, dtype=torch.long))
+
+
+@torch.no_grad()
+def test_create_model__text_weights_that_are_not_here_wait_for_text(config, tmp_path, monkeypatch):
+    base = build_clip(read_config(config)).eval()
+    save_file(base.state_dict(), tmp_path / "base.safetensors")
+    here: list[Path] = []
+
+    def download(architecture: str, tag: str) -> Path:
+        if not here:
+            raise MissingWeightsError(f"{tag} of {architecture}: run `hf download`")
+        return here[0]
+
+    monkeypatch.setattr(factory, "_find_tag", lambda *_: {})
+    monkeypatch.setattr(factory, "find_base", lambda *_: here[0] if here else None)
+    monkeypatch.setattr(factory, "download_base", download)
+    tensors = visual_tensors(config)
+    model = create_model(config, checkpoint=tensors, pretrained="tag")
+    image, alpha = inputs()
+    tokens = model.tokenizer(["a red apple"])
+    alone = create_model(config, checkpoint=tensors)
+    assert torch.equal(model.encode_image(image, alpha), alone.encode_image(image, alpha))
+    for needs_text in (model.encode_text, lambda _: fingerprint(model, None)):
+        with pytest.raises(MissingWeightsError, match=r"tag of small: run `hf download`"):
+            needs_text(tokens)
+    assert not model.has_text
+    here.append(tmp_path / "base.safetensors")
+    with torch.inference_mode():
+        assert torch.equal(model.encode_text(tokens), base.encode_text(tokens))
+    assert model.has_text
+    eager = create_model(config, checkpoint=tensors, pretrained="tag")
+    assert eager.has_text
+    assert fingerprint(model, None) == fingerprint(eager, None) != fingerprint(alone, None)
+    again = create_model(config, checkpoint=tensors)
+    assert fingerprint(alone, None) == fingerprint(again, None)
 
 
 @torch.no_grad()

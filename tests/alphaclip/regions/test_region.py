@@ -6,6 +6,7 @@ from pycocotools import mask as coco
 
 from alphaclip import Region
 from alphaclip.errors import EmptyRegionError, RegionError
+from alphaclip.regions.rle import decode_rle, encode_rle
 
 
 def test_from_box__covers_every_pixel_it_touches() -> None:
@@ -72,7 +73,8 @@ def test_from_mask__soft_edges_are_kept() -> None:
     [
         (np.full((2, 2), 1.5), r"dtype float64 and range \[1.5, 1.5\]"),
         (np.full((2, 2), np.nan), "range"),
-        (np.full((2, 2), 3, np.int64), "dtype int64"),
+        (np.full((2, 2), 3, np.int64), r"int64.*range \[3, 3\].*: give mask.astype\(bool\)"),
+        (np.eye(2, dtype=np.int32), r"int32.*range \[0, 1\].*: give mask.astype\(bool\)"),
         (np.zeros((2, 2, 3), np.uint8), r"shape \(2, 2, 3\)"),
         (np.zeros((0, 2), bool), r"shape \(0, 2\)"),
         (np.array([["a", "b"]]), r"shape \(1, 2\), dtype <U1"),
@@ -85,7 +87,9 @@ def test_from_mask__bad_input_is_named(mask: np.ndarray, message: str) -> None:
 
 
 def test_from_mask__another_shape_than_the_image() -> None:
-    with pytest.raises(RegionError, match=r"mask has shape \(4, 6\), image is \(6, 8\)"):
+    with pytest.raises(
+        RegionError, match=r"mask has shape \(4, 6\), image is \(6, 8\).*box=\[0, 0, 1, 1\]"
+    ):
         Region.from_mask(np.ones((4, 6), bool)).alpha_map(6, 8)
 
 
@@ -169,6 +173,17 @@ def test_from_rle__agrees_with_pycocotools() -> None:
     np.testing.assert_array_equal(Region.from_rle(compressed).alpha_map(37, 53), mask * 255)
     text = {"size": compressed["size"], "counts": compressed["counts"].decode()}
     np.testing.assert_array_equal(Region.from_rle(text).alpha_map(37, 53), mask * 255)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98, 1.0])
+def test_encode_rle__is_what_pycocotools_makes(share: float) -> None:
+    for seed in range(5):
+        blots = np.random.default_rng(seed).random((30, 41)) < share
+        mask = np.kron(blots, np.ones((seed + 1, 7 * seed + 1))).astype(bool)
+        made = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+        expected = {"size": list(mask.shape), "counts": made["counts"].decode()}
+        assert encode_rle(mask) == expected
+        np.testing.assert_array_equal(decode_rle(encode_rle(mask)), mask)
 
 
 def test_from_rle__list_of_runs() -> None:

@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from alphaclip.errors import AlphaClipError, EmptyRegionError, ImageError
+from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import MaskLimits
 from alphaclip.sam.sam import SamModel, load_sam
 from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.examples import Example
-from alphaclip.training.datasets.proposals import Proposal, encode_rle, read_proposals
+from alphaclip.training.datasets.proposals import Proposal, read_proposals
 from alphaclip.training.evaluation.detection.sam_proposals import (
     kept_in_file,
     masks_of_boxes,

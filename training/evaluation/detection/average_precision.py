@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.examples import SIZES, Size
 from alphaclip.training.datasets.expressions import Box
-from alphaclip.training.datasets.proposals import Rle
 from alphaclip.training.evaluation.detection.detection_truth import Federated, Truth
 
 Kind = Literal["bbox", "segm"]

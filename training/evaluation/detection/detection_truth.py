@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.files import Entry, Pictures, each, inside, size_of
 from alphaclip.training.datasets.instances import Instances, read_instances
 from alphaclip.training.datasets.lvis import lvis_picture
-from alphaclip.training.datasets.proposals import encode_rle
 from alphaclip.training.datasets.sources import COCO, LVIS
 
 NOVEL = (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.examples import RegionSet
-from alphaclip.training.datasets.proposals import Proposal, encode_rle, surest
+from alphaclip.training.datasets.proposals import Proposal, surest
 
 if TYPE_CHECKING:
     import fiftyone as fo

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, SamMask, judge
 from alphaclip.sam.sam import SamModel, automatic_masks, masks_for_boxes
 from alphaclip.training.datasets.examples import Example
 from alphaclip.training.datasets.expressions import Box
-from alphaclip.training.datasets.proposals import Proposal, encode_rle, relative_box
+from alphaclip.training.datasets.proposals import Proposal, relative_box
 from alphaclip.training.evaluation.outcomes import Progress
 from alphaclip.training.evaluation.vectors import file_stamp
 

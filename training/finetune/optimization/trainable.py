@@ -171,6 +171,7 @@ def state_to_save(trainable: Trainable) -> dict[str, Tensor]:
 
 def _check_model(model: AlphaCLIP, config: FinetuneConfig) -> None:
     name = model.config.name
+    model.load_text()
     if not model.has_text:
         raise FinetuneError(
             f"{name}: its text encoder has no weights, so there is nothing to train towards; name "

@@ -14,7 +14,6 @@ import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
-from alphaclip.regions.rle import decode_rle
 
 _LONGEST = 1024
 _QUALITY = 95
@@ -97,11 +96,6 @@ def encode_crop(crop: Crop) -> bytes:
     stream = BytesIO()
     Image.fromarray(crop.image).save(stream, "JPEG", quality=_QUALITY, subsampling=0)
     return stream.getvalue()
-
-
-def decode_mask(rle: dict) -> np.ndarray:
-    """A bool (H, W) mask from a COCO RLE."""
-    return decode_rle(rle).astype(bool)
 
 
 Window = tuple[slice, slice]

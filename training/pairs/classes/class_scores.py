@@ -20,10 +20,10 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.prompts import PHOTO
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import open_image
+from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, judge
 from alphaclip.sam.sam import SamModel, automatic_masks
 from alphaclip.training.datasets.files import inside
-from alphaclip.training.datasets.proposals import encode_rle
 from alphaclip.training.pairs.classes.class_crops import CropSettings, cut_crop
 from alphaclip.training.pairs.classes.class_lists import ClassPicture
 from alphaclip.training.pairs.format.parts import Made, PartJob, PartsReport, make_parts

@@ -16,12 +16,13 @@ import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import open_image
+from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.files import inside
+from alphaclip.training.datasets.masks import decode_mask
 from alphaclip.training.pairs.captions.captioners import Captioner, strip_background
 from alphaclip.training.pairs.classes.class_crops import (
     CropSettings,
     cut_crop,
-    decode_mask,
     encode_crop,
 )
 from alphaclip.training.pairs.format.parts import Made, PartJob, make_parts, read_lines
@@ -69,7 +70,7 @@ class Foreground:
     key: str
     picture: str
     name: str
-    rle: Mapping[str, Any]
+    rle: Rle
     quality: float
     clip: float
     is_masked: bool

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from alphaclip.errors import EmptyRegionError, RegionError
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.masks import decode_mask, masked_region
 
 INSIDE = 128
@@ -36,10 +35,7 @@ def region_to_entry(region: Region, shape: tuple[int, int]) -> dict[str, Any]:
     mask = region.alpha_map(*shape) >= INSIDE
     if not mask.any():
         raise EmptyRegionError("mask has no pixel that is at least half inside the region")
-    from pycocotools import mask as coco
-
-    rle = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {"rle": {"size": list(shape), "counts": rle["counts"].decode("ascii")}}
+    return {"rle": encode_rle(mask)}
 
 
 def region_from_entry(entry: Mapping[str, Any], shape: tuple[int, int]) -> Region:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.examples import Example
-from alphaclip.training.datasets.proposals import encode_rle
 from alphaclip.training.evaluation.detection.average_precision import Detection, average_precision
 from alphaclip.training.evaluation.detection.detection_truth import Federated, Truth
 

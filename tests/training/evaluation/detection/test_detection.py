@@ -13,9 +13,10 @@ from PIL import Image, ImageOps
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.proposals import Proposal, encode_rle
+from alphaclip.training.datasets.proposals import Proposal
 from alphaclip.training.evaluation.detection.detection import (
     DetectionEntry,
     DetectionProtocol,

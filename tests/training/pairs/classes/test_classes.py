@@ -10,9 +10,9 @@ from PIL import Image, ImageDraw
 
 from alphaclip.errors import AlphaClipError, ImageError
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import MaskLimits
 from alphaclip.sam.sam import SamModel, load_sam
-from alphaclip.training.datasets.proposals import encode_rle
 from alphaclip.training.pairs.classes.class_crops import CropSettings, cut_crop, encode_crop
 from alphaclip.training.pairs.classes.class_lists import ClassPicture, read_classes, read_names
 from alphaclip.training.pairs.classes.class_scores import ClassScorer, ScoreSettings
