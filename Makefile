@@ -4,13 +4,14 @@ APP ?= 1
 KILLS ?= 200
 JOBS ?= 2
 
-.PHONY: help setup setup-tests demo test soak lint
+.PHONY: help setup setup-tests demo test soak lint release-check
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
 	@echo "make test    set up .venv and run every test (JOBS=2 at a time, but one browser)"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
+	@echo "make release-check  set up .venv, build wheel and sdist, check them (PUBLISH=1: for real)"
 
 setup:
 	@$(PYTHON) scripts/setup_env.py
@@ -33,3 +34,6 @@ lint: setup-tests
 	@$(BIN)/python -m ruff format --check .
 	@$(BIN)/python scripts/check_types.py --python-version 3.10
 	@$(BIN)/python scripts/check_types.py --python-version 3.13
+
+release-check: setup-tests
+	@$(BIN)/python scripts/release_check.py $(if $(PUBLISH),--publish --out dist)

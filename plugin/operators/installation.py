@@ -1,8 +1,8 @@
-"""
-What the App offers while the Python package is missing or of another version than the plugin.
+"""What the App offers while the Python package is missing or of another version than the plugin.
 
 FiftyOne copies a plugin's folder and never puts it on ``sys.path``, so everything that works on
-regions is in a package that has to be installed beside it.
+regions is in a package that has to be installed beside it. It may be missing here, so this file
+imports nothing of it.
 """
 
 import os
@@ -10,12 +10,18 @@ import shlex
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 import fiftyone.plugins as fop
 
 PACKAGE = "alphaclip-fiftyone"
+NOT_SET = ".invalid/"
+"""In the address of a repository that nobody has set yet; see ``scripts/release_check.py``."""
+
+WHERE = "Run this on the machine where the App's server runs, then start the App anew:"
+NO_PACKAGE = "The package did not come with this copy of the plugin. Clone the whole repository. "
 
 
 def find_problem(plugin_version):
@@ -42,17 +48,25 @@ def find_problem(plugin_version):
     return ""
 
 
-def install_command(plugin_directory):
-    """Builds the command that installs the package that came with the plugin.
+def how_to_install(plugin_directory):
+    """Says how to install the package of the plugin's version. What comes with the plugin is taken
+    first, then the repository, and never the package's bare name, which a stranger could own.
 
     Args:
         plugin_directory: the folder that holds the plugin's ``fiftyone.yml``
 
     Returns:
-        one line for the shell of the machine on which the App's server runs
+        what to do, and one line for the shell
     """
-    arguments = [sys.executable, "-m", "pip", "install", plugin_directory]
-    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)
+    folder = Path(plugin_directory)
+    if (folder / "pyproject.toml").is_file():
+        return WHERE, _pip_install(str(folder))
+
+    requirement = _requirement(folder / "requirements.txt")
+    if requirement and NOT_SET not in requirement:
+        return WHERE, _pip_install(requirement)
+
+    return NO_PACKAGE + WHERE, _pip_install("PATH-OF-THE-CLONE")
 
 
 class FinishInstallation(foo.Operator):
@@ -80,20 +94,13 @@ class FinishInstallation(foo.Operator):
         )
 
     def resolve_input(self, ctx):
-        plugin = fop.get_plugin(self.plugin_name)
+        told = self.execute(ctx)
         inputs = types.Object()
-        inputs.view(
-            "problem",
-            types.Warning(
-                label=find_problem(plugin.version),
-                description=(
-                    "Run this on the machine where the App's server runs, then start the App anew:"
-                ),
-            ),
-        )
+        problem = types.Warning(label=told["problem"], description=told["what_to_do"])
+        inputs.view("problem", problem)
         inputs.str(
             "command",
-            default=install_command(plugin.directory),
+            default=told["command"],
             view=types.CodeView(language="shell", read_only=True),
         )
         prompt = types.PromptView(label=self.config.label, submit_button_label="Done")
@@ -101,7 +108,16 @@ class FinishInstallation(foo.Operator):
 
     def execute(self, ctx):
         plugin = fop.get_plugin(self.plugin_name)
-        return {
-            "problem": find_problem(plugin.version),
-            "command": install_command(plugin.directory),
-        }
+        what_to_do, command = how_to_install(plugin.directory)
+        problem = find_problem(plugin.version)
+        return {"problem": problem, "what_to_do": what_to_do, "command": command}
+
+
+def _requirement(path):
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return next((line for line in lines if line.startswith(PACKAGE)), None)
+
+
+def _pip_install(what):
+    arguments = [sys.executable, "-m", "pip", "install", what]
+    return subprocess.list2cmdline(arguments) if os.name == "nt" else shlex.join(arguments)

@@ -3,6 +3,7 @@
 import http.server
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -14,6 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+import release_check
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -110,11 +112,7 @@ def checkout_files() -> list[str]:
 
 
 def test_manifest__agrees_with_the_package() -> None:
-    version = metadata.version("alphaclip-fiftyone")
-    assert MANIFEST["version"] == version
-    assert (ROOT / "requirements.txt").read_text("utf-8").split() == [
-        f"alphaclip-fiftyone=={version}"
-    ]
+    assert MANIFEST["version"] == metadata.version("alphaclip-fiftyone")
     bounds = {bound.strip() for bound in MANIFEST["fiftyone"]["version"].split(",")}
     (required,) = [
         line
@@ -124,14 +122,17 @@ def test_manifest__agrees_with_the_package() -> None:
     assert bounds == set(required.removeprefix("fiftyone").split(","))
 
 
-def test_plugins_download__then_requirements(
+def test_plugins_download__and_requirements_that_no_stranger_meets(
     address: str, environment: dict[str, str], call: Callable[..., str]
 ) -> None:
     call(FIFTYONE, "plugins", "download", address)
     folder = Path(environment["FIFTYONE_PLUGINS_DIR"]) / MANIFEST["name"]
     assert (folder / "plugin" / "__init__.py").is_file()
-    satisfied = call(FIFTYONE, "plugins", "requirements", MANIFEST["name"], "--install")
-    assert "Requirement already satisfied: alphaclip-fiftyone" in satisfied
+    requirements = (FIFTYONE, "plugins", "requirements", MANIFEST["name"])
+    repository = release_check.project(ROOT)["urls"]["Repository"]
+    assert f"alphaclip-fiftyone @ git+{repository}@v" in call(*requirements)
+    with pytest.raises(AssertionError, match=f"git clone .*{re.escape(repository)}"):
+        call(*requirements, "--install", GIT_ALLOW_PROTOCOL="file")
     names, errors = json.loads(call(sys.executable, "-c", LIST_OPERATORS).splitlines()[-1])
     assert sorted(names) == sorted(
         {*MANIFEST["operators"], *MANIFEST["panels"]} - {"finish_installation"}

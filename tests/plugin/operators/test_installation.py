@@ -39,7 +39,8 @@ def plugins(tmp_path: Path) -> Path:
     """A plugins folder with this plugin, in a folder with a space in its name."""
     plugin = tmp_path / "my plugins" / "regions"
     shutil.copytree(ROOT / "plugin", plugin / "plugin")
-    shutil.copy(ROOT / "fiftyone.yml", plugin)
+    for name in ("fiftyone.yml", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, plugin)
     return plugin.parent
 
 
@@ -56,6 +57,19 @@ def test_register__package_missing(plugins: Path) -> None:
     assert not errors
     assert "alphaclip-fiftyone is not installed" in result["problem"]
     assert result["command"] == f"{sys.executable} -m pip install '{plugins / 'regions'}'"
+
+
+def test_command__of_a_copy_without_the_package(plugins: Path) -> None:
+    folder = plugins / "regions"
+    (folder / "pyproject.toml").unlink()
+    _, _, result = operators(plugins, "absent")
+    assert "Clone the whole repository" in result["what_to_do"]
+    assert result["command"].endswith(" -m pip install PATH-OF-THE-CLONE")
+    requirement = "alphaclip-fiftyone @ git+https://example.com/a/b@v0.1.0"
+    (folder / "requirements.txt").write_text(f"# where it is\n{requirement}\n")
+    _, _, result = operators(plugins, "absent")
+    assert "Clone" not in result["what_to_do"]
+    assert result["command"] == f"{sys.executable} -m pip install '{requirement}'"
 
 
 def test_register__package_of_another_version(plugins: Path) -> None:
