@@ -4,13 +4,14 @@ APP ?= 1
 KILLS ?= 200
 JOBS ?= 2
 
-.PHONY: help setup setup-tests demo test soak lint release-check
+.PHONY: help setup setup-tests demo test soak lint release-check docs
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
 	@echo "make test    set up .venv and run every test (JOBS=2 at a time, but one browser)"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
+	@echo "make docs    set up .venv and build the pages and the reference into site/"
 	@echo "make release-check  set up .venv, build wheel and sdist, check them (PUBLISH=1: for real)"
 
 setup:
@@ -37,3 +38,6 @@ lint: setup-tests
 
 release-check: setup-tests
 	@$(BIN)/python scripts/release_check.py $(if $(PUBLISH),--publish --out dist)
+
+docs: setup-tests
+	@$(BIN)/python scripts/build_docs.py

@@ -1,0 +1,93 @@
+"""The pages: their Python runs as it stands, on the bundled sample; their links and size hold."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import build_docs
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from alphaclip import indexing
+from alphaclip.indexing.dataset.samples import FOLDER, load_sample
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "docs/python.md", "docs/labelling.md", "docs/porting.md"]
+HERE = {
+    '"ground_truth': '"objects',
+    "alphaclip-vit-l14-grit1m-mim": "alphaclip-nano",
+    "alphaclip-vit-l14-grit20m": "alphaclip-nano",
+}
+"""What the pages name, and what stands for it here: no weights for photographs are here."""
+
+ELSEWHERE = "clip_b16_grit1m_fultune_8xe.pth"
+"""A block that names this file needs released weights; tests/alphaclip/weights shows the same."""
+
+
+def blocks(page: str) -> list[str]:
+    """The Python blocks of a page that can run here, in order."""
+    found = re.findall(r"^( *)```python\n(.*?)^\1```", (ROOT / page).read_text(), re.S | re.M)
+    texts = [re.sub(rf"^{indent}", "", text, flags=re.M) for indent, text in found]
+    return [text for text in texts if ELSEWHERE not in text]
+
+
+@pytest.fixture
+def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fo.Dataset]:
+    """Some scenes of the sample, under the name that the pages use, in a folder with pictures."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(fo, "launch_app", lambda **kwargs: None)
+    scenes = load_sample()[:60].clone("my-dataset")
+    scenes[:20].tag_samples("2026")
+    make_pictures(tmp_path)
+    yield scenes
+    scenes.delete()
+
+
+def make_pictures(folder: Path) -> None:
+    """The files that the pages name: a photo, a picture with its mask, and a cutout."""
+    source = next(iter(sorted(FOLDER.glob("images/*.jpg"))))
+    shutil.copy(source, folder / "photo.jpg")
+    with Image.open(source) as picture:
+        picture.save(folder / "image.png")
+        mask = np.zeros(picture.size[::-1], np.uint8)
+        mask[50:150, 20:120] = 255
+        Image.fromarray(mask).save(folder / "mask.png")
+        cutout = picture.convert("RGBA")
+        cutout.putalpha(Image.fromarray(mask))
+        cutout.save(folder / "cutout.png")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_python_of_a_page__runs(page: str, dataset: fo.Dataset) -> None:
+    names = {"dataset": dataset}
+    if page == "docs/labelling.md":
+        indexing.build(dataset, "objects", encoder="alphaclip-nano")
+    if page == "docs/python.md":
+        names["other"] = indexing.build(dataset, "outlines", "alphaclip-nano", key="other")
+    texts = blocks(page)
+    assert texts
+    for text in texts:
+        for said, here in HERE.items():
+            text = text.replace(said, here)
+        exec(compile(text, page, "exec"), names)
+
+
+def test_readme__is_for_a_newcomer() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
+def test_links__lead_somewhere(page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
+    assert [link for link in links if "://" not in link and not (ROOT / link).exists()] == []
+
+
+def test_site__builds_without_a_warning(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    code = build_docs.main([*build_docs.STRICT, "--site-dir", str(tmp_path)])
+    assert code == 0, capfd.readouterr().err
+    reference = (tmp_path / "reference" / "indexing.html").read_text()
+    assert "Embeds every region of a field and makes them searchable." in reference
+    assert not re.search(r":(func|class|meth):", reference)
