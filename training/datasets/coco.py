@@ -1,13 +1,30 @@
-"""COCO: ``instances_*.json`` and its pictures."""
+"""COCO and LVIS: pictures, categories, and annotations with polygons, RLEs and boxes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from typing import Any, Literal
 
-from alphaclip.training.datasets.examples import RegionSet
-from alphaclip.training.datasets.files import inside
-from alphaclip.training.datasets.instances import Shape, read_instances, region_set
-from alphaclip.training.datasets.sources import COCO
+from alphaclip.errors import AlphaClipError
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.datasets.files import (
+    Entry,
+    Pictures,
+    each,
+    grouped,
+    inside,
+    pixel_box,
+    read_json,
+    section,
+    size_of,
+)
+from alphaclip.training.datasets.masks import boxed_region, decode_segmentation, masked_region
+from alphaclip.training.datasets.sources import COCO, LVIS, Source
+
+Shape = Literal["mask", "box"]
 
 
 def read_coco(
@@ -29,8 +46,179 @@ def read_coco(
         MissingDataError: if a file is not there
         AlphaClipError: if the annotations have another form
     """
-    instances = read_instances(data / "annotations" / f"instances_{split}.json", COCO)
-    folder = COCO.require(data / split)
-    return region_set(
-        f"coco-{split}", instances, lambda e: inside(folder, e["file_name"]), shape, limit
-    )
+    return _region_set(f"coco-{split}", open_coco(data, split), shape, limit)
+
+
+def read_lvis(
+    data: Path,
+    split: str = "val",
+    shape: Shape = "mask",
+    limit: int | None = None,
+    underscores: bool = True,
+) -> RegionSet:
+    """Reads LVIS's objects.
+
+    Args:
+        data: folder with ``annotations/lvis_v1_SPLIT.json``, ``train2017/`` and ``val2017/``
+        split: ``train`` or ``val``
+        shape: as in :func:`read_coco`
+        limit: as in :func:`read_coco`
+        underscores: whether the 1203 names stay as in the file, as Alpha-CLIP's evaluation has
+            them, such as ``aerosol_can``; else they are ``aerosol can``
+
+    Raises:
+        MissingDataError: if a file is not there
+        AlphaClipError: if the annotations have another form
+    """
+    instances = open_lvis(data, split)
+    if not underscores:
+        names = {key: name.replace("_", " ") for key, name in instances.categories.items()}
+        instances = replace(instances, categories=names)
+    return _region_set(f"lvis-{split}", instances, shape, limit)
+
+
+@dataclass(frozen=True)
+class Instances:
+    """A file of COCO's form, not yet made regions of.
+
+    Attributes:
+        path: of the file
+        images: by id, in the order of the file
+        categories: names by id, in the order of the file
+        annotations: by id, in the order of the file
+        path_of: where a picture is, given its entry
+        skipped: entries that cannot be read, a line each; further lines are added
+        pictures: finds them
+    """
+
+    path: Path
+    images: Mapping[int, Entry]
+    categories: Mapping[int, str]
+    annotations: Mapping[int, Entry]
+    path_of: Callable[[Entry], Path]
+    skipped: list[str]
+    pictures: Pictures
+
+    def example(self, key: int) -> Example | None:
+        """A picture without regions yet; None, and counted, if it is not there."""
+        entry = self.images[key]
+        return self.pictures.example(key, self.path_of(entry), size_of(entry))
+
+    def category_of(self, annotation: Entry) -> int:
+        """The category of an annotation, one of the file's."""
+        category = int(annotation["category_id"])
+        if category not in self.categories:
+            raise AlphaClipError(f"has the category {category}, which the file does not have")
+        return category
+
+
+def open_coco(data: Path, split: str) -> Instances:
+    """Reads COCO's file, see :func:`read_coco`."""
+    folder, path = data / split, data / "annotations" / f"instances_{split}.json"
+    instances = read_instances(path, COCO, lambda entry: inside(folder, entry["file_name"]))
+    COCO.require(folder)
+    return instances
+
+
+def open_lvis(data: Path, split: str) -> Instances:
+    """Reads LVIS's file, see :func:`read_lvis`; at least one folder of pictures has to be there."""
+
+    def path_of(entry: Entry) -> Path:
+        """Version 1 names a picture by its address only."""
+        folder, _, name = entry["coco_url"].rpartition("/")
+        folder = folder.rpartition("/")[2]
+        if not folder or not name:
+            url = entry["coco_url"][:80]
+            raise AlphaClipError(f"has the address {url!r}: expected .../val2017/NAME.jpg")
+        return inside(data, f"{folder}/{name}")
+
+    instances = read_instances(data / "annotations" / f"lvis_v1_{split}.json", LVIS, path_of)
+    if not (data / "train2017").is_dir():
+        LVIS.require(data / "val2017")
+    return instances
+
+
+def read_instances(path: Path, source: Source, path_of: Callable[[Entry], Path]) -> Instances:
+    """Reads a file of COCO's form.
+
+    Raises:
+        MissingDataError: if it is not there
+        AlphaClipError: if it has another form
+    """
+    content, skipped = read_json(path, source), list[str]()
+    images = _by_id(content, "images", path, skipped)
+    categories = _by_id(content, "categories", path, skipped)
+    names = {key: str(entry["name"]) for key, entry in categories.items() if "name" in entry}
+    annotations = _by_id(content, "annotations", path, skipped)
+    return Instances(path, images, names, annotations, path_of, skipped, Pictures(skipped))
+
+
+def annotated_region(annotation: Entry, example: Example, shape: Shape) -> LabelledRegion:
+    """The region of an annotation, without a label.
+
+    Args:
+        annotation: with ``id``, ``segmentation`` or ``bbox``, and ``area`` and ``iscrowd`` where
+            they are known
+        example: its picture
+        shape: which of the two is taken
+
+    Raises:
+        AlphaClipError: if it is malformed or empty
+    """
+    if shape == "box":
+        box = pixel_box(annotation["bbox"])
+        region, pixels = boxed_region(box, example.width, example.height), box[2] * box[3]
+    else:
+        mask = decode_segmentation(annotation["segmentation"], example.height, example.width)
+        region, pixels = masked_region(mask), float(mask.sum())
+    area = float(annotation.get("area", pixels))
+    crowd = bool(annotation.get("iscrowd", 0))
+    return LabelledRegion(str(annotation["id"]), region, area, crowd=crowd)
+
+
+def _by_id(content: Any, name: str, path: Path, skipped: list[str]) -> dict[int, Entry]:
+    entries: dict[int, Entry] = {}
+
+    def identified(entry: Entry) -> tuple[int, Entry]:
+        key = int(entry["id"])
+        if key in entries:
+            raise AlphaClipError(f"has the id {key}, which an entry before it has")
+        return key, entry
+
+    for key, entry in each(
+        section(content, name, path), identified, f"{path.name}: {name}", skipped
+    ):
+        entries[key] = entry
+    return entries
+
+
+def _region_set(name: str, instances: Instances, shape: Shape, limit: int | None) -> RegionSet:
+    """Regions of annotations, labelled by their categories, of the pictures that have some."""
+    file, skipped = instances.path.name, instances.skipped
+
+    def of_picture(annotation: Entry) -> tuple[int, Entry]:
+        key = int(annotation["image_id"])
+        if key not in instances.images:
+            raise AlphaClipError(f"is of picture {key}, which the file does not have")
+        return key, annotation
+
+    annotations = instances.annotations.values()
+    groups = grouped(annotations, of_picture, f"{file}: annotation", skipped)
+
+    def read(key: int) -> Example | None:
+        example = instances.example(key) if key in groups else None
+        if example is None:
+            return None
+
+        def labelled(annotation: Entry) -> LabelledRegion:
+            label = instances.categories[instances.category_of(annotation)]
+            return replace(annotated_region(annotation, example, shape), label=label)
+
+        lines = f"{file}: picture {key}, annotation"
+        regions = tuple(each(groups[key], labelled, lines, skipped))
+        return replace(example, regions=regions) if regions else None
+
+    made = each(instances.images, read, f"{file}: images", skipped)
+    examples = tuple(islice(filter(None, made), limit))
+    instances.pictures.report()
+    return RegionSet(name, examples, tuple(instances.categories.values()), tuple(skipped))

@@ -1,13 +1,16 @@
-"""What an evaluation is made on: pictures, and their regions with names or descriptions."""
+"""What an evaluation is made on: pictures, their regions, and expressions that mean one of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
 from alphaclip.regions.region import Region
+
+Box = tuple[float, float, float, float]
+"""``(x, y, w, h)`` in pixels of the original picture, origin top left, not rounded."""
 
 Size = Literal["small", "medium", "large"]
 SIZES: tuple[Size, ...] = get_args(Size)
@@ -96,16 +99,56 @@ def size_of(area: float) -> Size:
 
 
 def take_first(regions: RegionSet, limit: int | None) -> RegionSet:
-    """The first pictures of a set.
+    """The first pictures of a set; None takes all."""
+    return replace(regions, examples=regions.examples[:limit])
 
-    Args:
-        regions: a set
-        limit: how many pictures; None takes all
+
+@dataclass(frozen=True)
+class Expression:
+    """Words that refer to one object of a picture.
+
+    Attributes:
+        id: unique in its set, the same in every run; RefCOCO's ``sent_id`` as text
+        example: the picture; its ``regions`` are not used and may be empty
+        text: the expression as it was written (RefCOCO's ``raw``); tasks make it lower case
+        truth: the box of the object that is meant
+        proposals: the boxes to choose from, a detector's or the annotated ones, in the file's
+            order; where a detector found nothing, the box of the whole picture
     """
-    return RegionSet(
-        regions.name, _first(regions.examples, limit), regions.classes, regions.skipped
-    )
+
+    id: str
+    example: Example
+    text: str
+    truth: Box
+    proposals: tuple[Box, ...]
 
 
-def _first(examples: Sequence[Example], limit: int | None) -> tuple[Example, ...]:
-    return tuple(examples if limit is None else examples[:limit])
+@dataclass(frozen=True)
+class ExpressionSet:
+    """A split of a data set.
+
+    Attributes:
+        name: data set and split, such as ``refcoco+-testA``; ``refcoco``, ``refcoco+`` and
+            ``refcocog`` before the last dash
+        expressions: in the order of the file
+        proposals: where the boxes come from: ``detector``, ``annotated``, or else as in reports
+        skipped: what could not be read, a line each
+    """
+
+    name: str
+    expressions: tuple[Expression, ...]
+    proposals: str
+    skipped: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[Expression]:
+        return iter(self.expressions)
+
+    def __len__(self) -> int:
+        return len(self.expressions)
+
+
+def take_first_expressions(expressions: ExpressionSet, limit: int | None) -> ExpressionSet:
+    """The expressions of the first pictures of a set; None takes all."""
+    pictures = dict.fromkeys(expression.example.id for expression in expressions)
+    first = set(list(pictures)[:limit])
+    return replace(expressions, expressions=tuple(e for e in expressions if e.example.id in first))

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import FORMATS, MAX_PIXELS
+from alphaclip.training.datasets.examples import Box, Example
 from alphaclip.training.datasets.sources import Source
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 Entry = Mapping[str, Any]
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
@@ -39,11 +42,7 @@ def read_json(path: Path, source: Source) -> Any:
 
 
 def as_list(content: Any, path: Path) -> list[Any]:
-    """Content that has to be a list.
-
-    Raises:
-        AlphaClipError: if it is something else
-    """
+    """Content that has to be a list."""
     if not isinstance(content, list):
         kind = type(content).__name__
         raise AlphaClipError(f"{path} holds a {kind}: expected a list, as the data set has it")
@@ -51,11 +50,7 @@ def as_list(content: Any, path: Path) -> list[Any]:
 
 
 def section(content: Any, name: str, path: Path) -> list[Any]:
-    """A named list of a JSON file.
-
-    Raises:
-        AlphaClipError: if there is no such list
-    """
+    """A named list of a JSON file."""
     found = content.get(name) if isinstance(content, Mapping) else None
     if not isinstance(found, list):
         raise AlphaClipError(f"{path} has no list {name!r}: it is another file than expected")
@@ -76,13 +71,23 @@ def each(
     Yields:
         what was made of the good entries, in order
     """
-    for place, entry in enumerate(entries):
+    for number, entry in enumerate(entries):
         try:
             made = read(entry)
         except MALFORMED as error:
-            skipped.append(f"{name}[{place}]: {why(error)}")
+            skipped.append(f"{name}[{number}]: {why(error)}")
         else:
             yield made
+
+
+def grouped(
+    entries: Iterable[Any], read: Callable[[Any], tuple[K, T]], name: str, skipped: list[str]
+) -> dict[K, list[T]]:
+    """What :func:`each` makes of entries, by a key that ``read`` gives with it."""
+    groups: dict[K, list[T]] = defaultdict(list)
+    for key, made in each(entries, read, name, skipped):
+        groups[key].append(made)
+    return dict(groups)
 
 
 def why(error: Exception) -> str:
@@ -95,27 +100,27 @@ def why(error: Exception) -> str:
 
 
 def size_of(entry: Entry) -> tuple[int, int]:
-    """Width and height of a picture's entry, in pixels.
-
-    Raises:
-        AlphaClipError: if they are no size of a picture
-    """
+    """Width and height of a picture's entry, in pixels."""
     width, height = int(entry["width"]), int(entry["height"])
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise AlphaClipError(f"has a size of {width} x {height} pixels")
     return width, height
 
 
-def pixel_box(values: Sequence[Any]) -> tuple[float, float, float, float]:
-    """A box ``[x, y, w, h]`` in pixels.
-
-    Raises:
-        AlphaClipError: if it is not that, or has no area
-    """
+def pixel_box(values: Sequence[Any]) -> Box:
+    """A box ``[x, y, w, h]`` in pixels that has an area."""
     x, y, w, h = (float(value) for value in values)
     if not all(map(math.isfinite, (x, y, w, h))) or w <= 0 or h <= 0:
         raise AlphaClipError(f"has the box [{x:g}, {y:g}, {w:g}, {h:g}], which has no area")
     return x, y, w, h
+
+
+def text_of(entry: Entry, key: str, what: str) -> str:
+    """A text of an entry that is not empty; ``what`` it is called in the error."""
+    text = str(entry[key]).strip()
+    if not text:
+        raise AlphaClipError(f"has an empty {what}")
+    return text
 
 
 def inside(root: Path, name: Any) -> Path:
@@ -176,19 +181,24 @@ class Pictures:
             self._missing[path] = None
             return None
 
-    def has(self, path: Path, width: int, height: int) -> bool:
-        """Whether a picture is there.
+    def example(self, key: object, path: Path, size: tuple[int, int]) -> Example | None:
+        """A picture without regions yet; None, and counted, if it is not there.
+
+        Args:
+            key: its id
+            path: of the file
+            size: width and height that its file of annotations says
 
         Raises:
-            AlphaClipError: if it has another size than its file of annotations says
+            AlphaClipError: if it has another size, for which the annotations do not fit
         """
         found = self.size(path)
-        if found not in (None, (width, height)):
+        if found not in (None, size):
             raise AlphaClipError(
-                f"{path} has {found} pixels, its annotations are for {(width, height)}: it is "
+                f"{path} has {found} pixels, its annotations are for {size}: it is "
                 "another picture, or was scaled or turned"
             )
-        return found is not None
+        return None if found is None else Example(str(key), path, *size, ())
 
     def report(self) -> None:
         """Adds a line for the pictures that are not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -20,15 +20,12 @@ from alphaclip.training.datasets.sources import IMAGENET_S, IMAGENET_S_JSON
 
 Count = Literal[50, 300, 919]
 
-IGNORED_ID = 1000
-"""What the masks' pictures have where nobody said what it is; 0 is everything else."""
-
 
 def read_imagenet_s_json(data: Path, limit: int | None = None) -> RegionSet:
     """Reads ``imagenet_919.json``, the annotations that Alpha-CLIP was evaluated with.
 
     An entry has ``image_pth`` (relative to the folder), ``category_word`` (a WordNet id) and
-    ``mask`` (an RLE). A class's index is the place of its first appearance. The reference code
+    ``mask`` (an RLE). A class's index is that of its first appearance. The reference code
     takes the number of classes seen so far instead, which is the same only while the entries of a
     class follow one another.
 
@@ -48,7 +45,19 @@ def read_imagenet_s_json(data: Path, limit: int | None = None) -> RegionSet:
     IMAGENET_S_JSON.require(data / "ImageNetS919")
     words = (entry.get("category_word") for entry in entries if isinstance(entry, Mapping))
     classes = list(dict.fromkeys(word for word in words if isinstance(word, str) and word))
-    return _collect("imagenet-s-919", entries, _JsonReader(data), classes, limit)
+    times: Counter[str] = Counter()
+
+    def read(entry: Entry, pictures: Pictures) -> Example | None:
+        """A picture's second object is an example of its own."""
+        name, word = entry["image_pth"], entry["category_word"]
+        if not isinstance(word, str) or not word:
+            raise AlphaClipError("has a category_word that is no WordNet id")
+        file, mask = inside(data, name), decode_mask(entry["mask"])
+        times[name] += 1
+        key = name if times[name] == 1 else f"{name}#{times[name]}"
+        return _example(key, file, mask, word, pictures)
+
+    return _collect("imagenet-s-919", entries, read, classes, limit)
 
 
 def read_imagenet_s_folder(
@@ -82,10 +91,16 @@ def read_imagenet_s_folder(
             f"{folder} has {len(classes)} folders of classes, ImageNet-S-{count} has {count}: "
             "the ids in its masks go by the whole list, so make the missing folders, even empty"
         )
-    ids = {word: place for place, word in enumerate(classes, 1)}
-    found = (path for word in classes for path in sorted((folder / word).iterdir()))
+    ids = {word: number for number, word in enumerate(classes, 1)}
+
+    def read(path: Path, pictures: Pictures) -> Example | None:
+        word = path.parent.name
+        mask = _read_ids(masks / word / f"{path.stem}.png") == ids[word]
+        return _example(f"{word}/{path.stem}", path, mask, word, pictures)
+
+    files = (path for word in classes for path in sorted((folder / word).iterdir()))
     name = f"imagenet-s-{count}" if split == "validation" else f"imagenet-s-{count}-{split}"
-    return _collect(name, found, _FolderReader(masks, ids), classes, limit)
+    return _collect(name, files, read, classes, limit)
 
 
 def _collect(
@@ -101,36 +116,6 @@ def _collect(
     examples = tuple(islice(filter(None, made), limit))
     pictures.report()
     return RegionSet(name, examples, tuple(classes), tuple(skipped))
-
-
-class _JsonReader:
-    """Makes an example of an entry; a picture's second object is an example of its own."""
-
-    def __init__(self, data: Path) -> None:
-        self._data = data
-        self._seen: Counter[str] = Counter()
-
-    def __call__(self, entry: Entry, pictures: Pictures) -> Example | None:
-        name, word = entry["image_pth"], entry["category_word"]
-        if not isinstance(word, str) or not word:
-            raise AlphaClipError("has a category_word that is no WordNet id")
-        path, mask = inside(self._data, name), decode_mask(entry["mask"])
-        self._seen[name] += 1
-        key = name if self._seen[name] == 1 else f"{name}#{self._seen[name]}"
-        return _example(key, path, mask, word, pictures)
-
-
-@dataclass(frozen=True)
-class _FolderReader:
-    """Makes an example of a picture in the folder of its class."""
-
-    masks: Path
-    ids: Mapping[str, int]
-
-    def __call__(self, path: Path, pictures: Pictures) -> Example | None:
-        word = path.parent.name
-        mask = _read_ids(self.masks / word / f"{path.stem}.png") == self.ids[word]
-        return _example(f"{word}/{path.stem}", path, mask, word, pictures)
 
 
 def _read_ids(path: Path) -> np.ndarray:
@@ -150,7 +135,8 @@ def _example(
     key: str, path: Path, mask: np.ndarray, word: str, pictures: Pictures
 ) -> Example | None:
     height, width = mask.shape
-    if not pictures.has(path, width, height):
+    example = pictures.example(key, path, (width, height))
+    if example is None:
         return None
     region = LabelledRegion(key, masked_region(mask), float(mask.sum()), label=word)
-    return Example(key, path, width, height, (region,))
+    return replace(example, regions=(region,))

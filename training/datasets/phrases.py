@@ -2,18 +2,22 @@
 
 Source: Subramanian et al., "ReCLIP", ACL 2022 (arXiv 2204.05991), section 3.2, and the settings its
 released code runs with: relations and superlatives on, ``between`` off, chunks not expanded. Words
-are compared as they are written, in lower case. Nothing here needs a parser: a
-:class:`Sentence` is what one gives.
+are compared as they are written, in lower case. A :class:`Sentence` is what a parser gives; only
+:func:`load_parser` needs spaCy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 from alphaclip.errors import AlphaClipError
+
+MODEL = "en_core_web_sm"
+"""ReCLIP's (version 3.0.0 there); another version parses some expressions otherwise."""
 
 RELATIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -250,3 +254,37 @@ def _described_with(sentence: Sentence, own: tuple[int, int], other: tuple[int, 
         if place in below:
             said.update(sentence.path_to_root(place), sentence.subtree(place))
     return " ".join(sentence.words[place].text for place in sorted(said))
+
+
+def load_parser(model: str = MODEL) -> tuple[Callable[[str], Sentence], str]:
+    """Loads a parser of expressions.
+
+    Args:
+        model: a spaCy pipeline with a dependency parser, its name or folder
+
+    Returns:
+        what parses a text in lower case, and the pipeline's name and version for reports
+
+    Raises:
+        AlphaClipError: if spaCy or the pipeline is not installed; says how to get them
+    """
+    try:
+        import spacy
+
+        pipeline = spacy.load(model)
+    except (ImportError, OSError) as error:
+        raise AlphaClipError(
+            f"method 'parse' needs spaCy and its model {model} ({error}): run "
+            f"`pip install 'alphaclip-fiftyone[rec]'` and `python -m spacy download {model}`. "
+            "Method 'plain' needs neither, but is another protocol with other figures"
+        ) from error
+    if not pipeline.has_pipe("parser"):
+        raise AlphaClipError(f"{model} has no dependency parser: take {MODEL}")
+    meta = pipeline.meta
+    return lambda text: sentence_of(pipeline(text)), f"{meta['name']} {meta['version']}"
+
+
+def sentence_of(doc: Any) -> Sentence:
+    """The parse that a spaCy ``Doc`` holds."""
+    words = tuple(Word(token.text, token.head.i, token.whitespace_) for token in doc)
+    return Sentence(words, tuple((chunk.start, chunk.end) for chunk in doc.noun_chunks))

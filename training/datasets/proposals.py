@@ -12,11 +12,10 @@ from typing import Any
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import Rle
-from alphaclip.training.datasets.errors import MissingDataError
-from alphaclip.training.datasets.examples import Example
-from alphaclip.training.datasets.expressions import Box
+from alphaclip.training.datasets.examples import Box, Example
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.datasets.masks import boxed_region, decode_mask, masked_region
+from alphaclip.training.datasets.sources import MissingDataError
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,6 @@ Proposals = Mapping[str, Sequence[Proposal]]
 """By the picture's id."""
 
 
-def relative_box(box: Box, example: Example) -> list[float]:
-    """``[x, y, w, h]`` as FiftyOne has it, from pixels."""
-    x, y, w, h = box
-    return [x / example.width, y / example.height, w / example.width, h / example.height]
-
-
 def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str, list[Proposal]]:
     """Reads COCO's format of results, whatever made them.
 
@@ -80,17 +73,20 @@ def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str,
         AlphaClipError: if it is no such list; names the entry
     """
     found: dict[str, dict[Any, Proposal]] = {}
-    for place, entry in enumerate(_entries(path)):
+    for number, entry in enumerate(_entries(path)):
         try:
             proposal, picture = _proposal(entry), str(entry["image_id"])
         except MALFORMED as error:
             raise AlphaClipError(
-                f"{path}, entry {place}: {error!r}. Expected image_id, bbox [x, y, w, h] in pixels "
-                "or a compressed RLE as segmentation, and score in [0, 1]"
+                f"{path}, entry {number}: {error!r}. Expected image_id, bbox [x, y, w, h] in "
+                "pixels or a compressed RLE as segmentation, and score in [0, 1]"
             ) from error
         if proposal.objectness >= least:
-            _keep_surest(found.setdefault(picture, {}), proposal)
-    return {picture: surest(kept.values(), most) for picture, kept in found.items()}
+            of_picture = found.setdefault(picture, {})
+            key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
+            if key not in of_picture or of_picture[key].objectness < proposal.objectness:
+                of_picture[key] = proposal
+    return {picture: surest(some.values(), most) for picture, some in found.items()}
 
 
 def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:
@@ -125,9 +121,3 @@ def _proposal(entry: Mapping[str, Any]) -> Proposal:
     if not all(map(math.isfinite, (x, y, w, h))) or not 0 <= score <= 1:
         raise ValueError(f"bbox is {[x, y, w, h]}, score is {score}")
     return Proposal((x, y, w, h), score, rle)
-
-
-def _keep_surest(kept: dict[Any, Proposal], proposal: Proposal) -> None:
-    key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
-    if key not in kept or kept[key].objectness < proposal.objectness:
-        kept[key] = proposal

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.errors import AlphaClipError
+
+
+class MissingDataError(AlphaClipError):
+    """A file of a published dataset is not where it is expected.
+
+    The message says where to get it and what layout is expected.
+    """
 
 
 @dataclass(frozen=True)

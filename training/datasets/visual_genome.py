@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from alphaclip.training.datasets.files import (
     pixel_box,
     read_json,
     size_of,
+    text_of,
 )
 from alphaclip.training.datasets.masks import boxed_region
 from alphaclip.training.datasets.sources import VISUAL_GENOME
@@ -44,22 +44,37 @@ def read_visual_genome(data: Path, limit: int | None = None) -> RegionSet:
         AlphaClipError: if a file has another form
     """
     skipped: list[str] = []
-    images = _read_images(data / "image_data.json", skipped)
+    pictures = Pictures(skipped)
+    path = data / "image_data.json"
+    entries = as_list(read_json(path, VISUAL_GENOME), path)
+    images = dict(each(entries, lambda entry: (_picture_id(entry), entry), path.name, skipped))
     path = data / "region_descriptions.json"
     entries = as_list(read_json(path, VISUAL_GENOME), path)
     if not any((data / folder).is_dir() for folder in _FOLDERS):
         VISUAL_GENOME.require(data / _FOLDERS[0])
-    read = _Reader(data, images, Pictures(skipped), skipped)
-    made = each(entries, read.example, path.name, skipped)
-    examples = tuple(islice(filter(None, made), limit))
-    read.pictures.report()
+
+    def path_of(image: Entry) -> Path:
+        """In the folder of its address, else in the other one."""
+        *_, folder, name = image["url"].split("/")
+        folders = dict.fromkeys((folder, *_FOLDERS))
+        paths = [inside(data, f"{folder}/{name}") for folder in folders]
+        return next((path for path in paths if path.is_file()), paths[0])
+
+    def read(entry: Entry) -> Example | None:
+        key, regions = _picture_id(entry), entry["regions"]
+        if key not in images:
+            raise AlphaClipError(f"is of picture {key}, which image_data.json does not have")
+        file, size = path_of(images[key]), size_of(images[key])
+        example = pictures.example(key, file, size) if regions else None
+        if example is None:
+            return None
+        some = each(regions, lambda r: _region(r, *size), f"picture {key}: regions", skipped)
+        described = tuple(some)
+        return replace(example, regions=described) if described else None
+
+    examples = tuple(islice(filter(None, each(entries, read, path.name, skipped)), limit))
+    pictures.report()
     return RegionSet("visual-genome", examples, (), tuple(skipped))
-
-
-def _read_images(path: Path, skipped: list[str]) -> dict[int, Entry]:
-    entries = as_list(read_json(path, VISUAL_GENOME), path)
-    pairs = each(entries, lambda entry: (_picture_id(entry), entry), path.name, skipped)
-    return dict(pairs)
 
 
 def _picture_id(entry: Entry) -> int:
@@ -67,43 +82,9 @@ def _picture_id(entry: Entry) -> int:
     return int(entry["image_id"] if "image_id" in entry else entry["id"])
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """Makes an example of a picture's entry."""
-
-    data: Path
-    images: Mapping[int, Entry]
-    pictures: Pictures
-    skipped: list[str]
-
-    def example(self, entry: Entry) -> Example | None:
-        key, regions = _picture_id(entry), entry["regions"]
-        if key not in self.images:
-            raise AlphaClipError(f"is of picture {key}, which image_data.json does not have")
-        path, (width, height) = self._path(self.images[key]), size_of(self.images[key])
-        if not regions or not self.pictures.has(path, width, height):
-            return None
-
-        def read(region: Entry) -> LabelledRegion:
-            return _region(region, width, height)
-
-        name = f"picture {key}: regions"
-        found = tuple(each(regions, read, name, self.skipped))
-        return Example(str(key), path, width, height, found) if found else None
-
-    def _path(self, image: Entry) -> Path:
-        """Where the picture is: in the folder of its address, else in the other one."""
-        *_, folder, name = image["url"].split("/")
-        others = [other for other in _FOLDERS if other != folder]
-        paths = [inside(self.data, f"{place}/{name}") for place in (folder, *others)]
-        return next((path for path in paths if path.is_file()), paths[0])
-
-
 def _region(region: Entry, width: int, height: int) -> LabelledRegion:
     box = pixel_box([region[name] for name in ("x", "y", "width", "height")])
-    text = str(region["phrase"]).strip()
-    if not text:
-        raise AlphaClipError("has an empty phrase")
+    text = text_of(region, "phrase", "phrase")
     key = str(int(region["region_id"] if "region_id" in region else region["id"]))
     shown = boxed_region(box, width, height)
     return LabelledRegion(key, shown, box[2] * box[3], texts=(text,))

@@ -12,9 +12,17 @@ from typing import Any, get_args
 
 from alphaclip.encoder.load import Precision
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.evaluation.all_tasks import all_tasks
-from alphaclip.training.evaluation.outcomes import Means, Outcome
+from alphaclip.training.datasets.examples import RegionSet
+from alphaclip.training.evaluation.captions.captions import CAPTIONS
+from alphaclip.training.evaluation.classification.classification import IMAGENET_S, REGIONS
+from alphaclip.training.evaluation.detection.detection import TASK as DETECTION
+from alphaclip.training.evaluation.outcomes import Means, Outcome, load_outcomes, save_outcome
+from alphaclip.training.evaluation.referring.referring import TASK as REFERRING
+from alphaclip.training.evaluation.retrieval.retrieval import RETRIEVAL
 from alphaclip.training.evaluation.tasks import Task
+
+TASKS = (IMAGENET_S, REGIONS, RETRIEVAL, REFERRING, DETECTION, CAPTIONS)
+"""In the order of the help text."""
 
 OUT = "alphaclip-eval"
 CACHE = "vectors"
@@ -27,7 +35,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
         parser: of the command ``alphaclip eval``
     """
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
-    for task in all_tasks():
+    for task in TASKS:
         _add_task(tasks, task)
     report = tasks.add_parser("report", help="write the tables and plots of one or several runs")
     report.add_argument("folder", type=Path, help="--out of a run, or the folder of several runs")
@@ -78,37 +86,36 @@ def _evaluate(task: Task, args: argparse.Namespace) -> int:
     outcomes, failures = _judge_all(task, entries, args)
     if outcomes:
         _write(args.out)
-        _make_mistakes(task, args, entries, outcomes)
-    _sum_up(outcomes, failures)
+        if task.regions is not None and args.mistakes is not None:
+            _make_mistakes(args.mistakes, list(map(task.regions, entries)), outcomes)
+    left_out = sum(len(outcome.skipped) for outcome in outcomes)
+    print(f"{len(outcomes)} outcomes; {left_out} entries left out (report.json names them)")
+    if failures:
+        print("not judged:", *failures, sep="\n  ", file=sys.stderr)
     return 1 if failures else 0
 
 
 def _judge_all(
     task: Task, entries: Sequence[Any], args: argparse.Namespace
 ) -> tuple[list[Outcome], list[str]]:
-    """What every encoder reached, saved as soon as it is known, and which cannot be judged."""
-    from alphaclip.training.evaluation.outcome_files import save_outcome
+    """What every encoder reached, saved as soon as it is there, and which cannot be judged."""
+    from alphaclip.encoder.auto import ask_for_model
 
     outcomes, failures = [], []
-    subjects = map(_named, args.subjects) if task.subjects == "encoder" else args.subjects
+    subjects = args.subjects
+    if task.subjects == "encoder":  # for auto, where none is here, asks before a download
+        subjects = [ask_for_model() if name == "auto" else name for name in subjects]
     for order, subject in enumerate(dict.fromkeys(subjects)):
         try:
-            found = _judge(task, subject, entries, args)
+            reached = _judge(task, subject, entries, args)
         except AlphaClipError as error:
             failures.append(f"{subject}: {error}")
             continue
-        for outcome in found:
+        for outcome in reached:
             save_outcome(args.out, outcome, order)
             _tell(outcome)
-        outcomes += found
+        outcomes += reached
     return outcomes, failures
-
-
-def _named(encoder: str) -> str:
-    """The encoder to judge; for ``auto``, where none is here, asks before a download."""
-    from alphaclip.encoder.auto import ask_for_model
-
-    return ask_for_model() if encoder == "auto" else encoder
 
 
 def _judge(
@@ -118,13 +125,11 @@ def _judge(
     for entry in entries:
         with _bar(subject) as progress:
             means = Means(args.cache, progress, args.device, args.precision)
-            outcomes.append(_with_limit(task.run(subject, entry, means), args.limit))
+            outcome = task.run(subject, entry, means)
+        settings = {**outcome.settings, "limit": args.limit}
+        outcomes.append(replace(outcome, settings=settings))
     further = task.summarize(outcomes) if task.summarize is not None else ()
     return [*outcomes, *further]
-
-
-def _with_limit(outcome: Outcome, limit: int | None) -> Outcome:
-    return replace(outcome, settings={**outcome.settings, "limit": limit})
 
 
 @contextmanager
@@ -153,30 +158,18 @@ def _tell(outcome: Outcome) -> None:
 
 
 def _write(folder: Path) -> None:
-    from alphaclip.training.evaluation.outcome_files import load_outcomes
     from alphaclip.training.evaluation.report.report import write_report
 
     files = write_report(folder, load_outcomes(folder))
     print("written:", *files, sep="\n  ")
 
 
-def _sum_up(outcomes: Sequence[Outcome], failures: Sequence[str]) -> None:
-    left_out = sum(len(outcome.skipped) for outcome in outcomes)
-    print(f"{len(outcomes)} outcomes; {left_out} entries left out (report.json names them)")
-    if failures:
-        print("not judged:", *failures, sep="\n  ", file=sys.stderr)
-
-
-def _make_mistakes(
-    task: Task, args: argparse.Namespace, entries: Sequence[Any], outcomes: Sequence[Outcome]
-) -> None:
-    if task.regions is None or args.mistakes is None:
-        return
+def _make_mistakes(dataset: str, sets: Sequence[RegionSet], outcomes: Sequence[Outcome]) -> None:
     from alphaclip.training.evaluation.report.fiftyone_mistakes import make_mistakes
 
-    sets = {regions.name: regions for regions in map(task.regions, entries)}
-    for regions in sets.values():
-        name = args.mistakes if len(sets) == 1 else f"{args.mistakes}-{regions.name}"
+    by_name = {regions.name: regions for regions in sets}
+    for regions in by_name.values():
+        name = dataset if len(by_name) == 1 else f"{dataset}-{regions.name}"
         fitting = [outcome for outcome in outcomes if outcome.set == regions.name]
         if fitting:
             make_mistakes(name, regions, fitting, overwrite=True)

@@ -1,12 +1,14 @@
-"""What an evaluation task is to the command line."""
+"""What an evaluation task is to the command line, and the options that several tasks share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets.examples import RegionSet
 from alphaclip.training.evaluation.outcomes import Means, Outcome
 
@@ -39,3 +41,34 @@ class Task:
     subjects: Literal["encoder", "predictions"] = "encoder"
     summarize: Callable[[Sequence[Outcome]], Sequence[Outcome]] | None = None
     regions: Callable[[Any], RegionSet] | None = None
+
+
+def add_dataset_options(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--dataset`` and ``--field``."""
+    parser.add_argument("--dataset", help="a FiftyOne dataset, in place of --data")
+    parser.add_argument("--field", help="its field with the regions")
+
+
+def read_dataset(args: argparse.Namespace, **attributes: Any) -> RegionSet:
+    """Reads the field of the FiftyOne dataset that the options name.
+
+    Args:
+        args: parsed
+        attributes: which attributes of a label are meant, see
+            :func:`~alphaclip.training.evaluation.fiftyone_regions.open_field`
+
+    Raises:
+        AlphaClipError: if options do not fit together, or there is no such dataset
+    """
+    from alphaclip.training.evaluation.fiftyone_regions import open_field
+
+    if args.data is not None or args.field is None:
+        raise AlphaClipError("--dataset NAME goes with --field FIELD, and without --data")
+    return open_field(args.dataset, args.field, limit=args.limit, **attributes)
+
+
+def data_folder(args: argparse.Namespace, what: str) -> Path:
+    """The folder given as ``--data``; ``what`` is in it is said where it was not given."""
+    if args.data is None:
+        raise AlphaClipError(f"--data is missing: name the folder of {what}")
+    return Path(args.data)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,12 +53,28 @@ def region_vectors(
     Raises:
         AlphaClipError: if the cache cannot be written
     """
-    parts = _parts(encoder, regions, cache)
+    starts = range(0, len(regions.examples), PICTURES_IN_PART)
+    groups = [regions.examples[start : start + PICTURES_IN_PART] for start in starts]
+    parts = [_Part.of(encoder, group, cache) for group in groups]
     jobs = [job for part in parts for job in part.jobs()]
-    total = len(regions.examples)
-    for left, job in zip(range(len(jobs) - 1, -1, -1), _run(encoder, jobs, on_skip), strict=True):
+    total, left = len(regions.examples), len(jobs)
+
+    def failed(failure: Failure) -> None:
+        example = jobs[failure.item].example
+        line = f"picture {example.id}: {failure.error}"
+        if failure.region is not None:
+            line = f"region {example.regions[failure.region].id} of {example.path}: {failure.error}"
+        if on_skip is None:
+            logger.warning("left out: %s", line)
+        else:
+            on_skip(line)
+
+    items = ((job.example.path, [r.region for r in job.example.regions]) for job in jobs)
+    for job, vectors in zip(jobs, encoder.encode_many(items, on_error=failed), strict=True):
+        job.part.vectors[job.rows] = vectors
         if job.ends_part and job.part.path is not None:
             _save(job.part.path, job.part.vectors)
+        left -= 1
         if progress is not None:
             progress(total - left, total)
     rows = [part.vectors for part in parts]
@@ -95,20 +111,37 @@ def text_vectors(
 
 @dataclass(frozen=True)
 class _Part:
-    """Some pictures in a row, and the vectors known so far; NaN where there is none."""
+    """Some pictures in a row, their file, and the vectors so far; NaN where there is none."""
 
     examples: Sequence[Example]
     path: Path | None
     vectors: np.ndarray
 
+    @classmethod
+    def of(cls, encoder: Encoder, examples: Sequence[Example], cache: Path | None) -> _Part:
+        shape = sum(len(example.regions) for example in examples), encoder.dim
+        path = vectors = None
+        if cache is not None:
+            pictures = [
+                (
+                    file_stamp(example.path),
+                    [labelled.region.digest() for labelled in example.regions],
+                )
+                for example in examples
+            ]
+            path = _folder(cache, encoder, encoder.fingerprint) / f"{_digest(repr(pictures))}.npz"
+            vectors = _load(path, shape)
+        return cls(
+            examples, path, np.full(shape, np.nan, np.float32) if vectors is None else vectors
+        )
+
     def jobs(self) -> list[_Job]:
-        """The pictures with a row that is not known."""
-        ends = np.cumsum([len(example.regions) for example in self.examples])
-        found = [
-            _Job(self, example, slice(end - len(example.regions), end))
-            for example, end in zip(self.examples, ends, strict=True)
+        """The pictures with a row that has no vector."""
+        todo = [
+            _Job(self, example, rows)
+            for example, rows in zip(self.examples, rows_of(self.examples), strict=True)
+            if np.isnan(self.vectors[rows]).any()
         ]
-        todo = [job for job in found if np.isnan(self.vectors[job.rows]).any()]
         return [*todo[:-1], *(replace(job, ends_part=True) for job in todo[-1:])]
 
 
@@ -122,54 +155,16 @@ class _Job:
     ends_part: bool = False
 
 
-def _parts(encoder: Encoder, regions: RegionSet, cache: Path | None) -> list[_Part]:
-    starts = range(0, len(regions.examples), PICTURES_IN_PART)
-    groups = [regions.examples[start : start + PICTURES_IN_PART] for start in starts]
-    return [_part(encoder, group, cache) for group in groups]
-
-
-def _part(encoder: Encoder, examples: Sequence[Example], cache: Path | None) -> _Part:
-    shape = sum(len(example.regions) for example in examples), encoder.dim
-    folder = None if cache is None else _folder(cache, encoder, encoder.fingerprint)
-    path = None if folder is None else folder / f"{_key(examples)}.npz"
-    known = None if path is None else _load(path, shape)
-    return _Part(examples, path, np.full(shape, np.nan, np.float32) if known is None else known)
-
-
-def _run(encoder: Encoder, jobs: Sequence[_Job], on_skip: OnSkip | None) -> Iterator[_Job]:
-    def failed(failure: Failure) -> None:
-        (on_skip or _warn)(_line(jobs[failure.item].example, failure))
-
-    items = (
-        (job.example.path, [labelled.region for labelled in job.example.regions]) for job in jobs
-    )
-    for job, vectors in zip(jobs, encoder.encode_many(items, on_error=failed), strict=True):
-        job.part.vectors[job.rows] = vectors
-        yield job
-
-
-def _line(example: Example, failure: Failure) -> str:
-    if failure.region is None:
-        return f"picture {example.id}: {failure.error}"
-    return f"region {example.regions[failure.region].id} of {example.path}: {failure.error}"
-
-
-def _warn(line: str) -> None:
-    logger.warning("left out: %s", line)
+def rows_of(examples: Sequence[Example]) -> list[slice]:
+    """The rows that each picture's regions have in the vectors of all."""
+    ends = np.cumsum([len(example.regions) for example in examples], dtype=int)
+    return [slice(e - len(x.regions), e) for x, e in zip(examples, ends, strict=True)]
 
 
 def _folder(cache: Path, encoder: Encoder, fingerprint: str) -> Path:
-    """Vectors of another precision are kept apart: how far they are off may be the question."""
+    """Vectors of another precision stand apart: how far they are off may be the question."""
     precision = str(getattr(encoder, "dtype", "")).removeprefix("torch.")
     return cache / "-".join(filter(None, (fingerprint, precision)))
-
-
-def _key(examples: Sequence[Example]) -> str:
-    pictures = [
-        (file_stamp(example.path), [labelled.region.digest() for labelled in example.regions])
-        for example in examples
-    ]
-    return _digest(repr(pictures))
 
 
 def file_stamp(path: Path) -> tuple[str, int, int]:

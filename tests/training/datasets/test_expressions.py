@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.expressions import Box
+from alphaclip.training.datasets.examples import Box
 from alphaclip.training.datasets.phrases import (
     RELATIONS,
     SUPERLATIVES,
@@ -13,7 +13,7 @@ from alphaclip.training.datasets.phrases import (
     Word,
     read_entity,
 )
-from alphaclip.training.evaluation.referring.referring_relations import decide, relation
+from alphaclip.training.evaluation.referring.relations import decide, relation
 
 from ..evaluation.referring.parses import parse
 

@@ -13,10 +13,10 @@ from alphaclip.errors import AlphaClipError, EmptyRegionError, ImageError
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import MaskLimits
 from alphaclip.sam.sam import SamModel, load_sam
-from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.examples import Example
 from alphaclip.training.datasets.proposals import Proposal, read_proposals
-from alphaclip.training.evaluation.detection.sam_proposals import (
+from alphaclip.training.datasets.sources import MissingDataError
+from alphaclip.training.evaluation.sam_proposals import (
     kept_in_file,
     masks_of_boxes,
     masks_of_everything,

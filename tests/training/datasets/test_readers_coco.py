@@ -11,11 +11,10 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from alphaclip.errors import AlphaClipError, EmptyRegionError
-from alphaclip.training.datasets.coco import read_coco
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.coco import read_coco, read_lvis
 from alphaclip.training.datasets.examples import take_first
-from alphaclip.training.datasets.lvis import read_lvis
 from alphaclip.training.datasets.masks import masked_region
+from alphaclip.training.datasets.sources import MissingDataError
 
 WIDTH, HEIGHT = 40, 30
 SQUARE = [[5.0, 5.0, 15.0, 5.0, 15.0, 15.0, 5.0, 15.0]]

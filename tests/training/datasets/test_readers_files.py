@@ -7,9 +7,9 @@ from PIL import Image
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets import sources
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.examples import Example
 from alphaclip.training.datasets.files import Pictures, each, inside, pixel_box, read_json, size_of
-from alphaclip.training.datasets.sources import COCO, Source
+from alphaclip.training.datasets.sources import COCO, MissingDataError, Source
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "folder/a.jpg", "./a.jpg", "folder//b/a..jpg"])
@@ -82,11 +82,12 @@ def test_pictures__size_as_shown_and_what_is_missing(tmp_path: Path) -> None:
     exif[0x0112] = 6
     Image.new("RGB", (30, 20)).save(tmp_path / "turned.jpg", exif=exif)
     assert pictures.size(tmp_path / "turned.jpg") == (20, 30)
-    assert pictures.has(tmp_path / "turned.jpg", 20, 30)
+    example = pictures.example(7, tmp_path / "turned.jpg", (20, 30))
+    assert example == Example("7", tmp_path / "turned.jpg", 20, 30, ())
     with pytest.raises(AlphaClipError, match=r"has \(20, 30\) pixels"):
-        pictures.has(tmp_path / "turned.jpg", 30, 20)
+        pictures.example(7, tmp_path / "turned.jpg", (30, 20))
     for name in ("a.jpg", "b.jpg", "a.jpg"):
-        assert not pictures.has(tmp_path / name, 3, 3)
+        assert pictures.example(7, tmp_path / name, (3, 3)) is None
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
     with pytest.raises(AlphaClipError, match="cannot be opened"):
         pictures.size(tmp_path / "bad.jpg")

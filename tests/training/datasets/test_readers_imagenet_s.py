@@ -10,8 +10,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.imagenet_s import read_imagenet_s_folder, read_imagenet_s_json
+from alphaclip.training.datasets.sources import MissingDataError
 
 WIDTH, HEIGHT = 24, 18
 

@@ -10,9 +10,13 @@ import pytest
 from PIL import Image
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
-from alphaclip.training.datasets.refcoco_jsonl import SPLITS, read_reclip
-from alphaclip.training.datasets.refcoco_refs import read_refs_expressions, read_refs_regions
+from alphaclip.training.datasets.refcoco import (
+    SPLITS,
+    read_reclip,
+    read_refs_expressions,
+    read_refs_regions,
+)
+from alphaclip.training.datasets.sources import MissingDataError
 
 WIDTH, HEIGHT = 40, 30
 PICTURES = (581857, 9)

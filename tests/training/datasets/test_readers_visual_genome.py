@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.sources import MissingDataError
 from alphaclip.training.datasets.visual_genome import read_visual_genome
 
 WIDTH, HEIGHT = 50, 40

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.sources import MissingDataError
 
 METRICS = ("CIDEr", "METEOR", "ROUGE-L", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "SPICE")
 """In the order of tables."""
@@ -78,13 +78,22 @@ def score_captions(
             "among the pictures and needs at least two"
         )
     _require_programs(spice)
-    scorers = (*PLAIN, _meteor, *([_spice] if spice else []))
+    # one run of the tokenizer for all of them: Java takes a second to start
+    pairs = [(key, caption) for key in predictions for caption in references[key]]
     with _english_java():
-        return score_tokens(*_tokenize_all(predictions, references), scorers)
+        tokens = iter(tokenize([*predictions.values(), *(caption for _, caption in pairs)]))
+        own = {key: [next(tokens)] for key in predictions}
+        others: dict[str, list[str]] = {key: [] for key in predictions}
+        for (key, _), line in zip(pairs, tokens, strict=True):
+            others[key].append(line)
+        return score_tokens(own, others, [_meteor, *([_spice] if spice else [])])
 
 
 def tokenize(captions: Sequence[str]) -> list[str]:
     """Splits captions as Stanford's PTB tokenizer does, in lower case, without punctuation.
+
+    pycocoevalcap's own class writes into its package's folder, which may be read-only, and does
+    not see when Java stops half-way.
 
     Args:
         captions: each in one line
@@ -109,21 +118,22 @@ def tokenize(captions: Sequence[str]) -> list[str]:
             f"the tokenizer made {len(lines)} lines of {len(captions)} captions: "
             f"{run.stderr.decode(errors='replace')[-500:]}"
         )
-    return [_without(line, ptbtokenizer.PUNCTUATIONS) for line in lines]
+    marks = ptbtokenizer.PUNCTUATIONS
+    return [" ".join(token for token in line.split() if token not in marks) for line in lines]
 
 
 def score_tokens(
-    predictions: Tokens, references: Tokens, scorers: Sequence[Scorer] | None = None
+    predictions: Tokens, references: Tokens, further: Sequence[Scorer] = ()
 ) -> CaptionScores:
     """Scores tokenized captions.
 
     Args:
         predictions: a list of one caption for each picture
         references: captions for the same pictures, in the same order
-        scorers: None takes those that need no Java
+        further: scorers besides those that need no Java
     """
     overall, each = {}, {}
-    for scorer in PLAIN if scorers is None else scorers:
+    for scorer in (_plain, *further):
         for name, (value, values) in scorer(dict(references), dict(predictions)).items():
             overall[name] = 100.0 * float(value)
             each[name] = [100.0 * float(v) for v in values]
@@ -140,20 +150,16 @@ def _require_programs(spice: bool) -> None:
         ) from error
     _java()
     if spice:
-        _require_spice()
+        from pycocoevalcap.spice import spice as spice_package
 
-
-def _require_spice() -> None:
-    """pycocoevalcap would fetch the missing files from the internet by itself."""
-    from pycocoevalcap.spice import spice
-
-    folder = Path(spice.__file__).parent / "lib"
-    missing = [name for name in _SPICE_FILES if not (folder / name).is_file()]
-    if missing:
-        raise MissingDataError(
-            f"SPICE needs {' and '.join(missing)} in {folder}: take them out of "
-            "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
-        )
+        # pycocoevalcap would fetch the missing files from the internet by itself
+        folder = Path(spice_package.__file__).parent / "lib"
+        missing = [name for name in _SPICE_FILES if not (folder / name).is_file()]
+        if missing:
+            raise MissingDataError(
+                f"SPICE needs {' and '.join(missing)} in {folder}: take them out of "
+                "https://nlp.stanford.edu/software/stanford-corenlp-full-2015-12-09.zip"
+            )
 
 
 def _java() -> str:
@@ -180,40 +186,17 @@ def _english_java() -> Iterator[None]:
             os.environ["JAVA_TOOL_OPTIONS"] = before
 
 
-def _tokenize_all(
-    predictions: Mapping[str, str], references: Mapping[str, Sequence[str]]
-) -> tuple[Tokens, Tokens]:
-    """Tokens of predictions and of references, by one run of the tokenizer."""
-    pairs = [(key, caption) for key in predictions for caption in references[key]]
-    tokens = tokenize([*predictions.values(), *(caption for _, caption in pairs)])
-    own = {key: [line] for key, line in zip(predictions, tokens, strict=False)}
-    others: dict[str, list[str]] = {key: [] for key in predictions}
-    for (key, _), line in zip(pairs, tokens[len(predictions) :], strict=True):
-        others[key].append(line)
-    return own, others
-
-
-def _without(line: str, punctuation: Sequence[str]) -> str:
-    return " ".join(token for token in line.split() if token not in punctuation)
-
-
-def _bleu(references: Tokens, predictions: Tokens) -> Scores:
+def _plain(references: Tokens, predictions: Tokens) -> Scores:
     from pycocoevalcap.bleu.bleu import Bleu
-
-    overall, each = Bleu(4).compute_score(references, predictions, verbose=0)
-    return {f"BLEU-{n}": pair for n, pair in enumerate(zip(overall, each, strict=True), 1)}
-
-
-def _rouge(references: Tokens, predictions: Tokens) -> Scores:
+    from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    return {"ROUGE-L": Rouge().compute_score(references, predictions)}
-
-
-def _cider(references: Tokens, predictions: Tokens) -> Scores:
-    from pycocoevalcap.cider.cider import Cider
-
-    return {"CIDEr": Cider().compute_score(references, predictions)}
+    overall, each = Bleu(4).compute_score(references, predictions, verbose=0)
+    return {
+        "CIDEr": Cider().compute_score(references, predictions),
+        "ROUGE-L": Rouge().compute_score(references, predictions),
+        **{f"BLEU-{n}": pair for n, pair in enumerate(zip(overall, each, strict=True), 1)},
+    }
 
 
 def _meteor(references: Tokens, predictions: Tokens) -> Scores:
@@ -244,7 +227,3 @@ def _spice(references: Tokens, predictions: Tokens) -> Scores:
         ) from error
     by_key = dict(zip(sorted(predictions), (score["All"]["f"] for score in each), strict=True))
     return {"SPICE": (overall, [by_key[key] for key in predictions])}
-
-
-PLAIN: tuple[Scorer, ...] = (_cider, _rouge, _bleu)
-"""Scorers of tokens that need no Java."""

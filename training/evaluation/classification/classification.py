@@ -1,25 +1,46 @@
-"""Zero-shot classification of regions: the class whose name is nearest by cosine."""
+"""Zero-shot classification of regions: the class whose name is nearest by cosine.
+
+The tasks ``imagenet-s`` and ``regions`` of ``alphaclip eval``.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import numpy as np
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
+from alphaclip.encoder.prompts import PHOTO
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.examples import SIZES, Example, LabelledRegion, RegionSet
-from alphaclip.training.evaluation.classification.protocols import Protocol
-from alphaclip.training.evaluation.outcomes import Means, Outcome, Row
+from alphaclip.training.datasets.coco import read_coco, read_lvis
+from alphaclip.training.datasets.examples import SIZES, RegionSet
+from alphaclip.training.datasets.imagenet_s import read_imagenet_s_folder, read_imagenet_s_json
+from alphaclip.training.evaluation.classification.protocols import (
+    ALPHAS,
+    SHOWS,
+    Protocol,
+    imagenet_names,
+    imagenet_s_protocol,
+    region_protocol,
+)
+from alphaclip.training.evaluation.outcomes import Means, Outcome, Row, percent
+from alphaclip.training.evaluation.tasks import (
+    Task,
+    add_dataset_options,
+    data_folder,
+    read_dataset,
+)
 from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 
 PRIMARY = "top-1"
-_CHUNK = 4096
 _TOP = 5
+_CHUNK = 4096
+"""Regions whose cosines are in memory at once: with LVIS's 1203 classes 20 MB."""
 
 
 def classify(
@@ -57,18 +78,23 @@ def classify(
             "expected one name for each of at least one class"
         )
     judged, skipped = _with_known_labels(regions, protocol.crowd)
-    loaded = _loaded(encoder, protocol, means)
+    loaded = encoder
+    if isinstance(loaded, str):
+        loaded = load(loaded, means.device, means.precision, protocol.view)
     vectors = region_vectors(loaded, judged, means.cache, means.progress, skipped.append)
     texts = text_vectors(loaded, words, protocol.templates, means.cache)
-    titles = [_title(name, word) for name, word in zip(regions.classes, words, strict=True)]
+    # two classes may have one word: with its id a title is different for each
+    titles = [n if w == n else f"{w} ({n})" for n, w in zip(regions.classes, words, strict=True)]
     rows, among_five = _judge(judged, vectors, texts, titles)
+    view = getattr(loaded, "view", None)  # the protocol's, a method of the encoder laid over it
     return Outcome(
         task=task,
         set=regions.name,
         encoder=encoder if isinstance(encoder, str) else encoder.name,
         metrics=_metrics(rows, among_five),
         rows=tuple(rows),
-        settings=protocol.to_dict() | _identity(loaded),
+        settings=protocol.to_dict()
+        | {"shown": view and view.to_dict(), "fingerprint": loaded.fingerprint},
         skipped=(*regions.skipped, *skipped),
         primary=PRIMARY,
         estimator="class-mean",
@@ -76,48 +102,40 @@ def classify(
 
 
 def _with_known_labels(regions: RegionSet, crowd: bool) -> tuple[RegionSet, list[str]]:
-    known, skipped, examples = set(regions.classes), [], []
+    classes, skipped, examples = set(regions.classes), [], []
     for example in regions.examples:
-        kept = [r for r in example.regions if crowd or not r.crowd]
-        for labelled in kept:
-            if labelled.label not in known:
+        judged = [r for r in example.regions if crowd or not r.crowd]
+        for labelled in judged:
+            if labelled.label not in classes:
                 skipped.append(f"region {labelled.id}: label {labelled.label!r} is not a class")
-        fitting = tuple(r for r in kept if r.label in known)
+        fitting = tuple(r for r in judged if r.label in classes)
         examples.append(replace(example, regions=fitting))
     return replace(regions, examples=tuple(examples)), skipped
-
-
-def _loaded(encoder: str | Encoder, protocol: Protocol, means: Means) -> Encoder:
-    if isinstance(encoder, str):
-        return load(encoder, means.device, means.precision, protocol.view)
-    return encoder
-
-
-def _identity(encoder: Encoder) -> dict[str, Any]:
-    """What an encoder shows with its method laid over the protocol's view, and its fingerprint."""
-    view = getattr(encoder, "view", None)
-    shown = None if view is None else view.to_dict()
-    return {"shown": shown, "fingerprint": encoder.fingerprint}
-
-
-def _title(name: str, word: str) -> str:
-    """A class as a person reads it, different for each: two classes may have one word."""
-    return name if word == name else f"{word} ({name})"
 
 
 def _judge(
     regions: RegionSet, vectors: np.ndarray, texts: np.ndarray, titles: Sequence[str]
 ) -> tuple[list[Row], np.ndarray]:
     """A row for each region with a vector, and whether its class is among the first five."""
-    place = {name: number for number, name in enumerate(regions.classes)}
+    number = {name: number for number, name in enumerate(regions.classes)}
     fine = np.flatnonzero(~np.isnan(vectors).any(axis=1))
     pairs = list(regions.regions)
-    truths = np.array([place[pairs[at][1].label] for at in fine], dtype=int)
+    truths = np.array([number[pairs[row][1].label] for row in fine], dtype=int)
     order, scores = _nearest(vectors[fine], texts)
-    rows = [
-        _row(pairs[at], titles[truth], titles[first], score)
-        for at, truth, first, score in zip(fine, truths, order[:, :1].ravel(), scores, strict=True)
-    ]
+    rows = []
+    for row, truth, first, score in zip(fine, truths, order[:, :1].ravel(), scores, strict=True):
+        example, labelled = pairs[row]
+        rows.append(
+            Row(
+                id=labelled.id,
+                example=example.id,
+                correct=float(titles[first] == titles[truth]),
+                predicted=titles[first],
+                truth=titles[truth],
+                score=float(score),
+                group=labelled.size,
+            )
+        )
     return rows, (order == truths[:, None]).any(axis=1)
 
 
@@ -131,43 +149,161 @@ def _nearest(vectors: np.ndarray, texts: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.concatenate(orders[1:] or orders), np.concatenate(scores)
 
 
-def _row(pair: tuple[Example, LabelledRegion], truth: str, predicted: str, score: float) -> Row:
-    example, labelled = pair
-    return Row(
-        id=labelled.id,
-        example=example.id,
-        correct=float(predicted == truth),
-        predicted=predicted,
-        truth=truth,
-        score=float(score),
-        group=labelled.size,
-    )
-
-
 def _metrics(rows: Sequence[Row], among_five: np.ndarray) -> dict[str, float]:
     first = np.array([row.correct for row in rows])
     truths = [row.truth for row in rows]
     metrics = {
         PRIMARY: _class_mean(first, truths),
         "top-5": _class_mean(among_five, truths),
-        "top-1 of all": _percent(first),
-        "top-5 of all": _percent(among_five),
+        "top-1 of all": percent(first),
+        "top-5 of all": percent(among_five),
         "regions": float(len(rows)),
     }
     for size in SIZES:
-        chosen = [place for place, row in enumerate(rows) if row.group == size]
-        metrics[f"top-1 {size}"] = _class_mean(first[chosen], [truths[at] for at in chosen])
+        chosen = [number for number, row in enumerate(rows) if row.group == size]
+        metrics[f"top-1 {size}"] = _class_mean(first[chosen], [truths[number] for number in chosen])
         metrics[f"regions {size}"] = float(len(chosen))
     return metrics
 
 
 def _class_mean(values: np.ndarray, classes: Sequence[str]) -> float:
     """The mean of the classes' means, in percent; NaN where there is nothing."""
-    found: defaultdict[str, list[float]] = defaultdict(list)
+    by_class: defaultdict[str, list[float]] = defaultdict(list)
     for value, name in zip(values, classes, strict=True):
-        found[name].append(float(value))
-    return _percent(np.array([np.mean(of_class) for of_class in found.values()]))
+        by_class[name].append(float(value))
+    return percent(np.array([np.mean(of_class) for of_class in by_class.values()]))
 
 
-def _percent(values: np.ndarray) -> float:
-    return 100.0 * float(np.mean(values)) if len(values) else float("nan")
+@dataclass(frozen=True)
+class ClassificationEntry:
+    """A set in a setting.
+
+    Attributes:
+        task: the task's name
+        regions: the set
+        protocol: the setting
+        words: what the classes are called; None as they are
+    """
+
+    task: str
+    regions: RegionSet
+    protocol: Protocol
+    words: Sequence[str] | None = None
+
+
+def _run(encoder: str, entry: ClassificationEntry, means: Means) -> Outcome:
+    return classify(encoder, entry.regions, entry.protocol, entry.words, means, entry.task)
+
+
+def _add_imagenet_s(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--classes",
+        type=int,
+        choices=(50, 300, 919),
+        default=919,
+        help="which ImageNet-S (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--alpha",
+        nargs="+",
+        choices=ALPHAS,
+        default=["mask"],
+        help="what the alpha map shows: the mask, the box round it, or all ones (default: mask)",
+    )
+    parser.add_argument(
+        "--names",
+        nargs="+",
+        choices=("paper", "openai"),
+        default=["paper"],
+        help="the paper's class names and template, or CLIP's names and 80 templates",
+    )
+
+
+def _load_imagenet_s(args: argparse.Namespace) -> list[ClassificationEntry]:
+    data = data_folder(args, "ImageNet-S")
+    if args.classes == 919 and (data / "imagenet_919.json").is_file():
+        regions = read_imagenet_s_json(data, args.limit)
+    else:
+        regions = read_imagenet_s_folder(data, args.classes, limit=args.limit)
+    return [
+        ClassificationEntry(
+            "imagenet-s",
+            regions,
+            imagenet_s_protocol(alpha, names),
+            imagenet_names(regions.classes, names),
+        )
+        for names in args.names
+        for alpha in args.alpha
+    ]
+
+
+def _add_regions(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=("coco", "lvis"), default="coco", help="of the folder given as --data"
+    )
+    parser.add_argument("--split", help="of it (default: val2017 of COCO, val of LVIS)")
+    add_dataset_options(parser)
+    parser.add_argument(
+        "--truth",
+        default="label",
+        metavar="ATTRIBUTE",
+        help="attribute of its labels with the right class; those without it stand by their label",
+    )
+    parser.add_argument(
+        "--show",
+        nargs="+",
+        choices=SHOWS,
+        help="the encoder's own view (default for a FiftyOne dataset), the whole picture, a 1.5x "
+        "crop (default for COCO and LVIS), or that crop masked",
+    )
+    parser.add_argument(
+        "--alpha",
+        nargs="+",
+        choices=ALPHAS,
+        default=["mask"],
+        help="what the alpha map shows, unless the view is the encoder's own (default: mask)",
+    )
+    parser.add_argument(
+        "--template",
+        nargs="+",
+        default=list(PHOTO),
+        metavar="TEXT",
+        help="what the class names are put into, at {}; several are averaged "
+        "(default: a photo of a {}.)",
+    )
+    parser.add_argument("--no-crowd", action="store_true", help="leave out groups of objects")
+
+
+def _load_regions(args: argparse.Namespace) -> list[ClassificationEntry]:
+    if args.dataset is not None:
+        regions = read_dataset(args, truth=args.truth)
+    else:
+        data = data_folder(args, args.format.upper())
+        read, split = (read_coco, "val2017") if args.format == "coco" else (read_lvis, "val")
+        regions = read(data, args.split or split, limit=args.limit)
+    shows = args.show or (["own"] if args.dataset else ["crop"])
+    protocols = [
+        region_protocol(show, alpha, not args.no_crowd, tuple(args.template))
+        for show in shows
+        for alpha in (args.alpha[:1] if show == "own" else args.alpha)
+    ]
+    return [ClassificationEntry("regions", regions, protocol) for protocol in protocols]
+
+
+IMAGENET_S = Task(
+    name="imagenet-s",
+    help="name the object of each picture of ImageNet-S",
+    add_arguments=_add_imagenet_s,
+    load=_load_imagenet_s,
+    run=_run,
+    regions=attrgetter("regions"),
+)
+
+REGIONS = Task(
+    name="regions",
+    help="name the regions of COCO, LVIS or a FiftyOne dataset",
+    add_arguments=_add_regions,
+    load=_load_regions,
+    run=_run,
+    regions=attrgetter("regions"),
+)

@@ -1,16 +1,20 @@
-"""How the published experiments show a region and ask for its class, as values."""
+"""How the published experiments show a region and ask for its class, and what they call it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from alphaclip.encoder.prompts import PHOTO
+from alphaclip.errors import AlphaClipError
 from alphaclip.views.view import View
 
 Alpha = Literal["mask", "box", "ones"]
 ALPHAS: tuple[Alpha, ...] = ("mask", "box", "ones")
 """What the alpha map shows: the region itself, the box round it, or the whole picture."""
+
+Names = Literal["paper", "openai"]
 
 Show = Literal["own", "whole", "crop", "masked"]
 SHOWS: tuple[Show, ...] = ("own", "whole", "crop", "masked")
@@ -43,7 +47,7 @@ class Protocol:
         return asdict(self) | {"view": view, "templates": list(self.templates)}
 
 
-def imagenet_s_protocol(alpha: Alpha, names: Literal["paper", "openai"] = "paper") -> Protocol:
+def imagenet_s_protocol(alpha: Alpha, names: Names = "paper") -> Protocol:
     """Zero-shot classification on ImageNet-S.
 
     Source: Alpha-CLIP (arXiv 2312.03818), section 4.1, tables 2 and 3, and its released test
@@ -87,7 +91,19 @@ def region_protocol(
     parts += [] if crowd else ["no crowds"]
     if templates != PHOTO:
         parts.append(f"{templates[0]!r}" if len(templates) == 1 else f"{len(templates)} templates")
-    view = None if show == "own" else _view(show, alpha)
+    view = None
+    if show == "whole":
+        view = View(kind="image", antialias=False, alpha=_ALPHA_KINDS[alpha])
+    elif show != "own":
+        view = View(
+            kind="context",
+            context=1.5,
+            least=1,
+            antialias=False,
+            background="mean" if show == "masked" else "kept",
+            alpha=_ALPHA_KINDS[alpha],
+            padding="white",
+        )
     return Protocol(", ".join(parts), view, templates, crowd=crowd)
 
 
@@ -98,17 +114,33 @@ def openai_templates() -> tuple[str, ...]:
     return tuple(template("{}") for template in OPENAI_IMAGENET_TEMPLATES)
 
 
-def _view(show: Show, alpha: Alpha) -> View:
-    kind = _ALPHA_KINDS[alpha]
-    if show == "whole":
-        return View(kind="image", antialias=False, alpha=kind)
-    background: Any = "mean" if show == "masked" else "kept"
-    return View(
-        kind="context",
-        context=1.5,
-        least=1,
-        antialias=False,
-        background=background,
-        alpha=kind,
-        padding="white",
-    )
+def imagenet_names(synsets: Sequence[str], names: Names) -> list[str]:
+    """The words for ImageNet-1k classes.
+
+    ``paper`` is the first lemma of the WordNet synset with underscores for spaces, as in
+    Alpha-CLIP's released test code, such as ``great_white_shark``. ``openai`` is CLIP's curated
+    name, as in open_clip, such as ``great white shark``. The order of ImageNet's classes and the
+    lemmas come from timm.
+
+    Args:
+        synsets: WordNet ids, such as ``n01484850``
+        names: which words
+
+    Raises:
+        AlphaClipError: if one is not a class of ImageNet-1k
+    """
+    from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    numbers = {name: number for number, name in enumerate(info.label_names())}
+    unknown = [synset for synset in synsets if synset not in numbers]
+    if unknown:
+        raise AlphaClipError(
+            f"class {unknown[0]!r} is not one of ImageNet-1k's: expected WordNet ids such as "
+            "n01484850"
+        )
+    if names == "openai":
+        return [IMAGENET_CLASSNAMES[numbers[synset]] for synset in synsets]
+    lemmas = (info.label_name_to_description(synset, detailed=False) for synset in synsets)
+    return [lemma.split(", ")[0].replace(" ", "_") for lemma in lemmas]

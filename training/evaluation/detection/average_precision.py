@@ -13,9 +13,9 @@ import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.rle import Rle
-from alphaclip.training.datasets.examples import SIZES, Size
-from alphaclip.training.datasets.expressions import Box
-from alphaclip.training.evaluation.detection.detection_truth import Federated, Truth
+from alphaclip.training.datasets.examples import SIZES, Box, Size
+from alphaclip.training.evaluation.detection.truth import Federated, Truth
+from alphaclip.training.evaluation.outcomes import percent
 
 Kind = Literal["bbox", "segm"]
 
@@ -39,21 +39,19 @@ class Detection:
     rle: Rle | None = None
 
 
+@dataclass(frozen=True, eq=False)
 class AveragePrecision:
     """Precision at every recall, of which means are taken.
 
-    Args:
+    Attributes:
         precision: float64 (thresholds, recalls, classes, sizes), -1 where a class has no object
         thresholds: of the IoU
         categories: ids in the order of the third axis
     """
 
-    def __init__(
-        self, precision: np.ndarray, thresholds: Sequence[float], categories: Sequence[int]
-    ) -> None:
-        self._precision = precision
-        self._thresholds = np.asarray(thresholds)
-        self._categories = categories
+    precision: np.ndarray
+    thresholds: np.ndarray
+    categories: Sequence[int]
 
     def mean(
         self,
@@ -72,13 +70,12 @@ class AveragePrecision:
         Returns:
             NaN where no class has an object
         """
-        found = self._precision[..., ("all", *SIZES).index(size)]
+        precision = self.precision[..., ("all", *SIZES).index(size)]
         if categories is not None:
-            found = found[:, :, [place in categories for place in self._categories]]
+            precision = precision[:, :, [key in categories for key in self.categories]]
         if threshold is not None:
-            found = found[np.isclose(self._thresholds, threshold)]
-        known = found[found > -1]
-        return 100 * float(known.mean()) if known.size else float("nan")
+            precision = precision[np.isclose(self.thresholds, threshold)]
+        return percent(precision[precision > -1])
 
 
 def average_precision(
@@ -104,18 +101,24 @@ def average_precision(
     found = list(detections)
     _check(truth, found, kind)
     if truth.federated is not None:
-        found = _known(truth, truth.federated, _surest(found, most))
-    with redirect_stdout(io.StringIO()):
-        numbers = _numbers(truth)
-        objects = _coco(truth, truth.objects, numbers)
-        results = _coco(truth, _results(found, kind), numbers)
-        judge = _evaluator(truth, objects, results, kind, numbers)
+        found = _federated(truth, truth.federated, found, most)
+    numbers = _numbers(truth)
+    results = [
+        {
+            "image_id": numbers[one.example],
+            "category_id": one.category,
+            "score": one.score,
+            **({"bbox": list(one.box)} if kind == "bbox" else {"segmentation": one.rle}),
+        }
+        for one in found
+    ]
+    with redirect_stdout(io.StringIO()):  # pycocotools prints what it does
+        judge = _evaluator(truth, results, kind, numbers)
         judge.params.maxDets = [most]
         judge.evaluate()
         judge.accumulate()
-    return AveragePrecision(
-        judge.eval["precision"][..., 0], judge.params.iouThrs, judge.params.catIds
-    )
+    precision = judge.eval["precision"][..., 0]
+    return AveragePrecision(precision, np.asarray(judge.params.iouThrs), judge.params.catIds)
 
 
 def _check(truth: Truth, detections: Sequence[Detection], kind: Kind) -> None:
@@ -130,41 +133,21 @@ def _check(truth: Truth, detections: Sequence[Detection], kind: Kind) -> None:
             )
 
 
-def _surest(detections: Sequence[Detection], most: int) -> list[Detection]:
+def _federated(
+    truth: Truth, rules: Federated, detections: Sequence[Detection], most: int
+) -> list[Detection]:
+    """The surest of each picture, of classes that are known to be there or known to be absent."""
     of_picture: dict[str, list[Detection]] = defaultdict(list)
-    for found in sorted(detections, key=lambda found: -found.score):
-        if len(of_picture[found.example]) < most:
-            of_picture[found.example].append(found)
-    return [found for some in of_picture.values() for found in some]
-
-
-def _known(truth: Truth, rules: Federated, detections: Iterable[Detection]) -> list[Detection]:
-    present = {(found["image_id"], found["category_id"]) for found in truth.objects}
+    for one in sorted(detections, key=lambda one: -one.score):
+        if len(of_picture[one.example]) < most:
+            of_picture[one.example].append(one)
+    present = {(entry["image_id"], entry["category_id"]) for entry in truth.objects}
     return [
-        found
-        for found in detections
-        if (found.example, found.category) in present
-        or found.category in rules.absent.get(found.example, frozenset())
-    ]
-
-
-def _results(detections: Iterable[Detection], kind: Kind) -> list[dict[str, Any]]:
-    from pycocotools import mask as coco_mask
-
-    return [
-        {
-            "id": place,
-            "image_id": found.example,
-            "category_id": found.category,
-            "bbox": list(found.box),
-            "segmentation": found.rle,
-            "area": found.box[2] * found.box[3]
-            if kind == "bbox" or found.rle is None
-            else float(coco_mask.area(found.rle)),
-            "score": found.score,
-            "iscrowd": 0,
-        }
-        for place, found in enumerate(detections, start=1)
+        one
+        for some in of_picture.values()
+        for one in some
+        if (one.example, one.category) in present
+        or one.category in rules.absent.get(one.example, frozenset())
     ]
 
 
@@ -173,35 +156,27 @@ def _numbers(truth: Truth) -> dict[str, int]:
     ids = [example.id for example in truth.examples]
     if all(picture.isdecimal() for picture in ids):
         return {picture: int(picture) for picture in ids}
-    return {picture: place for place, picture in enumerate(ids)}
+    return {picture: number for number, picture in enumerate(ids)}
 
 
-def _coco(truth: Truth, annotations: Iterable[Any], numbers: Mapping[str, int]) -> Any:
+def _evaluator(
+    truth: Truth, results: list[dict[str, Any]], kind: Kind, numbers: Mapping[str, int]
+) -> Any:
     from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
 
-    coco = COCO()
-    coco.dataset = {
+    objects = COCO()
+    objects.dataset = {
         "images": [
             {"id": numbers[example.id], "height": example.height, "width": example.width}
             for example in truth.examples
         ],
-        "categories": [{"id": place, "name": name} for place, name in truth.classes.items()],
-        "annotations": [
-            {**annotation, "image_id": numbers[annotation["image_id"]]}
-            for annotation in annotations
-        ],
+        "categories": [{"id": key, "name": name} for key, name in truth.classes.items()],
+        "annotations": [{**one, "image_id": numbers[one["image_id"]]} for one in truth.objects],
     }
-    coco.createIndex()
-    return coco
-
-
-def _evaluator(
-    truth: Truth, objects: Any, results: Any, kind: Kind, numbers: Mapping[str, int]
-) -> Any:
-    from pycocotools.cocoeval import COCOeval
-
-    known = {} if truth.federated is None else truth.federated.partial
-    partial = {numbers[picture]: some for picture, some in known.items() if picture in numbers}
+    objects.createIndex()
+    listed = {} if truth.federated is None else truth.federated.partial
+    partial = {numbers[picture]: some for picture, some in listed.items() if picture in numbers}
 
     class Evaluator(COCOeval):
         """With LVIS's rule for classes that are not annotated throughout."""
@@ -212,4 +187,5 @@ def _evaluator(
                 judged["dtIgnore"] = judged["dtIgnore"] | (judged["dtMatches"] == 0)
             return judged
 
-    return Evaluator(objects, results, kind)
+    # loadRes looks at the first result, so it cannot load none
+    return Evaluator(objects, objects.loadRes(results) if results else COCO(), kind)

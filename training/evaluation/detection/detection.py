@@ -1,89 +1,68 @@
-"""Open-vocabulary detection: somebody else's boxes or masks, named by the encoder."""
+"""Open-vocabulary detection: somebody else's boxes or masks, named by the encoder.
+
+``alphaclip eval detection``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
-from alphaclip.encoder.prompts import PHOTO
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.examples import SIZES, Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.proposals import Proposal, Proposals
+from alphaclip.sam.masks import AUTOMATIC_LIMITS
+from alphaclip.sam.sam import load_sam
+from alphaclip.training.datasets.examples import SIZES, RegionSet, size_of
+from alphaclip.training.datasets.proposals import Proposals, read_proposals
 from alphaclip.training.evaluation.detection.average_precision import (
     AveragePrecision,
     Detection,
-    Kind,
     average_precision,
 )
-from alphaclip.training.evaluation.detection.detection_rows import detection_rows
-from alphaclip.training.evaluation.detection.detection_truth import Truth
-from alphaclip.training.evaluation.outcomes import Means, Outcome
-from alphaclip.training.evaluation.vectors import PICTURES_IN_PART, region_vectors, text_vectors
+from alphaclip.training.evaluation.detection.naming import (
+    DetectionEntry,
+    DetectionProtocol,
+    detect,
+    proposed,
+)
+from alphaclip.training.evaluation.detection.truth import (
+    BASE,
+    NOVEL,
+    Truth,
+    coco_truth,
+    first_pictures,
+    lvis_truth,
+    split_classes,
+    truth_of,
+)
+from alphaclip.training.evaluation.outcomes import Means, Outcome, Row
+from alphaclip.training.evaluation.sam_proposals import (
+    kept_in_file,
+    masks_of_everything,
+    sam_settings,
+)
+from alphaclip.training.evaluation.tasks import (
+    Task,
+    add_dataset_options,
+    data_folder,
+    read_dataset,
+)
 
 NAMES = {None: "AP", 0.5: "AP50", 0.75: "AP75"}
 
+OVERLAP = 0.5
+"""Least IoU of the boxes at which a proposal is of an object."""
 
-@dataclass(frozen=True)
-class DetectionProtocol:
-    """How proposals become detections.
+NOTHING = "nothing"
+"""The truth of a proposal that is of no object."""
 
-    No published protocol is met by it: open-vocabulary detectors train their own box head and
-    proposals. It says how well an encoder names given proposals, so compare encoders on the same.
-
-    Every proposal is a candidate of every class, its score the softmax of ``logit_scale`` times
-    the cosines over all classes and ``background`` prompts, times ``objectness ** gamma``. Of
-    boxes of one class that overlap by more than ``max_overlap`` the surer is kept, and of all
-    that are left in a picture the ``most`` surest.
-
-    Attributes:
-        templates: each with one ``{}`` for the class name, underscores of which become spaces
-        background: what a proposal may be instead of a class, such as ``background``; put into the
-            templates, never reported as found. None are asked by default
-        logit_scale: CLIP's, whatever the model's own
-        gamma: 0 leaves objectness out
-        max_overlap: IoU of boxes, within a class; 1 keeps all
-        most: of a picture; 100 for COCO, 300 for LVIS
-        kind: whether boxes or masks are compared
-    """
-
-    templates: tuple[str, ...] = PHOTO
-    background: tuple[str, ...] = ()
-    logit_scale: float = 100.0
-    gamma: float = 1.0
-    max_overlap: float = 0.5
-    most: int = 100
-    kind: Kind = "bbox"
-
-    def __post_init__(self) -> None:
-        if self.logit_scale <= 0 or self.gamma < 0 or self.most < 1:
-            raise AlphaClipError(
-                f"logit_scale {self.logit_scale}, gamma {self.gamma}, most {self.most}: expected "
-                "above 0, at least 0, at least 1"
-            )
-        if not 0 <= self.max_overlap <= 1:
-            raise AlphaClipError(f"max_overlap is {self.max_overlap}: expected a number in [0, 1]")
-
-
-@dataclass(frozen=True)
-class DetectionEntry:
-    """A set of pictures with proposals.
-
-    Attributes:
-        truth: what is really there
-        proposals: by picture; a picture without an entry has none
-        source: where they come from, as in reports
-        protocol: how they become detections
-    """
-
-    truth: Truth
-    proposals: Proposals
-    source: str
-    protocol: DetectionProtocol = field(default_factory=DetectionProtocol)
+SAM_POINTS = 32
+"""Prompts along a side of the picture, as in Segment Anything's own automatic masks."""
 
 
 def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
@@ -113,7 +92,7 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
         set=entry.truth.name,
         encoder=encoder,
         metrics=_figures(judged, entry.truth) | {"proposals": float(count)},
-        rows=detection_rows(entry.truth, entry.proposals, found),
+        rows=detection_rows(entry, found),
         settings=_settings(entry) | {"fingerprint": loaded.fingerprint},
         skipped=tuple(skipped),
         primary="AP",
@@ -121,69 +100,69 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
     )
 
 
-def detect(
-    encoder: Encoder, entry: DetectionEntry, means: Means, skipped: list[str]
-) -> Iterator[Detection]:
-    """Names the proposals of every picture, a few pictures at a time.
+def detection_rows(entry: DetectionEntry, found: Iterable[Detection]) -> tuple[Row, ...]:
+    """One row for each proposal that is left as a detection, with its surest class.
+
+    Average precision is not made of these: it counts every class of a proposal, at several
+    overlaps. They say what was taken for what.
 
     Args:
-        encoder: names them
-        entry: pictures and proposals
-        means: cache and progress
-        skipped: gets a line for each proposal that cannot be encoded
-
-    Yields:
-        the detections that are left, those of one picture together, the surest first
-    """
-    examples, total = entry.truth.examples, len(entry.truth.examples)
-    texts = _texts(encoder, entry, means)
-    for start in range(0, total, PICTURES_IN_PART):
-        some = examples[start : start + PICTURES_IN_PART]
-        kept = [_usable(example, entry.proposals.get(example.id, ()), skipped) for example in some]
-        shown = RegionSet(entry.truth.name, tuple(example for example, _ in kept))
-        vectors = region_vectors(encoder, shown, means.cache, None, skipped.append)
-        ends = np.cumsum([len(proposals) for _, proposals in kept])
-        for (example, proposals), rows in zip(kept, np.split(vectors, ends[:-1]), strict=True):
-            yield from name_proposals(example.id, proposals, rows, texts, entry)
-        if means.progress is not None:
-            means.progress(min(start + PICTURES_IN_PART, total), total)
-
-
-def name_proposals(
-    example: str,
-    proposals: Sequence[Proposal],
-    vectors: np.ndarray,
-    texts: np.ndarray,
-    entry: DetectionEntry,
-) -> list[Detection]:
-    """The detections of one picture.
-
-    Args:
-        example: the picture's id
-        proposals: of it
-        vectors: float32 (proposals, dim) of unit length; NaN rows are left out
-        texts: float32 (classes and then background prompts, dim)
-        entry: classes and protocol
+        entry: pictures, objects and proposals
+        found: detections of them
 
     Returns:
-        the surest first
+        ``truth`` is the class of the object whose box overlaps the proposal's most, ``nothing``
+        where the IoU is under 0.5
     """
-    protocol, categories = entry.protocol, list(entry.truth.classes)
-    known = [place for place in range(len(proposals)) if not np.isnan(vectors[place]).any()]
-    likely = _softmax(protocol.logit_scale * (vectors[known].astype(np.float64) @ texts.T))
-    sure = np.array([proposals[place].objectness for place in known]) ** protocol.gamma
-    scores = likely[:, : len(categories)] * sure[:, None]
-    boxes = np.array([proposals[place].box for place in known], np.float64).reshape(-1, 4)
-    return [
-        Detection(
-            example,
-            categories[column],
-            proposals[known[row]].box,
-            float(scores[row, column]),
-            proposals[known[row]].rle,
-        )
-        for row, column in _choose(boxes, scores, protocol)
-    ]
+    truth = entry.truth
+    surest: dict[tuple[str, Any], Detection] = {}
+    for detection in found:
+        key = (detection.example, detection.box)
+        if key not in surest or detection.score > surest[key].score:
+            surest[key] = detection
+    objects: dict[str, list[Mapping[str, Any]]] = {}
+    for one in truth.objects:
+        objects.setdefault(str(one["image_id"]), []).append(one)
+    rows = []
+    for example in truth.examples:
+        for number, proposal in enumerate(entry.proposals.get(example.id, ())):
+            best = surest.get((example.id, proposal.box))
+            if best is None:
+                continue
+            covered = _covered(best, objects.get(example.id, []))
+            predicted = truth.classes[best.category]
+            right = NOTHING if covered is None else truth.classes[int(covered["category_id"])]
+            rows.append(
+                Row(
+                    id=f"{example.id}/{number}",
+                    example=example.id,
+                    correct=float(predicted == right),
+                    predicted=predicted,
+                    truth=right,
+                    score=best.score,
+                    group=size_of(best.box[2] * best.box[3]),
+                )
+            )
+    return tuple(rows)
+
+
+def proposed_regions(entry: DetectionEntry) -> RegionSet:
+    """The proposals as regions, whose ids are those of :func:`detection_rows`."""
+    proposals = entry.proposals
+    examples = (proposed(e, proposals.get(e.id, ()), [])[0] for e in entry.truth.examples)
+    return RegionSet(entry.truth.name, tuple(examples))
+
+
+def _covered(detection: Detection, objects: list[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The object whose box overlaps the detection's most, if by enough."""
+    from pycocotools.mask import iou
+
+    if not objects:
+        return None
+    boxes = np.array([found["bbox"] for found in objects], np.float64)
+    overlaps = iou(np.array([detection.box], np.float64), boxes, [0] * len(boxes))[0]
+    best = int(np.argmax(overlaps))
+    return objects[best] if overlaps[best] >= OVERLAP else None
 
 
 def _check_masks(entry: DetectionEntry) -> None:
@@ -201,55 +180,6 @@ def _check_masks(entry: DetectionEntry) -> None:
         )
 
 
-def _choose(
-    boxes: np.ndarray, scores: np.ndarray, protocol: DetectionProtocol
-) -> list[tuple[int, int]]:
-    """Rows and columns of the scores that are kept, the highest first."""
-    import torch
-    from torchvision.ops import batched_nms
-
-    if not scores.size:
-        return []
-    rows, columns = (places.ravel() for places in np.indices(scores.shape))
-    flat = torch.from_numpy(scores.ravel())
-    corners = torch.from_numpy(np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1))
-    if protocol.max_overlap < 1:
-        classes = torch.from_numpy(columns)
-        kept = batched_nms(corners[torch.from_numpy(rows)], flat, classes, protocol.max_overlap)
-    else:
-        kept = torch.argsort(flat, descending=True, stable=True)
-    return [(int(rows[place]), int(columns[place])) for place in kept[: protocol.most].tolist()]
-
-
-def _usable(
-    example: Example, proposals: Sequence[Proposal], skipped: list[str]
-) -> tuple[Example, list[Proposal]]:
-    kept, regions = [], []
-    for place, proposal in enumerate(proposals):
-        name = f"{example.id}/{place}"
-        try:
-            regions.append(LabelledRegion(name, proposal.region(example), 0.0))
-        except AlphaClipError as error:
-            skipped.append(f"proposal {name}: {error}")
-        else:
-            kept.append(proposal)
-    shown = Example(example.id, example.path, example.width, example.height, tuple(regions))
-    return shown, kept
-
-
-def _texts(encoder: Encoder, entry: DetectionEntry, means: Means) -> np.ndarray:
-    names = [name.replace("_", " ") for name in entry.truth.classes.values()]
-    if not names:
-        raise AlphaClipError(f"{entry.truth.name} has no classes: nothing can be found")
-    protocol = entry.protocol
-    return text_vectors(encoder, [*names, *protocol.background], protocol.templates, means.cache)
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
 def _figures(judged: AveragePrecision, truth: Truth) -> dict[str, float]:
     parts: Mapping[str, Any] = {"": None, **truth.groups}
     figures = {
@@ -260,21 +190,108 @@ def _figures(judged: AveragePrecision, truth: Truth) -> dict[str, float]:
     return figures | {f"AP {size}": judged.mean(size=size) for size in SIZES}
 
 
-def _options(protocol: DetectionProtocol) -> Iterator[str]:
-    """What is not as usual."""
-    usual = DetectionProtocol()
+def _settings(entry: DetectionEntry) -> dict[str, Any]:
+    protocol, usual = entry.protocol, DetectionProtocol()
+    unusual = []
     for name in ("templates", "background", "logit_scale", "gamma", "max_overlap"):
         value = getattr(protocol, name)
         if value != getattr(usual, name):
-            yield f"{name} {' / '.join(value) if isinstance(value, tuple) else value}"
-
-
-def _settings(entry: DetectionEntry) -> dict[str, Any]:
-    rules = "COCO's" if entry.truth.federated is None else "LVIS's federated"
+            unusual.append(f"{name} {' / '.join(value) if isinstance(value, tuple) else value}")
     return {
-        "setting": ", ".join([entry.source, entry.protocol.kind, *_options(entry.protocol)]),
+        "setting": ", ".join([entry.source, protocol.kind, *unusual]),
         "proposals": entry.source,
         "classes": len(entry.truth.classes),
-        "rules": rules,
-        **asdict(entry.protocol),
+        "rules": "COCO's" if entry.truth.federated is None else "LVIS's federated",
+        **asdict(protocol),
     }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what to find, among which proposals."""
+    parser.add_argument(
+        "--set",
+        choices=("coco", "ov-coco", "lvis"),
+        default="coco",
+        help="coco: val2017, 80 classes; ov-coco: the 48 base and 17 novel of OVR-CNN; lvis: v1 "
+        "val, rare classes being the novel ones. Not used with --dataset",
+    )
+    add_dataset_options(parser)
+    given = parser.add_mutually_exclusive_group(required=True)
+    given.add_argument("--proposals", type=Path, help="JSON in COCO's format of results")
+    given.add_argument("--sam", metavar="NAME", help="automatic masks, such as of sam-vit-b")
+    given.add_argument("--predictions-field", metavar="FIELD", help="of the FiftyOne dataset")
+    parser.add_argument("--compare", choices=("bbox", "segm"), default="bbox")
+    parser.add_argument(
+        "--most-proposals", type=int, default=300, help="of a picture, the surest (default: 300)"
+    )
+    parser.add_argument("--background", nargs="*", default=[], metavar="PROMPT")
+    parser.add_argument("--gamma", type=float, default=1.0, help="of objectness (default: 1)")
+    parser.add_argument(
+        "--max-overlap", type=float, default=0.5, help="within a class (default: 0.5; 1: any)"
+    )
+
+
+def read_entries(args: argparse.Namespace) -> Sequence[DetectionEntry]:
+    """Reads pictures, objects and proposals.
+
+    Raises:
+        MissingDataError: if a file is not there
+        AlphaClipError: if options do not fit together, or a SAM is not there
+    """
+    if args.predictions_field and not args.dataset:
+        raise AlphaClipError("--predictions-field needs --dataset, whose field it is")
+    if args.dataset:
+        regions = read_dataset(args)
+        truth = truth_of(regions)
+    else:
+        data = data_folder(args, "COCO or LVIS")
+        truth = lvis_truth(data) if args.set == "lvis" else coco_truth(data)
+        if args.set == "ov-coco":
+            truth = split_classes(truth, {"novel": NOVEL, "base": BASE})
+            truth = replace(truth, name=f"ov-{truth.name}")
+        truth = first_pictures(truth, args.limit)
+    proposals, source, skipped = _proposals(args, truth, regions if args.dataset else None)
+    protocol = DetectionProtocol(
+        background=tuple(args.background),
+        gamma=args.gamma,
+        max_overlap=args.max_overlap,
+        most=100 if truth.federated is None else 300,
+        kind=args.compare,
+    )
+    truth = replace(truth, skipped=(*truth.skipped, *skipped))
+    return [DetectionEntry(truth, proposals, source, protocol)]
+
+
+def _proposals(
+    args: argparse.Namespace, truth: Truth, regions: RegionSet | None
+) -> tuple[Proposals, str, Sequence[str]]:
+    """What is named, where it comes from, and what of it could not be read."""
+    most = args.most_proposals
+    if args.predictions_field and regions is not None:
+        from alphaclip.training.evaluation.fiftyone_regions import open_predictions
+
+        field = args.predictions_field
+        found, skipped = open_predictions(args.dataset, field, regions, most)
+        return found, f"field {field}", skipped
+    if args.proposals:
+        return read_proposals(args.proposals, most), args.proposals.name, ()
+    sam = load_sam(args.sam, args.device)
+    settings = sam_settings(sam, AUTOMATIC_LIMITS, SAM_POINTS)
+    masks, skipped = kept_in_file(
+        truth.examples,
+        lambda example: masks_of_everything(sam, example, AUTOMATIC_LIMITS, SAM_POINTS),
+        {"set": truth.name, "masks of": "everything"} | settings,
+        args.cache,
+    )
+    first = {picture: some[:most] for picture, some in masks.items()}
+    return first, f"masks by {Path(sam.name).name}", skipped
+
+
+TASK = Task(
+    name="detection",
+    help="given boxes or masks, named: average precision on COCO, LVIS or a FiftyOne dataset",
+    add_arguments=add_arguments,
+    load=read_entries,
+    run=run,
+    regions=proposed_regions,
+)

@@ -1,7 +1,8 @@
-"""Referring expression comprehension: which box do these words mean?"""
+"""Referring expression comprehension: which box is meant? ``alphaclip eval referring``."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -10,22 +11,41 @@ from typing import Any, Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.sam.sam import SamModel
-from alphaclip.training.datasets.examples import SIZES, Example, LabelledRegion, RegionSet, size_of
-from alphaclip.training.datasets.expressions import Box, Expression, ExpressionSet
+from alphaclip.sam.sam import SamModel, load_sam
+from alphaclip.training.datasets.examples import (
+    SIZES,
+    Box,
+    Example,
+    Expression,
+    ExpressionSet,
+    LabelledRegion,
+    RegionSet,
+    size_of,
+    take_first_expressions,
+)
 from alphaclip.training.datasets.masks import boxed_region
-from alphaclip.training.datasets.phrases import Entity, Sentence, read_entity
-from alphaclip.training.evaluation.outcomes import Means, Outcome, Row
-from alphaclip.training.evaluation.referring.referring_boxes import (
+from alphaclip.training.datasets.phrases import (
+    MODEL,
+    Entity,
+    Sentence,
+    load_parser,
+    read_entity,
+)
+from alphaclip.training.datasets.refcoco import SPLITS, read_reclip, read_refs_expressions
+from alphaclip.training.evaluation.outcomes import Means, Outcome, Row, percent
+from alphaclip.training.evaluation.referring.boxes import (
+    REPRESENTATIONS,
     BoxGroup,
     Fits,
     group_boxes,
     group_key,
 )
-from alphaclip.training.evaluation.referring.referring_relations import decide
-from alphaclip.training.evaluation.referring.referring_views import REPRESENTATIONS
+from alphaclip.training.evaluation.referring.relations import decide
+from alphaclip.training.evaluation.tasks import Task, data_folder
 
 Parser = Callable[[str], Sentence]
+
+ALL_SPLITS = tuple(f"{name}-{split}" for name, splits in SPLITS.items() for split in splits)
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class ReferringProtocol:
 
     Attributes:
         representations: names of
-            :data:`~alphaclip.training.evaluation.referring.referring_views.REPRESENTATIONS`
+            :data:`~alphaclip.training.evaluation.referring.boxes.REPRESENTATIONS`
         method: ``parse`` adds relations and superlatives, ``plain`` scores the expression alone
         prefix: put before every text, which is made lower case
         logit_scale: CLIP's, whatever the model's own
@@ -68,7 +88,7 @@ class ReferringEntry:
         expressions: of the split
         protocol: how they are judged
         parser: of expressions in lower case, for the method ``parse``; see
-            :func:`~alphaclip.training.datasets.spacy_phrases.load_parser`
+            :func:`~alphaclip.training.datasets.phrases.load_parser`
         parser_name: of the parser, as in reports
         sam: finds the masks of the boxes; None takes the boxes as masks
     """
@@ -107,8 +127,8 @@ def run(encoder: str, entry: ReferringEntry, means: Means) -> Outcome:
     meanings = [_Meaning.of(expression, entry.parser) for expression in entry.expressions]
     texts = sorted({text for meaning in meanings for text in meaning.texts()})
     prompts = {text: protocol.prefix + text for text in texts}
-    shown, scale = protocol.representations, protocol.logit_scale
-    fits = Fits(encoder, shown, scale, groups.values(), prompts, means, skipped)
+    how = protocol.representations, protocol.logit_scale
+    fits = Fits(encoder, *how, groups.values(), prompts, means, skipped)
     judged = [_judge(meaning, groups, fits, protocol.min_iou) for meaning in meanings]
     rows = tuple(row for row in judged if row is not None)
     return Outcome(
@@ -134,7 +154,12 @@ def mean_of_splits(outcomes: Sequence[Outcome]) -> list[Outcome]:
     """
     if len(outcomes) < 2:
         return []
-    rows = (_of_split(row, outcome.set) for outcome in outcomes for row in outcome.rows)
+    # the data sets share pictures, whose rows stay those of one picture
+    rows = (
+        replace(row, id=f"{outcome.set}/{row.id}", group=outcome.set)
+        for outcome in outcomes
+        for row in outcome.rows
+    )
     mean = float(np.mean([outcome.metrics["accuracy"] for outcome in outcomes]))
     whole = replace(
         outcomes[0],
@@ -219,19 +244,10 @@ def _figures(rows: Sequence[Row], entry: ReferringEntry) -> dict[str, float]:
         for expression in entry.expressions
         if expression.id in judged
     ]
-    figures = {"accuracy": _percent([row.correct for row in rows])}
+    figures = {"accuracy": percent([row.correct for row in rows])}
     for size in SIZES:
-        figures[f"accuracy {size}"] = _percent([r.correct for r in rows if r.group == size])
-    return figures | {"reachable": _percent([iou > entry.protocol.min_iou for iou in best])}
-
-
-def _of_split(row: Row, split: str) -> Row:
-    """The data sets share pictures, whose rows stay those of one picture."""
-    return replace(row, id=f"{split}/{row.id}", group=split)
-
-
-def _percent(values: Sequence[float]) -> float:
-    return 100 * float(np.mean(values)) if values else float("nan")
+        figures[f"accuracy {size}"] = percent([r.correct for r in rows if r.group == size])
+    return figures | {"reachable": percent([iou > entry.protocol.min_iou for iou in best])}
 
 
 def _settings(entry: ReferringEntry) -> dict[str, Any]:
@@ -251,3 +267,81 @@ def _settings(entry: ReferringEntry) -> dict[str, Any]:
 
 def _spell(box: Box) -> str:
     return "[" + ", ".join(f"{side:.1f}" for side in box) + "]"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what to judge on and how."""
+    parser.add_argument(
+        "--splits",
+        nargs="+",
+        choices=ALL_SPLITS,
+        default=list(ALL_SPLITS),
+        metavar="SPLIT",
+        help=f"default: all eight, {', '.join(ALL_SPLITS)}",
+    )
+    parser.add_argument(
+        "--proposals",
+        choices=("detector", "annotated"),
+        default="detector",
+        help="boxes to choose from: MAttNet's (the published protocol), or the annotated objects",
+    )
+    parser.add_argument(
+        "--refs",
+        action="store_true",
+        help="read refer's files, refs(unc).p and so on, not ReCLIP's; annotated objects only",
+    )
+    parser.add_argument(
+        "--method",
+        choices=("parse", "plain"),
+        default="parse",
+        help=f"parse: relations and superlatives, needs spaCy and {MODEL}; plain: without",
+    )
+    parser.add_argument("--parser", default=MODEL, metavar="MODEL", help=f"default: {MODEL}")
+    parser.add_argument(
+        "--representations",
+        nargs="+",
+        choices=list(REPRESENTATIONS),
+        default=["full", "blur"],
+        help="how a box is shown; their scores are added (default: full blur)",
+    )
+    parser.add_argument(
+        "--sam",
+        metavar="NAME",
+        help="finds the boxes' masks, such as sam-vit-h (published); without it boxes are masks",
+    )
+
+
+def load(args: argparse.Namespace) -> Sequence[ReferringEntry]:
+    """Reads the splits.
+
+    Raises:
+        MissingDataError: if a file is not there
+        AlphaClipError: if options do not fit together, or the parser or the SAM is not there
+    """
+    data_folder(args, "ReCLIP's or refer's files")
+    if args.refs and args.proposals != "annotated":
+        raise AlphaClipError("--refs has no detector's boxes: add `--proposals annotated`")
+    protocol = ReferringProtocol(tuple(args.representations), args.method)
+    parser, version = load_parser(args.parser) if args.method == "parse" else (None, "")
+    sam = load_sam(args.sam, args.device) if args.sam else None
+    entries = []
+    for name in args.splits:
+        dataset, split = name.rsplit("-", 1)
+        if args.refs:
+            expressions = read_refs_expressions(args.data, dataset, split)
+        else:
+            expressions = read_reclip(args.data, dataset, split, args.proposals)
+        first = take_first_expressions(expressions, args.limit)
+        entries.append(ReferringEntry(first, protocol, parser, version, sam))
+    return entries
+
+
+TASK = Task(
+    name="referring",
+    help="which box is meant? RefCOCO, RefCOCO+ and RefCOCOg by ReCLIP's protocol",
+    add_arguments=add_arguments,
+    load=load,
+    run=run,
+    summarize=mean_of_splits,
+    regions=true_regions,
+)

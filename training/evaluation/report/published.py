@@ -209,11 +209,10 @@ _CAPTIONS = (
     ("GLaMM", "visual-genome", 18.6, 157.8),
     ("Alpha-CLIP + LLaVA-1.5-7B", "visual-genome", 18.9, 160.3),
 )
-_TEXT_TO_3D = (("PureCLIPNeRF, CLIP", 85.62), ("PureCLIPNeRF, Alpha-CLIP", 88.89))
 
 
 def _others() -> Iterator[Published]:
-    """Detection, captions and 3D: systems that are none of ours as a whole."""
+    """Detection and captions: systems that are none of ours as a whole."""
     detection, captions = f"{PAPER}, open-vocabulary detection", f"{PAPER}, region captioning"
     for system, novel, everything in _DETECTION:
         yield Published("detection", "lvis-val", "AP novel", novel, system, detection)
@@ -221,9 +220,6 @@ def _others() -> Iterator[Published]:
     for system, name, meteor, cider in _CAPTIONS:
         yield Published("captions", name, "METEOR", meteor, system, captions)
         yield Published("captions", name, "CIDEr", cider, system, captions)
-    for system, value in _TEXT_TO_3D:
-        source = f"{PAPER}, 3D generation"
-        yield Published("text-to-3d", "coco-153-prompts", "R-precision", value, system, source)
 
 
 PUBLISHED: Sequence[Published] = (*_imagenet_s(), *_coco(), *_referring(), *_others())

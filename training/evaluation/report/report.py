@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from alphaclip.files import write_text
-from alphaclip.training.evaluation.outcome_files import to_json
-from alphaclip.training.evaluation.outcomes import Outcome
-from alphaclip.training.evaluation.report.report_plots import draw_table
-from alphaclip.training.evaluation.report.report_tables import to_markdown
+from alphaclip.training.evaluation.outcomes import Outcome, to_json
+from alphaclip.training.evaluation.report.plots import draw_table
 from alphaclip.training.evaluation.report.statistics import (
+    CONFIDENCE,
+    LEAST_PICTURES,
+    RESAMPLES,
+    SEED,
     Interval,
 )
 from alphaclip.training.evaluation.report.tables import Line, Table, make_tables
+
+_MOST_SKIPPED = 5
+"""Lines of what was left out that the page shows: the rest is in the JSON file."""
+
+_OWN = ("fingerprint", "shown")
+"""Settings that differ between encoders: they are in the JSON file."""
 
 
 def write_report(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
@@ -31,10 +41,10 @@ def write_report(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     """
     tables = make_tables(outcomes)
     plots = {table.name: draw_table(table, folder / "plots") for table in tables}
-    content = to_json([_to_dict(table) for table in tables])
+    content = to_json(list(map(_to_dict, tables)))
     listing, page = folder / "report.json", folder / "report.md"
     write_text(listing, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
-    write_text(page, to_markdown(tables, plots, folder))
+    write_text(page, _to_markdown(tables, plots, folder))
     return [listing, page, *(path for paths in plots.values() for path in paths)]
 
 
@@ -68,3 +78,127 @@ def _rounded(found: Interval) -> dict[str, Any]:
         name: round(value, 4) if isinstance(value, float) else value
         for name, value in asdict(found).items()
     }
+
+
+def _to_markdown(tables: Sequence[Table], plots: Mapping[str, Sequence[Path]], folder: Path) -> str:
+    """A page with every table; plots are by the tables' names, and named from the folder."""
+    parts = [
+        "# Evaluation",
+        f"In brackets: {CONFIDENCE:.0%} intervals by the bootstrap over pictures ({RESAMPLES:,} "
+        f"resamples, seed {SEED}), none for fewer than {LEAST_PICTURES} pictures. A difference is "
+        "to the first encoder, on the same draws; it is bold where its interval leaves out 0. A "
+        "published figure stands beside ours only where system, set and protocol are the same.",
+    ]
+    for table in tables:
+        title = f"{table.task}: {table.set}" + (f", {table.setting}" if table.setting else "")
+        parts += [f"## {title}", _sentence(table), _main(table), *_groups(table)]
+        for path in plots.get(table.name, ()):
+            name = os.path.relpath(path, folder).replace(os.sep, "/")
+            parts.append(f"![{path.stem}]({name})")
+        parts += [*_published(table), *_settings(table), *_skipped(table)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sentence(table: Table) -> str:
+    own = table.lines[0].own
+    judged = f"{own.rows:,} rows of {own.pictures:,} pictures; " if own.rows else ""
+    limit = table.lines[0].outcome.settings.get("limit")
+    part = "" if limit is None else f" Only the first {limit} of the set were judged."
+    return f"{judged}the metric that is compared is {table.primary}.{part}"
+
+
+def _main(table: Table) -> str:
+    names = dict.fromkeys(name for line in table.lines for name in line.outcome.metrics)
+    groups = tuple(f" {group}" for group in table.groups)
+    others = [name for name in names if name != table.primary and not name.endswith(groups)]
+    head = ["encoder", table.primary, "difference", *others, "published"]
+    rows = [
+        [
+            f"`{line.outcome.encoder}`",
+            _spell(line.own),
+            _difference(line),
+            *(_number(line.outcome.metrics.get(name)) for name in others),
+            "" if line.published is None else f"{line.published.value:g}",
+        ]
+        for line in table.lines
+    ]
+    return _grid(head, rows)
+
+
+def _groups(table: Table) -> list[str]:
+    if not table.groups:
+        return []
+    head = ["encoder", *(f"{table.primary} {name}" for name in table.groups)]
+    rows = [
+        [
+            f"`{line.outcome.encoder}`",
+            *(_spell(line.groups[name]) if name in line.groups else "" for name in table.groups),
+        ]
+        for line in table.lines
+    ]
+    counts = table.lines[0].groups
+    sizes = ", ".join(f"{name} {counts[name].rows:,}" for name in table.groups if name in counts)
+    return [f"By part of the set (rows: {sizes}):", _grid(head, rows)]
+
+
+def _published(table: Table) -> list[str]:
+    if not table.published:
+        return []
+    rows = [
+        [figure.system, figure.setting or "", figure.metric, f"{figure.value:g}", figure.source]
+        for figure in table.published
+    ]
+    grid = _grid(["system", "setting", "metric", "published", "source"], rows)
+    return [f"<details><summary>Published on this set</summary>\n\n{grid}\n\n</details>"]
+
+
+def _settings(table: Table) -> list[str]:
+    settings = table.lines[0].outcome.settings
+    lines = [f"- {key}: {_short(settings[key])}" for key in settings if key not in _OWN]
+    text = "\n".join(lines)
+    return [f"<details><summary>Settings</summary>\n\n{text}\n\n</details>"] if lines else []
+
+
+def _skipped(table: Table) -> list[str]:
+    parts = []
+    for outcome in (line.outcome for line in table.lines if line.outcome.skipped):
+        lines = [f"`{outcome.encoder}`: {len(outcome.skipped)} left out", ""]
+        lines += [f"- {text}" for text in outcome.skipped[:_MOST_SKIPPED]]
+        more = len(outcome.skipped) - _MOST_SKIPPED
+        parts.append("\n".join(lines + [f"- and {more} more, in report.json"] * (more > 0)))
+    return parts
+
+
+def _spell(found: Interval) -> str:
+    if math.isnan(found.low):
+        return _number(found.value)
+    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+
+
+def _difference(line: Line) -> str:
+    found = line.difference
+    if found is None:
+        return ""
+    if math.isnan(found.low):
+        return f"{found.value:+.2f}"
+    text = f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
+    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+
+
+def _number(value: float | None) -> str:
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if value == round(value) and value > 100 else f"{value:.2f}"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (list, tuple)) and len(value) > 3:
+        return f"{len(value)}, the first is {value[0]!r}"
+    return f"{value}"
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
+    )

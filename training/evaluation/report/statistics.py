@@ -22,11 +22,17 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 RESAMPLES = 10_000
+"""Enough that the ends of an interval differ by little between two seeds."""
+
 CONFIDENCE = 0.95
 SEED = 5
+"""Fixed, so that the same outcomes give the same report."""
+
 LEAST_PICTURES = 10
 """Of fewer pictures no interval is given: five that are all right would have one of width 0."""
+
 _CHUNK = 100
+"""Draws in memory at once, each a number for every picture."""
 
 
 @dataclass(frozen=True)
@@ -64,19 +70,11 @@ class Comparison:
     difference: Interval | None
 
 
-def compare(
-    outcomes: Sequence[Outcome],
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = SEED,
-) -> list[Comparison]:
+def compare(outcomes: Sequence[Outcome]) -> list[Comparison]:
     """The primary metric of several encoders on one set in one setting.
 
     Args:
         outcomes: of one task, set and setting; their estimator is not ``none``
-        resamples: how often the pictures are drawn
-        confidence: share of the draws inside an interval
-        seed: of the draws; the same seed gives the same intervals
 
     Returns:
         one comparison for each outcome, in order
@@ -86,45 +84,28 @@ def compare(
     """
     _check(outcomes)
     first = outcomes[0]
-    found = []
+    comparisons = []
     for outcome in outcomes:
-        own = interval([outcome.rows], outcome.estimator, resamples, confidence, seed)
+        own, difference = interval([outcome.rows], outcome.estimator), None
         paired = [_common(outcome, first), _common(first, outcome)]
-        both = (
-            None
-            if outcome is first or not paired[0]
-            else interval(paired, outcome.estimator, resamples, confidence, seed)
-        )
-        found.append(Comparison(outcome.encoder, own, both))
-    return found
+        if outcome is not first and paired[0]:
+            difference = interval(paired, outcome.estimator)
+        comparisons.append(Comparison(outcome.encoder, own, difference))
+    return comparisons
 
 
-def group_intervals(
-    outcome: Outcome,
-    resamples: int = RESAMPLES,
-    confidence: float = CONFIDENCE,
-    seed: int = SEED,
-) -> dict[str, Interval]:
-    """The primary metric on the rows of each group.
+def group_intervals(outcome: Outcome) -> dict[str, Interval]:
+    """The primary metric on the rows of each group; none where all rows are of one.
 
     Args:
         outcome: its estimator is not ``none``
-        resamples: as in :func:`compare`
-        confidence: as in :func:`compare`
-        seed: as in :func:`compare`
-
-    Returns:
-        an interval for each group, by name; none where all rows are of one
     """
     groups: dict[str, list[Row]] = {}
     for row in outcome.rows:
         groups.setdefault(row.group, []).append(row)
     if len(groups) < 2:
         return {}
-    return {
-        name: interval([rows], outcome.estimator, resamples, confidence, seed)
-        for name, rows in sorted(groups.items())
-    }
+    return {name: interval([rows], outcome.estimator) for name, rows in sorted(groups.items())}
 
 
 def interval(

@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from alphaclip.training.datasets.examples import SIZES
-from alphaclip.training.evaluation.outcome_files import slug
-from alphaclip.training.evaluation.outcomes import Outcome
+from alphaclip.training.evaluation.outcomes import Outcome, slug
 from alphaclip.training.evaluation.report.published import Published, find_published, published_on
 from alphaclip.training.evaluation.report.statistics import (
-    Comparison,
     Interval,
     compare,
     group_intervals,
@@ -63,8 +61,8 @@ class Table:
     @property
     def groups(self) -> list[str]:
         """The parts of the set, sizes from small to large, others by name."""
-        found = {name for line in self.lines for name in line.groups}
-        return sorted(found, key=lambda name: (name not in SIZES, _place(name), name))
+        names = {name for line in self.lines for name in line.groups}
+        return [size for size in SIZES if size in names] + sorted(names - set(SIZES))
 
     @property
     def name(self) -> str:
@@ -81,43 +79,33 @@ def make_tables(outcomes: Sequence[Outcome]) -> list[Table]:
     Returns:
         tables by task, set and setting
     """
-    ordered = sorted(outcomes, key=_key)
-    return [_table(*key, list(group)) for key, group in groupby(ordered, key=_key)]
 
+    def key(outcome: Outcome) -> tuple[str, str, str]:
+        return outcome.task, outcome.set, outcome.setting
 
-def _key(outcome: Outcome) -> tuple[str, str, str]:
-    return outcome.task, outcome.set, outcome.setting
-
-
-def _place(name: str) -> int:
-    return SIZES.index(name) if name in SIZES else 0
-
-
-def _table(task: str, set_name: str, setting: str, outcomes: Sequence[Outcome]) -> Table:
-    return Table(
-        task, set_name, setting, tuple(_lines(outcomes)), tuple(published_on(task, set_name))
-    )
+    return [
+        Table(*names, tuple(_lines(list(group))), tuple(published_on(*names[:2])))
+        for names, group in groupby(sorted(outcomes, key=key), key=key)
+    ]
 
 
 def _lines(outcomes: Sequence[Outcome]) -> list[Line]:
     """A line for each; one whose metric is not made of rows, or has none, has no interval."""
     judged = [outcome for outcome in outcomes if outcome.rows and outcome.estimator != "none"]
-    found = compare(judged) if judged else []
-    comparisons = {id(outcome): one for outcome, one in zip(judged, found, strict=True)}
-    has_first = id(outcomes[0]) in comparisons
-    return [_line(outcome, comparisons.get(id(outcome)), has_first) for outcome in outcomes]
-
-
-def _line(outcome: Outcome, comparison: Comparison | None, has_first: bool) -> Line:
-    published = find_published(outcome, outcome.primary)
-    if comparison is None:
-        return Line(outcome, _bare(outcome), None, {}, published)
-    difference = comparison.difference if has_first else None
-    return Line(outcome, comparison.own, difference, group_intervals(outcome), published)
-
-
-def _bare(outcome: Outcome) -> Interval:
-    nan = float("nan")
-    pictures = {row.example for row in outcome.rows}
-    value = outcome.metrics.get(outcome.primary, nan)
-    return Interval(value, nan, nan, len(outcome.rows), len(pictures))
+    intervals = compare(judged) if judged else []
+    comparisons = {id(outcome): one for outcome, one in zip(judged, intervals, strict=True)}
+    lines = []
+    for outcome in outcomes:
+        published = find_published(outcome, outcome.primary)
+        comparison = comparisons.get(id(outcome))
+        if comparison is None:
+            nan, pictures = float("nan"), {row.example for row in outcome.rows}
+            value = outcome.metrics.get(outcome.primary, nan)
+            own = Interval(value, nan, nan, len(outcome.rows), len(pictures))
+            lines.append(Line(outcome, own, None, {}, published))
+        else:
+            # without an interval of the first there is nothing to take a difference to
+            difference = comparison.difference if id(outcomes[0]) in comparisons else None
+            groups = group_intervals(outcome)
+            lines.append(Line(outcome, comparison.own, difference, groups, published))
+    return lines

@@ -11,7 +11,7 @@ TIE = 1e-6
 """Scores this near are a tie: float32 products of equal vectors may differ by as much."""
 
 _BLOCK_BYTES = 128 * 1024**2
-"""Of the scores that are in memory at once."""
+"""Of the scores that are in memory at once: some hundred queries of a few 100,000 regions."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,10 @@ class Ranking:
     first: int
     score: float
 
-    def among(self, kept: np.ndarray) -> np.ndarray:
-        """Ranks of some right answers when the other right ones are taken out of the list.
-
-        Args:
-            kept: bool (r,), of ``items``
-        """
-        ahead = np.cumsum(~kept)
-        return (self.ranks - ahead)[kept]
+    def among(self, some: np.ndarray) -> np.ndarray:
+        """Ranks of some right answers, bool (r,), when the others are taken out of the list."""
+        ahead = np.cumsum(~some)
+        return (self.ranks - ahead)[some]
 
 
 def rank(
@@ -51,7 +47,7 @@ def rank(
     Args:
         queries: float32 (q, dim)
         gallery: float32 (n, dim)
-        right: for each query the places of its right answers in the gallery, at least one
+        right: for each query the rows of its right answers in the gallery, at least one
 
     Yields:
         a ranking for each query, in order
@@ -64,11 +60,7 @@ def rank(
 
 
 def average_precision(ranks: np.ndarray) -> float:
-    """Mean of the precision at the rank of each right answer.
-
-    Args:
-        ranks: int (r,), ascending, from 1
-    """
+    """Mean of the precision at the rank of each right answer, int (r,), ascending, from 1."""
     return float(np.mean(np.arange(1, len(ranks) + 1) / ranks))
 
 

@@ -1,11 +1,12 @@
-"""Retrieval of regions by descriptions, and of descriptions by regions."""
+"""Regions by descriptions, and descriptions by regions: ``alphaclip eval retrieval``."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from operator import attrgetter
+from typing import Literal
 
 import numpy as np
 
@@ -13,8 +14,16 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets.examples import SIZES, Example, LabelledRegion, RegionSet
-from alphaclip.training.evaluation.outcomes import Means, Outcome, Row
+from alphaclip.training.datasets.refcoco import read_refs_regions
+from alphaclip.training.datasets.visual_genome import read_visual_genome
+from alphaclip.training.evaluation.outcomes import Means, Outcome, Row, percent
 from alphaclip.training.evaluation.retrieval.ranking import Ranking, average_precision, rank
+from alphaclip.training.evaluation.tasks import (
+    Task,
+    add_dataset_options,
+    data_folder,
+    read_dataset,
+)
 from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 
 Direction = Literal["text to region", "region to text"]
@@ -23,6 +32,7 @@ DIRECTIONS: tuple[Direction, ...] = ("text to region", "region to text")
 PRIMARY = "mAP"
 CUTS = (1, 5, 10, 100)
 MIXED = "mixed sizes"
+FORMATS = ("refcoco", "refcoco+", "refcocog", "visual-genome")
 
 
 def retrieve(
@@ -70,22 +80,16 @@ def retrieve(
         encoder=encoder if isinstance(encoder, str) else encoder.name,
         metrics=judged.metrics(),
         rows=tuple(judged.rows),
-        settings=_settings(direction, templates, loaded),
+        settings={
+            "setting": ", ".join([direction, *map(repr, templates or ())]),
+            "templates": None if templates is None else list(templates),
+            "ties": "against the encoder",
+            "equal descriptions": "right for each other's regions",
+            "fingerprint": loaded.fingerprint,
+        },
         skipped=tuple(skipped),
         primary=PRIMARY,
     )
-
-
-def _settings(
-    direction: Direction, templates: Sequence[str] | None, encoder: Encoder
-) -> dict[str, Any]:
-    return {
-        "setting": ", ".join([direction, *map(repr, templates or ())]),
-        "templates": None if templates is None else list(templates),
-        "ties": "against the encoder",
-        "equal descriptions": "right for each other's regions",
-        "fingerprint": encoder.fingerprint,
-    }
 
 
 def _with_texts(regions: RegionSet) -> RegionSet:
@@ -108,8 +112,8 @@ class _Pairs:
         regions: with their pictures
         vectors: float32 (regions, dim)
         texts: each as it is first written
-        of_region: places of each region's texts
-        of_text: places of each text's regions
+        of_region: numbers of each region's texts
+        of_text: rows of each text's regions
     """
 
     regions: Sequence[tuple[Example, LabelledRegion]]
@@ -121,7 +125,7 @@ class _Pairs:
     @classmethod
     def of(cls, described: RegionSet, vectors: np.ndarray) -> _Pairs:
         fine = ~np.isnan(vectors).any(axis=1)
-        regions = [pair for pair, kept in zip(described.regions, fine, strict=True) if kept]
+        regions = [pair for pair, usable in zip(described.regions, fine, strict=True) if usable]
         if not regions:
             raise AlphaClipError(
                 f"{described.name} has no region with a description that can be encoded: nothing "
@@ -131,23 +135,21 @@ class _Pairs:
         for _, region in regions:
             for text in _texts(region):
                 texts.setdefault(_key(text), text)
-        places = {key: place for place, key in enumerate(texts)}
+        number = {key: number for number, key in enumerate(texts)}
         keys = ({_key(text) for text in _texts(region)} for _, region in regions)
-        of_region = [np.array(sorted(places[key] for key in found)) for found in keys]
-        return cls(regions, vectors[fine], list(texts.values()), of_region, _invert(of_region))
+        of_region = [np.array(sorted(number[key] for key in own)) for own in keys]
+        of_text: list[list[int]] = [[] for _ in texts]
+        for row, own in enumerate(of_region):
+            for text_number in own:
+                of_text[text_number].append(row)
+        return cls(
+            regions, vectors[fine], list(texts.values()), of_region, list(map(np.array, of_text))
+        )
 
 
 def _key(text: str) -> str:
     """What makes two descriptions equal."""
     return " ".join(text.casefold().split())
-
-
-def _invert(of_region: Iterable[np.ndarray]) -> list[np.ndarray]:
-    groups: dict[int, list[int]] = defaultdict(list)
-    for region, texts in enumerate(of_region):
-        for text in texts:
-            groups[int(text)].append(region)
-    return [np.array(groups[text]) for text in range(len(groups))]
 
 
 @dataclass
@@ -166,20 +168,27 @@ class _Judged:
     ranks: list[np.ndarray] = field(default_factory=list)
     by_size: dict[str, list[np.ndarray]] = field(default_factory=lambda: {s: [] for s in SIZES})
 
+    def add(
+        self, key: str, example: Example, ranking: Ranking, answer: str, truth: str, group: str
+    ) -> None:
+        precision = average_precision(ranking.ranks)
+        self.rows.append(Row(key, example.id, precision, answer, truth, ranking.score, group))
+        self.ranks.append(ranking.ranks)
+
     def metrics(self) -> dict[str, float]:
-        found = _figures(self.ranks)
+        metrics = _figures(self.ranks)
         for size, ranks in self.by_size.items():
             if ranks:
                 figures = _figures(ranks)
-                found |= {f"{name} {size}": figures[name] for name in (PRIMARY, "recall@1")}
-        return found | {"queries": float(len(self.rows)), "gallery": float(self.gallery)}
+                metrics |= {f"{name} {size}": figures[name] for name in (PRIMARY, "recall@1")}
+        return metrics | {"queries": float(len(self.rows)), "gallery": float(self.gallery)}
 
 
 def _figures(ranks: Sequence[np.ndarray]) -> dict[str, float]:
-    firsts = np.array([found[0] for found in ranks])
+    firsts = np.array([own[0] for own in ranks])
     return {
-        PRIMARY: 100.0 * float(np.mean([average_precision(found) for found in ranks])),
-        **{f"recall@{cut}": 100.0 * float(np.mean(firsts <= cut)) for cut in CUTS},
+        PRIMARY: percent([average_precision(own) for own in ranks]),
+        **{f"recall@{cut}": percent(firsts <= cut) for cut in CUTS},
         "median rank": float(np.median(firsts)),
     }
 
@@ -188,13 +197,12 @@ def _texts_to_regions(pairs: _Pairs, texts: np.ndarray) -> _Judged:
     judged = _Judged(len(pairs.regions))
     sizes = np.array([region.size for _, region in pairs.regions])
     rankings = rank(texts, pairs.vectors, pairs.of_text)
-    for place, (text, ranking) in enumerate(zip(pairs.texts, rankings, strict=True)):
+    for text, right, ranking in zip(pairs.texts, pairs.of_text, rankings, strict=True):
         own = sizes[ranking.items]
-        example, _ = pairs.regions[pairs.of_text[place][0]]
+        example, _ = pairs.regions[right[0]]
         answer = " / ".join(_texts(pairs.regions[ranking.first][1]))
         group = f"only {own[0]}" if len(set(own)) == 1 else MIXED
-        judged.rows.append(_row(_key(text), example, ranking, answer, text, group))
-        judged.ranks.append(ranking.ranks)
+        judged.add(_key(text), example, ranking, answer, text, group)
         for size in set(own):
             judged.by_size[size].append(ranking.among(own == size))
     return judged
@@ -205,19 +213,74 @@ def _regions_to_texts(pairs: _Pairs, texts: np.ndarray) -> _Judged:
     rankings = rank(pairs.vectors, texts, pairs.of_region)
     for (example, region), ranking in zip(pairs.regions, rankings, strict=True):
         answer, truth = pairs.texts[ranking.first], " / ".join(_texts(region))
-        judged.rows.append(_row(region.id, example, ranking, answer, truth, region.size))
-        judged.ranks.append(ranking.ranks)
+        judged.add(region.id, example, ranking, answer, truth, region.size)
         judged.by_size[region.size].append(ranking.ranks)
     return judged
 
 
-def _row(key: str, example: Example, ranking: Ranking, answer: str, truth: str, group: str) -> Row:
-    return Row(
-        id=key,
-        example=example.id,
-        correct=average_precision(ranking.ranks),
-        predicted=answer,
-        truth=truth,
-        score=ranking.score,
-        group=group,
+@dataclass(frozen=True)
+class RetrievalEntry:
+    """Described regions in a direction.
+
+    Attributes:
+        regions: the set
+        direction: what is asked with what
+        templates: that descriptions are put into
+    """
+
+    regions: RegionSet
+    direction: Direction
+    templates: tuple[str, ...] | None
+
+
+def _run(encoder: str, entry: RetrievalEntry, means: Means) -> Outcome:
+    return retrieve(encoder, entry.regions, entry.direction, entry.templates, means)
+
+
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--format", choices=FORMATS, default="refcocog", help="of --data (default: %(default)s)"
     )
+    parser.add_argument("--split", default="val", help="of RefCOCO's files (default: %(default)s)")
+    parser.add_argument(
+        "--shape",
+        choices=("mask", "box"),
+        default="mask",
+        help="what RefCOCO's regions are; Visual Genome has boxes only (default: %(default)s)",
+    )
+    add_dataset_options(parser)
+    parser.add_argument(
+        "--text",
+        metavar="ATTRIBUTE",
+        help="attribute of its labels with descriptions (default: their label)",
+    )
+    parser.add_argument(
+        "--template",
+        nargs="+",
+        help='that descriptions are put into, such as "a photo of {}" (default: as they are)',
+    )
+
+
+def _load(args: argparse.Namespace) -> Sequence[RetrievalEntry]:
+    if args.dataset is not None:
+        regions = read_dataset(args, text=args.text)
+    else:
+        data = data_folder(args, f"{args.format}'s files")
+        if args.format == "visual-genome":
+            regions = read_visual_genome(data, args.limit)
+        else:
+            shape, limit = args.shape, args.limit
+            regions = read_refs_regions(data, args.format, args.split, shape=shape, limit=limit)
+    templates = tuple(args.template) if args.template else None
+    return [RetrievalEntry(regions, direction, templates) for direction in DIRECTIONS]
+
+
+RETRIEVAL = Task(
+    name="retrieval",
+    help="find regions by their descriptions, and descriptions by their regions",
+    add_arguments=_add_arguments,
+    load=_load,
+    run=_run,
+    regions=attrgetter("regions"),
+)
+"""Text to region and region to text."""

@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.phrases import NO_OBJECTS, Sentence
-from alphaclip.training.datasets.spacy_phrases import MODEL, load_parser
+from alphaclip.training.datasets.phrases import MODEL, NO_OBJECTS, Sentence, load_parser
 
 _ABSTRACT = (
     "time love freedom life day night week month year way idea fun peace hope luck thing things "

@@ -12,14 +12,18 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from alphaclip.training.datasets.coco import read_coco
-from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet, take_first
-from alphaclip.training.datasets.expressions import Expression, ExpressionSet
+from alphaclip.training.datasets.coco import Shape, read_coco
+from alphaclip.training.datasets.examples import (
+    Example,
+    Expression,
+    ExpressionSet,
+    LabelledRegion,
+    RegionSet,
+    take_first,
+)
 from alphaclip.training.datasets.files import each, read_json, section
-from alphaclip.training.datasets.instances import Shape
 from alphaclip.training.datasets.masks import boxed_region
-from alphaclip.training.datasets.refcoco_jsonl import read_reclip
-from alphaclip.training.datasets.refcoco_refs import read_refs_regions
+from alphaclip.training.datasets.refcoco import read_reclip, read_refs_regions
 from alphaclip.training.datasets.sources import COCO
 from alphaclip.training.datasets.visual_genome import read_visual_genome
 from alphaclip.training.pairs.format.pictures import read_picture

@@ -15,16 +15,20 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
-from alphaclip.training.evaluation.captions import captioning, captioning_task
-from alphaclip.training.evaluation.captions.caption_files import read_predictions, read_references
+from alphaclip.training.datasets.sources import MissingDataError
+from alphaclip.training.evaluation.captions import captioning, captions
 from alphaclip.training.evaluation.captions.captioning import (
     CaptionScores,
     score_captions,
     score_tokens,
     tokenize,
 )
-from alphaclip.training.evaluation.captions.captioning_task import CAPTIONS, Entry
+from alphaclip.training.evaluation.captions.captions import (
+    CAPTIONS,
+    CaptionEntry,
+    read_predictions,
+    read_references,
+)
 
 
 def test_bleu__by_hand() -> None:
@@ -266,7 +270,7 @@ def without_java(monkeypatch: pytest.MonkeyPatch) -> None:
         own = {key: [text] for key, text in predictions.items()}
         return score_tokens(own, {key: list(texts) for key, texts in references.items()})
 
-    monkeypatch.setattr(captioning_task, "score_captions", score)
+    monkeypatch.setattr(captions, "score_captions", score)
 
 
 @pytest.mark.usefixtures("without_java")
@@ -278,7 +282,9 @@ def test_run__an_outcome_in_the_order_of_the_references(tmp_path: Path) -> None:
         {"image_id": 1, "caption": "one red cat sleeps"},
     ]
     path = write(tmp_path / "predictions.json", content)
-    outcome = CAPTIONS.run(str(path), Entry("refcocog", REFERENCES, skipped=("a line",)), None)  # type: ignore[arg-type]
+    outcome = CAPTIONS.run(
+        str(path), CaptionEntry("refcocog", REFERENCES, skipped=("a line",)), None
+    )  # type: ignore[arg-type]
     assert [row.id for row in outcome.rows] == ["1", "2", "3"]
     assert [row.correct for row in outcome.rows] == pytest.approx([10.0, 0.0, 0.0])
     assert outcome.rows[1].truth == "two dogs run home / dogs run"
@@ -295,8 +301,8 @@ def test_run__missing_predictions(tmp_path: Path) -> None:
     content = [{"image_id": n, "caption": "one red cat"} for n in (1, 2)]
     path = str(write(tmp_path / "predictions.json", content))
     with pytest.raises(AlphaClipError, match="1 of 3 pictures have no prediction, such as 3"):
-        captioning_task.run(path, Entry("set", REFERENCES))
-    outcome = captioning_task.run(path, Entry("set", REFERENCES, subset=True))
+        captions.run(path, CaptionEntry("set", REFERENCES))
+    outcome = captions.run(path, CaptionEntry("set", REFERENCES, subset=True))
     assert outcome.setting == "1 pictures left out"
     assert len(outcome.rows) == 2
 

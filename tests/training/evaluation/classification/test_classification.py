@@ -12,9 +12,9 @@ from sklearn.metrics import recall_score, top_k_accuracy_score
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.evaluation.classification.class_names import imagenet_names
 from alphaclip.training.evaluation.classification.classification import classify
 from alphaclip.training.evaluation.classification.protocols import (
+    imagenet_names,
     imagenet_s_protocol,
     openai_templates,
     region_protocol,

@@ -11,7 +11,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.examples import Example
 from alphaclip.training.evaluation.detection.average_precision import Detection, average_precision
-from alphaclip.training.evaluation.detection.detection_truth import Federated, Truth
+from alphaclip.training.evaluation.detection.truth import Federated, Truth
 
 CAT, DOG = 1, 2
 HERE, THERE = (10.0, 10.0, 40.0, 40.0), (60.0, 60.0, 20.0, 20.0)

@@ -14,17 +14,19 @@ from PIL import Image, ImageOps
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import encode_rle
-from alphaclip.training.datasets.errors import MissingDataError
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.proposals import Proposal
+from alphaclip.training.datasets.sources import MissingDataError
 from alphaclip.training.evaluation.detection.detection import (
+    TASK,
+    run,
+)
+from alphaclip.training.evaluation.detection.naming import (
     DetectionEntry,
     DetectionProtocol,
     name_proposals,
-    run,
 )
-from alphaclip.training.evaluation.detection.detection_task import TASK
-from alphaclip.training.evaluation.detection.detection_truth import (
+from alphaclip.training.evaluation.detection.truth import (
     BASE,
     NOVEL,
     coco_truth,

@@ -7,12 +7,13 @@ import pytest
 from alphaclip.training.datasets.examples import Example, RegionSet
 from alphaclip.training.datasets.proposals import Proposal
 from alphaclip.training.evaluation.detection.average_precision import Detection
-from alphaclip.training.evaluation.detection.detection_rows import (
+from alphaclip.training.evaluation.detection.detection import (
     NOTHING,
     detection_rows,
     proposed_regions,
 )
-from alphaclip.training.evaluation.detection.detection_truth import Truth, truth_of
+from alphaclip.training.evaluation.detection.naming import DetectionEntry
+from alphaclip.training.evaluation.detection.truth import Truth, truth_of
 
 CLASSES = ("red", "green", "blue")
 FIRST, SECOND = Proposal((0.0, 0.0, 10.0, 20.0)), Proposal((10.0, 0.0, 10.0, 20.0))
@@ -38,7 +39,7 @@ def test_rows__the_surest_class_beside_the_object(truth: Truth) -> None:
         found(SECOND, "red", 0.6),
         found(BETWEEN, "green", 0.5),
     ]
-    first, second, between = detection_rows(truth, proposals, detections)
+    first, second, between = detection_rows(DetectionEntry(truth, proposals, ""), detections)
     assert (first.id, first.predicted, first.truth, first.correct) == ("a/0", "red", "red", 1.0)
     assert (second.id, second.predicted, second.truth, second.correct) == ("a/1", "red", "green", 0)
     assert (between.predicted, between.truth, between.correct) == ("green", NOTHING, 0.0)
@@ -46,17 +47,20 @@ def test_rows__the_surest_class_beside_the_object(truth: Truth) -> None:
 
 
 def test_rows__a_suppressed_proposal_has_none(truth: Truth) -> None:
-    rows = detection_rows(truth, {"a": [FIRST, SECOND]}, [found(SECOND, "green", 0.9)])
+    entry = DetectionEntry(truth, {"a": [FIRST, SECOND]}, "")
+    rows = detection_rows(entry, [found(SECOND, "green", 0.9)])
     assert [row.id for row in rows] == ["a/1"]
 
 
 def test_rows__a_picture_without_objects(paint: Callable[..., Example]) -> None:
     truth = truth_of(RegionSet("colours", (paint("a", "red"),), ("green",)))
-    (row,) = detection_rows(truth, {"a": [FIRST]}, [found(FIRST, "red", 0.9)])
+    entry = DetectionEntry(truth, {"a": [FIRST]}, "")
+    (row,) = detection_rows(entry, [found(FIRST, "red", 0.9)])
     assert row.truth == NOTHING
 
 
 def test_regions__have_the_ids_of_the_rows(truth: Truth) -> None:
     flat = Proposal((3.0, 3.0, 0.0, 5.0))
-    (example,) = proposed_regions(truth, {"a": [FIRST, flat, SECOND]}).examples
+    entry = DetectionEntry(truth, {"a": [FIRST, flat, SECOND]}, "")
+    (example,) = proposed_regions(entry).examples
     assert [labelled.id for labelled in example.regions] == ["a/0", "a/2"]

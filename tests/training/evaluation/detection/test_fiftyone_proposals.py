@@ -9,9 +9,8 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.evaluation.detection import detection
-from alphaclip.training.evaluation.detection.detection_task import TASK
-from alphaclip.training.evaluation.detection.fiftyone_proposals import read_predictions
-from alphaclip.training.evaluation.fiftyone_regions import read_field
+from alphaclip.training.evaluation.detection.detection import TASK
+from alphaclip.training.evaluation.fiftyone_regions import read_field, read_predictions
 from alphaclip.training.evaluation.outcomes import Means
 
 from ..conftest import ColourEncoder

@@ -18,19 +18,20 @@ from PIL import Image
 from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
 from alphaclip.sam.sam import load_sam
-from alphaclip.training.datasets.errors import MissingDataError
-from alphaclip.training.datasets.examples import Example
-from alphaclip.training.datasets.expressions import (
+from alphaclip.training.datasets.examples import (
     Box,
+    Example,
     Expression,
     ExpressionSet,
     take_first_expressions,
-    whole_picture,
 )
-from alphaclip.training.datasets.phrases import Sentence, Word
-from alphaclip.training.datasets.spacy_phrases import load_parser, sentence_of
+from alphaclip.training.datasets.phrases import Sentence, Word, load_parser, sentence_of
+from alphaclip.training.datasets.sources import MissingDataError
 from alphaclip.training.evaluation.outcomes import Means, Outcome, Row
+from alphaclip.training.evaluation.referring.boxes import REPRESENTATIONS
 from alphaclip.training.evaluation.referring.referring import (
+    ALL_SPLITS,
+    TASK,
     ReferringEntry,
     ReferringProtocol,
     mean_of_splits,
@@ -38,8 +39,6 @@ from alphaclip.training.evaluation.referring.referring import (
     run,
     true_regions,
 )
-from alphaclip.training.evaluation.referring.referring_task import ALL_SPLITS, TASK
-from alphaclip.training.evaluation.referring.referring_views import REPRESENTATIONS
 from alphaclip.training.evaluation.vectors import region_vectors
 from alphaclip.views.view import View
 from recipes.small_sam.scenes import draw_scene
@@ -67,10 +66,10 @@ class Loader:
 @pytest.fixture(autouse=True)
 def loader(colour_encoder: ColourEncoder, monkeypatch: pytest.MonkeyPatch) -> Loader:
     """``colours`` is a name that can be loaded."""
-    from alphaclip.training.evaluation.referring import referring_boxes
+    from alphaclip.training.evaluation.referring import boxes
 
-    made = Loader(referring_boxes.load, colour_encoder)
-    monkeypatch.setattr(referring_boxes, "load", made)
+    made = Loader(boxes.load, colour_encoder)
+    monkeypatch.setattr(boxes, "load", made)
     return made
 
 
@@ -211,7 +210,7 @@ def test_run__boxes_without_area_are_no_answer(paint: Callable[..., Example]) ->
 
 
 def shown_as(expression: Expression) -> str:
-    from alphaclip.training.evaluation.referring.referring_boxes import group_key
+    from alphaclip.training.evaluation.referring.boxes import group_key
 
     return group_key(expression)
 
@@ -264,9 +263,7 @@ def test_run__sam_masks_are_kept_by_split(
         shown.extend(regions.regions)
         return region_vectors(encoder, regions, *rest)
 
-    monkeypatch.setattr(
-        "alphaclip.training.evaluation.referring.referring_boxes.region_vectors", watch
-    )
+    monkeypatch.setattr("alphaclip.training.evaluation.referring.boxes.region_vectors", watch)
     sam = load_sam(SAM, "cpu")
     means = Means(cache=tmp_path / "cache")
     for name in ("refcoco-val", "refcoco-testA", "refcoco-val"):
@@ -325,7 +322,6 @@ def test_take_first_expressions__of_the_first_pictures() -> None:
     everything = made_of(*said)
     assert [e.id for e in take_first_expressions(everything, 1)] == ["0", "2"]
     assert len(take_first_expressions(everything, None)) == 3
-    assert whole_picture(a) == (0, 0, 40, 30)
 
 
 def test_true_regions__have_the_rows_ids(paint: Callable[..., Example]) -> None:

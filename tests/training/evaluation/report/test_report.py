@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.evaluation.outcome_files import load_outcomes, save_outcome
-from alphaclip.training.evaluation.outcomes import Outcome, Row
+from alphaclip.training.evaluation.outcomes import Outcome, Row, load_outcomes, save_outcome
 from alphaclip.training.evaluation.report.report import write_report
 from alphaclip.training.evaluation.report.tables import make_tables
 

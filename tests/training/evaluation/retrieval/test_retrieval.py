@@ -17,8 +17,7 @@ from alphaclip.training.datasets.examples import Example, LabelledRegion, Region
 from alphaclip.training.evaluation.outcomes import Means
 from alphaclip.training.evaluation.retrieval import ranking
 from alphaclip.training.evaluation.retrieval.ranking import average_precision, rank
-from alphaclip.training.evaluation.retrieval.retrieval import retrieve
-from alphaclip.training.evaluation.retrieval.retrieval_task import RETRIEVAL
+from alphaclip.training.evaluation.retrieval.retrieval import RETRIEVAL, retrieve
 
 
 def line(*values: float) -> np.ndarray:

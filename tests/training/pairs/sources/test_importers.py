@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.errors import MissingDataError
+from alphaclip.training.datasets.sources import MissingDataError
 from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.training.pairs.format.writing import PairSettings
 from alphaclip.training.pairs.sources.importers import (

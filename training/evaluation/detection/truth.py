@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,9 @@ import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.rle import encode_rle
+from alphaclip.training.datasets.coco import Instances, open_coco, open_lvis
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.files import Entry, Pictures, each, inside, size_of
-from alphaclip.training.datasets.instances import Instances, read_instances
-from alphaclip.training.datasets.lvis import lvis_picture
-from alphaclip.training.datasets.sources import COCO, LVIS
+from alphaclip.training.datasets.files import Entry, each
 
 NOVEL = (
     *("airplane", "bus", "cat", "dog", "cow", "elephant", "umbrella", "tie", "snowboard"),
@@ -34,8 +32,6 @@ BASE = (
     "toothbrush",
 )
 """The 48 base classes of the same split; COCO's other 15 are in neither and are left out."""
-
-_FREQUENCIES = {"r": "rare", "c": "common", "f": "frequent"}
 
 
 @dataclass(frozen=True)
@@ -87,9 +83,7 @@ def coco_truth(data: Path, split: str = "val2017") -> Truth:
         MissingDataError: if a file is not there
         AlphaClipError: if the annotations have another form
     """
-    instances = read_instances(data / "annotations" / f"instances_{split}.json", COCO)
-    folder = COCO.require(data / split)
-    return _of_instances(f"coco-{split}", instances, lambda e: inside(folder, e["file_name"]))
+    return _of_instances(f"coco-{split}", open_coco(data, split))
 
 
 def lvis_truth(data: Path, split: str = "val") -> Truth:
@@ -103,10 +97,10 @@ def lvis_truth(data: Path, split: str = "val") -> Truth:
         MissingDataError: if a file is not there
         AlphaClipError: if the annotations have another form
     """
-    path = data / "annotations" / f"lvis_v1_{split}.json"
-    instances = read_instances(path, LVIS)
-    truth = _of_instances(f"lvis-{split}", instances, lambda entry: lvis_picture(data, entry))
-    return replace(truth, groups=_by_frequency(path), federated=_federated(instances, path))
+    instances = open_lvis(data, split)
+    truth = _of_instances(f"lvis-{split}", instances)
+    groups = _by_frequency(instances.path)
+    return replace(truth, groups=groups, federated=_federated(instances))
 
 
 def truth_of(regions: RegionSet) -> Truth:
@@ -118,20 +112,17 @@ def truth_of(regions: RegionSet) -> Truth:
     Args:
         regions: those whose label is not among ``classes`` are left out, and reported
     """
-    ids = {name: place for place, name in enumerate(regions.classes, start=1)}
-    known = [(example, found) for example, found in regions.regions if found.label in ids]
-    unknown = [
-        f"region {found.id}: {found.label!r} is not among the classes"
-        for _, found in regions.regions
-        if found.label not in ids
-    ]
-    objects = tuple(
-        _object(place, example, labelled, ids[labelled.label])
-        for place, (example, labelled) in enumerate(known, start=1)
-    )
-    classes = {place: name for name, place in ids.items()}
-    skipped = (*regions.skipped, *unknown)
-    return Truth(regions.name, regions.examples, classes, objects, skipped=skipped)
+    ids = {name: number for number, name in enumerate(regions.classes, start=1)}
+    objects: list[dict[str, Any]] = []
+    skipped = list(regions.skipped)
+    for example, labelled in regions.regions:
+        if labelled.label in ids:
+            number = len(objects) + 1
+            objects.append(_object(number, example, labelled, ids[labelled.label]))
+        else:
+            skipped.append(f"region {labelled.id}: {labelled.label!r} is not among the classes")
+    classes = {number: name for name, number in ids.items()}
+    return Truth(regions.name, regions.examples, classes, tuple(objects), skipped=tuple(skipped))
 
 
 def split_classes(truth: Truth, groups: Mapping[str, Collection[str]]) -> Truth:
@@ -144,16 +135,16 @@ def split_classes(truth: Truth, groups: Mapping[str, Collection[str]]) -> Truth:
     Raises:
         AlphaClipError: if a name is no class of the truth
     """
-    ids = {name: place for place, name in truth.classes.items()}
+    ids = {name: key for key, name in truth.classes.items()}
     unknown = sorted({name for names in groups.values() for name in names} - set(ids))
     if unknown:
         raise AlphaClipError(f"{truth.name} has no class {', '.join(unknown)}: see its class names")
     chosen = {group: frozenset(ids[name] for name in names) for group, names in groups.items()}
-    kept = frozenset().union(*chosen.values())
+    left = frozenset().union(*chosen.values())
     return replace(
         truth,
-        classes={place: name for place, name in truth.classes.items() if place in kept},
-        objects=tuple(found for found in truth.objects if found["category_id"] in kept),
+        classes={key: name for key, name in truth.classes.items() if key in left},
+        objects=tuple(one for one in truth.objects if one["category_id"] in left),
         groups=chosen,
     )
 
@@ -161,77 +152,60 @@ def split_classes(truth: Truth, groups: Mapping[str, Collection[str]]) -> Truth:
 def first_pictures(truth: Truth, limit: int | None) -> Truth:
     """The first pictures and their objects; all where ``limit`` is None."""
     examples = truth.examples[:limit]
-    kept = {example.id for example in examples}
-    objects = tuple(found for found in truth.objects if found["image_id"] in kept)
+    ids = {example.id for example in examples}
+    objects = tuple(one for one in truth.objects if one["image_id"] in ids)
     return replace(truth, examples=examples, objects=objects)
 
 
-def _examples(
-    instances: Instances, path_of: Callable[[Entry], Path], skipped: list[str]
-) -> tuple[Example, ...]:
-    """The pictures that are there."""
-    pictures = Pictures(skipped)
-
-    def example(item: tuple[int, Entry]) -> Example | None:
-        place, entry = item
-        path, (width, height) = path_of(entry), size_of(entry)
-        is_here = pictures.has(path, width, height)
-        return Example(str(place), path, width, height, ()) if is_here else None
-
-    name = f"{instances.path.name}: images"
-    found = tuple(filter(None, each(instances.images.items(), example, name, skipped)))
-    pictures.report()
-    return found
-
-
-def _of_instances(name: str, instances: Instances, path_of: Callable[[Entry], Path]) -> Truth:
-    skipped = list(instances.skipped)
-    examples = _examples(instances, path_of, skipped)
-    here = {example.id for example in examples}
+def _of_instances(name: str, instances: Instances) -> Truth:
+    """The pictures that are there, those without objects as well, and their annotations."""
+    file, skipped = instances.path.name, instances.skipped
+    examples = each(instances.images, instances.example, f"{file}: images", skipped)
+    here = {example.id: example for example in examples if example is not None}
+    instances.pictures.report()
 
     def of_coco(entry: Entry) -> dict[str, Any] | None:
-        picture, category = str(entry["image_id"]), int(entry["category_id"])
-        if category not in instances.categories:
-            raise AlphaClipError(f"has the category {category}, which the file does not have")
-        known = {
+        picture = str(entry["image_id"])
+        checked = {
             "image_id": picture,
-            "category_id": category,
+            "category_id": instances.category_of(entry),
             "bbox": [float(side) for side in entry["bbox"]],
             "area": float(entry["area"]),
             "iscrowd": int(entry.get("iscrowd", 0)),
         }
-        return {**entry, **known} if picture in here else None
+        return {**entry, **checked} if picture in here else None
 
-    entries = instances.annotations.values()
-    objects = each(entries, of_coco, f"{instances.path.name}: annotations", skipped)
-    kept = tuple(found for found in objects if found is not None)
-    return Truth(name, examples, dict(instances.categories), kept, skipped=tuple(skipped))
+    objects = each(instances.annotations.values(), of_coco, f"{file}: annotations", skipped)
+    ours = tuple(one for one in objects if one is not None)
+    classes = dict(instances.categories)
+    return Truth(name, tuple(here.values()), classes, ours, skipped=tuple(skipped))
 
 
-def _federated(instances: Instances, path: Path) -> Federated:
+def _federated(instances: Instances) -> Federated:
     def listed(key: str) -> dict[str, frozenset[int]]:
-        return {str(place): frozenset(entry[key]) for place, entry in instances.images.items()}
+        return {str(picture): frozenset(entry[key]) for picture, entry in instances.images.items()}
 
     try:
         return Federated(listed("neg_category_ids"), listed("not_exhaustive_category_ids"))
     except KeyError as error:
         raise AlphaClipError(
-            f"{path} has pictures without {error}: average precision on LVIS needs them; take the "
-            "file of LVIS v1 as it was published"
+            f"{instances.path} has pictures without {error}: average precision on LVIS needs "
+            "them; take the file of LVIS v1 as it was published"
         ) from error
 
 
 def _by_frequency(path: Path) -> dict[str, frozenset[int]]:
-    found: dict[str, set[int]] = {"rare": set(), "common": set(), "frequent": set()}
+    frequencies = {"r": "rare", "c": "common", "f": "frequent"}
+    ids: dict[str, set[int]] = {name: set() for name in frequencies.values()}
     for entry in json.loads(path.read_text("utf-8"))["categories"]:
-        found[_FREQUENCIES[entry["frequency"]]].add(int(entry["id"]))
-    groups = {name: frozenset(ids) for name, ids in found.items()}
+        ids[frequencies[entry["frequency"]]].add(int(entry["id"]))
+    groups = {name: frozenset(own) for name, own in ids.items()}
     base = groups["common"] | groups["frequent"]
     return {"novel": groups["rare"], "base": base, **groups}
 
 
 def _object(
-    place: int, example: Example, labelled: LabelledRegion, category: int
+    number: int, example: Example, labelled: LabelledRegion, category: int
 ) -> dict[str, Any]:
     region, height, width = labelled.region, example.height, example.width
     mask = region.alpha_map(height, width) > 127
@@ -241,7 +215,7 @@ def _object(
         left, top, right, bottom = region.bounds(height, width)
         box = np.array([left, top, right - left, bottom - top], np.float64)
     return {
-        "id": place,
+        "id": number,
         "image_id": example.id,
         "category_id": category,
         "bbox": box.tolist(),

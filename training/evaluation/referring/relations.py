@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from alphaclip.training.datasets.expressions import Box
+from alphaclip.training.datasets.examples import Box
 from alphaclip.training.datasets.phrases import Entity
 
 Probabilities = Mapping[str, np.ndarray]
@@ -67,34 +67,29 @@ def _less(values: np.ndarray) -> np.ndarray:
     return (values[:, None] < values[None]).astype(np.float64)
 
 
-def _center_x(boxes: np.ndarray) -> np.ndarray:
-    return boxes[:, 0] + boxes[:, 2] / 2
+def _inside(boxes: np.ndarray) -> np.ndarray:
+    corners = boxes[:, :2] + boxes[:, 2:]
+    start = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
+    end = np.minimum(corners[:, None], corners[None])
+    shared = np.prod((end - start).clip(min=0), axis=-1)
+    area = _area(boxes)[:, None]
+    return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
 
 
-def _center_y(boxes: np.ndarray) -> np.ndarray:
-    return boxes[:, 1] + boxes[:, 3] / 2
+def _center(axis: int, boxes: np.ndarray) -> np.ndarray:
+    return boxes[:, axis] + boxes[:, axis + 2] / 2
 
 
 def _area(boxes: np.ndarray) -> np.ndarray:
     return boxes[:, 2] * boxes[:, 3]
 
 
-def _inside(boxes: np.ndarray) -> np.ndarray:
-    start = np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-    end = np.minimum(
-        boxes[:, None, :2] + boxes[:, None, 2:], boxes[None, :, :2] + boxes[None, :, 2:]
-    )
-    shared = np.prod((end - start).clip(min=0), axis=-1)
-    area = _area(boxes)[:, None]
-    return np.divide(shared, area, out=np.zeros_like(shared), where=area > 0)
-
-
 _HOLDS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = MappingProxyType(
     {
-        "left": lambda boxes: _less(_center_x(boxes)),
-        "right": lambda boxes: _less(-_center_x(boxes)),
-        "above": lambda boxes: _less(_center_y(boxes)),
-        "below": lambda boxes: _less(-_center_y(boxes)),
+        "left": lambda boxes: _less(_center(0, boxes)),
+        "right": lambda boxes: _less(-_center(0, boxes)),
+        "above": lambda boxes: _less(_center(1, boxes)),
+        "below": lambda boxes: _less(-_center(1, boxes)),
         "bigger": lambda boxes: _less(-_area(boxes)),
         "smaller": lambda boxes: _less(_area(boxes)),
         "inside": _inside,

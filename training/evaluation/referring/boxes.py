@@ -1,27 +1,50 @@
-"""The boxes of each picture that an expression chooses from, and how well texts fit them."""
+"""The boxes of each picture that an expression chooses from, how they are shown, how texts fit."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 
 from alphaclip.encoder.load import load
 from alphaclip.errors import AlphaClipError
 from alphaclip.sam.sam import SamModel
-from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.expressions import Box, Expression, ExpressionSet
+from alphaclip.training.datasets.examples import (
+    Box,
+    Example,
+    Expression,
+    ExpressionSet,
+    LabelledRegion,
+    RegionSet,
+)
 from alphaclip.training.datasets.proposals import Proposal
-from alphaclip.training.evaluation.detection.sam_proposals import (
+from alphaclip.training.evaluation.outcomes import Means
+from alphaclip.training.evaluation.sam_proposals import (
     kept_in_file,
     masks_of_boxes,
     sam_settings,
 )
-from alphaclip.training.evaluation.outcomes import Means
-from alphaclip.training.evaluation.referring.referring_views import REPRESENTATIONS
-from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
+from alphaclip.training.evaluation.vectors import region_vectors, rows_of, text_vectors
+from alphaclip.views.view import View
+
+BLUR_SIGMA = 100.0
+"""In pixels of the original picture (ReCLIP's ``blur_std_dev``)."""
+
+REPRESENTATIONS: Mapping[str, View] = MappingProxyType(
+    {
+        "full": View("squash"),
+        "blur": View("squash", background="blur", blur_sigma=BLUR_SIGMA),
+        "gray": View("squash", background="gray"),
+        "crop": View("context", context=1.0),
+    }
+)
+"""By the names of Alpha-CLIP's code, table 13: the whole picture squashed to the model's square
+with the mask as alpha; the same, blurred or gray outside the mask; and the box's crop padded to a
+square with black. The picture is scaled with antialiasing, as the reference does by PIL; so is the
+mask, whose scaling there depends on torchvision's version."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +53,12 @@ class BoxGroup:
 
     Attributes:
         example: the picture, its regions being the boxes or masks that have area
-        places: of those regions among the boxes
+        numbers: of those regions among the boxes
         count: of all boxes
     """
 
     example: Example
-    places: tuple[int, ...]
+    numbers: tuple[int, ...]
     count: int
 
 
@@ -58,15 +81,26 @@ def group_boxes(
     """
     boxes: dict[str, tuple[Example, tuple[Box, ...]]] = {}
     for expression in expressions:
-        shown = expression.example
-        example = Example(group_key(expression), shown.path, shown.width, shown.height, ())
-        boxes.setdefault(example.id, (example, expression.proposals))
+        key = group_key(expression)
+        boxes.setdefault(
+            key, (replace(expression.example, id=key, regions=()), expression.proposals)
+        )
     skipped: list[str] = []
-    found: Mapping[str, Sequence[Proposal]]
-    found = {key: [Proposal(box) for box in some] for key, (_, some) in boxes.items()}
+    proposals: Mapping[str, Sequence[Proposal]]
+    proposals = {key: [Proposal(box) for box in some] for key, (_, some) in boxes.items()}
     if sam is not None:
-        found, skipped = _masks(expressions.name, sam, boxes, means)
-    groups = {key: _group(boxes[key][0], found[key], skipped) for key in boxes if key in found}
+        proposals, skipped = kept_in_file(
+            [example for example, _ in boxes.values()],
+            lambda example: masks_of_boxes(sam, example, boxes[example.id][1]),
+            {"set": expressions.name, "masks of": "boxes", **sam_settings(sam)},
+            means.cache,
+            means.progress,
+        )
+    groups = {
+        key: _group(example, proposals[key], skipped)
+        for key, (example, _) in boxes.items()
+        if key in proposals
+    }
     return groups, skipped
 
 
@@ -76,38 +110,20 @@ def group_key(expression: Expression) -> str:
     return f"{expression.example.id}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def _masks(
-    name: str, sam: SamModel, boxes: Mapping[str, tuple[Example, tuple[Box, ...]]], means: Means
-) -> tuple[dict[str, Sequence[Proposal]], list[str]]:
-    return kept_in_file(
-        [example for example, _ in boxes.values()],
-        lambda example: masks_of_boxes(sam, example, boxes[example.id][1]),
-        {"set": name, "masks of": "boxes", **sam_settings(sam)},
-        means.cache,
-        means.progress,
-    )
-
-
 def _group(example: Example, proposals: Sequence[Proposal], skipped: list[str]) -> BoxGroup:
     regions = {}
-    for place, proposal in enumerate(proposals):
+    for number, proposal in enumerate(proposals):
         if proposal.has_area:
             try:
-                regions[place] = proposal.region(example)
+                region, area = proposal.region(example), proposal.box[2] * proposal.box[3]
             except AlphaClipError as error:
-                skipped.append(f"picture {example.id}, box {place}: {error}")
+                skipped.append(f"picture {example.id}, box {number}: {error}")
+            else:
+                regions[number] = LabelledRegion(f"{example.id}/{number}", region, area)
     if not regions:
         skipped.append(f"picture {example.id}: none of its {len(proposals)} boxes can be shown")
-    labelled = tuple(
-        LabelledRegion(f"{example.id}/{place}", region, _area(proposals[place]))
-        for place, region in regions.items()
-    )
-    shown = Example(example.id, example.path, example.width, example.height, labelled)
+    shown = replace(example, regions=tuple(regions.values()))
     return BoxGroup(shown, tuple(regions), len(proposals))
-
-
-def _area(proposal: Proposal) -> float:
-    return proposal.box[2] * proposal.box[3]
 
 
 class Fits:
@@ -115,8 +131,7 @@ class Fits:
 
     Args:
         name: of the encoder; a method in it is laid over the view of each representation
-        representations: names of
-            :data:`~alphaclip.training.evaluation.referring.referring_views.REPRESENTATIONS`
+        representations: names of :data:`REPRESENTATIONS`
         logit_scale: of one model's cosine; those of an ensemble's members are summed
         groups: the boxes
         prompts: what is encoded of each text
@@ -135,7 +150,8 @@ class Fits:
         skipped: list[str],
     ) -> None:
         shown = RegionSet(name, tuple(group.example for group in groups))
-        self._rows = _rows(shown)
+        ids = (example.id for example in shown.examples)
+        self._rows = dict(zip(ids, rows_of(shown.examples), strict=True))
         self._regions: list[np.ndarray] = []
         self._texts: dict[str, np.ndarray] = {}
         self._scale = logit_scale
@@ -165,23 +181,11 @@ class Fits:
         usable = ~np.isnan(np.concatenate(vectors, axis=1)).any(axis=1)
         if not usable.any():
             return None
-        shown = [found[usable] for found in vectors]
-        places = np.array(group.places)[usable]
-        return {text: self._softmax(text, shown, places, group.count) for text in texts}
-
-    def _softmax(
-        self, text: str, shown: Sequence[np.ndarray], places: np.ndarray, count: int
-    ) -> np.ndarray:
-        logits = self._scale * np.sum([found @ self._texts[text] for found in shown], axis=0)
-        odds = np.exp(logits - logits.max())
-        likely = np.zeros(count)
-        likely[places] = odds / odds.sum()
-        return likely
-
-
-def _rows(shown: RegionSet) -> dict[str, slice]:
-    ends = np.cumsum([len(example.regions) for example in shown.examples])
-    return {
-        example.id: slice(end - len(example.regions), end)
-        for example, end in zip(shown.examples, ends, strict=True)
-    }
+        shown = [some[usable] for some in vectors]
+        fits = {}
+        for text in texts:
+            logits = self._scale * np.sum([some @ self._texts[text] for some in shown], axis=0)
+            odds = np.exp(logits - logits.max())
+            fits[text] = np.zeros(group.count)
+            fits[text][np.array(group.numbers)[usable]] = odds / odds.sum()
+        return fits

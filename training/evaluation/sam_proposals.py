@@ -1,4 +1,7 @@
-"""Proposals from Segment Anything, made once for each picture and kept in a file."""
+"""Proposals from Segment Anything, made once for each picture and kept in a file.
+
+One line a picture, so that hours of a SAM's work survive a killed run.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,10 @@ from typing import Any
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.rle import encode_rle
-from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, SamMask, judge
+from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, judge
 from alphaclip.sam.sam import SamModel, automatic_masks, masks_for_boxes
-from alphaclip.training.datasets.examples import Example
-from alphaclip.training.datasets.expressions import Box
-from alphaclip.training.datasets.proposals import Proposal, relative_box
+from alphaclip.training.datasets.examples import Box, Example
+from alphaclip.training.datasets.proposals import Proposal
 from alphaclip.training.evaluation.outcomes import Progress
 from alphaclip.training.evaluation.vectors import file_stamp
 
@@ -40,10 +42,21 @@ def masks_of_boxes(model: SamModel, example: Example, boxes: Sequence[Box]) -> l
         ImageError: if the picture cannot be opened
         RegionError: if a box is outside the picture
     """
-    usable = [place for place, box in enumerate(boxes) if Proposal(box).has_area]
-    relative = [relative_box(boxes[place], example) for place in usable]
-    found = dict(zip(usable, masks_for_boxes(model, example.path, relative), strict=True))
-    return [_prompted(box, found.get(place), example) for place, box in enumerate(boxes)]
+    shape = example.height, example.width
+    usable = [number for number, box in enumerate(boxes) if Proposal(box).has_area]
+    relative = [
+        [x / shape[1], y / shape[0], w / shape[1], h / shape[0]]
+        for x, y, w, h in (boxes[number] for number in usable)
+    ]
+    masks = dict(zip(usable, masks_for_boxes(model, example.path, relative), strict=True))
+    proposals = []
+    for number, box in enumerate(boxes):
+        mask = masks.get(number)
+        if mask is None or not mask.mask.any():
+            proposals.append(Proposal(box))
+        else:
+            proposals.append(Proposal(box, mask.quality, encode_rle(mask.full(*shape))))
+    return proposals
 
 
 def masks_of_everything(
@@ -64,12 +77,14 @@ def masks_of_everything(
         ImageError: if the picture cannot be opened
     """
     found = automatic_masks(model, example.path, limits, points)
-    verdicts = judge(found, limits)
-    return [
-        _automatic(mask, example)
-        for mask, verdict in zip(found, verdicts, strict=True)
-        if verdict == "kept"
-    ]
+    proposals = []
+    for mask, verdict in zip(found, judge(found, limits), strict=True):
+        if verdict == "kept":
+            x, y, w, h = mask.relative_box
+            box = x * example.width, y * example.height, w * example.width, h * example.height
+            rle = encode_rle(mask.full(example.height, example.width))
+            proposals.append(Proposal(box, mask.quality, rle))
+    return proposals
 
 
 def kept_in_file(
@@ -96,16 +111,16 @@ def kept_in_file(
         pictures have no entry
     """
     path = None if cache is None else cache / f"proposals-{_digest(settings)}.jsonl"
-    known = {} if path is None else dict(_read_lines(path))
+    lines = {} if path is None else dict(_read_lines(path))
     found, skipped = {}, []
     for done, example in enumerate(examples, start=1):
         key = _digest([example.id, file_stamp(example.path)])
         try:
-            found[example.id] = known[key] if key in known else make(example)
+            found[example.id] = lines[key] if key in lines else make(example)
         except AlphaClipError as error:
             skipped.append(f"picture {example.id}: {error}")
             continue
-        if path is not None and key not in known:
+        if path is not None and key not in lines:
             _append(path, key, found[example.id])
         if progress is not None:
             progress(done, len(examples))
@@ -115,24 +130,8 @@ def kept_in_file(
 def sam_settings(model: SamModel, limits: MaskLimits | None = None, points: int = 0) -> dict:
     """What decides SAM's masks, for :func:`kept_in_file`."""
     stamp = file_stamp(Path(model.name)) if Path(model.name).is_file() else None
-    return {
-        "sam": model.name,
-        "file": stamp,
-        "limits": limits and asdict(limits),
-        "points": points,
-    }
-
-
-def _prompted(box: Box, mask: SamMask | None, example: Example) -> Proposal:
-    if mask is None or not mask.mask.any():
-        return Proposal(box)
-    return Proposal(box, mask.quality, encode_rle(mask.full(example.height, example.width)))
-
-
-def _automatic(mask: SamMask, example: Example) -> Proposal:
-    x, y, w, h = mask.relative_box
-    box = x * example.width, y * example.height, w * example.width, h * example.height
-    return Proposal(box, mask.quality, encode_rle(mask.full(example.height, example.width)))
+    limits_used = limits and asdict(limits)
+    return {"sam": model.name, "file": stamp, "limits": limits_used, "points": points}
 
 
 def _digest(content: Any) -> str:
