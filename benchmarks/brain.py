@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from measuring import folder_bytes, run_as_step, run_step, timed
+from measuring import folder_bytes, only_steps, run_step, timed
 from systems import object_ids, random_stamps
 from vectors import BLOCK, Source
 
@@ -134,4 +134,4 @@ def _dataset(count: int) -> Iterator[Any]:
 
 
 if __name__ == "__main__":
-    run_as_step({"compare": compare, "load_and_ask": load_and_ask})
+    only_steps("brain.py", {"compare": compare, "load_and_ask": load_and_ask})

@@ -1,8 +1,8 @@
 """What an encoder gains by a fine-tune on regions that people reviewed while they labelled.
 
-    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/closed_loop.py \\
+    PYTHONPATH=. .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/closed_loop.py \\
         run DRAWINGS BCCD OUT [--only SET ...]
-    .venv/bin/python benchmarks/closed_loop.py table OUT
+    PYTHONPATH=. .venv/bin/python benchmarks/closed_loop.py table OUT
 
 Three sets: the blood cells of BCCD, which nano has never seen; scenes of twenty things as drawn by
 the artist that was kept out of nano's training; and the bundled scenes, whose drawings it was
@@ -30,17 +30,17 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from feedback import CELLS, Picture, cell_pictures, sample_pictures
-from measuring import tell
+from feedback import Pool
+from measuring import difference, quiet, tell
+from pictures import CELLS, Picture, cell_pictures, drawn_pictures, sample_pictures
 from PIL import Image
 
 from alphaclip.files import write_text
 from alphaclip.regions.region import Region
+from alphaclip.training.datasets.files import shown_size
 from alphaclip.training.evaluation.retrieval.ranking import average_precision, rank
 from alphaclip.training.pairs.format.region_entries import is_box
-from recipes.nano.drawings import concepts
-from recipes.nano.sample import CONFIG
-from recipes.nano.scenes import SpriteBook, compose, held_out_sets
+from recipes.nano.scenes import SpriteBook, held_out_sets
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -72,37 +72,6 @@ class Source:
     def text(self, name: str) -> str:
         """What a class is searched with."""
         return self.texts.get(name, f"a drawing of a {name}")
-
-
-@dataclass(frozen=True, eq=False)
-class Searched:
-    """The regions that are searched, as one encoder sees them.
-
-    Attributes:
-        vectors: float32 (n, dim)
-        names: str (n,)
-        pictures: int64 (n,)
-        texts: class name to the vector of its text
-    """
-
-    vectors: np.ndarray
-    names: np.ndarray
-    pictures: np.ndarray
-    texts: Mapping[str, np.ndarray]
-
-    def figures(self, some: np.ndarray) -> tuple[float, float]:
-        """Mean over the classes of the average precision, and of the right ones among the first
-        ten, both in percent, on some of the rows: int64 (m,)."""
-        names, vectors = self.names[some], self.vectors[some]
-        wanted = [name for name in self.texts if (names == name).any()]
-        right = [np.flatnonzero(names == name) for name in wanted]
-        ranks = [
-            found.ranks
-            for found in rank(np.stack([self.texts[name] for name in wanted]), vectors, right)
-        ]
-        precisions = [average_precision(found) for found in ranks]
-        first = [(found <= 10).sum() / min(10, len(found)) for found in ranks]
-        return 100 * float(np.mean(precisions)), 100 * float(np.mean(first))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -143,7 +112,7 @@ def measure(name: str, source: Source, seed: int) -> dict[str, Any]:
         dataset = _dataset(source, Path(folder))
         try:
             halves = _halves(dataset, seed)
-            index = indexing.build(halves[0], FIELD, NANO, "before", progress=_quiet)
+            index = indexing.build(halves[0], FIELD, NANO, "before", progress=quiet)
             names = sorted(set(halves[0].values(f"{FIELD}.detections.truth", unwind=True)))
             reviewed = _review(index, source.classes(names), seed)
             tell(f"{name}, seed {seed}: {reviewed} regions reviewed")
@@ -152,8 +121,17 @@ def measure(name: str, source: Source, seed: int) -> dict[str, Any]:
         finally:
             dataset.delete()
     tell(f"{name}, seed {seed}: {found}")
-    seconds = round(time.perf_counter() - started)
-    return {"set": name, "seed": seed, "reviewed": reviewed, **_told(done), **found, "s": seconds}
+    gain = done.gains["text to region"]
+    return {
+        "set": name,
+        "seed": seed,
+        "reviewed": reviewed,
+        "trained_on": done.trained_on,
+        "skipped": dict(done.skipped),
+        "report": f"{gain.before:.1f}, {gain.after:.1f}: {gain.said} ({done.held_out} regions)",
+        **found,
+        "s": round(time.perf_counter() - started),
+    }
 
 
 def table(out: Path) -> list[str]:
@@ -166,16 +144,12 @@ def table(out: Path) -> list[str]:
         one = json.loads(path.read_text())
         facts = (one[key] for key in ("set", "seed", "reviewed", "trained_on", "searched"))
         cells = [*map(str, facts), str(one["classes"])]
-        cells += [cell for key in ("mAP", "first") for cell in _cells(one[key])]
+        for key in ("mAP", "first"):
+            figure = one[key]
+            cells += [f"{figure['before']:.1f}", f"{figure['after']:.1f}"]
+            cells.append(difference(figure["difference"], figure["low"], figure["high"]))
         lines.append(f"| {' | '.join([*cells, one['report']])} |")
     return lines
-
-
-def _cells(found: Mapping[str, float]) -> list[str]:
-    said = f"{found['difference']:+.1f} [{found['low']:+.1f}, {found['high']:+.1f}]"
-    zero_is_outside = found["low"] > 0 or found["high"] < 0
-    figures = [f"{found[key]:.1f}" for key in ("before", "after")]
-    return [*figures, f"**{said}**" if zero_is_outside else said]
 
 
 def _dataset(source: Source, folder: Path) -> fo.Dataset:
@@ -202,9 +176,7 @@ def _label(region: Region, name: str, path: Path) -> fo.Detection:
 
     if is_box(region):
         return fo.Detection(bounding_box=list(region.box or ()), truth=name)
-    with Image.open(path) as image:
-        turned = image.getexif().get(0x0112, 1) >= 5
-        width, height = image.size[::-1] if turned else image.size
+    width, height = shown_size(path)
     left, top, right, bottom = region.bounds(height, width)
     box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
     inside = region.alpha_map(height, width)[top:bottom, left:right] >= 128
@@ -221,7 +193,7 @@ def _review(index: RegionIndex, classes: Sequence[Mapping[str, Any]], seed: int)
     """Labels, and answers for the first of the queue what they are; returns for how many."""
     from alphaclip.indexing.labelling.review.runs import add_reviews, labelling_of
 
-    index.label(classes, into=INTO, precision=0.9, seed=seed, progress=_quiet)
+    index.label(classes, into=INTO, precision=0.9, seed=seed, progress=quiet)
     labelling = labelling_of(index.dataset, INTO)
     paths = [f"{FIELD}.detections.{name}" for name in ("id", "truth")]
     truths = dict(zip(*index.dataset.values(paths, unwind=True), strict=True))
@@ -238,12 +210,6 @@ def _finetuned(samples: fo.SampleCollection, folder: Path, seed: int) -> Dataset
     return finetune_on_dataset(samples, FIELD, tuned, NANO, changed=changed, reviews=INTO)
 
 
-def _told(done: DatasetTraining) -> dict[str, Any]:
-    gain = done.gains["text to region"]
-    report = f"{gain.before:.1f}, {gain.after:.1f}: {gain.said} ({done.held_out} regions)"
-    return {"trained_on": done.trained_on, "skipped": dict(done.skipped), "report": report}
-
-
 def _compared(
     half: fo.DatasetView, source: Source, names: Sequence[str], models: Sequence[str]
 ) -> dict[str, Any]:
@@ -252,11 +218,12 @@ def _compared(
 
     seen = []
     for number, model in enumerate(models):
-        index = indexing.build(half, FIELD, model, f"searched_{number}", progress=_quiet)
+        index = indexing.build(half, FIELD, model, f"searched_{number}", progress=quiet)
         seen.append(_searched(index, source, names))
     all_rows = np.arange(len(seen[0].names))
-    values = np.array([one.figures(all_rows) for one in seen])
-    draws = np.array([[one.figures(rows) for one in seen] for rows in _draws(seen[0].pictures)])
+    values = np.array([_figures(one) for one in seen])
+    drawn = _draws(seen[0].pictures)
+    draws = np.array([[_figures(one.of(rows)) for one in seen] for rows in drawn])
     found: dict[str, Any] = {"searched": len(all_rows), "classes": len(seen[0].texts)}
     for column, key in enumerate(("mAP", "first")):
         before, after = values[:, column].tolist()
@@ -266,19 +233,31 @@ def _compared(
     return found
 
 
-def _searched(index: RegionIndex, source: Source, names: Sequence[str]) -> Searched:
+def _searched(index: RegionIndex, source: Source, names: Sequence[str]) -> Pool:
     from alphaclip.indexing.store.segments import as_text
 
     ids = index.ids
     samples, labels = as_text(ids.sample_ids), as_text(ids.label_ids)
     paths = [f"{FIELD}.detections.{name}" for name in ("id", "truth")]
     truths = dict(zip(*index.dataset.values(paths, unwind=True), strict=True))
-    found = np.array([truths[str(label)] for label in labels])
-    wanted = [name for name in names if (found == name).any()]
-    texts = index.encoder.encode_text([source.text(name) for name in wanted])
+    own = np.array([truths[str(label)] for label in labels])
+    classes = [name for name in names if (own == name).any()]
+    texts = index.encoder.encode_text([source.text(name) for name in classes])
     _, pictures = np.unique(samples, return_inverse=True)
-    vectors = index.vectors(np.arange(len(found)))
-    return Searched(vectors, found, pictures, dict(zip(wanted, texts, strict=True)))
+    vectors = index.vectors(np.arange(len(own)))
+    return Pool(vectors, own, pictures, dict(zip(classes, texts, strict=True)))
+
+
+def _figures(pool: Pool) -> tuple[float, float]:
+    """Mean over the classes of the average precision, and of the right ones among the first ten,
+    both in percent."""
+    classes = [name for name in pool.texts if (pool.names == name).any()]
+    right = [np.flatnonzero(pool.names == name) for name in classes]
+    queries = np.stack([pool.texts[name] for name in classes])
+    ranks = [ranking.ranks for ranking in rank(queries, pool.vectors, right)]
+    first = [(own <= 10).sum() / min(10, len(own)) for own in ranks]
+    precisions = [average_precision(own) for own in ranks]
+    return 100 * float(np.mean(precisions)), 100 * float(np.mean(first))
 
 
 def _draws(pictures: np.ndarray) -> Iterator[np.ndarray]:
@@ -293,17 +272,9 @@ def _draws(pictures: np.ndarray) -> Iterator[np.ndarray]:
 def _drawn(drawings: Path) -> Iterator[Picture]:
     """Scenes by the artist that nano never saw, of few things, so that there are enough of each."""
     book = SpriteBook(drawings, held_out_sets())
-    known = [concept.name for concept in concepts()]
     some = np.random.default_rng(SCENE_SEED).permutation(book.drawn)[:THINGS]
     book.drawn = some.tolist()
-    for number in range(SCENES):
-        scene = compose(book, np.random.default_rng([SCENE_SEED, number]), CONFIG)
-        regions = [Region.from_mask(found.mask) for found in scene.objects]
-        yield scene.image, regions, [known[found.concept] for found in scene.objects]
-
-
-def _quiet(what: str, done: int, total: int) -> None:
-    """Shows nothing."""
+    yield from drawn_pictures(book, SCENE_SEED, SCENES)
 
 
 if __name__ == "__main__":

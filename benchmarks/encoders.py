@@ -135,7 +135,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] == "encode":
-        run_as_step({"encode": encode})
-    else:
+    if not run_as_step({"encode": encode}):
         sys.exit(main())

@@ -1,6 +1,6 @@
 """How much marks on hits help a query: average precision before and after, on regions not marked.
 
-    python benchmarks/feedback.py DRAWINGS BCCD [--work FOLDER] [--tune]
+    PYTHONPATH=. python benchmarks/feedback.py DRAWINGS BCCD [--work FOLDER] [--tune]
 
 A simulated user marks the ten best regions that are not marked yet, three times; after each time
 the query is refined. DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch``
@@ -20,22 +20,20 @@ import argparse
 import itertools
 import json
 import sys
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pictures import CELLS, Picture, cell_pictures, drawn_pictures, sample_pictures
 
 import alphaclip
-from alphaclip.indexing.dataset.samples import FOLDER
 from alphaclip.indexing.explore import feedback
 from alphaclip.regions.region import Region
-from alphaclip.regions.rle import decode_rle
 from recipes.nano.drawings import DRAWING_SETS, concepts
-from recipes.nano.sample import CONFIG
-from recipes.nano.scenes import SpriteBook, compose, held_out_sets
+from recipes.nano.scenes import SpriteBook, held_out_sets
 
 TUNED, REPORTED = 101, 102
 SCENES = 1600
@@ -43,14 +41,10 @@ ROUNDS, MARKED = 3, 10
 LEAST, GROUP = 8, 10
 """Right regions that a query must have, and queries in each group of hard or easy ones."""
 
-CELLS = {"RBC": "a red blood cell", "WBC": "a white blood cell", "Platelets": "a platelet"}
 GRID = {
     "TEXT_WEIGHT": (0.25, 0.5, 1.0),
     "TIGHTNESS": (0.2, 0.5, 1.0),
 }
-
-Picture = tuple[Any, list[Region], list[str]]
-"""An image, its regions, and their names."""
 
 Refine = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -71,10 +65,9 @@ class Pool:
     pictures: np.ndarray
     texts: Mapping[str, np.ndarray]
 
-    def half(self, which: int) -> Pool:
-        """The regions of one half of the pictures, drawn by a fixed seed."""
-        mine = self.in_half(which)
-        return Pool(self.vectors[mine], self.names[mine], self.pictures[mine], self.texts)
+    def of(self, some: np.ndarray) -> Pool:
+        """Some of the regions."""
+        return Pool(self.vectors[some], self.names[some], self.pictures[some], self.texts)
 
     def in_half(self, which: int) -> np.ndarray:
         """Which regions are of one half of the pictures, drawn by a fixed seed: bool (n,)."""
@@ -85,10 +78,8 @@ class Pool:
         """Average precision and name of each query with enough right regions, the hardest first."""
         names, counts = np.unique(self.names, return_counts=True)
         usable = [str(name) for name in names[counts >= LEAST]]
-        return sorted((self._precision(name), name) for name in usable)
-
-    def _precision(self, name: str) -> float:
-        return average_precision(self.vectors @ self.texts[name], self.names == name)
+        scores = {name: self.vectors @ self.texts[name] for name in usable}
+        return sorted((average_precision(scores[n], self.names == n), n) for n in usable)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -132,8 +123,8 @@ def simulate(pool: Pool, name: str, refine: Refine) -> list[tuple[float, float, 
     of the others that are not marked."""
     text, good = pool.texts[name].astype(np.float32), pool.names == name
     searched = pool.in_half(0)
-    places = np.linspace(0, len(good) - 1, min(len(good), feedback.SAMPLE)).astype(int)
-    background, vector = pool.vectors[places], text
+    some = np.linspace(0, len(good) - 1, min(len(good), feedback.SAMPLE)).astype(int)
+    background, vector = pool.vectors[some], text
     marked, rounds = np.zeros(len(good), bool), []
     for _ in range(ROUNDS):
         scores = np.where(marked | ~searched, -np.inf, pool.vectors @ vector)
@@ -142,12 +133,14 @@ def simulate(pool: Pool, name: str, refine: Refine) -> list[tuple[float, float, 
         vector = refine(text, right, wrong, background).astype(np.float32)
         scores = [pool.vectors @ v for v in (text, vector)]
         parts = (~searched, searched & ~marked)
-        rounds.append(tuple(_precision(s[part], good[part]) for part in parts for s in scores))
+        rounds.append(
+            tuple(
+                average_precision(s[part], good[part]) if good[part].sum() >= 3 else np.nan
+                for part in parts
+                for s in scores
+            )
+        )
     return rounds
-
-
-def _precision(scores: np.ndarray, good: np.ndarray) -> float:
-    return average_precision(scores, good) if good.sum() >= 3 else np.nan
 
 
 def table(groups: Mapping[str, tuple[Pool, list[str]]], refine: Refine) -> str:
@@ -163,11 +156,12 @@ def table(groups: Mapping[str, tuple[Pool, list[str]]], refine: Refine) -> str:
 
 
 def _means(before: np.ndarray, after: np.ndarray) -> str:
-    known = ~np.isnan(before)
-    if not known.any():
+    measured = ~np.isnan(before)
+    if not measured.any():
         return "- | - | -"
-    worse = f"{(after[known] < before[known] - 0.01).sum()} of {known.sum()}"
-    return f"{before[known].mean():.3f} | {after[known].mean():.3f} | {worse}"
+    before, after = before[measured], after[measured]
+    worse = f"{(after < before - 0.01).sum()} of {len(before)}"
+    return f"{before.mean():.3f} | {after.mean():.3f} | {worse}"
 
 
 def _figures(groups: Mapping[str, tuple[Pool, list[str]]], refine: Refine) -> dict[str, np.ndarray]:
@@ -192,33 +186,24 @@ def _tune(groups: Mapping[str, tuple[Pool, list[str]]]) -> None:
 
 
 def _groups(given: argparse.Namespace, seed: int, size: int) -> dict[str, tuple[Pool, list[str]]]:
-    drawn = _joined([_drawn(given, seed, artists) for artists in ("all", "held")])
+    texts = {concept.name: f"a drawing of a {concept.name}" for concept in concepts()}
+    pools = []
+    for artists, sets in (("all", DRAWING_SETS), ("held", held_out_sets())):
+        path, book = given.work / f"{artists}-{seed}.npz", SpriteBook(given.drawings, sets)
+        pools.append(_pool(path, partial(drawn_pictures, book, seed, SCENES), texts))
+    columns = [[getattr(p, c) for p in pools] for c in ("vectors", "names", "pictures")]
+    drawn = Pool(*map(np.concatenate, columns), texts=pools[0].texts)
     names = [name for _, name in drawn.queries()]
     cells = _pool(given.work / "bccd.npz", lambda: cell_pictures(given.bccd), CELLS)
-    cells = cells.half(0 if seed == TUNED else 1)
+    cells = cells.of(cells.in_half(0 if seed == TUNED else 1))
     groups = {
         "drawn scenes, hard": (drawn, names[:size]),
         "drawn scenes, easy": (drawn, names[-size:]),
     }
     if seed == REPORTED:
-        sample = _pool(given.work / "demo.npz", sample_pictures, _drawing_texts())
+        sample = _pool(given.work / "demo.npz", sample_pictures, texts)
         groups["bundled sample, all"] = (sample, [name for _, name in sample.queries()])
     return groups | {f"bccd, {name}": (cells, [name]) for _, name in cells.queries()}
-
-
-def _drawn(given: argparse.Namespace, seed: int, artists: str) -> Pool:
-    path = given.work / f"{artists}-{seed}.npz"
-    return _pool(path, lambda: _scenes(given.drawings, seed, artists), _drawing_texts())
-
-
-def _drawing_texts() -> dict[str, str]:
-    return {concept.name: f"a drawing of a {concept.name}" for concept in concepts()}
-
-
-def _joined(pools: Sequence[Pool]) -> Pool:
-    columns = ("vectors", "names", "pictures")
-    first, second, third = (np.concatenate([getattr(p, c) for p in pools]) for c in columns)
-    return Pool(first, second, third, pools[0].texts)
 
 
 def _pool(path: Path, pictures: Callable[[], Iterator[Picture]], texts: Mapping[str, str]) -> Pool:
@@ -236,48 +221,9 @@ def _pool(path: Path, pictures: Callable[[], Iterator[Picture]], texts: Mapping[
 
         vectors = np.concatenate(list(encoder.encode_many(items())))
         np.savez(path, V=vectors, truth=np.array(names), scene=np.array(numbers))
-    kept = np.load(path)
+    saved = np.load(path)
     encoded = dict(zip(texts, encoder.encode_text(list(texts.values())), strict=True))
-    return Pool(kept["V"], kept["truth"], kept["scene"], encoded)
-
-
-def _scenes(drawings: Path, seed: int, artists: str) -> Iterator[Picture]:
-    book = SpriteBook(drawings, DRAWING_SETS if artists == "all" else held_out_sets())
-    known = list(_drawing_texts())
-    for number in range(SCENES):
-        scene = compose(book, np.random.default_rng([seed, number]), CONFIG)
-        regions = [Region.from_mask(found.mask) for found in scene.objects]
-        yield scene.image, regions, [known[found.concept] for found in scene.objects]
-
-
-def sample_pictures() -> Iterator[Picture]:
-    for scene in json.loads((FOLDER / "scenes.json").read_text())["scenes"]:
-        regions, names = [], []
-        for row in scene["regions"]:
-            names.append(row.get("true_label", row["label"]))
-            if "polygon" in row:
-                regions.append(Region.from_polygon(row["polygon"]))
-            elif "mask" in row:
-                mask = decode_rle(row["mask"]).astype(bool)
-                regions.append(Region.from_mask(mask, box=row["box"]))
-            else:
-                regions.append(Region.from_box(row["box"]))
-        yield FOLDER / scene["image"], regions, names
-
-
-def cell_pictures(folder: Path) -> Iterator[Picture]:
-    for path in sorted((folder / "annotations").rglob("*.xml")):
-        root = ElementTree.parse(path).getroot()
-        width, height = (float(root.findtext(f"size/{n}", "")) for n in ("width", "height"))
-        regions, names = [], []
-        for cell in root.iter("object"):
-            corners = ("xmin", "ymin", "xmax", "ymax")
-            left, top, right, bottom = (float(cell.findtext(f"bndbox/{c}", "")) for c in corners)
-            if right > left and bottom > top:
-                box = left / width, top / height, (right - left) / width, (bottom - top) / height
-                regions.append(Region.from_box(box))
-                names.append(cell.findtext("name", ""))
-        yield next((folder / "images").glob(f"{path.stem}.*")), regions, names
+    return Pool(saved["V"], saved["truth"], saved["scene"], encoded)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """The paper's experiments on the alpha fine-tune, at the size of alphaclip-nano.
 
-    .venv/bin/python benchmarks/finetune_tables.py run FOLDER OUT [--only NAME ...] [--at-once 4]
-    .venv/bin/python benchmarks/finetune_tables.py table OUT
+    PYTHONPATH=. .venv/bin/python benchmarks/finetune_tables.py run FOLDER OUT
+        [--only NAME ...] [--at-once 4]
+    PYTHONPATH=. .venv/bin/python benchmarks/finetune_tables.py table OUT
 
 FOLDER is that of ``python -m recipes.nano``: it has the drawings, and nano's base before the alpha
 fine-tune. OUT gets the pairs (see ``scene_pairs.py``), a run for each setting and seed, and what it
@@ -27,13 +28,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from measuring import machine
+from measuring import difference, machine
 from open_clip import CLIP
 from scene_pairs import write
 
+from alphaclip.files import write_text
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.evaluation.outcomes import Row
-from alphaclip.training.evaluation.report.statistics import Interval, interval
+from alphaclip.training.evaluation.report.statistics import interval
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.run import finetune
 from alphaclip.views.view import View
@@ -181,7 +183,11 @@ def _line(name: str, own: list[dict[str, Any]], first: list[dict[str, Any]]) -> 
         line += [_spread([100 * np.mean(one[f"{title}, {a}"]) for one in own]) for a in ALPHAS]
     for title in ("known", "unseen"):
         paired = [_rows(own, f"{title}, mask", title), _rows(first, f"{title}, mask", title)]
-        line.append("-" if name == FIRST or not first else _spell(interval(paired)))
+        if name == FIRST or not first:
+            line.append("-")
+        else:
+            found = interval(paired)
+            line.append(difference(found.value, found.low, found.high))
     line.append(_spread([100 * one["known, captions"] for one in own]))
     return line
 
@@ -190,11 +196,6 @@ def _rows(runs: list[dict[str, Any]], figure: str, title: str) -> list[Row]:
     correct = np.mean([run[figure] for run in runs], axis=0)
     pictures = runs[0][f"{title}, pictures"]
     return [Row(str(n), str(p), c) for n, (p, c) in enumerate(zip(pictures, correct, strict=True))]
-
-
-def _spell(found: Interval) -> str:
-    text = f"{found.value:+.1f} [{found.low:+.1f}, {found.high:+.1f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
 
 
 def _spread(values: Sequence[float]) -> str:
@@ -263,10 +264,7 @@ def _keep(out: Path, name: str, seed: int | None, work: Callable[[], dict[str, A
     if path.exists():
         return
     content = {"setting": name, "seed": seed, "machine": machine(), **work()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(content), "utf-8")
-    partial.replace(path)
+    write_text(path, json.dumps(content))
     figures = {k: f"{np.mean(v):.3f}" for k, v in content.items() if k.endswith(ALPHAS)}
     sys.stdout.write(f"{name}, seed {seed}: {figures}\n")
     sys.stdout.flush()

@@ -1,6 +1,6 @@
 """Writes drawn scenes that nano never saw in COCO's format, for ``alphaclip eval regions --data``.
 
-    .venv/bin/python benchmarks/held_out_scenes.py DRAWINGS OUT
+    PYTHONPATH=. .venv/bin/python benchmarks/held_out_scenes.py DRAWINGS OUT
 
 DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch`` gets them).
 ``OUT/seen`` gets new scenes by the artists that nano was trained on, ``OUT/unseen`` scenes by the

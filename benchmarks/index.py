@@ -20,14 +20,19 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from measuring import StepError, machine, run_step, tell
+from measuring import StepError, aligned, machine, run_step, tell
 from systems import SYSTEMS
-from tables import as_markdown, rows_of
 
+MEMORY_LIMIT = 1.3
+"""Times the matrix in float16 that a build or a search of ours may take."""
+
+HEADS = ("part", "measure", "ours", "peer", "peer's", "ratio", "target", "met")
 QUICK = 20
 PARTS = ("brain", "search", "stand_in", "whole")
 
@@ -49,66 +54,70 @@ def main() -> int:
 
 def _brain(figures: dict[str, Any], work: str, shrink: int) -> None:
     sizes = {"count": 20_000 // shrink, "dim": 768}
-    found = _step(figures, "brain.py", "compare", {**sizes, "work": work})
-    if found is not None:
-        figures["brain"] = {**sizes, **found}
+    _step(figures, "brain", "brain.py", "compare", {**sizes, "work": work}, sizes)
 
 
 def _search(figures: dict[str, Any], work: str, shrink: int) -> None:
     """Filters too. What a system has built is deleted before the next one builds."""
     sizes = {"count": 1_000_000 // shrink, "dim": 512, "k": 100}
     options = {**sizes, "work": work}
-    prepared = _step(figures, "search.py", "prepare", options)
-    if prepared is None:
+    if _step(figures, "search", "search.py", "prepare", options, sizes) is None:
         return
-    figures["search"], figures["systems"] = {**sizes, **prepared}, {}
+    figures["systems"] = {}
     for system in SYSTEMS:
-        asked = {**options, "system": system}
-        built = _step(figures, "search.py", "build", asked)
-        searched = None if built is None else _step(figures, "search.py", "search", asked)
-        if searched is not None:
-            figures["systems"][system] = {"build": built, "search": searched}
+        asked, steps = {**options, "system": system}, dict[str, Any]()
+        for step in ("build", "search"):
+            if _step(figures, step, "search.py", step, asked, into=steps) is None:
+                break
+        else:
+            figures["systems"][system] = steps
         shutil.rmtree(Path(work) / system.replace(" ", "-"), ignore_errors=True)
 
 
 def _stand_in(figures: dict[str, Any], work: str, shrink: int) -> None:
     options = {"regions": 20_000 // shrink, "work": work}
-    _keep(figures, "stand_in", _step(figures, "updates.py", "stand_in", options))
+    _step(figures, "stand_in", "updates.py", "stand_in", options)
 
 
 def _whole(figures: dict[str, Any], _: str, shrink: int) -> None:
-    _keep(figures, "whole", _step(figures, "updates.py", "whole", {"pictures": 320 // shrink}))
+    _step(figures, "whole", "updates.py", "whole", {"pictures": 320 // shrink})
 
 
 RUN = dict(zip(PARTS, (_brain, _search, _stand_in, _whole), strict=True))
 
 
-def _keep(figures: dict[str, Any], name: str, found: dict[str, Any] | None) -> None:
-    if found is not None:
-        figures[name] = found
-
-
 def _step(
-    figures: dict[str, Any], script: str, step: str, options: dict[str, Any]
+    figures: dict[str, Any],
+    key: str,
+    script: str,
+    step: str,
+    options: dict[str, Any],
+    sizes: dict[str, Any] | None = None,
+    into: dict[str, Any] | None = None,
 ) -> dict[str, Any] | None:
-    """The figures of a step; None if it failed, which is noted."""
+    """Puts the figures of a step under a key; returns None if it failed, which is noted."""
     name = " ".join([script, step, str(options.get("system", ""))]).strip()
     started = time.monotonic()
     try:
-        found = run_step(script, step, options)
+        reached = {**(sizes or {}), **run_step(script, step, options)}
     except StepError as error:
         tell(str(error))
         figures["failed"].append(name)
         return None
     tell(f"{name}: {time.monotonic() - started:.1f} s")
-    return found
+    (figures if into is None else into)[key] = reached
+    return reached
 
 
 def _report(figures: dict[str, Any], output: Path | None) -> None:
     rows = rows_of(figures)
     facts = [f"{name}: {value}" for name, value in figures["machine"].items()]
     size = "a twentieth of the size" if figures["quick"] else "full size"
-    lines = [f"{', '.join(facts)}; {size}, {figures['seconds']} s", "", as_markdown(rows)]
+    lines = [
+        f"{', '.join(facts)}; {size}, {figures['seconds']} s",
+        "",
+        aligned([HEADS, *(row.cells() for row in rows)]),
+    ]
     lines += [f"failed: {name}" for name in figures["failed"]]
     text = "\n".join(lines) + "\n"
     sys.stdout.write(text)
@@ -116,6 +125,142 @@ def _report(figures: dict[str, Any], output: Path | None) -> None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "index.md").write_text(text, "utf-8")
         (output / "index.json").write_text(json.dumps(figures, indent=1), "utf-8")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: a figure of ours against one of a peer.
+
+    Attributes:
+        part: of the benchmark
+        measure: what it is
+        ours: the figure
+        peer: whose the other figure is
+        theirs: the other figure, None if there is none
+        unit: of both
+        more_is_better: as for queries per second; the ratio says how many times better ours is
+        target: what the ratio is to reach, or, with ``limit``, what ours must not exceed
+        limit: see there
+        has_ratio: whether a ratio says something
+    """
+
+    part: str
+    measure: str
+    ours: float
+    peer: str = ""
+    theirs: float | None = None
+    unit: str = ""
+    more_is_better: bool = False
+    target: float | None = None
+    limit: float | None = None
+    has_ratio: bool = True
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better ours is."""
+        if self.theirs is None or not self.has_ratio or not self.ours or not self.theirs:
+            return None
+        return self.ours / self.theirs if self.more_is_better else self.theirs / self.ours
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the target is reached; None if there is none."""
+        if self.limit is not None:
+            return self.ours <= self.limit
+        return None if self.target is None or self.ratio is None else self.ratio >= self.target
+
+    def cells(self) -> tuple[str, ...]:
+        """The line as text."""
+        theirs = "" if self.theirs is None else _number(self.theirs, self.unit)
+        ratio = "" if self.ratio is None else f"{self.ratio:.3g}x"
+        target = "" if self.target is None else f">= {self.target:g}x"
+        target = target if self.limit is None else f"<= {_number(self.limit, self.unit)}"
+        met = {None: "", True: "yes", False: "NO"}[self.is_met]
+        ours = _number(self.ours, self.unit)
+        return (self.part, self.measure, ours, self.peer, theirs, ratio, target, met)
+
+
+def rows_of(figures: dict[str, Any]) -> list[Row]:
+    """The table's lines, of the parts that were measured; a quick run has no targets."""
+    rows = [*_brain_rows(figures), *_search_rows(figures), *_update_rows(figures)]
+    return [replace(row, target=None, limit=None) for row in rows] if figures["quick"] else rows
+
+
+def _brain_rows(figures: dict[str, Any]) -> Iterator[Row]:
+    if "brain" not in figures:
+        return
+    found = figures["brain"]
+    peer, ours, theirs = "FiftyOne sklearn", found["ours"], found["sklearn"]
+    name = f"A {found['count']:,} x {found['dim']}"
+    for measure, key, unit, target in (
+        ("save", "save_seconds", "s", 50),
+        ("load + first query", "load_and_ask_seconds", "s", 20),
+        ("memory of that process", "peak_memory", "bytes", None),
+        ("at rest, float32", "bytes", "bytes", 5),
+    ):
+        yield Row(name, measure, ours[key], peer, theirs[key], unit, target=target)
+    half = found["float16_bytes"]
+    yield Row(name, "at rest, float16", half, peer, theirs["bytes"], "bytes", target=8)
+
+
+SEARCH = (
+    ("recall@k", "search", "recall", "", True),
+    ("median", "search", "median_ms", "ms", False),
+    ("p99", "search", "p99_ms", "ms", False),
+    ("batches of 64", "search", "batch_qps", "queries/s", True),
+    ("open + first query", "search", "open_seconds", "s", False),
+    ("build", "build", "seconds", "s", False),
+    ("memory of build", "build", "peak_memory", "bytes", False),
+    ("memory of search", "search", "peak_memory", "bytes", False),
+    ("at rest", "build", "bytes", "bytes", False),
+)
+
+
+def _search_rows(figures: dict[str, Any]) -> Iterator[Row]:
+    systems = figures.get("systems", {})
+    if "alphaclip" not in systems:
+        return
+    ours, shape = systems["alphaclip"], figures["search"]
+    name = f"B {shape['count']:,} x {shape['dim']}"
+    limit = MEMORY_LIMIT * shape["matrix_bytes"]
+    for measure, step, key, unit, more in SEARCH:
+        bound = limit if key == "peak_memory" else None
+        for peer, other in _peers(systems):
+            values = ours[step][key], peer, other[step][key], unit, more
+            yield Row(name, measure, *values, limit=bound, has_ratio=key != "recall")
+            bound = None
+    for filtered in ours["search"]["filtered"]:
+        for key, unit in (("recall", ""), ("median_ms", "ms")):
+            for peer, other in _peers(systems):
+                if "filtered" in other["search"]:
+                    mine = ours["search"]["filtered"][filtered][key]
+                    theirs = other["search"]["filtered"][filtered][key]
+                    measure = f"{filtered} kept: {key.removesuffix('_ms')}"
+                    has_ratio = key != "recall"
+                    yield Row("C filter", measure, mine, peer, theirs, unit, has_ratio=has_ratio)
+
+
+def _peers(systems: dict[str, Any]) -> list[tuple[str, Any]]:
+    return [(name, found) for name, found in systems.items() if name != "alphaclip"]
+
+
+def _update_rows(figures: dict[str, Any]) -> Iterator[Row]:
+    names = {"stand_in": "encoder of 1 ms a region", "whole": "nano, through FiftyOne"}
+    for key, encoder in names.items():
+        if key in figures:
+            found = figures[key]
+            edits = f"{found['edited']} of {found['regions']:,} edited"
+            measure = f"{edits}, {encoder}: {found['share']:.1%} of a full build"
+            values = found["update_seconds"], "full build", found["full_seconds"]
+            yield Row("D update", measure, *values, "s")
+
+
+def _number(value: float, unit: str) -> str:
+    if unit == "bytes":
+        return f"{value / 1e6:,.1f} MB"
+    if not unit:
+        return f"{value:.4f}"
+    return f"{value:,.3g} {unit}" if value < 1000 else f"{value:,.0f} {unit}"
 
 
 def _parser() -> argparse.ArgumentParser:

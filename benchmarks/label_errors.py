@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from feedback import CELLS, cell_pictures
-from measuring import tell
-from tables import aligned
+from measuring import aligned, tell
+from pictures import CELLS, cell_pictures
 
 from alphaclip import indexing
 from alphaclip.encoder.prompts import DRAWING

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from feedback import CELLS, Picture, cell_pictures, sample_pictures
+from pictures import CELLS, Picture, cell_pictures, sample_pictures
 from PIL import Image
 
 import alphaclip

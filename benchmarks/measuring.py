@@ -1,4 +1,4 @@
-"""What all parts of the benchmark measure with: time, memory, bytes, and steps in processes.
+"""What all benchmarks measure with: time, memory, bytes, steps in processes; and tables.
 
 A *step* is a function of one of these scripts that runs in a process of its own, so that neither
 memory nor threads are handed on. It takes the options and returns its figures, both JSON.
@@ -6,6 +6,7 @@ memory nor threads are handed on. It takes the options and returns its figures, 
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -26,7 +27,7 @@ import numpy as np
 Step = Callable[[dict[str, Any]], dict[str, Any]]
 
 INTERVAL = 0.005
-"""Seconds between two looks at the memory."""
+"""Seconds between two looks at the memory: often enough for a peak, too seldom to cost time."""
 
 FEWEST = 20
 """Queries that are timed whatever they take."""
@@ -55,16 +56,29 @@ def run_step(script: str, step: str, options: Mapping[str, Any]) -> dict[str, An
         return dict(json.loads(result.read_text()))
 
 
-def run_as_step(steps: Mapping[str, Step]) -> None:
-    """What a script does when it is started by :func:`run_step`.
+def run_as_step(steps: Mapping[str, Step]) -> bool:
+    """Whether the script was started by :func:`run_step`: then it is done.
 
     The figures get ``peak_memory``: the most anonymous memory of the process, in bytes, that of
     Python and of imported modules with it.
     """
+    if len(sys.argv) != 4 or sys.argv[1] not in steps:
+        return False
     step, options, result = sys.argv[1:]
     with AnonymousMemory() as memory:
         figures = steps[step](json.loads(options))
     Path(result).write_text(json.dumps({"peak_memory": memory.peak, **figures}))
+    return True
+
+
+def only_steps(script: str, steps: Mapping[str, Step]) -> None:
+    """What a script does that has nothing but steps; asked for help it says so."""
+    if not run_as_step(steps):
+        parser = argparse.ArgumentParser(
+            description=f"Steps of benchmarks/index.py, which starts {script}: {', '.join(steps)}."
+        )
+        parser.parse_args()
+        parser.error("start benchmarks/index.py")
 
 
 class AnonymousMemory:
@@ -149,31 +163,43 @@ def machine() -> dict[str, Any]:
     cpus = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpus if line.startswith("model name")]
     memory = Path("/proc/meminfo").read_text().split()[1]
+    optional = {}
+    for name in ("fiftyone", "lancedb", "numpy", "torch"):
+        with suppress(PackageNotFoundError):
+            optional[name] = version(name)
+    if shutil.which("nvidia-smi") is not None:
+        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+        names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")
+        optional["gpu"] = ", ".join(filter(None, names))
     return {
         "cpu": models[0] if models else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
         "ram_gb": round(int(memory) * 1024 / 1e9, 1),
         "load": os.getloadavg()[0],
         "python": platform.python_version(),
-        **_versions(),
-        **_gpu(),
+        **optional,
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("fiftyone", "lancedb", "numpy", "torch"):
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown, its columns aligned; the first line is the head."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) + " |"
+        for line in lines
+    ]
+    rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    return "\n".join([texts[0], rule, *texts[1:]])
 
 
-def _gpu() -> dict[str, str]:
-    if shutil.which("nvidia-smi") is None:
-        return {}
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    names = subprocess.run(query, capture_output=True, text=True).stdout.split("\n")
-    return {"gpu": ", ".join(filter(None, names))}
+def difference(value: float, low: float, high: float) -> str:
+    """A difference with its interval, bold where that leaves out 0."""
+    text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
+
+
+def quiet(*_: Any) -> None:
+    """Shows no progress."""
 
 
 def tell(text: str) -> None:

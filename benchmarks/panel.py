@@ -23,7 +23,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -304,14 +304,6 @@ def _percentile(seconds: Sequence[Sequence[float]], kind: int, part: float) -> f
     return float(np.percentile([one[kind] for one in seconds], part))
 
 
-STEPS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    "prepare": prepare,
-    "panel": panel,
-    "peer": peer,
-}
-
 if __name__ == "__main__":
-    if len(sys.argv) == 4 and sys.argv[1] in STEPS:
-        run_as_step(STEPS)
-    else:
+    if not run_as_step({"prepare": prepare, "panel": panel, "peer": peer}):
         main()

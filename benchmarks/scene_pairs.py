@@ -1,6 +1,6 @@
 """Region-text pairs of drawn scenes, for experiments with fine-tuning.
 
-    .venv/bin/python benchmarks/scene_pairs.py DRAWINGS OUT --scenes 2500
+    PYTHONPATH=. .venv/bin/python benchmarks/scene_pairs.py DRAWINGS OUT --scenes 2500
 
 DRAWINGS holds the artists' archives (``recipes.nano.drawings.fetch`` gets them); the kept-out
 artist's are not used. Scene ``i`` of a seed is the same however many are asked for.

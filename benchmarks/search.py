@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import each_timed, folder_bytes, latency, run_as_step, timed
+from measuring import each_timed, folder_bytes, latency, only_steps, timed
 from systems import SYSTEMS, Searcher, tuning_queries
 from vectors import KEPT, Source, lowest_scores, recall, write_vectors
 
@@ -129,4 +129,4 @@ def _folder(options: dict[str, Any]) -> Path:
 
 
 if __name__ == "__main__":
-    run_as_step({"prepare": prepare, "build": build, "search": search})
+    only_steps("search.py", {"prepare": prepare, "build": build, "search": search})

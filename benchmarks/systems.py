@@ -32,7 +32,7 @@ TARGET = 0.99
 
 
 class Searcher(Protocol):
-    """A system that is open."""
+    """A system that is open; one with ``kept`` can restrict a search to rows of some buckets."""
 
     def one(self, query: np.ndarray, k: int) -> np.ndarray:
         """The rows nearest to one query (dim,), best first."""
@@ -42,13 +42,6 @@ class Searcher(Protocol):
 
     def facts(self) -> dict[str, Any]:
         """What the system says of its index."""
-
-
-class Filters(Searcher, Protocol):
-    """One that can restrict a search to the rows whose bucket is below a number."""
-
-    def kept(self, below: int) -> Callable[[np.ndarray, int], np.ndarray]:
-        """The same as :meth:`Searcher.one`, for some rows only."""
 
 
 Recall = Callable[[Callable[[np.ndarray, int], np.ndarray]], float]

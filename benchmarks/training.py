@@ -134,7 +134,5 @@ def _configuration(model: str) -> dict[str, Any] | None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1 and sys.argv[1] in ("ours", "open_clip"):
-        run_as_step({"ours": ours, "open_clip": open_clip})
-    else:
+    if not run_as_step({"ours": ours, "open_clip": open_clip}):
         main()

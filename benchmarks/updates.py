@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from measuring import run_as_step, timed
+from measuring import only_steps, quiet, timed
 
 EDITED = 0.01
 SECONDS = 0.001
@@ -67,15 +67,15 @@ def whole(options: dict[str, Any]) -> dict[str, Any]:
         dataset.persistent = False
         dataset.delete_samples(dataset.values("id")[options["pictures"] :])
         encoder = alphaclip.load("alphaclip-nano")
-        build(dataset[:4], OBJECTS, encoder, key="warm", progress=_quiet).delete()
+        build(dataset[:4], OBJECTS, encoder, key="warm", progress=quiet).delete()
         with timed() as full:
-            index = build(dataset, OBJECTS, encoder, progress=_quiet)
+            index = build(dataset, OBJECTS, encoder, progress=quiet)
         added = index.info()["report"]["added"]
         _edit_boxes(dataset, OBJECTS, max(1, round(added * EDITED)))
         with timed() as again:
-            report = index.update(_quiet)
+            report = index.update(quiet)
         with timed() as nothing:
-            index.update(_quiet)
+            index.update(quiet)
         figures = _figures(full[0], again[0], len(index), added, report.edited, report.kept)
         return figures | {"nothing_to_do_seconds": nothing[0], "pictures": len(dataset)}
     finally:
@@ -135,9 +135,5 @@ def _figures(
     return {"full_seconds": full, "update_seconds": again, "share": again / full, **counts}
 
 
-def _quiet(*_: Any) -> None:
-    """Shows no progress."""
-
-
 if __name__ == "__main__":
-    run_as_step({"stand_in": stand_in, "whole": whole})
+    only_steps("updates.py", {"stand_in": stand_in, "whole": whole})
