@@ -7,16 +7,14 @@ them: a whole picture leaves a small object too few patches.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 
-logger = logging.getLogger(__name__)
-
-OFFERED = {"cpu": "ViT-B-16/datacomp_xl_s13b_b90k", "cuda": "ViT-L-14/datacomp_xl_s13b_b90k"}
+OFFERED = {
+    "cpu": ("ViT-B-16/datacomp_xl_s13b_b90k", "0.6 GB"),
+    "cuda": ("ViT-L-14/datacomp_xl_s13b_b90k", "1.7 GB"),
+}
 """What is offered for download: MIT-licensed, and of a size that the device can bear."""
-
-_SIZES = {"cpu": "0.6 GB", "cuda": "1.7 GB"}
 
 
 def ask_for_model(ask: Callable[[str], str] = input) -> str:
@@ -42,20 +40,17 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
     if not sys.stdin.isatty() or find_auto().name != NANO:
         return "auto"
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    candidate = OFFERED[device]
+    candidate, size = OFFERED[device]
     question = (
         "No model for photographs is on this machine. Download open_clip's "
-        f"{candidate} ({_SIZES[device]}, MIT licence)? [y/N] "
+        f"{candidate} ({size}, MIT licence)? [y/N] "
     )
-    if _answer(ask, question) not in ("y", "yes"):
+    try:
+        answer = ask(question).strip().lower()
+    except EOFError:
+        answer = ""
+    if answer not in ("y", "yes"):
         return "auto"
     architecture, _, tag = candidate.partition("/")
     download_base(architecture, tag)
     return cached_name(candidate)
-
-
-def _answer(ask: Callable[[str], str], question: str) -> str:
-    try:
-        return ask(question).strip().lower()
-    except EOFError:
-        return ""

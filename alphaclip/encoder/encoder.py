@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -132,10 +132,15 @@ class Encoder:
         Yields:
             for each item, in order, float32 (n, dim) of unit length
         """
+        from alphaclip.encoder.pooling import Pooled, SharedTrunk, WholePicture
+
         batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
+        way, keep_tiny = self._way, self._way.pooling is not None
+        shared = None
+        if isinstance(way, (Pooled, WholePicture)):
+            shared = SharedTrunk(way, self._stack)
         waiting: deque[Item] = deque()
         batch: list[Row] = []
-        run, keep_tiny = self._runner(), self._way.pooling is not None
         for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny):
             report_failures(chunk, on_error)
             chunk.item.settled += chunk.lost
@@ -143,11 +148,12 @@ class Encoder:
                 waiting.append(chunk.item)
             batch.extend(chunk.rows)
             while len(batch) >= batch_size:
-                run(batch[:batch_size])
+                self._run(batch[:batch_size], shared)
                 del batch[:batch_size]
             while waiting and waiting[0].is_done:
                 yield self._collect(waiting.popleft())
-        run(batch)
+        if batch:
+            self._run(batch, shared)
         while waiting:
             yield self._collect(waiting.popleft())
 
@@ -181,6 +187,7 @@ class Encoder:
         return torch.cat(rows).cpu().numpy()
 
     def _tokenize(self, texts: list[str]) -> Tensor:
+        """Says which texts are cut; two of a model's tokens are for start and end."""
         tokens: Tensor = self._model.tokenizer(texts)
         encode = getattr(self._model.tokenizer, "encode", None)
         for text in texts:
@@ -209,20 +216,9 @@ class Encoder:
             encoded = self._way.encode(self._normalise(pixels), shares, flags)
             return np.asarray(_unit(encoded.float()).cpu().numpy())
 
-    def _runner(self) -> Callable[[list[Row]], None]:
-        """What a stream's batches are run with; it keeps what the next batch may share."""
-        from alphaclip.encoder.pooling import Pooled, SharedTrunk, WholePicture
-
-        way, shared = self._way, None
-        if isinstance(way, (Pooled, WholePicture)):
-            shared = SharedTrunk(way, self._stack)
-        return lambda batch: self._run(batch, shared)
-
     def _run(self, batch: list[Row], shared: SharedTrunk | None) -> None:
         import torch
 
-        if not batch:
-            return
         with torch.inference_mode(), self._autocast():
             maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
             pictures = [row.pixels for row in batch]

@@ -82,19 +82,25 @@ class Ensemble(Encoder):
         batch_size: int | None = None,
     ) -> Iterator[np.ndarray]:
         """See `Encoder.encode_many`; what fails for one member has failed, and is told once."""
-        once = on_error and _told_once(on_error)
+        told: set[tuple[int, int | None]] = set()
+
+        def tell(failure: Failure) -> None:
+            if on_error and (failure.item, failure.region) not in told:
+                told.add((failure.item, failure.region))
+                on_error(failure)
+
         streams = tee(items, len(self.members))
         rows = (
-            member.encode_many(stream, once, batch_size)
+            member.encode_many(stream, on_error and tell, batch_size)
             for member, stream in zip(self.members, streams, strict=True)
         )
-        return map(self._join, zip(*rows, strict=True))
+        return map(_join, zip(*rows, strict=True))
 
     def encode_text(
         self, prompts: Sequence[str], templates: Sequence[str] | None = None
     ) -> np.ndarray:
         """See `Encoder.encode_text`."""
-        return self._join([member.encode_text(prompts, templates) for member in self.members])
+        return _join([member.encode_text(prompts, templates) for member in self.members])
 
     def encode_views(self, *args: Any, **kwargs: Any) -> np.ndarray:
         """Not possible: raises AlphaClipError, since the members do not look at one view."""
@@ -106,17 +112,14 @@ class Ensemble(Encoder):
             f"take one of them, such as {self.members[0].name}"
         )
 
-    def _join(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        joined = np.concatenate(parts, axis=1) / np.sqrt(np.float32(len(parts)))
-        return np.asarray(joined, np.float32)
+
+def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
+    joined = np.concatenate(parts, axis=1) / np.sqrt(np.float32(len(parts)))
+    return np.asarray(joined, np.float32)
 
 
 def read_view(content: dict[str, Any]) -> View:
-    """The view that ``to_dict`` of a `View` or of `MemberViews` stated.
-
-    Args:
-        content: as JSON holds it
-    """
+    """The view that ``to_dict`` of a `View` or of `MemberViews` stated, as JSON holds it."""
     if "members" not in content:
         return View(**content)
     return MemberViews(members=tuple(View(**member) for member in content["members"]))
@@ -124,14 +127,3 @@ def read_view(content: dict[str, Any]) -> View:
 
 def _joint(fingerprints: Iterable[str]) -> str:
     return hashlib.sha256(JOIN.join(fingerprints).encode()).hexdigest()[:32]
-
-
-def _told_once(on_error: OnError) -> OnError:
-    told: set[tuple[int, int | None]] = set()
-
-    def tell(failure: Failure) -> None:
-        if (failure.item, failure.region) not in told:
-            told.add((failure.item, failure.region))
-            on_error(failure)
-
-    return tell

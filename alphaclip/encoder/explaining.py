@@ -7,9 +7,6 @@ tower; it costs as many passes as there are squares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from alphaclip.encoder.encoder import Encoder
@@ -18,9 +15,6 @@ from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 from alphaclip.views.cutter import make_views
 from alphaclip.views.prefetch import Picture
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 CELLS = 10
 """Places of the square in a row and in a column."""
@@ -58,91 +52,54 @@ def explain(
         AlphaClipError: if the region has no area in the picture, a number is out of range, or the
             encoder is an ensemble, whose members do not look at one view
     """
+    import torch
+    from PIL import Image
+
     if not 2 <= cells <= 64 or longest < 8:
         raise AlphaClipError(
             f"cells is {cells}, longest {longest}: expected 2 to 64, and at least 8 pixels"
         )
     pixels = open_image(image)
-    losses = _losses(encoder, pixels, region, text, cells)
-    return _in_picture(losses, encoder, region, pixels.shape[0], pixels.shape[1], longest)
-
-
-def _losses(
-    encoder: Encoder, pixels: np.ndarray, region: Region, text: str, cells: int
-) -> np.ndarray:
-    """What blanking costs at each place: float32 (cells, cells), in [0, 1]."""
-    size = encoder.image_size
+    size, whole = encoder.image_size, region.is_whole_image
     picture, alpha = make_views(pixels, [region], encoder.view, size)
-    wanted = encoder.encode_text([text])[0]
+    query = encoder.encode_text([text])[0]
+    # The first blanks nothing: what the others lose, they lose to it.
     squares = [(slice(0, 0), slice(0, 0)), *_squares(size, cells)]
-    whole = region.is_whole_image
-    cosines = np.concatenate(
-        [
-            _encode(encoder, picture, alpha, some, whole) @ wanted
-            for some in _batches(encoder, squares)
-        ]
-    )
-    costs = np.maximum(cosines[0] - cosines[1:], 0).reshape(cells, cells)
-    costs[costs < 1e-6] = 0
-    top = costs.max()
-    return np.asarray(costs / top if top > 0 else costs, np.float32)
-
-
-def _squares(size: int, cells: int) -> Iterator[tuple[slice, slice]]:
-    """The squares, row by row; each is centred on its cell."""
-    step = size / cells
-    reach = COVER * step / 2
-    spans = []
-    for i in range(cells):
-        middle = (i + 0.5) * step
-        spans.append(slice(max(0, round(middle - reach)), min(size, round(middle + reach))))
-    for rows in spans:
-        for columns in spans:
-            yield rows, columns
-
-
-def _batches(
-    encoder: Encoder, squares: list[tuple[slice, slice]]
-) -> Iterator[list[tuple[slice, slice]]]:
-    size = 256 if encoder.device.type == "cuda" else 32
-    for start in range(0, len(squares), size):
-        yield squares[start : start + size]
-
-
-def _encode(
-    encoder: Encoder,
-    picture: Tensor,
-    alpha: Tensor,
-    blanked: list[tuple[slice, slice]],
-    whole: bool,
-) -> np.ndarray:
-    """The vectors of one view with a square blanked in each copy: float32 (n, dim), unit norm."""
-    import torch
-
-    copies = picture.float().repeat(len(blanked), 1, 1, 1)
     blank = torch.tensor(encoder._model.mean).view(3, 1, 1) * 255.0
-    for copy, (rows, columns) in zip(copies, blanked, strict=True):
-        copy[:, rows, columns] = blank
-    maps = alpha.repeat(len(blanked), 1, 1, 1)
-    return encoder.encode_views(copies, maps, [whole] * len(blanked))
-
-
-def _in_picture(
-    losses: np.ndarray, encoder: Encoder, region: Region, height: int, width: int, longest: int
-) -> np.ndarray:
-    """The map laid over the picture, scaled down."""
-    from PIL import Image
-
+    at_once = 256 if encoder.device.type == "cuda" else 32
+    cosines = []
+    for start in range(0, len(squares), at_once):
+        some = squares[start : start + at_once]
+        copies = picture.float().repeat(len(some), 1, 1, 1)
+        for copy, (rows, columns) in zip(copies, some, strict=True):
+            copy[:, rows, columns] = blank
+        maps = alpha.repeat(len(some), 1, 1, 1)
+        cosines.append(encoder.encode_views(copies, maps, [whole] * len(some)) @ query)
+    losses = np.concatenate(cosines)
+    losses = np.maximum(losses[0] - losses[1:], 0).reshape(cells, cells)
+    losses[losses < 1e-6] = 0  # float32's noise
+    if losses.any():
+        losses /= losses.max()
+    # Each pixel of the result looks up its cell in the window, which may reach beyond the picture.
+    height, width = pixels.shape[:2]
     left, top, right, bottom = encoder.view.window(region, height, width)
     shrink = min(1.0, longest / max(height, width))
     high, wide = max(1, round(height * shrink)), max(1, round(width * shrink))
-    scale = np.array([losses.shape[1] / (right - left), losses.shape[0] / (bottom - top)])
-    # Each pixel of the result looks up its place in the window, which may reach beyond the picture.
-    columns = ((np.arange(wide) + 0.5) * (width / wide) - left) * scale[0]
-    rows = ((np.arange(high) + 0.5) * (height / high) - top) * scale[1]
-    smooth = Image.fromarray(losses).resize((256, 256), Image.Resampling.BILINEAR)
-    fine = np.asarray(smooth, np.float32)
-    at = [np.floor(v * (256 / losses.shape[0])).astype(int) for v in (rows, columns)]
+    scale = np.array([cells / (right - left), cells / (bottom - top)])
+    across = ((np.arange(wide) + 0.5) * (width / wide) - left) * scale[0]
+    down = ((np.arange(high) + 0.5) * (height / high) - top) * scale[1]
+    smooth = Image.fromarray(np.asarray(losses, np.float32))
+    fine = np.asarray(smooth.resize((256, 256), Image.Resampling.BILINEAR), np.float32)
+    at = [np.floor(v * (256 / cells)).astype(int) for v in (down, across)]
     inside = [(a >= 0) & (a < 256) for a in at]
-    shown = fine[np.ix_(*(np.clip(a, 0, 255) for a in at))]
-    return np.clip(shown * np.outer(*inside), 0, 1).astype(np.float32)
+    seen = fine[np.ix_(*(np.clip(a, 0, 255) for a in at))]
+    return np.clip(seen * np.outer(*inside), 0, 1).astype(np.float32)
+
+
+def _squares(size: int, cells: int) -> list[tuple[slice, slice]]:
+    """The squares, row by row; each is centred on its cell."""
+    step = size / cells
+    reach = COVER * step / 2
+    middles = [(i + 0.5) * step for i in range(cells)]
+    spans = [slice(max(0, round(m - reach)), min(size, round(m + reach))) for m in middles]
+    return [(rows, columns) for rows in spans for columns in spans]

@@ -21,11 +21,7 @@ _FOREGROUND = 0.5
 
 
 class Way(Protocol):
-    """A way to encode regions.
-
-    Attributes:
-        pooling: the name of the pooling, None where the model does it by itself
-    """
+    """A way to encode regions; `pooling` names it, None where the model does it by itself."""
 
     pooling: str | None
 
@@ -46,26 +42,10 @@ class Sharing(Way, Protocol):
     """A way whose regions share a part that is run once for a picture."""
 
     def trunk(self, images: Tensor) -> Tensor:
-        """Runs what all regions of a picture share.
-
-        Args:
-            images: float (P, 3, R, R), normalised
-
-        Returns:
-            (P, ...), for each picture
-        """
+        """What all regions of a picture share: float (P, 3, R, R), normalised, to (P, ...)."""
 
     def pool(self, shared: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """Makes the vectors of one picture's regions.
-
-        Args:
-            shared: the picture's row of what `trunk` returned
-            maps: float (M, 1, R, R), in [0, 1]
-            whole: for each, whether it is a whole-image region
-
-        Returns:
-            (M, dim), before normalisation
-        """
+        """The vectors of one picture's regions, as `Way.encode`, of its row of the trunk's."""
 
 
 class Plain:
@@ -77,7 +57,6 @@ class Plain:
         self._model = model
 
     def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """See `Way.encode`."""
         return self._model.encode_image(images, (maps - ALPHA_MEAN) / ALPHA_STD)
 
 
@@ -85,11 +64,9 @@ class WholePicture(Plain):
     """The model itself where every region is shown as the whole picture: one pass for all."""
 
     def trunk(self, images: Tensor) -> Tensor:
-        """See `Sharing.trunk`: the pictures' vectors."""
         return self._model.encode_image(images, _all_ones(images))
 
     def pool(self, vector: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """See `Sharing.pool`."""
         return vector.expand(len(maps), -1)
 
 
@@ -114,17 +91,14 @@ class Pooled:
         self._tower = find_tower(model.clip.visual, f"{model.config.name}+{pooling}")
 
     def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """See `Way.encode`."""
         tokens = self.trunk(images)
         rows = [self.pool(t, maps[i : i + 1], whole[i : i + 1]) for i, t in enumerate(tokens)]
         return torch.cat(rows)
 
     def trunk(self, images: Tensor) -> Tensor:
-        """See `Sharing.trunk`: (P, L, W) tokens."""
         return self._tower.trunk(join_alpha(images, _all_ones(images)))
 
     def pool(self, tokens: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """See `Sharing.pool`."""
         if all(whole):
             return self._tower.whole(tokens[None]).expand(len(maps), -1)
         vectors = self._pool(self._tower, tokens, maps)

@@ -7,7 +7,6 @@ with only the region's patches to gather from.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Protocol
 
 import torch
@@ -28,7 +27,7 @@ _AT_ONCE = 32
 
 
 class Tower(Protocol):
-    """A vision transformer in two parts.
+    """A vision transformer in two parts; L tokens of width W, the first `prefix` of them no patch.
 
     Attributes:
         grid: patches in a column and in a row
@@ -45,27 +44,14 @@ class Tower(Protocol):
         """The tower's own output: (P, L, W) tokens to (P, dim)."""
 
     def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """The output where only some tokens may be gathered from.
-
-        Args:
-            tokens: (L, W), of one picture
-            allowed: bool (M, L), for each region
-
-        Returns:
-            (M, dim)
-        """
+        """The output where each of M regions may gather from some of one picture's tokens only:
+        (L, W) tokens and bool (M, L) to (M, dim)."""
 
     def patches(self, tokens: Tensor) -> Tensor:
-        """The output where each patch has gathered from itself alone.
+        """The output where each patch has gathered from itself alone: (L, W) to (patches, dim).
 
         That is MaskCLIP's way to dense features (Zhou et al. 2022, arXiv 2112.01071): the last
         attention gives a patch its own value; residual and feed-forward layer stay as they are.
-
-        Args:
-            tokens: (L, W), of one picture
-
-        Returns:
-            (patches, dim), row by row
         """
 
 
@@ -122,8 +108,7 @@ class ClassToken:
         return self._read(out[0][:, None])
 
     def patches(self, tokens: Tensor) -> Tensor:
-        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
-        out = self._last(tokens[None], attn_mask=_bias(alone, tokens.dtype))
+        out = self._last(tokens[None], attn_mask=_bias(_alone(tokens), tokens.dtype))
         return self._read(out[0][self.prefix :, None])
 
     def _read(self, tokens: Tensor) -> Tensor:
@@ -156,18 +141,16 @@ class TimmClassToken:
         return self._read(self._trunk.blocks[-1](tokens, **self._rope)[:, 0])
 
     def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        return torch.cat([self._read(out[:, 0]) for out in self._masked(tokens, allowed)])
-
-    def patches(self, tokens: Tensor) -> Tensor:
-        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
-        out = self._last(tokens[None], alone[None, None])
-        return self._read(out[0, self.prefix :])
-
-    def _masked(self, tokens: Tensor, allowed: Tensor) -> Iterator[Tensor]:
+        outs = []
         for some in allowed.split(_AT_ONCE):
             mask = torch.ones(len(some), 1, len(tokens), len(tokens), device=tokens.device).bool()
             mask[:, 0, 0] = some
-            yield self._last(tokens.expand(len(some), -1, -1), mask)
+            outs.append(self._read(self._last(tokens.expand(len(some), -1, -1), mask)[:, 0]))
+        return torch.cat(outs)
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        out = self._last(tokens[None], _alone(tokens)[None, None])
+        return self._read(out[0, self.prefix :])
 
     def _last(self, tokens: Tensor, allowed: Tensor) -> Tensor:
         mask = _bias(allowed, tokens.dtype)
@@ -184,7 +167,9 @@ class AttentionPool:
     def __init__(self, visual: TimmModel) -> None:
         self._head = visual.head
         self._trunk: Any = visual.trunk
-        self._left_out = 0 if _pools_prefix(visual.trunk) else visual.trunk.num_prefix_tokens
+        # timm's plain transformer leaves class tokens out of its pool unless told; EVA's never.
+        pools_prefix = getattr(visual.trunk, "pool_include_prefix", True)
+        self._left_out = 0 if pools_prefix else visual.trunk.num_prefix_tokens
         self.grid = self._trunk.patch_embed.grid_size
         self.prefix = self._trunk.num_prefix_tokens - self._left_out
 
@@ -209,8 +194,7 @@ class AttentionPool:
         return _timm_head(self._trunk, self._head, out)
 
     def patches(self, tokens: Tensor) -> Tensor:
-        alone = torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
-        return self.attend(tokens, alone[self.prefix :])
+        return self.attend(tokens, _alone(tokens)[self.prefix :])
 
 
 def _is_plain(visual: VisionTransformer) -> bool:
@@ -235,9 +219,9 @@ def _has_tokens(trunk: nn.Module) -> bool:
     )
 
 
-def _pools_prefix(trunk: Any) -> bool:
-    """timm's plain transformer leaves class tokens out of its pool unless told; EVA's never."""
-    return bool(getattr(trunk, "pool_include_prefix", True))
+def _alone(tokens: Tensor) -> Tensor:
+    """Where each token may gather from itself only: bool (L, L)."""
+    return torch.eye(len(tokens), dtype=torch.bool, device=tokens.device)
 
 
 def _timm_head(trunk: Any, head: nn.Module, pooled: Tensor) -> Tensor:

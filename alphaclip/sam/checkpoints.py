@@ -28,23 +28,14 @@ HOW_TO_INSTALL_OWN = (
     "a SAM of your own is installed by `alphaclip segment --install sam-NAME --file FILE`"
 )
 _OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
-_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
-_BLOCK = 1 << 20
 _TIMEOUT = 60
+"""Seconds without an answer after which a download is given up."""
 
 
 @dataclass(frozen=True)
 class ReleasedSam:
-    """One released checkpoint.
-
-    Attributes:
-        name: its name here
-        architecture: see :data:`alphaclip.sam.networks.SAM_ARCHITECTURES`
-        file_name: its name where it is published
-        sha256: of the published file
-        bytes: size of the published file
-        url: where it is published
-    """
+    """One released checkpoint: its name here and its architecture, and of the published file the
+    name, SHA-256, size and address."""
 
     name: str
     architecture: str
@@ -56,9 +47,8 @@ class ReleasedSam:
 
 def _released(size: str, suffix: str, sha256: str, length: int) -> ReleasedSam:
     file_name = f"sam_vit_{size}_{suffix}.pth"
-    return ReleasedSam(
-        f"sam-vit-{size}", f"vit_{size}", file_name, sha256, length, _ADDRESS + file_name
-    )
+    url = f"https://dl.fbaipublicfiles.com/segment_anything/{file_name}"
+    return ReleasedSam(f"sam-vit-{size}", f"vit_{size}", file_name, sha256, length, url)
 
 
 RELEASED_SAMS = (
@@ -76,18 +66,6 @@ RELEASED_SAMS = (
     ),
 )  # fmt: skip
 """The checkpoints of facebookresearch/segment-anything, the smallest first."""
-
-
-def find_released_sam(name: str) -> ReleasedSam:
-    """The released checkpoint of a name.
-
-    Raises:
-        ModelNotFoundError: there is none of this name
-    """
-    for released in RELEASED_SAMS:
-        if released.name == name:
-            return released
-    raise ModelNotFoundError(f"no released SAM is called {name!r}: there are {_released_names()}")
 
 
 def is_released(name: str) -> bool:
@@ -118,7 +96,7 @@ def require_installed(name: str) -> Path:
     if name in installed_sams():
         return installed_sam_path(name)
     if is_released(name):
-        how = how_to_install_sam(find_released_sam(name))
+        how = how_to_install_sam(_by_name(name))
         raise MissingWeightsError(f"{name} is not installed: {how}")
     own = [own for own in installed_sams() if not is_released(own)]
     raise ModelNotFoundError(
@@ -158,27 +136,46 @@ def install_sam(name: str, source: Path | None = None, progress: Progress | None
     """
     if not is_released(name):
         return _install_own(name, source)
-    released, path = find_released_sam(name), installed_sam_path(name)
+    released, path = _by_name(name), installed_sam_path(name)
     if path.is_file():
         return path
+    about = {
+        "licence": LICENCE,
+        "source_file": released.file_name,
+        "source_sha256": released.sha256,
+    }
     if source is not None:
-        _check_published(source, released)
-        return _install_released(source, released, path)
-    download = _download(released, path.parent, progress)
+        digest = _sha256(source)
+        if digest != released.sha256:
+            raise CheckpointError(
+                f"{source} is not the published {released.file_name}: its SHA-256 is {digest}, "
+                f"published is {released.sha256} ({source.stat().st_size:,} of "
+                f"{released.bytes:,} bytes). Get it again; {HOW_TO_INSTALL_OWN}"
+            )
+        return _convert(source, path, about, released.architecture)
+    download = _room_for(released, path.parent)
     try:
-        return _install_released(download, released, path)
+        _download(released, download, progress)
+        return _convert(download, path, about, released.architecture)
     finally:
         download.unlink(missing_ok=True)
 
 
 def _install_own(name: str, source: Path | None) -> Path:
+    from alphaclip.weights.checkpoints import read_metadata
+
     if source is None:
         raise ModelNotFoundError(
             f"nothing called {name!r} can be downloaded: take {_released_names()}; "
             f"{HOW_TO_INSTALL_OWN}"
         )
-    path, digest = _place_for_own(name), _sha256(source)
-    if path.is_file() and _sha256_of_source(path) == digest:
+    if not _OWN_NAME.fullmatch(name):
+        raise CheckpointError(
+            f"a SAM of your own cannot be called {name!r:.120}: expected sam-NAME, where NAME is "
+            "one to four words of small letters and digits with hyphens between, as in sam-cells-2"
+        )
+    path, digest = installed_sam_path(name), _sha256(source)
+    if path.is_file() and read_metadata(path).get("source_sha256") == digest:
         return path
     if path.exists():
         raise CheckpointError(f"{path} is there already: choose another name, or delete it first")
@@ -186,19 +183,8 @@ def _install_own(name: str, source: Path | None) -> Path:
     return _convert(source, path, about)
 
 
-def _place_for_own(name: str) -> Path:
-    if not _OWN_NAME.fullmatch(name):
-        raise CheckpointError(
-            f"a SAM of your own cannot be called {name!r:.120}: expected sam-NAME, where NAME is "
-            "one to four words of small letters and digits with hyphens between, as in sam-cells-2"
-        )
-    return installed_sam_path(name)
-
-
-def _sha256_of_source(path: Path) -> str | None:
-    from alphaclip.weights.checkpoints import read_metadata
-
-    return read_metadata(path).get("source_sha256")
+def _by_name(name: str) -> ReleasedSam:
+    return next(released for released in RELEASED_SAMS if released.name == name)
 
 
 def _released_names() -> str:
@@ -209,25 +195,6 @@ def _sha256(source: Path) -> str:
     if not source.is_file():
         raise CheckpointError(f"{source}: there is no such file; check the path")
     return file_sha256(source)
-
-
-def _check_published(source: Path, released: ReleasedSam) -> None:
-    digest = _sha256(source)
-    if digest != released.sha256:
-        raise CheckpointError(
-            f"{source} is not the published {released.file_name}: its SHA-256 is {digest}, "
-            f"published is {released.sha256} ({source.stat().st_size:,} of {released.bytes:,} "
-            f"bytes). Get it again; {HOW_TO_INSTALL_OWN}"
-        )
-
-
-def _install_released(source: Path, released: ReleasedSam, path: Path) -> Path:
-    about = {
-        "licence": LICENCE,
-        "source_file": released.file_name,
-        "source_sha256": released.sha256,
-    }
-    return _convert(source, path, about, released.architecture)
 
 
 def _convert(
@@ -244,33 +211,28 @@ def _convert(
     return path
 
 
-def _download(released: ReleasedSam, folder: Path, progress: Progress | None) -> Path:
-    """Fetches a published file; what does not match its pinned SHA-256 is deleted."""
+def _room_for(released: ReleasedSam, folder: Path) -> Path:
+    """An empty file to download into: there has to be room for it and for what it becomes."""
     folder.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder).free
-    if free < 2.2 * released.bytes:
+    free, needed = shutil.disk_usage(folder).free, 2.2 * released.bytes
+    if free < needed:
         raise CheckpointError(
             f"{folder} has room for {free / 1e6:,.0f} MB, {released.name} needs "
-            f"{math.ceil(2.2 * released.bytes / 1e6):,}: free some, or set ALPHACLIP_MODELS"
+            f"{math.ceil(needed / 1e6):,}: free some, or set ALPHACLIP_MODELS"
         )
     with NamedTemporaryFile(dir=folder, prefix=f".{released.file_name}.", delete=False) as file:
-        part = Path(file.name)
-    try:
-        _fetch(released, part, progress)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return part
+        return Path(file.name)
 
 
-def _fetch(released: ReleasedSam, part: Path, progress: Progress | None) -> None:
+def _download(released: ReleasedSam, path: Path, progress: Progress | None) -> None:
+    """Fetches a published file, and no more bytes than it has; its SHA-256 is checked."""
     digest, done = hashlib.sha256(), 0
     try:
         with (
             urllib.request.urlopen(released.url, timeout=_TIMEOUT) as page,
-            part.open("wb") as out,
+            path.open("wb") as out,
         ):
-            while done <= released.bytes and (block := page.read(_BLOCK)):
+            while done <= released.bytes and (block := page.read(1 << 20)):
                 done += len(block)
                 digest.update(block)
                 out.write(block)

@@ -99,18 +99,26 @@ def judge(
     Returns:
         ``kept``, ``empty``, ``quality``, ``area`` or ``duplicate`` for each mask, in order
     """
-    verdicts: list[Verdict] = [_judge_alone(mask, limits) for mask in masks]
-    kept: list[int] = []
-    for place in sorted(range(len(masks)), key=lambda place: -masks[place].quality):
-        if verdicts[place] != "kept":
-            continue
-        rivals = [i for i in kept if groups is None or groups[i] == groups[place]]
-        if limits.max_overlap < 1 and any(
-            mask_iou(masks[place], masks[i]) > limits.max_overlap for i in rivals
-        ):
-            verdicts[place] = "duplicate"
+    verdicts: list[Verdict] = []
+    for mask in masks:
+        if not mask.mask.any():
+            verdicts.append("empty")
+        elif mask.quality < limits.min_quality:
+            verdicts.append("quality")
         else:
-            kept.append(place)
+            fits = limits.min_area <= mask.area <= limits.max_area
+            verdicts.append("kept" if fits else "area")
+    kept: list[int] = []
+    for i in sorted(range(len(masks)), key=lambda i: -masks[i].quality):
+        if verdicts[i] != "kept":
+            continue
+        rivals = [j for j in kept if groups is None or groups[i] == groups[j]]
+        if limits.max_overlap < 1 and any(
+            mask_iou(masks[i], masks[j]) > limits.max_overlap for j in rivals
+        ):
+            verdicts[i] = "duplicate"
+        else:
+            kept.append(i)
     return verdicts
 
 
@@ -130,21 +138,14 @@ def crop_mask(full: np.ndarray, quality: float) -> SamMask:
 
     Args:
         full: bool (H, W)
-        quality: of the mask
+        quality: the IoU that SAM predicts; clipped to [0, 1], which it may leave
     """
+    quality = min(1.0, max(0.0, quality))
     rows, columns = np.flatnonzero(full.any(axis=1)), np.flatnonzero(full.any(axis=0))
     if not len(rows):
         return SamMask((0, 0, 0, 0), np.zeros((0, 0), bool), full.shape, quality)
     box = int(columns[0]), int(rows[0]), int(columns[-1] + 1), int(rows[-1] + 1)
     return SamMask(box, full[box[1] : box[3], box[0] : box[2]].copy(), full.shape, quality)
-
-
-def _judge_alone(mask: SamMask, limits: MaskLimits) -> Verdict:
-    if not mask.mask.any():
-        return "empty"
-    if mask.quality < limits.min_quality:
-        return "quality"
-    return "kept" if limits.min_area <= mask.area <= limits.max_area else "area"
 
 
 def _cut(mask: SamMask, window: PixelBox) -> np.ndarray:

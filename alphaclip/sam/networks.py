@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from alphaclip.errors import AlphaClipError, CheckpointError
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -77,8 +76,25 @@ def read_sam(path: Path) -> tuple[str, nn.Module]:
 
     from alphaclip.weights.checkpoints import check_tensors, read_tensors
 
-    tensors = {name: _float(name, value, path) for name, value in read_tensors(path).items()}
-    architecture = recognize_sam(tensors, str(path))
+    tensors = {}
+    for name, value in read_tensors(path).items():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            raise CheckpointError(
+                f"{path}: {name} is a {type(value).__name__}, expected a floating-point tensor: "
+                "give the state dict itself, not what a training script saved around it"
+            )
+        tensors[name] = value.float()
+    name = "image_encoder.pos_embed"
+    shape = tuple(tensors[name].shape) if name in tensors else None
+    by_shape = {(1, s.grid, s.grid, s.width): known for known, s in SAM_ARCHITECTURES.items()}
+    if shape not in by_shape:
+        seen = f"{name} has shape {shape}" if shape else f"there is no {name}"
+        raise CheckpointError(
+            f"{path}: these are not weights of a SAM that is known here ({seen}); known are "
+            f"{', '.join(SAM_ARCHITECTURES)}. SAM 2 is used through FiftyOne's zoo: "
+            "model='segment-anything-2-hiera-tiny-image-torch'"
+        )
+    architecture = by_shape[shape]
     model = build_sam(architecture)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     check_tensors(tensors, expected, str(path), f"SAM {architecture}")
@@ -91,26 +107,6 @@ def read_sam(path: Path) -> tuple[str, nn.Module]:
     return architecture, model
 
 
-def recognize_sam(tensors: Mapping[str, Tensor], label: str) -> str:
-    """Tells by the shapes which architecture weights are for.
-
-    Raises:
-        CheckpointError: they are for none of :data:`SAM_ARCHITECTURES`
-    """
-    name = "image_encoder.pos_embed"
-    shape = tuple(tensors[name].shape) if name in tensors else None
-    for architecture, sizes in SAM_ARCHITECTURES.items():
-        side = sizes.grid
-        if shape == (1, side, side, sizes.width):
-            return architecture
-    found = f"{name} has shape {shape}" if shape else f"there is no {name}"
-    raise CheckpointError(
-        f"{label}: these are not weights of a SAM that is known here ({found}); known are "
-        f"{', '.join(SAM_ARCHITECTURES)}. SAM 2 is used through FiftyOne's zoo: "
-        "model='segment-anything-2-hiera-tiny-image-torch'"
-    )
-
-
 def build_sam(architecture: str) -> nn.Module:
     """A SAM with random weights, in evaluation mode, made of the package's own modules.
 
@@ -120,18 +116,41 @@ def build_sam(architecture: str) -> nn.Module:
     Raises:
         AlphaClipError: if the package ``segment-anything`` is not installed
     """
+    from torch.nn import LayerNorm
+
     modeling = import_segment_anything().modeling
     sizes = SAM_ARCHITECTURES[architecture]
     side = sizes.grid
     return modeling.Sam(
-        image_encoder=_image_encoder(modeling, sizes),
+        image_encoder=modeling.ImageEncoderViT(
+            depth=sizes.depth,
+            embed_dim=sizes.width,
+            img_size=sizes.image_size,
+            mlp_ratio=sizes.mlp_ratio,
+            norm_layer=partial(LayerNorm, eps=1e-6),
+            num_heads=sizes.heads,
+            patch_size=sizes.patch,
+            qkv_bias=True,
+            use_rel_pos=True,
+            global_attn_indexes=sizes.global_blocks,
+            window_size=sizes.window,
+            out_chans=sizes.prompt_width,
+        ),
         prompt_encoder=modeling.PromptEncoder(
             embed_dim=sizes.prompt_width,
             image_embedding_size=(side, side),
             input_image_size=(sizes.image_size, sizes.image_size),
             mask_in_chans=16,
         ),
-        mask_decoder=_mask_decoder(modeling, sizes),
+        mask_decoder=modeling.MaskDecoder(
+            num_multimask_outputs=3,
+            transformer=modeling.TwoWayTransformer(
+                depth=2, embedding_dim=sizes.prompt_width, mlp_dim=sizes.decoder_hidden, num_heads=8
+            ),
+            transformer_dim=sizes.prompt_width,
+            iou_head_depth=3,
+            iou_head_hidden_dim=sizes.prompt_width,
+        ),
     ).eval()
 
 
@@ -149,48 +168,3 @@ def import_segment_anything() -> Any:
             "pip install segment-anything"
         ) from error
     return segment_anything
-
-
-def _image_encoder(modeling: Any, sizes: SamArchitecture) -> nn.Module:
-    from torch.nn import LayerNorm
-
-    return modeling.ImageEncoderViT(
-        depth=sizes.depth,
-        embed_dim=sizes.width,
-        img_size=sizes.image_size,
-        mlp_ratio=sizes.mlp_ratio,
-        norm_layer=partial(LayerNorm, eps=1e-6),
-        num_heads=sizes.heads,
-        patch_size=sizes.patch,
-        qkv_bias=True,
-        use_rel_pos=True,
-        global_attn_indexes=sizes.global_blocks,
-        window_size=sizes.window,
-        out_chans=sizes.prompt_width,
-    )
-
-
-def _mask_decoder(modeling: Any, sizes: SamArchitecture) -> nn.Module:
-    return modeling.MaskDecoder(
-        num_multimask_outputs=3,
-        transformer=modeling.TwoWayTransformer(
-            depth=2,
-            embedding_dim=sizes.prompt_width,
-            mlp_dim=sizes.decoder_hidden,
-            num_heads=8,
-        ),
-        transformer_dim=sizes.prompt_width,
-        iou_head_depth=3,
-        iou_head_hidden_dim=sizes.prompt_width,
-    )
-
-
-def _float(name: str, value: object, path: Path) -> Tensor:
-    from torch import Tensor
-
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        raise CheckpointError(
-            f"{path}: {name} is a {type(value).__name__}, expected a floating-point tensor: give "
-            "the state dict itself, not what a training script saved around it"
-        )
-    return value.float()

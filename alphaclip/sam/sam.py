@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,10 +39,8 @@ picture would else take gigabytes."""
 MOST_POINTS = 40
 """Points a side, of automatic masks; beyond, segment-anything 1.0 can fail on CUDA devices."""
 
-_BOXES = 32
-"""Boxes that are prompted with at a time."""
-
-_POINTS = 64
+_BOXES, _POINTS = 32, 64
+"""Prompts at a time: masks of the whole picture are made for each, so that memory bounds them."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +76,23 @@ def load_sam(name: str | Path | SamModel = "auto", device: str | None = None) ->
 
     if isinstance(name, SamModel):
         return name
-    place = find_device(device)
-    chosen = _first_installed() if str(name) == "auto" else str(name)
+    chosen_device = find_device(device)
+    chosen = str(name)
+    if chosen == "auto":
+        installed = installed_sams()
+        if not installed:
+            raise MissingWeightsError(
+                f"no SAM is installed: {how_to_install_sam(RELEASED_SAMS[0])}; {HOW_TO_INSTALL_OWN}"
+            )
+        chosen = installed[0]
     path = Path(chosen).expanduser()
     if path.suffix or path.is_file():
         chosen, path = str(path.resolve()), path.resolve()
     else:
         path = require_installed(chosen)
     architecture, network = read_sam(path)
-    logger.info("SAM %s from %s on %s", architecture, path, place)
-    return SamModel(chosen, network.to(place))
+    logger.info("SAM %s from %s on %s", architecture, path, chosen_device)
+    return SamModel(chosen, network.to(chosen_device))
 
 
 def masks_for_boxes(
@@ -107,16 +112,28 @@ def masks_for_boxes(
         ImageError: if the picture cannot be opened
         RegionError: if a box is malformed or outside the picture; says which
     """
+    import torch
+
     if not len(boxes):
         return []
     pixels = _working_picture(model, image)
     corners = np.array([_corners(i, box, pixels) for i, box in enumerate(boxes)])
     predictor = import_segment_anything().SamPredictor(model.network)
     predictor.set_image(pixels)
-    found: list[SamMask] = []
+    masks = []
     for start in range(0, len(corners), _BOXES):
-        found.extend(_prompt(predictor, corners[start : start + _BOXES]))
-    return found
+        scaled = predictor.transform.apply_boxes(
+            corners[start : start + _BOXES], predictor.original_size
+        )
+        predicted, quality, _ = predictor.predict_torch(
+            point_coords=None,
+            point_labels=None,
+            boxes=torch.as_tensor(scaled, dtype=torch.float32, device=predictor.device),
+            multimask_output=False,
+        )
+        for mask, iou in zip(predicted[:, 0], quality[:, 0], strict=True):
+            masks.append(crop_mask(mask.cpu().numpy(), float(iou)))
+    return masks
 
 
 def automatic_masks(
@@ -153,17 +170,11 @@ def automatic_masks(
         box_nms_thresh=limits.max_overlap,
         output_mode="uncompressed_rle",
     )
-    found = list(_decoded(generator.generate(pixels)))
-    return sorted(found, key=lambda mask: -mask.quality)
-
-
-def _first_installed() -> str:
-    installed = installed_sams()
-    if installed:
-        return installed[0]
-    raise MissingWeightsError(
-        f"no SAM is installed: {how_to_install_sam(RELEASED_SAMS[0])}; {HOW_TO_INSTALL_OWN}"
-    )
+    masks = [
+        crop_mask(decode_rle(record["segmentation"]).astype(bool), float(record["predicted_iou"]))
+        for record in generator.generate(pixels)
+    ]
+    return sorted(masks, key=lambda mask: -mask.quality)
 
 
 def _working_picture(model: SamModel, image: Any) -> np.ndarray:
@@ -177,7 +188,7 @@ def _working_picture(model: SamModel, image: Any) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
 
 
-def _corners(place: int, box: Sequence[float], pixels: np.ndarray) -> list[float]:
+def _corners(i: int, box: Sequence[float], pixels: np.ndarray) -> list[float]:
     """The corners of a box in pixels, inside the picture, not rounded."""
     height, width = pixels.shape[:2]
     try:
@@ -185,31 +196,7 @@ def _corners(place: int, box: Sequence[float], pixels: np.ndarray) -> list[float
         region.bounds(height, width)
         x, y, w, h = region.box or (0, 0, 0, 0)
     except RegionError as error:
-        raise type(error)(f"boxes[{place}]: {error}") from error
+        raise type(error)(f"boxes[{i}]: {error}") from error
     left, right = np.clip([x * width, (x + w) * width], 0, width)
     top, bottom = np.clip([y * height, (y + h) * height], 0, height)
     return [float(left), float(top), float(right), float(bottom)]
-
-
-def _prompt(predictor: Any, corners: np.ndarray) -> Iterator[SamMask]:
-    import torch
-
-    boxes = predictor.transform.apply_boxes(corners, predictor.original_size)
-    masks, quality, _ = predictor.predict_torch(
-        point_coords=None,
-        point_labels=None,
-        boxes=torch.as_tensor(boxes, dtype=torch.float32, device=predictor.device),
-        multimask_output=False,
-    )
-    for mask, predicted in zip(masks[:, 0], quality[:, 0], strict=True):
-        yield crop_mask(mask.cpu().numpy(), _quality(predicted))
-
-
-def _decoded(found: list[dict[str, Any]]) -> Iterator[SamMask]:
-    for record in found:
-        full = decode_rle(record["segmentation"]).astype(bool)
-        yield crop_mask(full, _quality(record["predicted_iou"]))
-
-
-def _quality(predicted: Any) -> float:
-    return min(1.0, max(0.0, float(predicted)))

@@ -9,7 +9,6 @@ the alpha map as part of its input and nothing is kept between calls.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -19,6 +18,7 @@ from alphaclip.errors import AlphaClipError
 
 ALPHA_MEAN = 0.5
 ALPHA_STD = 0.26
+"""As the reference code normalises alpha maps; the released weights were trained with it."""
 ALPHA_SUFFIX = "_alpha"
 """What the alpha convolution's name adds to the name of the convolution it stands beside."""
 
@@ -77,20 +77,37 @@ def add_alpha_channel(visual: nn.Module) -> None:
         AlphaClipError: the tower has an alpha channel already, or no convolution of a kind that
             can be given one reads its picture
     """
-    found = list(_picture_convolutions(visual))
-    if any(isinstance(convolution, AlphaConv2d) for _, convolution in found):
+    # One convolution reads the picture; in MobileCLIP's re-parameterised stems two do.
+    convolutions = [
+        (name, module)
+        for name, module in visual.named_modules()
+        if isinstance(module, nn.Conv2d) and module.in_channels == 3
+    ]
+    if any(isinstance(convolution, AlphaConv2d) for _, convolution in convolutions):
         raise AlphaClipError("this visual tower has an alpha channel already")
-    unusual = [f"{name} ({type(conv).__name__})" for name, conv in found if not _is_plain(conv)]
-    if unusual or not found:
+    unusual = [
+        f"{name} ({type(convolution).__name__})"
+        for name, convolution in convolutions
+        if type(convolution) is not nn.Conv2d or convolution.groups != 1
+    ]
+    if unusual or not convolutions:
         raise AlphaClipError(
             f"{type(visual).__name__}: the alpha channel needs an ordinary 3-channel Conv2d to "
             f"stand beside, found {', '.join(unusual) or 'none'}"
         )
-    for name, convolution in found:
-        alpha = _zero_alpha(convolution)
-        owner, beside = _owner(visual, name)
-        owner.add_module(beside, alpha)
-        visual.set_submodule(name, AlphaConv2d(convolution, alpha))
+    for name, rgb in convolutions:
+        device, dtype = rgb.weight.device, rgb.weight.dtype
+        alpha = nn.Conv2d(
+            **_geometry(rgb), in_channels=1, bias=False, device=device, dtype=dtype
+        ).train(rgb.training)
+        nn.init.zeros_(alpha.weight)
+        # A Sequential would run it as one more step, so it moves up to the next other module.
+        path, _, own = name.rpartition(".")
+        while isinstance(visual.get_submodule(path), (nn.Sequential, nn.ModuleList)):
+            path, _, last = path.rpartition(".")
+            own = f"{last}_{own}"
+        visual.get_submodule(path).add_module(own + ALPHA_SUFFIX, alpha)
+        visual.set_submodule(name, AlphaConv2d(rgb, alpha))
 
 
 def join_alpha(image: Tensor, alpha: Tensor) -> Tensor:
@@ -117,38 +134,6 @@ def join_alpha(image: Tensor, alpha: Tensor) -> Tensor:
     return torch.cat((image, alpha.to(image.dtype)), dim=1)
 
 
-def _picture_convolutions(visual: nn.Module) -> Iterator[tuple[str, nn.Conv2d]]:
-    """The convolutions that read the picture: one, in MobileCLIP's re-parameterised stems two."""
-    for name, module in visual.named_modules():
-        if isinstance(module, nn.Conv2d) and module.in_channels == 3:
-            yield name, module
-
-
-def _is_plain(convolution: nn.Conv2d) -> bool:
-    return type(convolution) is nn.Conv2d and convolution.groups == 1
-
-
 def _geometry(convolution: nn.Conv2d) -> dict[str, Any]:
     names = ("out_channels", "kernel_size", "stride", "padding", "dilation", "padding_mode")
     return {name: getattr(convolution, name) for name in names}
-
-
-def _zero_alpha(rgb: nn.Conv2d) -> nn.Conv2d:
-    weight = rgb.weight
-    alpha = nn.Conv2d(
-        **_geometry(rgb), in_channels=1, bias=False, device=weight.device, dtype=weight.dtype
-    )
-    nn.init.zeros_(alpha.weight)
-    return alpha.train(rgb.training)
-
-
-def _owner(visual: nn.Module, name: str) -> tuple[nn.Module, str]:
-    """The module to register the alpha convolution in, and its name there.
-
-    A ``Sequential`` would run it as one more step, so the name moves up to the next other module.
-    """
-    path, _, own = name.rpartition(".")
-    while isinstance(visual.get_submodule(path), (nn.Sequential, nn.ModuleList)):
-        path, _, last = path.rpartition(".")
-        own = f"{last}_{own}"
-    return visual.get_submodule(path), own + ALPHA_SUFFIX

@@ -66,25 +66,32 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
         ModelNotFoundError: no such name or file
         AlphaClipError: the file or dict is not an open_clip configuration
     """
+    name, path = UNNAMED, None
     if isinstance(architecture, Mapping):
-        return _from_content(architecture, UNNAMED)
-    name = str(architecture)
-    if name.endswith(".json"):
-        return _read_json(Path(name))
-    if name not in open_clip.list_models():
-        close = get_close_matches(name, open_clip.list_models(), n=3)
-        raise ModelNotFoundError(
-            f"open_clip has no architecture named {name!r}"
-            + (f": did you mean {', '.join(close)}?" if close else "; see open_clip.list_models()")
+        content = architecture
+    elif str(architecture).endswith(".json"):
+        path = Path(architecture)
+        name, content = path.stem, _read_json(path)
+    else:
+        name = str(architecture)
+        if name not in open_clip.list_models():
+            close = get_close_matches(name, open_clip.list_models(), n=3)
+            hint = (
+                f": did you mean {', '.join(close)}?" if close else "; see open_clip.list_models()"
+            )
+            raise ModelNotFoundError(f"open_clip has no architecture named {name!r}{hint}")
+        return ModelConfig(name, open_clip.get_model_config(name), {})
+    settings = content.get("model_cfg", content)
+    missing = [key for key in CONFIG_KEYS if key not in settings]
+    if missing:
+        raise AlphaClipError(
+            f"{path or name}: not an open_clip model configuration, {', '.join(missing)} missing"
         )
-    return ModelConfig(name, open_clip.get_model_config(name), {})
+    return ModelConfig(name, settings, content.get("preprocess_cfg", {}), path)
 
 
 def build_clip(config: ModelConfig) -> open_clip.CLIP:
     """Builds the open_clip model of a configuration, with random weights and nothing downloaded.
-
-    Args:
-        config: what to build
 
     Returns:
         open_clip's CLIP, or CustomTextCLIP or CoCa, which offer the same
@@ -123,27 +130,30 @@ def build_tokenizer(config: ModelConfig) -> Any:
     Raises:
         AlphaClipError: the merges do not give the vocabulary that the configuration states
     """
-    if config.path is None:
-        if config.name == UNNAMED:
-            return _configured_tokenizer(config.settings["text_cfg"])
+    text = config.settings["text_cfg"]
+    if config.path is None and config.name != UNNAMED:
         return open_clip.get_tokenizer(config.name)
     merges = find_merges(config)
     if merges is not None:
-        return _merges_tokenizer(merges, config)
-    if config.path.name == "open_clip_config.json":
+        tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=text["context_length"])
+        if tokenizer.vocab_size != text["vocab_size"]:
+            raise AlphaClipError(
+                f"{merges}: gives a vocabulary of {tokenizer.vocab_size}, {config.path} states "
+                f"{text['vocab_size']}: the two files do not belong together"
+            )
+        return tokenizer
+    if config.path is not None and config.path.name == "open_clip_config.json":
         return open_clip.get_tokenizer(f"local-dir:{config.path.parent}")
-    return _configured_tokenizer(config.settings["text_cfg"])
+    options = dict(text.get("tokenizer_kwargs") or {})
+    options["context_length"] = text.get("context_length", open_clip.CLIPTextCfg.context_length)
+    if "hf_tokenizer_name" in text:
+        mode = text.get("tokenizer_mode")
+        return HFTokenizer(text["hf_tokenizer_name"], tokenizer_mode=mode, **options)
+    return open_clip.SimpleTokenizer(**options)
 
 
 def find_merges(config: ModelConfig) -> Path | None:
-    """The merges table that belongs to a configuration.
-
-    Args:
-        config: of a model
-
-    Returns:
-        the file named `MERGES_FILE` beside its JSON, None where there is none
-    """
+    """The merges table beside a configuration's JSON, `MERGES_FILE`; None where there is none."""
     merges = config.path.with_name(MERGES_FILE) if config.path is not None else None
     return merges if merges is not None and merges.is_file() else None
 
@@ -167,41 +177,11 @@ def visual_shapes(
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
-def _read_json(path: Path) -> ModelConfig:
+def _read_json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ModelNotFoundError(f"{path}: there is no such configuration file")
     try:
         content = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise AlphaClipError(f"{path}: not a JSON file: {error}") from error
-    return _from_content(content if isinstance(content, dict) else {}, path.stem, path)
-
-
-def _from_content(content: Mapping[str, Any], name: str, path: Path | None = None) -> ModelConfig:
-    settings = content.get("model_cfg", content)
-    missing = [key for key in CONFIG_KEYS if key not in settings]
-    if missing:
-        raise AlphaClipError(
-            f"{path or name}: not an open_clip model configuration, {', '.join(missing)} missing"
-        )
-    return ModelConfig(name, settings, content.get("preprocess_cfg", {}), path)
-
-
-def _merges_tokenizer(merges: Path, config: ModelConfig) -> open_clip.SimpleTokenizer:
-    text = config.settings["text_cfg"]
-    tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=text["context_length"])
-    if tokenizer.vocab_size != text["vocab_size"]:
-        raise AlphaClipError(
-            f"{merges}: gives a vocabulary of {tokenizer.vocab_size}, {config.path} states "
-            f"{text['vocab_size']}: the two files do not belong together"
-        )
-    return tokenizer
-
-
-def _configured_tokenizer(text: Mapping[str, Any]) -> Any:
-    options = dict(text.get("tokenizer_kwargs") or {})
-    options["context_length"] = text.get("context_length", open_clip.CLIPTextCfg.context_length)
-    if "hf_tokenizer_name" in text:
-        mode = text.get("tokenizer_mode")
-        return HFTokenizer(text["hf_tokenizer_name"], tokenizer_mode=mode, **options)
-    return open_clip.SimpleTokenizer(**options)
+    return content if isinstance(content, dict) else {}

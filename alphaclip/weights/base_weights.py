@@ -15,34 +15,27 @@ logger = logging.getLogger(__name__)
 
 
 def find_base(architecture: str, tag: str) -> Path | None:
-    """Looks for open_clip's pretrained weights on this machine; nothing is downloaded.
-
-    Args:
-        architecture: an open_clip architecture
-        tag: one of its pretrained tags
+    """Looks for the file of an open_clip architecture's pretrained tag; nothing is downloaded.
 
     Returns:
         the file in the Hugging Face (or open_clip's own) cache, None where it is not there
     """
     config = open_clip.get_pretrained_cfg(architecture, tag)
     repository, filename = os.path.split(config.get("hf_hub", ""))
-    for candidate in _hub_files(filename) if repository else ():
-        found = try_to_load_from_cache(repository, candidate)
-        if isinstance(found, str):
-            return Path(found)
+    # As open_clip: safetensors first.
+    names = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+    if filename:
+        names = [str(Path(filename).with_suffix(".safetensors")), filename]
+    for candidate in names if repository else ():
+        cached = try_to_load_from_cache(repository, candidate)
+        if isinstance(cached, str):
+            return Path(cached)
     own = Path("~/.cache/clip").expanduser() / Path(config.get("url", "")).name
     return own if not repository and own.is_file() else None
 
 
 def download_base(architecture: str, tag: str) -> Path:
-    """Downloads open_clip's pretrained weights, where they are not on this machine already.
-
-    Args:
-        architecture: an open_clip architecture
-        tag: one of its pretrained tags
-
-    Returns:
-        the file in the cache
+    """The same file, downloaded where it is not on this machine already.
 
     Raises:
         MissingWeightsError: the download failed; says why and how else to get them
@@ -70,10 +63,3 @@ def base_advice(architecture: str, tag: str) -> str:
         "With internet they are downloaded on first use. For a machine without, run `hf download "
         f"{repository}` elsewhere and copy the Hugging Face cache (HF_HOME) over"
     )
-
-
-def _hub_files(filename: str) -> tuple[str, ...]:
-    """The files that open_clip would take from a hub repository, its first choice first."""
-    if not filename:
-        return "open_clip_model.safetensors", "open_clip_pytorch_model.bin"
-    return str(Path(filename).with_suffix(".safetensors")), filename

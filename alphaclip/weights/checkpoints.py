@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -43,6 +43,7 @@ _NOT_VISUAL = (
 """How the text tower's names begin, and the three numbers that OpenAI's whole models carry."""
 
 _SHOWN = 5
+"""Names of tensors in a message; a wrong file has hundreds."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Checkpoint:
     @property
     def visual_only(self) -> bool:
         """Whether the text tower is missing."""
-        return is_visual_only(self.tensors)
+        return _is_visual_only(self.tensors)
 
     @property
     def architecture(self) -> str | None:
@@ -118,9 +119,6 @@ def recognize_architecture(tensors: Mapping[str, Tensor], label: str) -> str:
         tensors: weights under open_clip's names
         label: where they come from, for messages
 
-    Returns:
-        ``ViT-B-16-quickgelu``, ``ViT-L-14-quickgelu`` or ``ViT-L-14-336-quickgelu``
-
     Raises:
         CheckpointError: they are for none of the three
     """
@@ -170,13 +168,7 @@ def check_tensors(
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Reads weights under open_clip's names from a safetensors file.
-
-    Args:
-        path: written by `write_checkpoint`, or any safetensors file of an alpha model
-
-    Returns:
-        the weights, on the CPU, and the file's metadata
+    """Reads weights under open_clip's names, and the metadata, from a safetensors file.
 
     Raises:
         CheckpointError: missing, unreadable, or not a safetensors file
@@ -190,13 +182,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Reads what a safetensors file says of itself, without its tensors.
-
-    Args:
-        path: a safetensors file
-
-    Returns:
-        its metadata, empty where it has none
+    """What a safetensors file says of itself, empty where it says nothing; no tensor is read.
 
     Raises:
         CheckpointError: missing, unreadable, or not a safetensors file
@@ -206,29 +192,17 @@ def read_metadata(path: Path) -> dict[str, str]:
 
 
 def has_text_tower(path: Path) -> bool:
-    """Tells, without reading tensors, whether a safetensors file holds more than visual ones.
-
-    Args:
-        path: a safetensors file under open_clip's names
-
-    Returns:
-        False for visual weights alone
+    """Whether a safetensors file of open_clip's names holds more than visual tensors.
 
     Raises:
         CheckpointError: missing, unreadable, or not a safetensors file
     """
     with _opened(path) as file:
-        return not is_visual_only(dict.fromkeys(file.keys()))
+        return not _is_visual_only(file.keys())
 
 
 def has_alpha(path: Path) -> bool:
-    """Tells, without reading tensors, whether a safetensors file holds an alpha convolution.
-
-    Args:
-        path: a safetensors file under open_clip's names
-
-    Returns:
-        False for a plain CLIP
+    """Whether a safetensors file of open_clip's names holds an alpha convolution.
 
     Raises:
         CheckpointError: missing, unreadable, or not a safetensors file
@@ -236,11 +210,6 @@ def has_alpha(path: Path) -> bool:
     ending = f"{ALPHA_SUFFIX}.weight"
     with _opened(path) as file:
         return any(n.startswith("visual.") and n.endswith(ending) for n in file.keys())  # noqa: SIM118
-
-
-def is_visual_only(names: Mapping[str, object]) -> bool:
-    """Whether all of these tensor names belong to the image encoder."""
-    return all(name.startswith("visual.") for name in names)
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -286,7 +255,15 @@ def write_checkpoint(
     """
     stated = {"format": "pt", "format_version": FORMAT_VERSION, **metadata}
     try:
-        _write_whole(dict(tensors), path, stated)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            part = Path(file.name)
+        try:
+            save_file(dict(tensors), part, stated)
+            part.chmod(0o644)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except (OSError, SafetensorError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or _first_line(error)
         raise CheckpointError(
@@ -295,28 +272,34 @@ def write_checkpoint(
         ) from error
 
 
-def _write_whole(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        part = Path(file.name)
-    try:
-        save_file(tensors, part, metadata)
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
 def _rename(tensors: Mapping[str, object], label: str) -> dict[str, Tensor]:
     """Strips wrappers' prefixes, leaves the text tower out, and gives open_clip's names."""
     stripped = {str(name).removeprefix("module."): value for name, value in tensors.items()}
     if any(name.startswith("visual.") for name in stripped):
-        stripped = _visual_part(stripped, label)
+        others = [name for name in stripped if not name.startswith("visual.")]
+        strangers = [name for name in others if not name.startswith(_NOT_VISUAL)]
+        if strangers:
+            raise CheckpointError(
+                f"{label}: {_listed(strangers)} neither in the image encoder nor in CLIP's text "
+                "tower"
+            )
+        if others:
+            logger.info(
+                "%s: %d tensors of the text tower left out; Alpha-CLIP's is CLIP's own",
+                label,
+                len(others),
+            )
+        stripped = {
+            name.removeprefix("visual."): value
+            for name, value in stripped.items()
+            if name.startswith("visual.")
+        }
     renamed: dict[str, Tensor] = {}
     for name, value in stripped.items():
         if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else f"a {type(value).__name__}"
             raise CheckpointError(
-                f"{label}: {name} is {_kind(value)}, expected a floating-point tensor: give the "
+                f"{label}: {name} is {kind}, expected a floating-point tensor: give the "
                 "state dict itself, not what a training script saved around it"
             )
         target = "visual." + name.replace(".in_proj.", ".in_proj_")
@@ -326,24 +309,8 @@ def _rename(tensors: Mapping[str, object], label: str) -> dict[str, Tensor]:
     return renamed
 
 
-def _visual_part(tensors: Mapping[str, object], label: str) -> dict[str, object]:
-    others = [name for name in tensors if not name.startswith("visual.")]
-    strangers = [name for name in others if not name.startswith(_NOT_VISUAL)]
-    if strangers:
-        raise CheckpointError(
-            f"{label}: {_listed(strangers)} neither in the image encoder nor in CLIP's text tower"
-        )
-    if others:
-        logger.info(
-            "%s: %d tensors of the text tower left out; Alpha-CLIP's is CLIP's own",
-            label,
-            len(others),
-        )
-    return {
-        name.removeprefix("visual."): value
-        for name, value in tensors.items()
-        if name.startswith("visual.")
-    }
+def _is_visual_only(names: Iterable[str]) -> bool:
+    return all(name.startswith("visual.") for name in names)
 
 
 def _deciding_shapes(tensors: Mapping[str, Tensor]) -> tuple[Shape, Shape]:
@@ -373,10 +340,6 @@ def _listed(items: list[str], separator: str = ", ") -> str:
     shown = separator.join(items[:_SHOWN])
     rest = len(items) - _SHOWN
     return f"{shown}{separator}and {rest} more" if rest > 0 else shown
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else f"a {type(value).__name__}"
 
 
 def _first_line(error: Exception) -> str:
