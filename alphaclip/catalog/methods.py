@@ -99,34 +99,30 @@ def split_name(name: str) -> tuple[str, tuple[Method, ...]]:
     while SIGN in base and not os.path.exists(Path(base).expanduser()):  # noqa: PTH110
         base, _, word = base.rpartition(SIGN)
         words.insert(0, word)
-    methods = tuple(_find(word, name) for word in words)
-    _check_together(methods, name)
-    return base, methods
+    for word in words:
+        if word not in _BY_NAME:
+            close = get_close_matches(word, _BY_NAME, n=3)
+            hint = f"did you mean {', '.join(close)}? " if close else ""
+            raise ModelNotFoundError(
+                f"{name!r}: there is no method {word!r}: {hint}methods are {', '.join(_BY_NAME)}"
+            )
+    _check_together(words, name)
+    return base, tuple(_BY_NAME[word] for word in words)
 
 
 def lay_over(view: View, methods: Sequence[Method]) -> View:
-    """Lays methods over a view, in order: what they set replaces what it had.
-
-    Args:
-        view: a protocol's, or the base's default
-
-    Returns:
-        what the encoder shows; laying the same methods over it again changes nothing
-    """
+    """Lays methods over a view, in order: what they set replaces what it had. Laying the same
+    methods over the result changes nothing."""
     for method in methods:
         view = method.lay_over(view)
     return view
 
 
 def default_view(base: View, methods: Sequence[Method]) -> View:
-    """The view of a name with methods, where no view is asked for.
+    """The view of a name with methods, where no view is asked for: its base's, laid over.
 
     Methods that take regions from the model's tokens show the whole picture then, unless another
     method says which part, so that a picture is encoded once for all its regions.
-
-    Args:
-        base: the base's own default view
-        methods: of the name
     """
     names = {method.name for method in methods}
     if base.kind == "context" and pooling_of(methods) and not names & _FRAMES:
@@ -139,21 +135,10 @@ def pooling_of(methods: Sequence[Method]) -> str | None:
     return next((method.name for method in methods if method.pools), None)
 
 
-def _find(word: str, name: str) -> Method:
-    if word in _BY_NAME:
-        return _BY_NAME[word]
-    close = get_close_matches(word, _BY_NAME, n=3)
-    hint = f"did you mean {', '.join(close)}? " if close else ""
-    raise ModelNotFoundError(
-        f"{name!r}: there is no method {word!r}: {hint}methods are {', '.join(_BY_NAME)}"
-    )
-
-
-def _check_together(methods: Sequence[Method], name: str) -> None:
-    names = [method.name for method in methods]
-    twice = [word for word in _BY_NAME if names.count(word) > 1]
-    pooled = [method.name for method in methods if method.pools]
-    blind = [word for word in names if word in _ALL_ONES]
+def _check_together(words: Sequence[str], name: str) -> None:
+    twice = [word for word in _BY_NAME if words.count(word) > 1]
+    pooled = [word for word in words if _BY_NAME[word].pools]
+    blind = [word for word in words if word in _ALL_ONES]
     if twice:
         raise ModelNotFoundError(f"{name!r}: {twice[0]} is there twice; once is enough")
     if len(pooled) > 1:

@@ -203,14 +203,7 @@ def install(source: Path, name: str, replace: bool = False) -> Path:
 
 
 def describe(released: Released) -> str:
-    """What a user should know of a released checkpoint before taking it.
-
-    Args:
-        released: the checkpoint
-
-    Returns:
-        several lines of text
-    """
+    """What a user should know of a released checkpoint before taking it: several lines."""
     base = released.baseline
     top1, top5 = released.imagenet_s
     lines = [

@@ -93,15 +93,8 @@ class ModelSpec:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """One line of the list of models.
-
-    Attributes:
-        name: what to call it
-        summary: what it is, in a few words
-        licence: what its weights may be used for
-        path: where its weights are, None while they are not installed
-        advice: what to do to get it, empty where it is installed
-    """
+    """One line of the list of models; ``path`` is None while its weights are not installed, and
+    ``advice`` says then how to get them."""
 
     name: str
     summary: str
@@ -142,9 +135,6 @@ def resolve(name: str) -> ModelSpec:
             configuration and safetensors weights (with an alpha channel or without), or a
             converted ``.safetensors`` file; any of them with methods, ``BASE+METHOD``
 
-    Returns:
-        what to build, and from which weights
-
     Raises:
         ModelNotFoundError: no model or method has this name; close ones are proposed
         MissingWeightsError: the model is known but not installed; the message says how to get it
@@ -184,8 +174,7 @@ def find_auto() -> ModelSpec:
     A released ``-mim`` checkpoint, else an open_clip model in the cache with training-free region
     attention (`find_cached`), else a checkpoint that was trained on GRIT alone, else nano.
 
-    Returns:
-        the model; the last two have a warning
+    The last two have a warning.
 
     Raises:
         MissingWeightsError: not even nano's weights are here
@@ -205,12 +194,7 @@ def find_auto() -> ModelSpec:
 
 
 def find_cached() -> str | None:
-    """The best candidate whose weights are on this machine; nothing is downloaded.
-
-    Returns:
-        a name with its methods, such as ``openclip:ViT-B-16/datacomp_xl_s13b_b90k+near+maskattn``,
-        None if there is none
-    """
+    """The name, with methods, of the best candidate whose weights are on this machine, if any."""
     from alphaclip.weights.base_weights import find_base
 
     for candidate in CANDIDATES:
@@ -310,13 +294,10 @@ def _released_spec(released: Released) -> ModelSpec:
 def _openclip_spec(name: str) -> ModelSpec:
     import open_clip
 
+    from alphaclip.weights.architectures import read_config
+
     architecture, _, tag = name.removeprefix(OPENCLIP_PREFIX).partition("/")
-    if architecture not in open_clip.list_models():
-        close = get_close_matches(architecture, open_clip.list_models(), n=3)
-        raise ModelNotFoundError(
-            f"{name!r}: open_clip has no architecture {architecture!r}"
-            + (f"; did you mean {', '.join(close)}?" if close else "; see open_clip.list_models()")
-        )
+    read_config(architecture)
     if not open_clip.is_pretrained_cfg(architecture, tag):
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(architecture)) or "none"
         raise ModelNotFoundError(

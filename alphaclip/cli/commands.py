@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import platform
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, METHODS
@@ -23,9 +22,6 @@ from alphaclip.catalog.released import (
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
 
-if TYPE_CHECKING:
-    from alphaclip.views.view import View
-
 _PACKAGES = (
     "alphaclip-fiftyone", "numpy", "pillow", "torch", "torchvision", "open_clip_torch", "timm",
     "safetensors",
@@ -33,11 +29,7 @@ _PACKAGES = (
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the subcommands ``models`` and ``convert``.
-
-    Args:
-        subparsers: of the command ``alphaclip``
-    """
+    """Adds the subcommands ``models`` and ``convert``."""
     models = subparsers.add_parser(
         "models", help="list the models, or say what one is and how to get it"
     )
@@ -60,18 +52,30 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def checks() -> list[Check]:
-    """What the encoder needs: packages, a GPU, weights.
-
-    Returns:
-        one check for each
-    """
+    """One check for each thing that the encoder needs: packages, a GPU, weights."""
     python = Check("python", "ok", platform.python_version())
     packages = map(package_check, _PACKAGES)
     return [python, *packages, _gpu_check(), *_model_checks(), _auto_check()]
 
 
 def _models(args: argparse.Namespace) -> int:
-    print(_list() if args.name is None else _describe(args.name))
+    if args.name is not None:
+        print(_describe(args.name))
+        return 0
+    infos = zoo.list_models()
+    width = max(len(info.name) for info in infos)
+    print(f"{'NAME':<{width}}  {'STATUS':<9}  WHAT IT IS")
+    for info in infos:
+        print(f"{info.name:<{width}}  {'installed' if info.installed else '-':<9}  {info.summary}")
+    print(
+        "\nAlso: openclip:ARCHITECTURE/TAG for any of open_clip's models, or the path of a\n"
+        "folder or converted file. `alphaclip models NAME` says how to get one.\n\n"
+        "Each with methods, NAME+METHOD[+METHOD]; several as an ensemble, 'NAME & NAME':"
+    )
+    for method in METHODS:
+        print(f"  +{method.name:<10}  {method.summary}")
+    print(f"\nConverted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).\n")
+    print(WHICH_ONE)
     return 0
 
 
@@ -81,82 +85,50 @@ def _convert(args: argparse.Namespace) -> int:
     return 0
 
 
-def _list() -> str:
-    infos = zoo.list_models()
-    width = max(len(info.name) for info in infos)
-    rows = [
-        f"{info.name:<{width}}  {'installed' if info.installed else '-':<9}  {info.summary}"
-        for info in infos
-    ]
-    return "\n".join(
-        [
-            f"{'NAME':<{width}}  {'STATUS':<9}  WHAT IT IS",
-            *rows,
-            "",
-            "Also: openclip:ARCHITECTURE/TAG for any of open_clip's models, or the path of a",
-            "folder or converted file. `alphaclip models NAME` says how to get one.",
-            "",
-            "Each with methods, NAME+METHOD[+METHOD]; several as an ensemble, 'NAME & NAME':",
-            *(f"  +{method.name:<10}  {method.summary}" for method in METHODS),
-            "",
-            f"Converted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).",
-            "",
-            WHICH_ONE,
-        ]
-    )
-
-
 def _describe(name: str) -> str:
     if JOIN in name:
         return "\n\n".join(_describe(member.strip()) for member in name.split(JOIN))
     for info in zoo.list_models():
         if info.name == name:
-            place = f"Installed: {info.path}" if info.installed else "Not installed."
-            return f"{_card(info)}\n\n{place}"
+            if name == zoo.NANO:
+                card = zoo.NANO_FOLDER / zoo.CARD_FILE
+                about = (
+                    f"{name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
+                )
+            else:
+                about = describe(find_released(name))
+            return f"{about}\n\n" + (
+                f"Installed: {info.path}" if info.installed else "Not installed."
+            )
     spec = zoo.resolve(name)
-    weights = spec.checkpoint_path or _base_place(spec.architecture, spec.pretrained)
-    return "\n".join(
-        [
-            spec.name,
-            f"  architecture {spec.architecture}",
-            f"  weights      {weights}",
-            f"  licence      {spec.licence}",
-            f"  view         {_view_in_words(spec.default_view)}",
-            *(f"  +{method.name:<11} {method.summary}" for method in spec.methods),
-            *([f"  note         {spec.warning}"] if spec.warning else []),
-        ]
-    )
+    view = spec.default_view
+    frames = {
+        "context": f"a square of {view.context:g} times the region's longer side",
+        "image": "the whole picture",
+        "squash": "the whole picture, squashed to a square",
+        "center": "the square in the middle of the picture",
+    }
+    lines = [
+        spec.name,
+        f"  architecture {spec.architecture}",
+        f"  weights      {spec.checkpoint_path or _base_file(spec)}",
+        f"  licence      {spec.licence}",
+        f"  view         {frames.get(view.kind, view.kind)}",
+        *(f"  +{method.name:<11} {method.summary}" for method in spec.methods),
+    ]
+    return "\n".join([*lines, *([f"  note         {spec.warning}"] if spec.warning else [])])
 
 
-def _card(info: zoo.ModelInfo) -> str:
-    if info.name == zoo.NANO:
-        card = zoo.NANO_FOLDER / zoo.CARD_FILE
-        return f"{info.name}: {info.summary}\n  licence      {info.licence}\n  card         {card}"
-    return describe(find_released(info.name))
-
-
-_FRAMES = {
-    "image": "the whole picture",
-    "squash": "the whole picture, squashed to a square",
-    "center": "the square in the middle of the picture",
-}
-
-
-def _view_in_words(view: View) -> str:
-    if view.kind == "context":
-        return f"a square of {view.context:g} times the region's longer side"
-    return _FRAMES.get(view.kind, view.kind)
-
-
-def _base_place(architecture: str, tag: str | None) -> str:
+def _base_file(spec: zoo.ModelSpec) -> str:
     from alphaclip.weights.base_weights import base_advice, find_base
 
+    tag = spec.pretrained
     if tag is None:
-        return architecture
+        return spec.architecture
     if Path(tag).is_file():
         return f"{tag} (no alpha channel)"
-    found = find_base(architecture, tag)
-    return str(found) if found else f"not here yet. {base_advice(architecture, tag)}"
+    file = find_base(spec.architecture, tag)
+    return str(file) if file else f"not here yet. {base_advice(spec.architecture, tag)}"
 
 
 def _gpu_check() -> Check:
@@ -178,26 +150,41 @@ def _gpu_check() -> Check:
 
 
 def _model_checks() -> list[Check]:
-    installed = [r for r in RELEASED if installed_path(r.name).is_file()]
-    if installed:
-        return [_nano_check(), *(check for r in installed for check in _released_checks(r))]
-    return [
-        _nano_check(),
-        Check(
-            "models for photographs",
-            "warn",
-            f"none in {models_folder()}",
-            "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one",
-        ),
-    ]
-
-
-def _nano_check() -> Check:
     try:
-        spec = zoo.resolve(zoo.NANO)
+        file = str(zoo.resolve(zoo.NANO).checkpoint_path)
+        checks = [Check(zoo.NANO, "ok", file)]
     except AlphaClipError as error:
-        return Check(zoo.NANO, "missing", str(error), "install alphaclip-fiftyone again")
-    return Check(zoo.NANO, "ok", str(spec.checkpoint_path))
+        checks = [Check(zoo.NANO, "missing", str(error), "install alphaclip-fiftyone again")]
+    installed = [r for r in RELEASED if installed_path(r.name).is_file()]
+    for released in installed:
+        checks += _released_checks(released)
+    if not installed:
+        advice = "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one"
+        detail = f"none in {models_folder()}"
+        checks.append(Check("models for photographs", "warn", detail, advice))
+    return checks
+
+
+def _released_checks(released: Released) -> list[Check]:
+    from alphaclip.weights.base_weights import base_advice, find_base
+    from alphaclip.weights.checkpoints import read_metadata
+
+    path = installed_path(released.name)
+    try:
+        read_metadata(path)
+        own = Check(released.name, "ok", str(path))
+    except CheckpointError as error:
+        advice = (
+            f"convert {released.file_name} again (download it from {released.url} if need be): "
+            f"alphaclip convert FILE --as {released.name} --force"
+        )
+        own = Check(released.name, "missing", str(error), advice)
+    name = f"{released.architecture}/{BASE_TAG}"
+    base = find_base(released.architecture, BASE_TAG)
+    if base is not None:
+        return [own, Check(name, "ok", str(base))]
+    advice = base_advice(released.architecture, BASE_TAG)
+    return [own, Check(name, "warn", "base weights are not on this machine", advice)]
 
 
 def _auto_check() -> Check:
@@ -211,30 +198,3 @@ def _auto_check() -> Check:
         return Check("auto", "missing", f"no usable model: {error}", "see the models above")
     detail = f"is {spec.name}: what is taken where no model is named"
     return Check("auto", "warn" if spec.warning else "ok", detail, spec.warning)
-
-
-def _released_checks(released: Released) -> list[Check]:
-    from alphaclip.weights.base_weights import base_advice, find_base
-
-    own = _file_check(released)
-    base = find_base(released.architecture, BASE_TAG)
-    name = f"{released.architecture}/{BASE_TAG}"
-    if base is not None:
-        return [own, Check(name, "ok", str(base))]
-    advice = base_advice(released.architecture, BASE_TAG)
-    return [own, Check(name, "warn", "base weights are not on this machine", advice)]
-
-
-def _file_check(released: Released) -> Check:
-    from alphaclip.weights.checkpoints import read_metadata
-
-    path = installed_path(released.name)
-    try:
-        read_metadata(path)
-    except CheckpointError as error:
-        advice = (
-            f"convert {released.file_name} again (download it from {released.url} if need be): "
-            f"alphaclip convert FILE --as {released.name} --force"
-        )
-        return Check(released.name, "missing", str(error), advice)
-    return Check(released.name, "ok", str(path))

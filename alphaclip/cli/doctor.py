@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Literal
 
 CHECKS = "alphaclip.doctor"
@@ -31,11 +31,7 @@ class Check:
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds the subcommand ``doctor``.
-
-    Args:
-        subparsers: of the command ``alphaclip``
-    """
+    """Adds the subcommand ``doctor``."""
     parser = subparsers.add_parser(
         "doctor",
         help="say what is installed, and what to do about what is missing",
@@ -54,31 +50,23 @@ def run_checks() -> list[Check]:
     Returns:
         all checks, house by house; a house whose checks fail is itself a missing thing
     """
-    entries = sorted(entry_points(group=CHECKS), key=lambda entry: entry.name)
-    return [check for entry in entries for check in _checks_of(entry)]
+    checks: list[Check] = []
+    for entry in sorted(entry_points(group=CHECKS), key=lambda entry: entry.name):
+        try:
+            checks += entry.load()()
+        except Exception as error:
+            advice = "install the package again: pip install alphaclip-fiftyone"
+            detail = f"{type(error).__name__}: {error}"
+            checks.append(Check(entry.name, "missing", detail, advice))
+    return checks
 
 
 def package_check(package: str) -> Check:
-    """Looks for a distribution.
-
-    Args:
-        package: its name, as pip knows it
-
-    Returns:
-        its version, or how to install it
-    """
+    """The version of a distribution, by the name that pip knows, or how to install it."""
     try:
         return Check(package, "ok", version(package))
     except PackageNotFoundError:
         return Check(package, "missing", "not installed", f"pip install {package}")
-
-
-def _checks_of(entry: EntryPoint) -> list[Check]:
-    try:
-        return list(entry.load()())
-    except Exception as error:
-        advice = "install the package again: pip install alphaclip-fiftyone"
-        return [Check(entry.name, "missing", f"{type(error).__name__}: {error}", advice)]
 
 
 def _run(args: argparse.Namespace) -> int:

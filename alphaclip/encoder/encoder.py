@@ -107,7 +107,7 @@ class Encoder:
 
         Raises:
             ImageError: if the picture cannot be opened
-            RegionError: if a region does not fit it; names the picture and the region's place
+            RegionError: if a region does not fit it; names the picture and the region's number
             EmptyRegionError: if a region has no area inside it
         """
         return next(self.encode_many([(image, regions)]))
@@ -229,7 +229,7 @@ class Encoder:
                 encoded = self._way.encode(self._stack(pictures), maps, whole)
             vectors = _unit(encoded.float()).cpu().numpy()
         for row, vector in zip(batch, vectors, strict=True):
-            row.item.vectors[row.place] = vector
+            row.item.vectors[row.number] = vector
             row.item.settled += 1
 
     def _stack(self, pictures: Sequence[Tensor]) -> Tensor:
@@ -248,8 +248,8 @@ class Encoder:
 
     def _collect(self, item: Item) -> np.ndarray:
         rows = np.full((len(item.regions), self.dim), np.nan, np.float32)
-        for place, vector in item.vectors.items():
-            rows[place] = vector
+        for number, vector in item.vectors.items():
+            rows[number] = vector
         return rows
 
     def _autocast(self) -> torch.autocast:

@@ -137,11 +137,7 @@ def _shared_encoder(name: str, view: View) -> Encoder:
 
 
 def members_of(name: Named | Sequence[Named]) -> list[Named]:
-    """The members that a name or list stands for; one where it is no ensemble.
-
-    Args:
-        name: names joined by `` & ``, or a list of names and encoders
-    """
+    """The members that a list, or names joined by `` & ``, stand for; one where it is none."""
     if isinstance(name, (str, Path)):
         is_one = JOIN not in str(name) or Path(name).expanduser().exists()
         return [name] if is_one else [part.strip() for part in str(name).split(JOIN)]

@@ -58,7 +58,9 @@ class MaskPrompted:
         kept = foreground(maps, visual.grid_size)[..., None]
         patches = visual.conv1(join_alpha(images, ones.to(images.dtype))).flatten(2).mT
         patches = torch.where(kept, patches, visual.mask_embedding[0].to(patches.dtype))
-        tokens = self._place(patches)
+        first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        positions = visual.positional_embedding.to(patches.dtype)
+        tokens: Tensor = visual.ln_pre(torch.cat((first, patches), dim=1) + positions)
         for depth, block in enumerate(visual.transformer.resblocks, 1):
             tokens = block(tokens)
             if depth < len(visual.mask_embedding):
@@ -66,13 +68,6 @@ class MaskPrompted:
                 tokens = torch.cat((tokens[:, :1], torch.where(kept, tokens[:, 1:], prompts)), 1)
         pooled: Tensor = visual._pool(tokens)[0]
         return pooled @ visual.proj
-
-    def _place(self, patches: Tensor) -> Tensor:
-        visual = self._visual
-        first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
-        tokens = torch.cat((first, patches), dim=1) + visual.positional_embedding.to(patches.dtype)
-        placed: Tensor = visual.ln_pre(tokens)
-        return placed
 
 
 def create_prompted(path: Path) -> AlphaCLIP:
@@ -96,9 +91,22 @@ def create_prompted(path: Path) -> AlphaCLIP:
 
     tensors = _clip_tensors(path)
     prompts = tensors.pop(MASK_TOKENS)
-    model = create_model(_architecture(prompts, path), pretrained=None if tensors else BASE_TAG)
+    shape = tuple(prompts.shape)
+    if len(shape) != 3 or shape[1:] not in ARCHITECTURES:
+        expected = ", ".join(f"(depth, {n}, {w}) for {a}" for (n, w), a in ARCHITECTURES.items())
+        raise CheckpointError(f"{path}: {MASK_TOKENS} has shape {shape}, expected {expected}")
+    architecture = ARCHITECTURES[shape[1], shape[2]]
+    model = create_model(architecture, pretrained=None if tensors else BASE_TAG)
     if tensors:
-        _load(model, tensors, path)
+        has_text = any(not name.startswith("visual.") for name in tensors)
+        shapes = {
+            name: tuple(tensor.shape)
+            for name, tensor in model.clip.state_dict().items()
+            if ALPHA_SUFFIX not in name and (has_text or name.startswith("visual."))
+        }
+        check_tensors(tensors, shapes, str(path), model.config.name)
+        model.clip.load_state_dict(tensors, strict=False)
+        model.has_text = has_text
     model.clip.visual.mask_embedding = nn.Parameter(prompts.float())
     return model
 
@@ -118,24 +126,3 @@ def _clip_tensors(path: Path) -> dict[str, Tensor]:
     prefix = found[0].removesuffix(MASK_TOKENS)
     named = {n.removeprefix(prefix): t for n, t in content.items() if n.startswith(prefix)}
     return {n: t for n, t in named.items() if isinstance(t, Tensor) and n not in _NO_WEIGHTS}
-
-
-def _architecture(prompts: Tensor, path: Path) -> str:
-    shape = tuple(prompts.shape)
-    if len(shape) != 3 or shape[1:] not in ARCHITECTURES:
-        known = ", ".join(f"(depth, {n}, {w}) for {a}" for (n, w), a in ARCHITECTURES.items())
-        raise CheckpointError(f"{path}: {MASK_TOKENS} has shape {shape}, expected {known}")
-    return ARCHITECTURES[shape[1], shape[2]]
-
-
-def _load(model: AlphaCLIP, tensors: Mapping[str, Tensor], path: Path) -> None:
-    state = model.clip.state_dict()
-    text = any(not name.startswith("visual.") for name in tensors)
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in state.items()
-        if ALPHA_SUFFIX not in name and (text or name.startswith("visual."))
-    }
-    check_tensors(tensors, expected, str(path), model.config.name)
-    model.clip.load_state_dict(tensors, strict=False)
-    model.has_text = text

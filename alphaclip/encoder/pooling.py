@@ -71,7 +71,7 @@ class WholePicture(Plain):
 
 
 class Pooled:
-    """Regions of a picture's tokens: the trunk is run once for the picture, see `towers`.
+    """Regions of a picture's tokens: the trunk is run once for the picture, see `split_towers`.
 
     The trunk sees all-ones alpha, so that a model with an alpha channel looks at the whole
     picture, and any open_clip model does as it always did. A whole-image region has exactly the
@@ -113,10 +113,7 @@ class SharedTrunk:
 
     Regions with the same tensor of pixels show the same picture. What the trunk made of the last
     picture is kept, since its next regions may be in the next batch.
-
-    Args:
-        way: what runs
-        prepare: makes the model's input of uint8 (3, R, R) pictures: float (P, 3, R, R)
+    ``prepare`` makes the model's input, float (P, 3, R, R), of uint8 (3, R, R) pictures.
     """
 
     def __init__(self, way: Sharing, prepare: Callable[[Sequence[Tensor]], Tensor]) -> None:
@@ -125,16 +122,8 @@ class SharedTrunk:
         self._last: tuple[Tensor, Tensor] | None = None
 
     def encode(self, pictures: Sequence[Tensor], maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        """Encodes a batch of regions.
-
-        Args:
-            pictures: uint8 (3, R, R), for each region; the same tensor where they share a picture
-            maps: float (n, 1, R, R), their alpha maps, in [0, 1]
-            whole: for each, whether it is a whole-image region
-
-        Returns:
-            (n, dim), before normalisation
-        """
+        """Encodes a batch of regions, as `Way.encode`, but of uint8 (3, R, R) pictures: the same
+        tensor where regions share a picture."""
         shared = self._shared(pictures)
         starts = [i for i, p in enumerate(pictures) if not i or p is not pictures[i - 1]]
         vectors = [
@@ -208,14 +197,9 @@ POOLINGS: dict[str, Callable[[Tower, Tensor, Tensor], Tensor]] = {
 
 
 def foreground(maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Which patches a region touches; a region smaller than a patch keeps the one it is in.
+    """Which patches a region touches: (M, 1, R, R) maps in [0, 1] to bool (M, patches).
 
-    Args:
-        maps: float (M, 1, R, R), in [0, 1]
-        grid: patches in a column and in a row
-
-    Returns:
-        bool (M, patches); all where the map is 0 everywhere
+    A region smaller than a patch keeps the one it is in; where the map is 0 everywhere, all are.
     """
     most = adaptive_max_pool2d(maps, grid).flatten(1)
     needed = most.amax(dim=1, keepdim=True).clamp(max=_FOREGROUND)

@@ -90,38 +90,33 @@ def create_model(
 
 def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:
     """Released weights always get the QuickGELU configuration that they were trained with."""
-    wanted = alpha.architecture if alpha is not None else None
-    if wanted is None or str(name).endswith(".json") or wanted == name:
+    made_for = alpha.architecture if alpha is not None else None
+    if alpha is None or made_for in (None, name) or str(name).endswith(".json"):
         return str(name)
-    if wanted == f"{name}{_QUICK_GELU}":
-        logger.warning("building %s instead of %s: Alpha-CLIP's weights need it", wanted, name)
-        return wanted
+    if made_for == f"{name}{_QUICK_GELU}":
+        logger.warning("building %s instead of %s: Alpha-CLIP's weights need it", made_for, name)
+        return made_for
     raise CheckpointError(
-        f"{alpha.source if alpha else name}: these weights are for {wanted}, not for {name}: "
-        f"create_model({wanted!r}, ...)"
+        f"{alpha.source}: these weights are for {made_for}, not for {name}: "
+        f"create_model({made_for!r}, ...)"
     )
 
 
 def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) -> None:
-    if (alpha.architecture or "").endswith(_QUICK_GELU):
-        _require_quick_gelu(clip.visual, config, alpha)
-    state = clip.state_dict()
-    expected = {
-        name: tuple(tensor.shape)
-        for name, tensor in state.items()
-        if name.startswith("visual.") or not alpha.visual_only
-    }
-    check_tensors(alpha.tensors, expected, alpha.source, config.name)
-    clip.load_state_dict(alpha.tensors, strict=False)
-
-
-def _require_quick_gelu(visual: nn.Module, config: ModelConfig, alpha: Checkpoint) -> None:
-    kinds = {type(module) for module in visual.modules()}
-    if QuickGELU not in kinds or nn.GELU in kinds:
+    kinds = {type(module) for module in clip.visual.modules()}
+    is_quick = QuickGELU in kinds and nn.GELU not in kinds
+    if (alpha.architecture or "").endswith(_QUICK_GELU) and not is_quick:
         raise CheckpointError(
             f"{alpha.source}: made for {alpha.architecture}, whose activation is QuickGELU, but "
             f"{config.path or config.name} builds GELU; set quick_gelu to true there"
         )
+    expected = {
+        name: tuple(tensor.shape)
+        for name, tensor in clip.state_dict().items()
+        if name.startswith("visual.") or not alpha.visual_only
+    }
+    check_tensors(alpha.tensors, expected, alpha.source, config.name)
+    clip.load_state_dict(alpha.tensors, strict=False)
 
 
 def _text_weights(config: ModelConfig, tag: str) -> dict[str, Tensor]:

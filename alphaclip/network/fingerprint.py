@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from alphaclip.files import file_sha256
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from alphaclip.network.model import AlphaCLIP
     from alphaclip.views.view import View
 
@@ -34,32 +32,23 @@ def fingerprint(model: AlphaCLIP, view: View | None, pooling: str | None = None)
     Raises:
         MissingWeightsError: the text tower's weights are neither here nor to be downloaded
     """
-    model.load_text()
-    settings = _settings(model, view) | ({"pooling": pooling} if pooling else {})
-    if not model.has_text:
-        settings["text"] = None
-    content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        if not model.has_text and not name.startswith("clip.visual."):
-            continue
-        content.update(f"{name} {tuple(tensor.shape)}".encode())
-        content.update(_bytes(tensor))
-    return content.hexdigest()[:32]
-
-
-def _settings(model: AlphaCLIP, view: View | None) -> dict[str, Any]:
     from alphaclip.weights.architectures import find_merges
 
+    model.load_text()
     merges = find_merges(model.config)
-    return {
+    settings = {
         "view": None if view is None else view.to_dict(),
         "size": model.image_size,
         "mean": list(model.mean),
         "std": list(model.std),
         "configuration": dict(model.config.settings),
         "merges": file_sha256(merges) if merges else None,
+        **({"pooling": pooling} if pooling else {}),
+        **({} if model.has_text else {"text": None}),
     }
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().float().contiguous().numpy().tobytes()
+    content = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if model.has_text or name.startswith("clip.visual."):
+            content.update(f"{name} {tuple(tensor.shape)}".encode())
+            content.update(tensor.detach().cpu().float().contiguous().numpy().tobytes())
+    return content.hexdigest()[:32]

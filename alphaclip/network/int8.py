@@ -21,11 +21,7 @@ LEAST_WIDTH = 64
 
 
 class Int8Linear(nn.Linear):
-    """A linear layer whose product is made of 8-bit integers.
-
-    Args:
-        linear: whose weight and bias it takes over
-    """
+    """A linear layer whose product is made of 8-bit integers; it takes over weight and bias."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
@@ -42,10 +38,7 @@ class Int8Attention(nn.MultiheadAttention):
     """PyTorch's attention, its projections made of 8-bit integers; the attention itself is exact.
 
     PyTorch keeps the input projections as one bare parameter, which no replacing of linear layers
-    reaches.
-
-    Args:
-        attention: whose parameters it takes over; see `can_replace`
+    reaches. It takes over those of an attention that `_is_plain_attention`.
     """
 
     def __init__(self, attention: nn.MultiheadAttention) -> None:
@@ -59,18 +52,6 @@ class Int8Attention(nn.MultiheadAttention):
         self._out = Int8Product(self.out_proj.weight, self.out_proj.bias)
         self.train(attention.training)
 
-    @staticmethod
-    def can_replace(attention: Any) -> bool:
-        """Whether it is the plain kind: one width, biases, batch first."""
-        return (
-            type(attention) is nn.MultiheadAttention
-            and attention.batch_first
-            and attention._qkv_same_embed_dim
-            and attention.in_proj_bias is not None
-            and attention.bias_k is None
-            and not attention.add_zero_attn
-        )
-
     def forward(  # type: ignore[override]
         self,
         query: Tensor,
@@ -81,8 +62,8 @@ class Int8Attention(nn.MultiheadAttention):
         **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """As PyTorch's; what open_clip does not ask of it is computed by PyTorch, exactly."""
-        is_known = attn_mask is None or (attn_mask.ndim == 2 and attn_mask.dtype != torch.bool)
-        if need_weights or options or key is not value or query.ndim != 3 or not is_known:
+        is_additive = attn_mask is None or (attn_mask.ndim == 2 and attn_mask.dtype != torch.bool)
+        if need_weights or options or key is not value or query.ndim != 3 or not is_additive:
             return super().forward(
                 query, key, value, need_weights=need_weights, attn_mask=attn_mask, **options
             )
@@ -100,10 +81,6 @@ class Int8Product:
 
     oneDNN's kernel takes unsigned activations; their zero lies in the middle of the range. A CPU
     without VNNI adds pairs of products in 16 bits, so activations have 7 bits there.
-
-    Args:
-        weight: float (out, in)
-        bias: float (out), or None
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
@@ -142,9 +119,16 @@ def quantise(visual: nn.Module) -> Callable[[], None]:
     Raises:
         AlphaClipError: this PyTorch or CPU has no such products, or the tower no layer for them
     """
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(LEAST_WIDTH, LEAST_WIDTH, generator=generator)
     try:
-        _try_product()
-        new = {name: _replacement(old) for name, old in visual.named_modules() if _can_replace(old)}
+        Int8Product(weight, None)(weight)
+        new: dict[str, nn.Module] = {}
+        for name, module in visual.named_modules():
+            if _is_plain_attention(module) and module.embed_dim >= LEAST_WIDTH:
+                new[name] = Int8Attention(module)
+            elif type(module) is nn.Linear and min(module.weight.shape) >= LEAST_WIDTH:
+                new[name] = Int8Linear(module)
     except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
         raise AlphaClipError(
             f"precision is 'int8', but PyTorch {torch.__version__} cannot multiply 8-bit integers "
@@ -156,8 +140,13 @@ def quantise(visual: nn.Module) -> Callable[[], None]:
             f"is a matrix product at least {LEAST_WIDTH} wide: take precision='fp32'"
         )
     old = {name: visual.get_submodule(name) for name in new}
-    _put(visual, new)
-    return lambda: _put(visual, old)
+
+    def put(modules: dict[str, nn.Module]) -> None:
+        for name, module in modules.items():
+            visual.set_submodule(name, module)
+
+    put(new)
+    return lambda: put(old)
 
 
 def cpu_capabilities() -> dict[str, Any]:
@@ -171,23 +160,13 @@ def has_vnni() -> bool:
     return any(found.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
-def _can_replace(module: Any) -> bool:
-    if Int8Attention.can_replace(module):
-        return bool(module.embed_dim >= LEAST_WIDTH)
-    return type(module) is nn.Linear and min(module.weight.shape) >= LEAST_WIDTH
-
-
-def _replacement(module: Any) -> nn.Module:
-    is_attention = isinstance(module, nn.MultiheadAttention)
-    return Int8Attention(module) if is_attention else Int8Linear(module)
-
-
-def _put(visual: nn.Module, modules: dict[str, nn.Module]) -> None:
-    for name, module in modules.items():
-        visual.set_submodule(name, module)
-
-
-def _try_product() -> None:
-    generator = torch.Generator().manual_seed(0)
-    weight = torch.randn(LEAST_WIDTH, LEAST_WIDTH, generator=generator)
-    Int8Product(weight, None)(weight)
+def _is_plain_attention(module: Any) -> bool:
+    """Whether it is what `Int8Attention` stands in for: one width, biases, batch first."""
+    return (
+        type(module) is nn.MultiheadAttention
+        and module.batch_first
+        and module._qkv_same_embed_dim
+        and module.in_proj_bias is not None
+        and module.bias_k is None
+        and not module.add_zero_attn
+    )

@@ -55,12 +55,7 @@ Encode = Callable[["torch.dtype", "Tensor", "Tensor"], np.ndarray]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a candidate did.
-
-    Attributes:
-        per_second: regions a second
-        cosine: the least to float32's vectors
-    """
+    """What a candidate did: regions a second, and the least cosine to float32's vectors."""
 
     per_second: float
     cosine: float
@@ -100,8 +95,8 @@ def set_precision(
     if precision == "compile":
         check_compiler(device)
         return gpu_dtype() if device.type == "cuda" else torch.float32, _compile(model.clip.visual)
-    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return known[precision], lambda: None
+    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return dtypes[precision], lambda: None
 
 
 def gpu_dtype() -> torch.dtype:
@@ -172,15 +167,25 @@ def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
     Returns:
         a precision that `set_precision` takes
     """
+    import torch
+
     from alphaclip.catalog.released import models_folder
+    from alphaclip.network.int8 import cpu_capabilities
 
     if sum(p.numel() for p in model.clip.visual.parameters()) < SMALL:
         return "fp32"
     quick, slow = candidates()
-    path, key = models_folder() / MEMORY, _key(model, name, [*quick, *slow])
-    chosen = recall(path, key, ["fp32", *quick, *slow])
-    if chosen is not None:
-        return chosen
+    key = " | ".join([
+        name, model.config.name, f"{model.image_size} px", f"torch {torch.__version__}",
+        cpu_capabilities().get("cpu_name") or platform.processor(),
+        torch.backends.cpu.get_cpu_capability(), f"{os.cpu_count()} cores",
+        f"{torch.get_num_threads()} threads", ", ".join([*quick, *slow]),
+    ])  # fmt: skip
+    path = models_folder() / MEMORY
+    entry = _read(path).get(key)
+    remembered = entry.get("precision") if isinstance(entry, dict) else None
+    if remembered in ("fp32", *quick, *slow):
+        return str(remembered)
     measured = measure_all(quick, slow, _measure(model, encode))
     chosen = fastest(measured)
     best, gain = measured[chosen], measured[chosen].per_second / measured["fp32"].per_second
@@ -188,7 +193,12 @@ def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
         "%s on this CPU: precision %s, %.1f regions a second, %.2f times fp32's, cosine to it at "
         "least %.4f", name, chosen, best.per_second, gain, best.cosine,
     )  # fmt: skip
-    remember(path, key, chosen, measured)
+    figures = {precision: asdict(one) for precision, one in measured.items()}
+    content = _read(path) | {key: {"precision": chosen, "measured": figures}}
+    try:
+        write_text(path, json.dumps(content, indent=1))
+    except AlphaClipError as error:
+        logger.debug("the next start measures again: %s", error)
     return chosen
 
 
@@ -205,15 +215,9 @@ def candidates() -> tuple[list[str], list[str]]:
 
 
 def measure_all(quick: Sequence[str], slow: Sequence[str], measure: Measure) -> dict[str, Measured]:
-    """Measures float32 and the candidates; one that fails is left out.
+    """Measures float32 first, then the candidates; one that fails is left out.
 
-    Args:
-        quick: measured all
-        slow: measured only if no quick one is taken, since every process would pay their start
-        measure: measures one
-
-    Returns:
-        what was measured, ``fp32`` first
+    The slow ones only if no quick one is taken, since every process would pay their start.
     """
     measured = {"fp32": measure("fp32")}
     for names in (quick, slow):
@@ -228,11 +232,7 @@ def measure_all(quick: Sequence[str], slow: Sequence[str], measure: Measure) -> 
 
 
 def fastest(measured: Mapping[str, Measured]) -> str:
-    """The fastest that is exact enough; ``fp32`` unless one is `LEAST_GAIN` times as fast.
-
-    Args:
-        measured: by precision, ``fp32`` among them
-    """
+    """The fastest that is exact enough; ``fp32`` unless one is `LEAST_GAIN` times as fast."""
     least = LEAST_GAIN * measured["fp32"].per_second
     fit = {
         name: one.per_second
@@ -242,55 +242,12 @@ def fastest(measured: Mapping[str, Measured]) -> str:
     return max(fit, key=lambda name: fit[name], default="fp32")
 
 
-def recall(path: Path, key: str, names: Sequence[str]) -> str | None:
-    """The precision that was chosen before for a model and machine.
-
-    Args:
-        path: of the file
-        key: of model and machine
-        names: what may be answered
-
-    Returns:
-        None where nothing is remembered, or the file is missing or damaged
-    """
-    entry = _read(path).get(key)
-    chosen = entry.get("precision") if isinstance(entry, dict) else None
-    return chosen if chosen in names else None
-
-
-def remember(path: Path, key: str, chosen: str, measured: Mapping[str, Measured]) -> None:
-    """Writes what was chosen, and for people to read, what was measured.
-
-    Nothing happens where the folder cannot be written.
-    """
-    figures = {name: asdict(one) for name, one in measured.items()}
-    content = _read(path) | {key: {"precision": chosen, "measured": figures}}
-    try:
-        write_text(path, json.dumps(content, indent=1))
-    except AlphaClipError as error:
-        logger.debug("the next start measures again: %s", error)
-
-
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _key(model: AlphaCLIP, name: str, precisions: Sequence[str]) -> str:
-    import torch
-
-    from alphaclip.network.int8 import cpu_capabilities
-
-    cpu = cpu_capabilities().get("cpu_name") or platform.processor()
-    parts = (
-        name, model.config.name, f"{model.image_size} px", f"torch {torch.__version__}",
-        cpu, torch.backends.cpu.get_cpu_capability(), f"{os.cpu_count()} cores",
-        f"{torch.get_num_threads()} threads", ", ".join(precisions),
-    )  # fmt: skip
-    return " | ".join(parts)
 
 
 def _measure(model: AlphaCLIP, encode: Encode) -> Measure:

@@ -12,7 +12,8 @@ from alphaclip.errors import ImageError
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 MAX_PIXELS = 178_956_970
-"""Pictures with more pixels are refused, before any is read; Pillow refuses them as well."""
+"""Pictures with more pixels are refused before any is read. It is what Pillow refuses as a
+decompression bomb: twice what a quarter of a GiB holds, at three bytes a pixel."""
 
 
 def open_image(
@@ -32,11 +33,25 @@ def open_image(
     """
     name = picture_name(source)
     if isinstance(source, np.ndarray):
-        return _check_array(source, name, max_pixels)
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3 or not source.size:
+            raise ImageError(
+                f"{name} has shape {source.shape} and dtype {source.dtype}: expected uint8 "
+                "(height, width, 3)"
+            )
+        _check_size(source.shape[1], source.shape[0], name, max_pixels)
+        return source
+    if not isinstance(source, (str, os.PathLike, Image.Image)):
+        raise ImageError(
+            f"image is a {type(source).__name__}: expected a path, a PIL image, or uint8 "
+            "(height, width, 3)"
+        )
     try:
         if isinstance(source, Image.Image):
             return _to_rgb(source, name, max_pixels)
-        return _read(source, name, max_pixels)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(source, formats=FORMATS) as image:
+                return _to_rgb(image, name, max_pixels)
     except ImageError:
         raise
     except Exception as error:
@@ -46,18 +61,6 @@ def open_image(
 def picture_name(source: str | os.PathLike[str] | Image.Image | np.ndarray) -> str:
     """What a message calls a picture: its path, or "the given image"."""
     return "the given image" if isinstance(source, (np.ndarray, Image.Image)) else str(source)
-
-
-def _read(source: str | os.PathLike[str], name: str, max_pixels: int) -> np.ndarray:
-    if not isinstance(source, (str, os.PathLike)):
-        raise ImageError(
-            f"image is a {type(source).__name__}: expected a path, a PIL image, or uint8 "
-            "(height, width, 3)"
-        )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(source, formats=FORMATS) as image:
-            return _to_rgb(image, name, max_pixels)
 
 
 def _reason(error: Exception, max_pixels: int) -> str:
@@ -73,22 +76,16 @@ def _reason(error: Exception, max_pixels: int) -> str:
     return f"damaged or truncated ({str(error) or type(error).__name__}): get the file again"
 
 
-def _check_array(pixels: np.ndarray, name: str, max_pixels: int) -> np.ndarray:
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ImageError(
-            f"{name} has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
-            "(height, width, 3)"
-        )
-    _check_size(pixels.shape[1], pixels.shape[0], name, max_pixels)
-    return pixels
-
-
 def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
     _check_size(*image.size, name, max_pixels)
     upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return _scale_to_bytes(np.asarray(upright))
-    return np.array(upright.convert("RGB"))
+    if not upright.mode.startswith("I") and upright.mode != "F":
+        return np.array(upright.convert("RGB"))
+    # 16-bit and float greys, taken as 0 to 65535 where they exceed a byte.
+    values = np.asarray(upright)
+    top = 65535.0 if values.max(initial=0) > 255 else 255.0
+    grey = (values.astype(np.float32) * (255.0 / top)).clip(0, 255).astype(np.uint8)
+    return np.dstack([grey] * 3)
 
 
 def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
@@ -99,10 +96,3 @@ def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
 
 def _too_large(count: str, max_pixels: int) -> str:
     return f"{count}, the limit is {max_pixels:,}: make the picture smaller"
-
-
-def _scale_to_bytes(values: np.ndarray) -> np.ndarray:
-    """16-bit and float greys, taken as 0 to 65535 where they exceed a byte."""
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0
-    grey = (values.astype(np.float32) * (255.0 / top)).clip(0, 255).astype(np.uint8)
-    return np.dstack([grey] * 3)

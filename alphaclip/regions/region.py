@@ -129,16 +129,8 @@ class Region:
         return self.alpha_window(height, width, (0, 0, width, height))
 
     def alpha_window(self, height: int, width: int, window: PixelBox) -> np.ndarray:
-        """The part of :meth:`alpha_map` in a window that may reach beyond the picture.
-
-        Args:
-            height: of the picture
-            width: of the picture
-            window: left, top, right, bottom in pixels
-
-        Returns:
-            uint8 (bottom - top, right - left), 0 beyond the picture (255 for a whole picture)
-        """
+        """The part of :meth:`alpha_map` in a window that may reach beyond the picture, where it
+        is 0 (255 for a whole picture)."""
         left, top, right, bottom = window
         canvas = np.zeros((bottom - top, right - left), np.uint8)
         if self.is_whole_image:
@@ -147,7 +139,11 @@ class Region:
             self._draw_rings(canvas, height, width, left, top)
         else:
             pixels, box = self._stamp(height, width)
-            _paste(canvas, pixels, box[0] - left, box[1] - top)
+            rows, columns = canvas.shape
+            x, y = box[0] - left, box[1] - top
+            inside = pixels[max(0, -y) : max(0, rows - y), max(0, -x) : max(0, columns - x)]
+            row, column = max(0, y), max(0, x)
+            canvas[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
         return canvas
 
     def bounds(self, height: int, width: int) -> PixelBox:
@@ -165,7 +161,13 @@ class Region:
             pixels = self.alpha_window(height, width, box)
         else:
             pixels, box = self._stamp(height, width)
-        return _shrink(pixels, box)
+        tight = tight_box(pixels)
+        if tight is None:
+            raise EmptyRegionError(
+                "region has no area: its mask is zero everywhere inside the image"
+            )
+        left, top = box[:2]
+        return left + tight[0], top + tight[1], left + tight[2], top + tight[3]
 
     def digest(self) -> str:
         """A hex digest of the geometry: equal for equal regions, in any process."""
@@ -177,8 +179,9 @@ class Region:
 
     def _stamp(self, height: int, width: int) -> tuple[np.ndarray, PixelBox]:
         """The pixels of a box or mask, and where they go."""
+        mask = self.mask
         if self.box is None:
-            mask = self.mask if self.mask is not None else np.zeros((0, 0), np.uint8)
+            mask = np.zeros((0, 0), np.uint8) if mask is None else mask
             if mask.shape != (height, width):
                 raise RegionError(
                     f"mask has shape {mask.shape}, image is {(height, width)}: give the mask the "
@@ -186,27 +189,19 @@ class Region:
                     "Region.from_mask(mask, box=[0, 0, 1, 1]), or pass the box that it covers"
                 )
             return mask, (0, 0, width, height)
-        box = _pixel_box(self.box, height, width)
-        if self.mask is None:
-            left, top, right, bottom = box
+        box = left, top, right, bottom = _pixel_box(self.box, height, width)
+        if mask is None:
             return np.full((bottom - top, right - left), 255, np.uint8), box
-        return self._stretched_mask(height, width, box)
-
-    def _stretched_mask(
-        self, height: int, width: int, box: PixelBox
-    ) -> tuple[np.ndarray, PixelBox]:
-        if self.box is None or self.mask is None:
-            raise RegionError("an instance mask needs its box")
+        # Of the mask, the part that lies over the pixels of the box, clipped to the picture.
         x, y, w, h = self.box
-        left, top, right, bottom = box
-        rows, columns = self.mask.shape
+        rows, columns = mask.shape
         source = (
             _clamp((left / width - x) / w * columns, columns),
             _clamp((top / height - y) / h * rows, rows),
             _clamp((right / width - x) / w * columns, columns),
             _clamp((bottom / height - y) / h * rows, rows),
         )
-        stretched = Image.fromarray(self.mask).resize(
+        stretched = Image.fromarray(mask).resize(
             (right - left, bottom - top), Image.Resampling.BILINEAR, box=source
         )
         return np.asarray(stretched), box
@@ -250,8 +245,8 @@ def _check_mask(mask: Any) -> np.ndarray:
             return (values * 255).round().astype(np.uint8)
     is_number = values.size and values.dtype.kind in "biuf"
     span = f" and range [{values.min()}, {values.max()}]" if is_number else ""
-    is_whole = values.ndim == 2 and values.dtype.kind in "iu"
-    advice = ": give mask.astype(bool), where all that is not 0 is the region" if is_whole else ""
+    is_integer = values.ndim == 2 and values.dtype.kind in "iu"
+    advice = ": give mask.astype(bool), where all that is not 0 is the region" if is_integer else ""
     raise RegionError(
         f"mask has shape {values.shape}, dtype {values.dtype}{span}: expected (height, width), as "
         f"bool, as float in [0, 1], or as uint8{advice}"
@@ -274,21 +269,19 @@ def _check_rings(points: Any) -> tuple[np.ndarray, ...]:
             f"polygon is {points!r:.120}: expected [x, y] points, relative to the image, or lists "
             f"of them ({error})"
         ) from error
-    return tuple(map(_check_ring, rings))
-
-
-def _check_ring(points: np.ndarray) -> np.ndarray:
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or not np.isfinite(points).all():
-        raise RegionError(
-            f"polygon ring has shape {points.shape}: expected at least three finite [x, y] points, "
-            "relative to the image"
-        )
-    if np.abs(points).max() > _FARTHEST:
-        raise RegionError(
-            f"polygon has a coordinate of {np.abs(points).max():g}, far outside the image: points "
-            "are relative [x, y] in [0, 1]: divide pixel values by the image's width and height"
-        )
-    return points
+    for ring in rings:
+        if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
+            raise RegionError(
+                f"polygon ring has shape {ring.shape}: expected at least three finite [x, y] "
+                "points, relative to the image"
+            )
+        if np.abs(ring).max() > _FARTHEST:
+            raise RegionError(
+                f"polygon has a coordinate of {np.abs(ring).max():g}, far outside the image: "
+                "points are relative [x, y] in [0, 1]: divide pixel values by the image's width "
+                "and height"
+            )
+    return tuple(rings)
 
 
 def _is_flat(ring: np.ndarray) -> bool:
@@ -316,21 +309,9 @@ def _pixel_box(box: Sequence[float], height: int, width: int) -> PixelBox:
     return clipped
 
 
-def _shrink(pixels: np.ndarray, box: PixelBox) -> PixelBox:
+def tight_box(pixels: np.ndarray) -> PixelBox | None:
+    """The box round what is not zero in an array (H, W); None if everything is."""
     rows, columns = np.flatnonzero(pixels.any(axis=1)), np.flatnonzero(pixels.any(axis=0))
     if not len(rows):
-        raise EmptyRegionError("region has no area: its mask is zero everywhere inside the image")
-    left, top = box[:2]
-    return (
-        int(left + columns[0]),
-        int(top + rows[0]),
-        int(left + columns[-1] + 1),
-        int(top + rows[-1] + 1),
-    )
-
-
-def _paste(canvas: np.ndarray, pixels: np.ndarray, left: int, top: int) -> None:
-    rows, columns = canvas.shape
-    shown = pixels[max(0, -top) : max(0, rows - top), max(0, -left) : max(0, columns - left)]
-    row, column = max(0, top), max(0, left)
-    canvas[row : row + shown.shape[0], column : column + shown.shape[1]] = shown
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -47,11 +47,10 @@ def region_from_json(text: str) -> Region:
             None if mask is None else _unpack(mask["shape"], mask["values"]),
             () if rings is None else Region.from_polygon(rings).rings,
         )
-    except (*_MALFORMED, zlib.error) as error:
+    except (
+        ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, zlib.error
+    ) as error:  # fmt: skip
         raise RegionError(f"region is {text!r:.80}: expected what region_to_json wrote") from error
-
-
-_MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def _unpack(shape: list[int], values: str) -> np.ndarray:

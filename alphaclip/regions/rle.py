@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, TypedDict
 
 import numpy as np
@@ -62,18 +62,27 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         raise RegionError(
             f'RLE is {rle!r:.120}: expected {{"size": [height, width], "counts": ...}}'
         ) from error
-    runs = _uncompress(counts) if isinstance(counts, (str, bytes)) else _whole_numbers(counts)
-    return _fill(runs, height, width)
-
-
-def _whole_numbers(counts: Any) -> list[int]:
-    try:
-        return [operator.index(count) for count in counts]
-    except TypeError as error:
+    if isinstance(counts, (str, bytes)):
+        runs = _uncompress(counts)
+    else:
+        try:
+            runs = [operator.index(count) for count in counts]
+        except TypeError as error:
+            raise RegionError(
+                f"RLE counts are {counts!r:.120}: expected a list of whole numbers, or COCO's "
+                "compressed string"
+            ) from error
+    if height < 1 or width < 1:
+        raise RegionError(f"RLE size is {height} x {width}: expected at least one pixel")
+    if min(runs, default=0) < 0:
+        raise RegionError(f"RLE has a run of {min(runs)} pixels: the counts are damaged")
+    if sum(runs) != height * width:
         raise RegionError(
-            f"RLE counts are {counts!r:.120}: expected a list of whole numbers, or COCO's "
-            "compressed string"
-        ) from error
+            f"RLE runs add up to {sum(runs)}, size {height} x {width} needs "
+            f"{height * width}: counts and size belong to different masks"
+        )
+    values = (np.arange(len(runs)) % 2).astype(np.uint8)
+    return np.repeat(values, runs).reshape(width, height).T
 
 
 def _uncompress(counts: str | bytes) -> list[int]:
@@ -98,17 +107,3 @@ def _uncompress(counts: str | bytes) -> list[int]:
                 value |= -1 << shift
         runs.append(value + (runs[-2] if len(runs) > 2 else 0))
     return runs
-
-
-def _fill(runs: Sequence[int], height: int, width: int) -> np.ndarray:
-    if height < 1 or width < 1:
-        raise RegionError(f"RLE size is {height} x {width}: expected at least one pixel")
-    if min(runs, default=0) < 0:
-        raise RegionError(f"RLE has a run of {min(runs)} pixels: the counts are damaged")
-    if sum(runs) != height * width:
-        raise RegionError(
-            f"RLE runs add up to {sum(runs)}, size {height} x {width} needs "
-            f"{height * width}: counts and size belong to different masks"
-        )
-    values = (np.arange(len(runs)) % 2).astype(np.uint8)
-    return np.repeat(values, runs).reshape(width, height).T

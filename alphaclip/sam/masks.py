@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.regions.region import PixelBox, Region
+from alphaclip.regions.region import PixelBox, Region, tight_box
 
 Verdict = Literal["kept", "empty", "quality", "area", "duplicate"]
 
@@ -141,10 +141,9 @@ def crop_mask(full: np.ndarray, quality: float) -> SamMask:
         quality: the IoU that SAM predicts; clipped to [0, 1], which it may leave
     """
     quality = min(1.0, max(0.0, quality))
-    rows, columns = np.flatnonzero(full.any(axis=1)), np.flatnonzero(full.any(axis=0))
-    if not len(rows):
+    box = tight_box(full)
+    if box is None:
         return SamMask((0, 0, 0, 0), np.zeros((0, 0), bool), full.shape, quality)
-    box = int(columns[0]), int(rows[0]), int(columns[-1] + 1), int(rows[-1] + 1)
     return SamMask(box, full[box[1] : box[3], box[0] : box[2]].copy(), full.shape, quality)
 
 

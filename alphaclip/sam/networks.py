@@ -108,14 +108,8 @@ def read_sam(path: Path) -> tuple[str, nn.Module]:
 
 
 def build_sam(architecture: str) -> nn.Module:
-    """A SAM with random weights, in evaluation mode, made of the package's own modules.
-
-    Args:
-        architecture: one of :data:`SAM_ARCHITECTURES`
-
-    Raises:
-        AlphaClipError: if the package ``segment-anything`` is not installed
-    """
+    """One of `SAM_ARCHITECTURES` with random weights, in evaluation mode, made of the package's
+    own modules."""
     from torch.nn import LayerNorm
 
     modeling = import_segment_anything().modeling

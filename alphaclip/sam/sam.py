@@ -105,9 +105,6 @@ def masks_for_boxes(
         image: a path, a PIL image, or uint8 (H, W, 3)
         boxes: relative ``[x, y, w, h]``; clipped to the picture
 
-    Returns:
-        one mask for each box, in order
-
     Raises:
         ImageError: if the picture cannot be opened
         RegionError: if a box is malformed or outside the picture; says which

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from alphaclip.regions.region import PixelBox, Region
+from alphaclip.regions.region import PixelBox, Region, tight_box
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Cutter:
         import torch
 
         self._pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        self._backdrop = Backdrop(self._pixels, view.background, view.blur_sigma)
+        self._backdrop = Backdrop(self._pixels, view)
         self._view = view
         self._size = size
         self._keep_tiny = keep_tiny
@@ -53,9 +53,6 @@ class Cutter:
 
     def cut(self, region: Region) -> tuple[Tensor, Tensor]:
         """Cuts and scales the picture and one region of it.
-
-        Args:
-            region: of this picture
 
         Returns:
             uint8 (3, size, size) picture and uint8 (1, size, size) alpha map, 0 to 255; the map
@@ -75,7 +72,10 @@ class Cutter:
         import torch
 
         if self._view.alpha == "box":
-            shape = box_map(shape)
+            box, shape = tight_box(shape), np.zeros_like(shape)
+            if box is not None:
+                left, top, right, bottom = box
+                shape[top:bottom, left:right] = 255
         elif self._view.alpha == "ones":
             shape = np.full_like(shape, 255)
         alpha = _scale(torch.from_numpy(shape)[None], [self._size] * 2, "bilinear", self._view)
@@ -86,21 +86,22 @@ class Cutter:
         return alpha
 
     def _picture(self, region: Region, window: PixelBox, shape: np.ndarray) -> Tensor:
-        if self._view.is_painted and not region.is_whole_image:
-            return _scale(self._painted(window, shape), [self._size] * 2, "bicubic", self._view)
-        if window != self._view.whole_window(*self._pixels.shape[1:]):
-            return _cut(self._pixels, window, self._size, self._view)
+        view = self._view
+        if view.is_painted and not region.is_whole_image:
+            pixels = _crop(self._pixels, window, view.padding_value)
+            if view.background != "kept":
+                # Its soft edges mix the two.
+                front, back = _to_image(pixels), _to_image(self._backdrop.behind(window))
+                pixels = _to_pixels(Image.composite(front, back, Image.fromarray(shape)))
+            if view.marker == "circle":
+                pixels = _draw_circle(pixels, shape)
+            return _scale(pixels, [self._size] * 2, "bicubic", view)
+        if window != view.whole_window(*self._pixels.shape[1:]):
+            return _cut(self._pixels, window, self._size, view)
         with self._lock:
             if self._whole is None:
-                self._whole = _cut(self._pixels, window, self._size, self._view)
+                self._whole = _cut(self._pixels, window, self._size, view)
             return self._whole
-
-    def _painted(self, window: PixelBox, shape: np.ndarray) -> Tensor:
-        pixels = crop(self._pixels, window, self._view.padding_value)
-        if self._view.background != "kept":
-            behind = self._backdrop.behind(window, self._view.padding_value)
-            pixels = compose(pixels, behind, shape)
-        return draw_circle(pixels, shape) if self._view.marker == "circle" else pixels
 
 
 def make_views(
@@ -135,7 +136,7 @@ def _cut(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
     from torchvision.transforms.v2 import functional
 
     if view.kind != "readme":
-        return _scale(crop(pixels, window, view.padding_value), [size, size], "bicubic", view)
+        return _scale(_crop(pixels, window, view.padding_value), [size, size], "bicubic", view)
     return functional.center_crop(_scale(pixels, [size], "bicubic", view), [size, size])
 
 
@@ -151,63 +152,40 @@ def _scale(pixels: Tensor, size: list[int], interpolation: str, view: View) -> T
 
 
 class Backdrop:
-    """What a picture's regions are shown in front of; made once, when it is first asked for.
+    """What a picture's regions are shown in front of; made once, when it is first asked for."""
 
-    Args:
-        pixels: uint8 (3, H, W), the picture
-        kind: a background of `alphaclip.views.view.View`, other than ``kept``
-        blur_sigma: in pixels of the picture
-    """
-
-    def __init__(self, pixels: Tensor, kind: str, blur_sigma: float) -> None:
+    def __init__(self, pixels: Tensor, view: View) -> None:
         self._pixels = pixels
-        self._kind = kind
-        self._blur_sigma = blur_sigma
+        self._view = view
         self._altered: Tensor | None = None
         self._lock = Lock()
 
-    def behind(self, window: PixelBox, padding: int) -> Tensor:
-        """The part of it in a window that may reach beyond the picture.
-
-        Args:
-            window: left, top, right, bottom in pixels
-            padding: 0 to 255, the grey beyond an altered picture; a plain colour has no borders
-
-        Returns:
-            uint8 (3, bottom - top, right - left)
-        """
-        if self._kind in ("blur", "gray"):
-            return crop(self._whole(), window, padding)
+    def behind(self, window: PixelBox) -> Tensor:
+        """The part of it in a window that may reach beyond the picture, where an altered picture
+        is padded and a plain colour has no borders: uint8 (3, bottom - top, right - left)."""
         import torch
+        from open_clip import OPENAI_DATASET_MEAN
 
+        kind = self._view.background
+        if kind in ("blur", "gray"):
+            with self._lock:
+                if self._altered is None:
+                    image = _to_image(self._pixels)
+                    if kind == "gray":
+                        altered = image.convert("L").convert("RGB")
+                    else:
+                        altered = image.filter(ImageFilter.GaussianBlur(self._view.blur_sigma))
+                    self._altered = _to_pixels(altered)
+                return _crop(self._altered, window, self._view.padding_value)
+        mean = tuple(round(255 * value) for value in OPENAI_DATASET_MEAN)
+        colour = {"black": (0, 0, 0), "white": (255, 255, 255)}.get(kind, mean)
         left, top, right, bottom = window
-        colour = torch.tensor(_colour(self._kind), dtype=torch.uint8)
-        return colour.view(3, 1, 1).expand(3, bottom - top, right - left)
-
-    def _whole(self) -> Tensor:
-        with self._lock:
-            if self._altered is None:
-                self._altered = self._alter()
-            return self._altered
-
-    def _alter(self) -> Tensor:
-        image = _to_image(self._pixels)
-        if self._kind == "gray":
-            return _to_pixels(image.convert("L").convert("RGB"))
-        return _to_pixels(image.filter(ImageFilter.GaussianBlur(self._blur_sigma)))
+        plane = torch.tensor(colour, dtype=torch.uint8).view(3, 1, 1)
+        return plane.expand(3, bottom - top, right - left)
 
 
-def crop(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
-    """Cuts a window that may reach beyond the picture.
-
-    Args:
-        pixels: uint8 (3, H, W)
-        window: left, top, right, bottom in pixels; some of it is inside the picture
-        padding: 0 to 255, the grey beyond the picture
-
-    Returns:
-        uint8 (3, bottom - top, right - left)
-    """
+def _crop(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
+    """Cuts a window that may reach beyond the picture, where it is of one grey, 0 to 255."""
     from torchvision.transforms.v2 import functional
 
     left, top, right, bottom = window
@@ -217,34 +195,12 @@ def crop(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
     return functional.pad(inside, beyond, fill=padding) if any(beyond) else inside
 
 
-def compose(pixels: Tensor, behind: Tensor, shape: np.ndarray) -> Tensor:
-    """Shows a region in front of something else; its soft edges mix the two.
-
-    Args:
-        pixels: uint8 (3, h, w)
-        behind: uint8 (3, h, w)
-        shape: uint8 (h, w), 255 where the region is
-
-    Returns:
-        uint8 (3, h, w)
-    """
-    front, back = _to_image(pixels), _to_image(behind)
-    return _to_pixels(Image.composite(front, back, Image.fromarray(shape)))
-
-
-def draw_circle(pixels: Tensor, shape: np.ndarray) -> Tensor:
+def _draw_circle(pixels: Tensor, shape: np.ndarray) -> Tensor:
     """Draws a red ellipse through the corners of a region's bounds, which so lie inside it.
 
     Source: Shtedritski et al. 2023 (arXiv 2304.06712). The width of the line is ours, see `LINE`.
-
-    Args:
-        pixels: uint8 (3, h, w)
-        shape: uint8 (h, w), not 0 where the region is
-
-    Returns:
-        uint8 (3, h, w)
     """
-    box = _bounds(shape)
+    box = tight_box(shape)
     if box is None:
         return pixels
     left, top, right, bottom = box
@@ -255,29 +211,6 @@ def draw_circle(pixels: Tensor, shape: np.ndarray) -> Tensor:
     around = tuple(map(round, (x - wide, y - high, x + wide, y + high)))
     ImageDraw.Draw(image).ellipse(around, outline=RED, width=line)
     return _to_pixels(image)
-
-
-def box_map(shape: np.ndarray) -> np.ndarray:
-    """The box round a region: uint8, 255 in the tight bounds of what is not 0 in ``shape``."""
-    canvas, box = np.zeros_like(shape), _bounds(shape)
-    if box is not None:
-        left, top, right, bottom = box
-        canvas[top:bottom, left:right] = 255
-    return canvas
-
-
-def _bounds(shape: np.ndarray) -> PixelBox | None:
-    rows, columns = np.flatnonzero(shape.any(axis=1)), np.flatnonzero(shape.any(axis=0))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _colour(kind: str) -> tuple[int, ...]:
-    from open_clip import OPENAI_DATASET_MEAN
-
-    plain = {"black": (0, 0, 0), "white": (255, 255, 255)}
-    return plain.get(kind) or tuple(round(255 * value) for value in OPENAI_DATASET_MEAN)
 
 
 def _to_image(pixels: Tensor) -> Image.Image:

@@ -32,8 +32,9 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 _CHUNK = 64
 """Regions of one picture that are cut at a time, so that memory stays bounded."""
 
-_AHEAD = 8
-"""Chunks that are cut before the model asks for them."""
+_AHEAD, _THREADS = 8, 2
+"""Chunks that are cut before the model asks for them, and by how many threads: opening and scaling
+let go of Python's lock, and more would take the cores that a model on the CPU computes with."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class Failure:
     """What could not be encoded.
 
     Attributes:
-        item: place of the picture in what :meth:`Encoder.encode_many` was given
-        region: place of the region in the picture's list; None if the picture itself failed
+        item: number of the picture in what :meth:`Encoder.encode_many` was given
+        region: number of the region in the picture's list; None if the picture itself failed
         error: why
     """
 
@@ -60,20 +61,20 @@ class Row:
 
     Attributes:
         item: the picture it is of
-        place: of the region in the picture's list
+        number: of the region in the picture's list
         pixels: uint8 (3, R, R); one object where the view shows a picture's regions alike
         alpha: uint8 (1, R, R), 0 to 255
     """
 
     item: Item
-    place: int
+    number: int
     pixels: Tensor
     alpha: Tensor
 
     @property
     def is_whole_image(self) -> bool:
         """Whether the region is the whole picture."""
-        return self.item.regions[self.place].is_whole_image
+        return self.item.regions[self.number].is_whole_image
 
 
 @dataclass(frozen=True)
@@ -97,15 +98,15 @@ class Item:
     """One picture on its way through the encoder; its chunks may be cut in several threads.
 
     Attributes:
-        place: of the picture in the stream
+        number: of the picture in the stream
         name: of the picture, in messages
         regions: of the picture
-        vectors: place of a region to its vector
+        vectors: number of a region to its vector
         settled: how many regions have a vector or have failed
     """
 
-    def __init__(self, place: int, source: Picture, regions: Sequence[Region]) -> None:
-        self.place = place
+    def __init__(self, number: int, source: Picture, regions: Sequence[Region]) -> None:
+        self.number = number
         self.name = picture_name(source)
         self.regions = regions
         self.vectors: dict[int, np.ndarray] = {}
@@ -121,54 +122,43 @@ class Item:
         return self.settled == len(self.regions)
 
     def cut(self, start: int, view: View, size: int, keep_tiny: bool = False) -> Chunk:
-        """Cuts a chunk; the first opens the picture, the last lets go of it.
+        """Cuts the chunk that begins with region ``start``, see `Cutter`.
 
-        Args:
-            start: place of the chunk's first region
-            view: what is shown of a region
-            size: side of what is cut, in pixels
-            keep_tiny (False): see `Cutter`
-
-        Returns:
-            the chunk; it is empty, and nothing is opened, if the picture has no regions
+        The first chunk opens the picture, the last lets go of it. It is empty, and nothing is
+        opened, if the picture has no regions.
         """
-        places = range(start, min(start + _CHUNK, len(self.regions)))
-        if not places:
+        numbers = range(start, min(start + _CHUNK, len(self.regions)))
+        if not numbers:
             return Chunk(self, [], [], 0)
-        opened = self._open(view, size, keep_tiny)
-        if isinstance(opened, ImageError):
-            failures = [Failure(self.place, None, opened)] if start == 0 else []
-            return Chunk(self, [], failures, len(places))
-        cuts = [self._cut_one(opened, place) for place in places]
-        self._let_go()
-        rows = [cut for cut in cuts if isinstance(cut, Row)]
-        failures = [cut for cut in cuts if isinstance(cut, Failure)]
-        return Chunk(self, rows, failures, len(failures))
-
-    def _open(self, view: View, size: int, keep_tiny: bool) -> Cutter | ImageError:
         with self._lock:
             if self._opened is None:
                 try:
                     self._opened = Cutter(open_image(self._source), view, size, keep_tiny)
                 except ImageError as error:
                     self._opened = _without_frames(error)
-            return self._opened
-
-    def _cut_one(self, cutter: Cutter, place: int) -> Row | Failure:
-        try:
-            return Row(self, place, *cutter.cut(self.regions[place]))
-        except AlphaClipError as error:
-            return Failure(self.place, place, _without_frames(error))
-        except Exception as error:
-            logger.debug("%s: region %d cannot be drawn", self.name, place, exc_info=True)
-            reason = f"region cannot be drawn: {type(error).__name__}: {error}"
-            return Failure(self.place, place, RegionError(reason))
-
-    def _let_go(self) -> None:
+            opened = self._opened
+        if isinstance(opened, ImageError):
+            failures = [Failure(self.number, None, opened)] if start == 0 else []
+            return Chunk(self, [], failures, len(numbers))
+        cuts = [self._cut_one(opened, number) for number in numbers]
         with self._lock:
             self._chunks_left -= 1
             if not self._chunks_left:
                 self._opened, self._source = None, self.name
+        rows = [cut for cut in cuts if isinstance(cut, Row)]
+        failures = [cut for cut in cuts if isinstance(cut, Failure)]
+        return Chunk(self, rows, failures, len(failures))
+
+    def _cut_one(self, cutter: Cutter, number: int) -> Row | Failure:
+        try:
+            return Row(self, number, *cutter.cut(self.regions[number]))
+        except AlphaClipError as error:
+            return Failure(self.number, number, _without_frames(error))
+        except Exception as error:
+            # One strange region is no reason to lose a night's other ones.
+            logger.debug("%s: region %d cannot be drawn", self.name, number, exc_info=True)
+            reason = f"region cannot be drawn: {type(error).__name__}: {error}"
+            return Failure(self.number, number, RegionError(reason))
 
 
 def cut_ahead(
@@ -179,19 +169,15 @@ def cut_ahead(
 ) -> Iterator[Chunk]:
     """Opens and cuts pictures in threads, a bounded number of chunks ahead of who asks.
 
-    Args:
-        items: pictures and their regions
-        view: what is shown of a region
-        size: side of what is cut, in pixels
-        keep_tiny (False): see `Cutter`
+    Arguments other than pictures and their regions are those of `Cutter`.
 
     Yields:
         the chunks of every picture, in order; at least one for each
     """
     pending: deque[Future[Chunk]] = deque()
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        for place, (source, regions) in enumerate(items):
-            item = Item(place, source, regions)
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        for number, (source, regions) in enumerate(items):
+            item = Item(number, source, regions)
             for start in range(0, max(1, len(regions)), _CHUNK):
                 pending.append(pool.submit(item.cut, start, view, size, keep_tiny))
                 if len(pending) > _AHEAD:
@@ -201,15 +187,11 @@ def cut_ahead(
 
 
 def report_failures(chunk: Chunk, on_error: OnError | None) -> None:
-    """Tells of what failed in a chunk.
-
-    Args:
-        chunk: what was cut
-        on_error: called with each failure; without it the first one is raised
+    """Calls ``on_error`` with each failure of a chunk; without it, raises the first one.
 
     Raises:
         ImageError: the picture cannot be opened; names it
-        RegionError: a region cannot be cut; names the picture and the region's place
+        RegionError: a region cannot be cut; names the picture and the region's number
     """
     for failure in chunk.failures:
         if on_error is not None:

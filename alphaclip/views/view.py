@@ -105,15 +105,8 @@ class View:
         return content
 
     def window(self, region: Region, height: int, width: int) -> PixelBox:
-        """The part of the picture that is shown; it may reach beyond the picture.
-
-        Args:
-            region: what is looked at
-            height: of the picture
-            width: of the picture
-
-        Returns:
-            left, top, right, bottom in pixels; a square, except for ``squash``
+        """The part of a picture of this size that is shown of a region; it may reach beyond the
+        picture. A square, except for ``squash``.
 
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture

@@ -27,11 +27,7 @@ class AlphaConv2d(nn.Conv2d):
     """A picture's first convolution plus the alpha map's.
 
     It takes over the weight and bias of ``rgb``, so their names in a state dict stay open_clip's.
-    ``alpha`` is registered beside it, in the module that owns both (see `add_alpha_channel`).
-
-    Args:
-        rgb: the tower's own convolution, 3 input channels
-        alpha: the alpha map's convolution, 1 input channel, of the same geometry
+    ``alpha``, of 1 input channel, is registered beside it, in the module that owns both.
     """
 
     def __init__(self, rgb: nn.Conv2d, alpha: nn.Conv2d) -> None:
@@ -42,13 +38,7 @@ class AlphaConv2d(nn.Conv2d):
         self.train(rgb.training)
 
     def forward(self, input: Tensor) -> Tensor:
-        """Sums both convolutions.
-
-        Args:
-            input: (N, 4, H, W), red, green, blue, alpha; see `join_alpha`
-
-        Returns:
-            (N, C, H', W'), exactly the picture's convolution while the alpha weights are zero
+        """Sums both convolutions of (N, 4, H, W), red, green, blue, alpha; see `join_alpha`.
 
         Raises:
             AlphaClipError: the input has no fourth channel

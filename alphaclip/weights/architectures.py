@@ -59,9 +59,6 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
             JSON configuration, plain or in the Hugging Face form (``model_cfg`` inside), or
             what such a file holds
 
-    Returns:
-        the configuration
-
     Raises:
         ModelNotFoundError: no such name or file
         AlphaClipError: the file or dict is not an open_clip configuration
@@ -91,10 +88,8 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
 
 
 def build_clip(config: ModelConfig) -> open_clip.CLIP:
-    """Builds the open_clip model of a configuration, with random weights and nothing downloaded.
-
-    Returns:
-        open_clip's CLIP, or CustomTextCLIP or CoCa, which offer the same
+    """Builds open_clip's CLIP of a configuration (or CustomTextCLIP or CoCa, which offer the
+    same), with random weights and nothing downloaded.
 
     Raises:
         AlphaClipError: open_clip does not accept the configuration
@@ -161,15 +156,8 @@ def find_merges(config: ModelConfig) -> Path | None:
 def visual_shapes(
     architecture: str | Path | Mapping[str, Any],
 ) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of an architecture's visual tensors, alpha channel included.
-
-    Args:
-        architecture: as `read_config` takes it
-
-    Returns:
-        open_clip's tensor names (``visual.conv1.weight``, ``visual.conv1_alpha.weight``, ...)
-        to shapes, in the model's order
-    """
+    """Names and shapes of an architecture's visual tensors, in the model's order; the alpha
+    channel's (``visual.conv1_alpha.weight``) among them. See `read_config` for the argument."""
     with torch.device("meta"):
         clip = build_clip(read_config(architecture))
     add_alpha_channel(clip.visual)

@@ -97,8 +97,10 @@ def convert_checkpoint(
         CheckpointError: the file is unreadable, or tensors are missing, unexpected, of another
             shape or not finite; the message names them
     """
-    label = str(source) if isinstance(source, (str, Path)) else "the given state dict"
-    tensors = read_tensors(Path(label)) if isinstance(source, (str, Path)) else dict(source)
+    if isinstance(source, Mapping):
+        label, tensors = "the given state dict", dict(source)
+    else:
+        label, tensors = str(source), read_tensors(Path(source))
     renamed = _rename(tensors, label)
     chosen = architecture or recognize_architecture(renamed, label)
     expected = visual_shapes(chosen)
@@ -114,10 +116,6 @@ def convert_checkpoint(
 
 def recognize_architecture(tensors: Mapping[str, Tensor], label: str) -> str:
     """Tells by the shapes which released architecture visual weights are for.
-
-    Args:
-        tensors: weights under open_clip's names
-        label: where they come from, for messages
 
     Raises:
         CheckpointError: they are for none of the three
@@ -213,13 +211,10 @@ def has_alpha(path: Path) -> bool:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Reads a file of named tensors, without running any code in it.
+    """Reads a file of named tensors to the CPU, without running any code in it.
 
     Args:
         path: ``.safetensors``, or else a PyTorch file, read with ``weights_only=True``
-
-    Returns:
-        name to tensor, on the CPU
 
     Raises:
         CheckpointError: missing, unreadable, or something else than named tensors inside
@@ -243,11 +238,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def write_checkpoint(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Writes weights as safetensors, whole or not at all.
+    """Writes weights as safetensors, whole or not at all; makes the folder if need be.
 
     Args:
         tensors: weights under open_clip's names
-        path: the file to write; its folder is made where it is missing
+        path: the file to write
         metadata: what the file shall say of itself; ``format`` and ``format_version`` are added
 
     Raises:

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphaclip.errors import AlphaClipError, EmptyRegionError
 from alphaclip.regions.images import MAX_PIXELS
-from alphaclip.regions.region import Region
+from alphaclip.regions.region import Region, tight_box
 from alphaclip.regions.rle import decode_rle
 
 
@@ -26,10 +26,10 @@ def masked_region(mask: np.ndarray) -> Region:
     Raises:
         EmptyRegionError: if no pixel is set
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
+    tight = tight_box(mask)
+    if tight is None:
         raise EmptyRegionError("has a mask with no pixel set")
-    top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    left, top, right, bottom = tight
     height, width = mask.shape
     box = left / width, top / height, (right - left) / width, (bottom - top) / height
     return Region.from_mask(mask[top:bottom, left:right], box=box)

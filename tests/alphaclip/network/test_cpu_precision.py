@@ -23,8 +23,6 @@ from alphaclip.network.precisions import (
     fastest,
     fastest_on_cpu,
     measure_all,
-    recall,
-    remember,
 )
 from alphaclip.views.view import View
 
@@ -92,50 +90,59 @@ def test_measure_all__what_fails_is_left_out(caplog: pytest.LogCaptureFixture) -
     assert "precision int8 cannot be used here: no kernel" in caplog.text
 
 
-def test_remember__is_recalled_for_the_same_key(tmp_path: Path) -> None:
-    path = tmp_path / "new" / MEMORY
-    remember(path, "a", "int8", {"fp32": FP32, "int8": Measured(4.0, 0.9998)})
-    remember(path, "b", "fp32", {"fp32": FP32})
-    known = ["fp32", "int8"]
-    assert [recall(path, key, known) for key in "abc"] == ["int8", "fp32", None]
-    assert recall(path, "a", ["fp32"]) is None
-    content = json.loads(path.read_text())
-    assert content["a"]["measured"]["int8"] == {"per_second": 4.0, "cosine": 0.9998}
-    assert [file.name for file in path.parent.iterdir()] == [MEMORY]
-
-
-@pytest.mark.parametrize("content", ["{", "[1]", '{"a": 3}', '{"a": {"precision": ["int8"]}}', ""])
-def test_recall__a_damaged_file_is_as_none(tmp_path: Path, content: str) -> None:
-    path = tmp_path / MEMORY
-    path.write_text(content)
-    assert recall(path, "a", ["fp32", "int8"]) is None
-    remember(path, "a", "int8", {"fp32": FP32})
-    assert recall(path, "a", ["fp32", "int8"]) == "int8"
-
-
-def test_remember__a_folder_that_cannot_be_made_is_no_error(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    path = tmp_path / "file" / MEMORY
-    remember(path, "a", "int8", {"fp32": FP32})
-    assert recall(path, "a", ["int8"]) is None
-
-
-def test_choose__measures_once_and_says_what_it_took(
-    model: AlphaCLIP,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    asked: list[str] = []
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+    """What was measured, all of it as if int8 were the fastest; nothing is too small for that."""
+    measured: list[str] = []
 
     def measure(precision: str) -> Measured:
-        asked.append(precision)
+        measured.append(precision)
         return Measured(5.0, 0.9995) if precision == "int8" else FP32
 
-    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(precisions, "SMALL", 0)
     monkeypatch.setattr(precisions, "candidates", lambda: (["int8"], ["compile"]))
     monkeypatch.setattr(precisions, "_measure", lambda *_: measure)
+    return measured
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"a": 3}', "", None])
+def test_choose__a_damaged_memory_is_as_none(
+    model: AlphaCLIP, asked: list[str], tmp_path: Path, content: str | None
+) -> None:
+    path = tmp_path / "models" / MEMORY
+    if content is not None:
+        path.parent.mkdir()
+        path.write_text(content)
+    assert _choose(model) == "int8"
+    (entry,) = [one for one in json.loads(path.read_text()).values() if one != 3]
+    assert entry["measured"]["int8"] == {"per_second": 5.0, "cosine": 0.9995}
+    assert [file.name for file in path.parent.iterdir()] == [MEMORY]
+
+
+@pytest.mark.parametrize("entry", [3, {"precision": ["int8"]}, {"precision": "bf16"}])
+def test_choose__what_cannot_be_had_is_not_remembered(
+    model: AlphaCLIP, asked: list[str], tmp_path: Path, entry: object
+) -> None:
+    _choose(model)
+    path = tmp_path / "models" / MEMORY
+    (key,) = json.loads(path.read_text())
+    path.write_text(json.dumps({key: entry}))
+    assert _choose(model) == "int8"
+    assert asked == ["fp32", "int8"] * 2
+
+
+def test_choose__a_folder_that_cannot_be_made_is_no_error(
+    model: AlphaCLIP, asked: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "models").write_text("")
+    assert _choose(model) == _choose(model) == "int8"
+    assert asked == ["fp32", "int8"] * 2
+
+
+def test_choose__measures_once_and_says_what_it_took(
+    model: AlphaCLIP, asked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.INFO, "alphaclip.network.precisions"):
         assert _choose(model) == _choose(model) == "int8"
     assert asked == ["fp32", "int8"]

@@ -52,8 +52,8 @@ def test_cut_ahead__chunks_in_order(opened: Opened) -> None:
     items = [("a", boxes(130)), ("b", []), ("c", boxes(1))]
     chunks = list(cut_ahead(items, View(), 8))
     assert [chunk.item.name for chunk in chunks] == ["a", "a", "a", "b", "c"]
-    places = [[row.place for row in chunk.rows] for chunk in chunks]
-    assert places == [list(range(64)), list(range(64, 128)), [128, 129], [], [0]]
+    numbers = [[row.number for row in chunk.rows] for chunk in chunks]
+    assert numbers == [list(range(64)), list(range(64, 128)), [128, 129], [], [0]]
     assert chunks[0].rows[0].pixels.shape == (3, 8, 8)
     assert chunks[0].rows[0].alpha.shape == (1, 8, 8)
 
@@ -133,7 +133,7 @@ def test_item__whatever_drawing_raises_is_that_regions_failure(
 
     object.__setattr__(regions[1], "alpha_window", fail)
     chunk = Item(0, "a", regions).cut(0, View(), 8)
-    assert [row.place for row in chunk.rows] == [0, 2]
+    assert [row.number for row in chunk.rows] == [0, 2]
     (failure,) = chunk.failures
     assert (failure.region, type(failure.error)) == (1, RegionError)
     assert str(failure.error).startswith("region cannot be drawn: OverflowError: cannot convert")
