@@ -39,7 +39,7 @@ from alphaclip.files import write_text
 from alphaclip.regions.region import Region
 from alphaclip.training.datasets.files import shown_size
 from alphaclip.training.evaluation.retrieval.ranking import average_precision, rank
-from alphaclip.training.pairs.format.region_entries import is_box
+from alphaclip.training.pairs.format.records import is_box
 from recipes.nano.scenes import SpriteBook, held_out_sets
 
 if TYPE_CHECKING:

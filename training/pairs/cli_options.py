@@ -1,18 +1,28 @@
-"""What the commands that write pairs have in common."""
+"""What the commands of ``alphaclip pairs`` have in common: options, models, and what is printed."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alphaclip.errors import AlphaClipError
+
 if TYPE_CHECKING:
+    from alphaclip.encoder.encoder import Encoder
+    from alphaclip.sam.sam import SamModel
+    from alphaclip.training.pairs.captions.grounding import Grounder
+    from alphaclip.training.pairs.format.jobs import Progress
+    from alphaclip.training.pairs.format.records import Skipped
     from alphaclip.training.pairs.format.reports import PairsReport
-    from alphaclip.training.pairs.format.writing import PairSettings, Progress
+    from alphaclip.training.pairs.format.writing import PairSettings
+
+SAM, NONE, ZOO = "sam", "none", "zoo:"
+"""What is no name of a model: SAM with the encoder, no encoder, and FiftyOne's zoo."""
 
 _FILTERS = {
     "least_quality": (float, "least mask quality, a predicted IoU in [0, 1]"),
@@ -24,6 +34,26 @@ _FILTERS = {
     "most_tokens": (int, "longest text, in CLIP's tokens (CLIP has room for 75)"),
     "duplicate_iou": (float, "IoU from which on the same text is a duplicate"),
 }
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_command(
+    commands: argparse._SubParsersAction, name: str, text: str, run: Run
+) -> argparse.ArgumentParser:
+    """Adds a command; what it lacks to run is named with the extra that has it."""
+
+    def with_extras(args: argparse.Namespace) -> int:
+        try:
+            return run(args)
+        except ModuleNotFoundError as error:
+            raise AlphaClipError(
+                f"{error.name} is not installed: pip install 'alphaclip-fiftyone[training]'"
+            ) from error
+
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(run=with_extras)
+    return parser
 
 
 def add_writing_options(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +75,7 @@ def add_writing_options(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_of(args: argparse.Namespace) -> PairSettings:
-    """The settings that were given.
+    """The settings that the options state.
 
     Raises:
         PairError: if one is out of range
@@ -91,3 +121,76 @@ def print_reports(reports: Iterable[PairsReport]) -> int:
     if not total:
         print("there is not one pair: statistics.html has the reasons", file=sys.stderr)
     return 0 if total else 1
+
+
+def print_left_out(left_out: Iterable[Skipped]) -> None:
+    """Says how many rows were left out before a set was made of the others, by reason."""
+    from alphaclip.training.pairs.format.reports import Tally
+
+    tally = Tally()
+    for skipped in left_out:
+        tally.add(skipped)
+    if tally.total:
+        print(f"left out: {tally}")
+
+
+def add_models(parser: argparse.ArgumentParser, encoder: str) -> None:
+    """Adds SAM, the encoder with its default, and the device."""
+    group = parser.add_argument_group("models")
+    group.add_argument("--sam", default="auto", help="SAM's name or file (default: %(default)s)")
+    group.add_argument(
+        "--encoder",
+        default=encoder,
+        help="see `alphaclip models`; of `grit` it scores the pairs, none does not "
+        "(default: %(default)s)",
+    )
+    group.add_argument("--device", help="cpu, cuda or cuda:N (default: a GPU if there is one)")
+
+
+def folder_of(path: Path) -> Path:
+    """A folder, or that of a file."""
+    return path if path.is_dir() else path.parent
+
+
+def open_sam(args: argparse.Namespace) -> SamModel:
+    """The SAM that the options name."""
+    from alphaclip.sam.sam import load_sam
+
+    return load_sam(args.sam, args.device)
+
+
+def open_encoder(args: argparse.Namespace) -> Encoder | None:
+    """The encoder that the options name, if any."""
+    from alphaclip.encoder.load import load
+
+    return None if args.encoder == NONE else load(args.encoder, args.device)
+
+
+def open_grounder(args: argparse.Namespace) -> Grounder:
+    """What finds phrases: SAM with the encoder, or a detector.
+
+    Raises:
+        AlphaClipError: if a model cannot be had; says what to do
+    """
+    from alphaclip.training.pairs.captions.grounding import (
+        GroundingSettings,
+        MatchSettings,
+        SamGrounder,
+    )
+    from alphaclip.training.pairs.captions.phrase_detectors import load_detector
+
+    least = args.least_score
+    if args.grounder == SAM:
+        encoder = open_encoder(args)
+        if encoder is None:
+            raise AlphaClipError("--grounder sam needs an encoder: leave --encoder none out")
+        match = MatchSettings() if least is None else MatchSettings(least_cosine=least)
+        return SamGrounder(open_sam(args), encoder, match)
+    settings = GroundingSettings() if least is None else GroundingSettings(least_score=least)
+    if args.grounder.startswith(ZOO):
+        from alphaclip.training.pairs.captions.fiftyone_grounding import find_zoo_detector
+
+        return load_detector(
+            find_zoo_detector(args.grounder.removeprefix(ZOO)), args.device, settings
+        )
+    return load_detector(args.grounder, args.device, settings)

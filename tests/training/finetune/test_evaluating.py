@@ -8,7 +8,7 @@ import alphaclip
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.training.evaluation.retrieval.retrieval import retrieve
 from alphaclip.training.finetune.evaluating import HeldOut, evaluation_view, read_held_out
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.views.view import View
 
 from .shape_pairs import config_of, write_model, write_shapes

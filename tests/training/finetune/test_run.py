@@ -26,7 +26,7 @@ from alphaclip.training.finetune.optimization.steps import TrainingStep
 from alphaclip.training.finetune.outputs.checkpoints import Checkpoints
 from alphaclip.training.finetune.outputs.logs import RowLog
 from alphaclip.training.finetune.run import Progress, finetune
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.records import PairError
 
 from .shape_pairs import config_of, write_model, write_shapes
 

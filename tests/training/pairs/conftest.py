@@ -24,6 +24,14 @@ def png(pixels: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
+def picture_file(seed: int, kind: str = "JPEG", side: int = 24) -> bytes:
+    """The file of a picture by chance."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, kind)
+    return stream.getvalue()
+
+
 def corner_mask(height: int = 20, width: int = 30) -> np.ndarray:
     """Bool (height, width): the 4 x 6 pixels in the top left corner."""
     mask = np.zeros((height, width), bool)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.records import Skipped
+from alphaclip.training.pairs.format.records import PairError, Skipped
+from alphaclip.training.pairs.sources.img2dataset import to_download
 
 PLACE_COLUMNS = ("url", "downloadurl", "image_url", "path", "filepath", "file", "image")
 CAPTION_COLUMNS = ("caption", "text", "description", "title", "sentence")
@@ -17,7 +17,10 @@ LICENCE_COLUMNS = ("license", "licence", "licensename")
 """Names that are looked for, the first that a table has; upper and lower case do not count."""
 
 _BATCH = 4096
+"""Rows of a parquet file in memory at a time: tables of captions have hundreds of millions."""
+
 _LONGEST_FIELD = 1 << 24
+"""Characters; the csv module's own limit, 131,072, is below what alternative texts have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +28,8 @@ class CaptionRow:
     """A picture that is named in a table, and what it is said to show.
 
     Attributes:
-        row: place in the table, from 0
-        place: address or path of the picture
+        row: number in the table, from 0
+        place: path of the picture, or its address; the name is part of plans on disk
         caption: of the whole picture
         licence: of the picture, if the table says
     """
@@ -63,25 +66,24 @@ def read_captions(
         the rows, in order, and what was left out: rows without a picture or a caption
 
     Raises:
-        PairError: if it cannot be read, or has no such columns; names those it has
+        PairError: if it cannot be read, has no such columns, or names pictures by their addresses;
+            says what to do
     """
     rows: list[CaptionRow] = []
     left_out: list[Skipped] = []
+    names = None
     for number, entry in enumerate(read_table(path)):
         if most is not None and number >= most:
             break
-        if number == 0:
-            place, caption, licence = _find_columns(entry, columns or Columns(), captions, path)
-        row = CaptionRow(
-            number,
-            _text(entry[place]),
-            _text(entry[caption]),
-            (_text(entry[licence]) or None) if licence else None,
-        )
-        if row.place and row.caption:
-            rows.append(row)
+        names = names or _find_columns(list(entry), columns or Columns(), captions, path)
+        picture, caption = _text(entry[names[0]]), _text(entry[names[1]])
+        if "://" in picture:
+            raise PairError(to_download(path, *names))
+        licence = _text(entry[names[2]]) if names[2] else ""
+        if picture and caption:
+            rows.append(CaptionRow(number, picture, caption, licence or None))
         else:
-            reason = "row without a caption" if row.place else "row without a picture"
+            reason = "row without a caption" if picture else "row without a picture"
             left_out.append(Skipped(reason, f"{path.name}, row {number}"))
     return rows, left_out
 
@@ -124,28 +126,29 @@ def _csv_rows(path: Path, delimiter: str) -> Iterator[Mapping[str, Any]]:
 
 
 def _find_columns(
-    names: Iterable[str], wanted: Columns, captions: Sequence[str], path: Path
+    names: Sequence[str], columns: Columns, captions: Sequence[str], path: Path
 ) -> tuple[str, str, str | None]:
-    known = list(names)
-    place = _find(known, wanted.place, PLACE_COLUMNS)
-    caption = _find(known, wanted.caption, captions)
-    if place is None or caption is None:
-        asked, usual = (
-            (wanted.place, PLACE_COLUMNS) if place is None else (wanted.caption, captions)
+    """The names that a table has for pictures, captions and licences."""
+    picture = find_name(names, PLACE_COLUMNS, columns.place)
+    caption = find_name(names, captions, columns.caption)
+    if picture is None or caption is None:
+        stated, usual = (
+            (columns.place, PLACE_COLUMNS) if picture is None else (columns.caption, captions)
         )
-        expected = repr(asked) if asked else f"called {', '.join(usual)}"
+        expected = repr(stated) if stated else f"called {', '.join(usual)}"
         raise PairError(
-            f"{path} has no column {expected}: its columns are {', '.join(known)}; say which to "
+            f"{path} has no column {expected}: its columns are {', '.join(names)}; say which to "
             "take"
         )
-    return place, caption, _find(known, None, LICENCE_COLUMNS)
+    return picture, caption, find_name(names, LICENCE_COLUMNS)
 
 
-def _find(names: Sequence[str], wanted: str | None, usual: Sequence[str]) -> str | None:
-    if wanted is not None:
-        return wanted if wanted in names else None
-    known = {name.lower(): name for name in reversed(names)}
-    return next((known[name] for name in usual if name in known), None)
+def find_name(names: Iterable[str], usual: Sequence[str], stated: str | None = None) -> str | None:
+    """The stated name, if there is one, else the first of the usual ones, in whatever case."""
+    if stated is not None:
+        return stated if stated in names else None
+    lower = {name.lower(): name for name in reversed(list(names))}
+    return next((lower[name] for name in usual if name in lower), None)
 
 
 def _text(value: Any) -> str:

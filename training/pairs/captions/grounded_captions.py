@@ -11,18 +11,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaclip.training.pairs.captions.captions_file import CaptionRow
-from alphaclip.training.pairs.captions.grounding import FoundBox, Grounder
-from alphaclip.training.pairs.captions.noun_chunks import Chunker, Phrase
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.parts import Made, PartJob, PartsReport, make_parts
+from alphaclip.training.pairs.captions.captions_file import (
+    LICENCE_COLUMNS,
+    CaptionRow,
+    find_name,
+)
+from alphaclip.training.pairs.captions.grounding import Grounder
+from alphaclip.training.pairs.captions.noun_chunks import Chunker
+from alphaclip.training.pairs.format.jobs import PartJob, PartsReport, Progress, make_parts
 from alphaclip.training.pairs.format.pictures import decode_picture
-from alphaclip.training.pairs.format.records import Skipped
+from alphaclip.training.pairs.format.records import PairError, Skipped
 from alphaclip.training.pairs.format.reports import Tally
-from alphaclip.training.pairs.format.writing import Progress
-from alphaclip.training.pairs.sources.fetching import PictureFile, PictureStore
 from alphaclip.training.pairs.sources.grit_rows import to_parquet
-from alphaclip.training.pairs.sources.img2dataset import ShardPicture, find_shards, scan_shard
+from alphaclip.training.pairs.sources.img2dataset import (
+    PictureFile,
+    PictureFolder,
+    ShardPicture,
+    find_shards,
+    scan_shard,
+)
 
 
 @dataclass(frozen=True)
@@ -30,14 +37,14 @@ class CaptionPipeline:
     """What turns a caption and its picture into a row of GRIT.
 
     Attributes:
-        store: opens the pictures
+        pictures: the folder that they are in
         chunker: finds the phrases of a caption
         grounder: finds the phrases in a picture
         language: name of what the chunker is made of, for the plan
         longest: characters of a caption; longer ones are left out
     """
 
-    store: PictureStore
+    pictures: PictureFolder
     chunker: Chunker
     grounder: Grounder
     language: str = ""
@@ -69,7 +76,19 @@ def ground_captions(
         "longest": pipeline.longest,
     }
     job = PartJob(folder, "grit", "parquet", per_part, settings)
-    return make_parts(rows, lambda part: _make_part(part, pipeline), job, progress)
+
+    def make(part: Sequence[CaptionRow]) -> tuple[bytes, Tally]:
+        grounded, skipped = [], Tally()
+        for row in part:
+            file = pipeline.pictures.open(row.place)
+            made = file if isinstance(file, Skipped) else _ground(row, file, pipeline)
+            if isinstance(made, Skipped):
+                skipped.add(made)
+            else:
+                grounded.append(made)
+        return to_parquet(grounded), skipped
+
+    return make_parts(rows, make, job, progress)
 
 
 def read_caption_shards(path: Path) -> tuple[list[CaptionRow], list[Skipped]]:
@@ -79,7 +98,7 @@ def read_caption_shards(path: Path) -> tuple[list[CaptionRow], list[Skipped]]:
         path: a folder of tars, or one
 
     Returns:
-        the rows, their places in the folder, and what was left out
+        the rows, their locations in the folder, and what was left out
     """
     rows: list[CaptionRow] = []
     left_out: list[Skipped] = []
@@ -87,43 +106,34 @@ def read_caption_shards(path: Path) -> tuple[list[CaptionRow], list[Skipped]]:
         pictures, lost = scan_shard(shard)
         left_out += lost
         for picture in pictures:
-            found = _read_captioned(picture, len(rows))
-            if isinstance(found, Skipped):
-                left_out.append(found)
+            row = _read_captioned(picture, len(rows))
+            if isinstance(row, Skipped):
+                left_out.append(row)
             else:
-                rows.append(found)
+                rows.append(row)
     return rows, left_out
 
 
 def _read_captioned(picture: ShardPicture, row: int) -> CaptionRow | Skipped:
     if picture.image is None:
-        return Skipped("missing in its shard", picture.place)
+        return Skipped("missing in its shard", picture.location)
     try:
         content = picture.content()
     except PairError as error:
         return Skipped("JSON damaged", str(error))
-    caption, licence = content.get("caption"), content.get("license")
+    caption = content.get("caption")
     if not isinstance(caption, str) or not caption.strip():
-        return Skipped("row without a caption", picture.place)
-    known = licence if isinstance(licence, str) and licence else None
-    return CaptionRow(row, picture.place, caption.strip(), known)
-
-
-def _make_part(rows: Sequence[CaptionRow], pipeline: CaptionPipeline) -> Made:
-    found, skipped = [], Tally()
-    files = pipeline.store.open_all(row.place for row in rows)
-    for row, file in zip(rows, files, strict=True):
-        made = file if isinstance(file, Skipped) else _ground(row, file, pipeline)
-        if isinstance(made, Skipped):
-            skipped.add(made)
-        else:
-            found.append(made)
-    return to_parquet(found), skipped
+        return Skipped("row without a caption", picture.location)
+    name = find_name(content, LICENCE_COLUMNS)
+    licence = content[name] if name is not None else None
+    stated = licence if isinstance(licence, str) and licence else None
+    return CaptionRow(row, picture.location, caption.strip(), stated)
 
 
 def _ground(
     row: CaptionRow, file: PictureFile, pipeline: CaptionPipeline
 ) -> dict[str, Any] | Skipped:
+    """A row of GRIT: every phrase of the caption with each of its boxes."""
     if len(row.caption) > pipeline.longest:
         return Skipped("caption too long", f"row {row.row}: {len(row.caption)} characters")
     phrases = pipeline.chunker(row.caption)
@@ -136,22 +146,16 @@ def _ground(
     pairs = [(p, box) for p, name in zip(phrases, chunks, strict=True) for box in boxes[name]]
     if not pairs:
         return Skipped("no phrase found in the picture", f"row {row.row}: {row.caption[:80]!r}")
-    return _grit_row(row, image.shape[:2], pairs)
-
-
-def _grit_row(
-    row: CaptionRow, shape: tuple[int, ...], pairs: Sequence[tuple[Phrase, FoundBox]]
-) -> dict[str, Any]:
     expressions = [(p.expression, box) for p, box in pairs if p.expression is not None]
     return {
         "key": f"{row.row:09d}",
         "id": row.row,
-        "url": row.place if "://" in row.place else "",
+        "url": "",
         "place": row.place,
         "license": row.licence,
         "caption": row.caption,
-        "width": shape[1],
-        "height": shape[0],
+        "width": image.shape[1],
+        "height": image.shape[0],
         "noun_chunks": [[*phrase.chunk, *box.corners, box.score] for phrase, box in pairs],
         "ref_exps": [[*span, *box.corners, box.score] for span, box in expressions],
     }

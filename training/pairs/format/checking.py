@@ -7,13 +7,12 @@ from pathlib import Path
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import file_sha256
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.jobs import Progress, read_report
 from alphaclip.training.pairs.format.pictures import decode_picture
 from alphaclip.training.pairs.format.reading import shard_names
-from alphaclip.training.pairs.format.records import from_members, read_entry
-from alphaclip.training.pairs.format.reports import INDEX, read_report
-from alphaclip.training.pairs.format.shards import Place, read_bytes, scan_shard
-from alphaclip.training.pairs.format.writing import Progress
+from alphaclip.training.pairs.format.records import PairError, from_members, read_entry
+from alphaclip.training.pairs.format.reports import INDEX, ShardReport
+from alphaclip.training.pairs.format.shards import PictureSpans, read_bytes, scan_shard
 
 
 def check_pairs(folder: Path, progress: Progress | None = None) -> list[str]:
@@ -49,23 +48,23 @@ def _check_shard(path: Path) -> Iterator[str]:
         yield str(error)
         return
     yield from (f"{path}: {problem}" for problem in contents.problems)
-    report = read_report(path)
+    report = read_report(path, ShardReport.from_dict)
     if report is None:
         yield f"{path} has no report beside it that can be read: its SHA-256 is unknown"
     elif file_sha256(path) != report.sha256:
         yield f"{path} has another SHA-256 than was written: get it again, or make it again"
-    for place in contents.places:
+    for spans in contents.pictures:
         try:
-            _check_picture(path, place)
+            _check_picture(path, spans)
         except AlphaClipError as error:
-            yield f"{path}: {place.key}: {error}"
+            yield f"{path}: {spans.key}: {error}"
 
 
-def _check_picture(path: Path, place: Place) -> None:
-    image, content = read_bytes(path, place.image), read_bytes(path, place.entry)
-    picture = from_members(place.key, place.suffix, image, content)
+def _check_picture(path: Path, spans: PictureSpans) -> None:
+    image, content = read_bytes(path, spans.image), read_bytes(path, spans.entry)
+    picture = from_members(spans.key, spans.suffix, image, content)
     entry = read_entry(content)
-    height, width = decode_picture(image, place.key).shape[:2]
+    height, width = decode_picture(image, spans.key).shape[:2]
     if (height, width) != (entry["height"], entry["width"]):
         raise PairError(f"is {width} x {height} pixels, its JSON says otherwise")
     for region in picture.regions:

@@ -20,7 +20,7 @@ DIMMED = 0.4
 """Brightness of what is outside the region."""
 
 
-def draw_places(total: int, seed: int, count: int = COUNT) -> list[int]:
+def draw_numbers(total: int, seed: int, count: int = COUNT) -> list[int]:
     """Which pairs are shown: drawn without replacement, in ascending order.
 
     Args:

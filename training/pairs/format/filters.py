@@ -12,9 +12,14 @@ import numpy as np
 
 from alphaclip.errors import EmptyRegionError, RegionError
 from alphaclip.regions.region import Region
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.records import PairPicture, PairRegion, Skipped
-from alphaclip.training.pairs.format.region_entries import INSIDE, is_box
+from alphaclip.training.pairs.format.records import (
+    INSIDE,
+    PairError,
+    PairPicture,
+    PairRegion,
+    Skipped,
+    is_box,
+)
 
 SIDE = 224
 """Side of the square that the smallest of the paper's encoders sees, in pixels."""
@@ -82,15 +87,15 @@ def filter_picture(
         the picture, which may have no region left, and a line for each region and text left out
     """
     left_out = list(picture.left_out)
-    kept: list[PairRegion] = []
+    passed: list[PairRegion] = []
     for region in picture.regions:
         where = f"{picture.key}: region {region.id!r}"
-        found, reasons = _filter_region(region, shape, settings, kept)
+        filtered, reasons = _filter_region(region, shape, settings, passed)
         left_out += [Skipped(reason, f"{where}: {detail}") for reason, detail in reasons]
-        if found is not None:
-            kept.append(found)
+        if filtered is not None:
+            passed.append(filtered)
     caption = clean(picture.caption or "") or None
-    return replace(picture, regions=tuple(kept), caption=caption, left_out=()), left_out
+    return replace(picture, regions=tuple(passed), caption=caption, left_out=()), left_out
 
 
 def clean(text: str) -> str:
@@ -98,12 +103,13 @@ def clean(text: str) -> str:
     return " ".join(text.encode("utf-8", "ignore").decode().split())
 
 
-Reasons = list[tuple[str, str]]
+Reason = tuple[str, str]
+"""Why something is left out: a few words that are counted, and a detail."""
 
 
 def _filter_region(
-    region: PairRegion, shape: Shape, settings: FilterSettings, kept: list[PairRegion]
-) -> tuple[PairRegion | None, Reasons]:
+    region: PairRegion, shape: Shape, settings: FilterSettings, passed: list[PairRegion]
+) -> tuple[PairRegion | None, list[Reason]]:
     try:
         pixels = _area(region.region, shape)
     except EmptyRegionError as error:
@@ -114,15 +120,24 @@ def _filter_region(
     refused = next(_refusals(scores, pixels * (SIDE / max(shape)) ** 2, settings), None)
     if refused is not None:
         return None, [refused]
-    texts, reasons = _filter_texts(region, shape, settings, kept)
+    texts: list[str] = []
+    reasons: list[Reason] = []
+    for text in dict.fromkeys(map(clean, region.texts)):
+        refused = _refuse_text(text, settings)
+        if refused is None and _is_duplicate(text, region.region, shape, settings, passed):
+            refused = "text a duplicate", f"{text[:80]!r} is said of the same place before"
+        if refused is None:
+            texts.append(text)
+        else:
+            reasons.append(refused)
     if not texts:
         return None, [*reasons, ("region without a text left", "of its texts none is kept")]
     negatives = tuple(filter(None, map(clean, region.negatives)))
-    return replace(region, texts=texts, negatives=negatives, scores=scores), reasons
+    return replace(region, texts=tuple(texts), negatives=negatives, scores=scores), reasons
 
 
 def _area(region: Region, shape: Shape) -> float:
-    """In pixels of what is kept, see `region_to_entry`."""
+    """In pixels of what is kept: boxes with parts of pixels, masks from one half on."""
     box = region.bounds(*shape)
     if is_box(region) or region.is_whole_image:
         return float((box[2] - box[0]) * (box[3] - box[1]))
@@ -134,7 +149,7 @@ def _area(region: Region, shape: Shape) -> float:
 
 def _refusals(
     scores: dict[str, float], pixels: float, settings: FilterSettings
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Reason]:
     """Why a region is not kept; the rules in order."""
     for name, value in scores.items():
         if not math.isfinite(value):
@@ -151,23 +166,7 @@ def _refusals(
         yield "lost when scaled", f"{pixels:.2f} pixels where the longer side has {SIDE}"
 
 
-def _filter_texts(
-    region: PairRegion, shape: Shape, settings: FilterSettings, kept: list[PairRegion]
-) -> tuple[tuple[str, ...], Reasons]:
-    texts: dict[str, None] = {}
-    reasons: Reasons = []
-    for text in dict.fromkeys(map(clean, region.texts)):
-        refused = _refuse_text(text, settings)
-        if refused is None and _is_duplicate(text, region.region, shape, settings, kept):
-            refused = "text a duplicate", f"{text[:80]!r} is said of the same place before"
-        if refused is None:
-            texts[text] = None
-        else:
-            reasons.append(refused)
-    return tuple(texts), reasons
-
-
-def _refuse_text(text: str, settings: FilterSettings) -> tuple[str, str] | None:
+def _refuse_text(text: str, settings: FilterSettings) -> Reason | None:
     if not text:
         return "text empty", "there are no words"
     if len(text) > settings.most_characters:
@@ -187,12 +186,11 @@ def _tokenizer() -> Any:
 
 
 def _is_duplicate(
-    text: str, region: Region, shape: Shape, settings: FilterSettings, kept: list[PairRegion]
+    text: str, region: Region, shape: Shape, settings: FilterSettings, passed: list[PairRegion]
 ) -> bool:
-    same = (other.region for other in kept if text in other.texts)
-    return any(_iou(region, other, shape) >= settings.duplicate_iou for other in same)
-
-
-def _iou(one: Region, other: Region, shape: Shape) -> float:
-    first, second = (region.alpha_map(*shape) >= INSIDE for region in (one, other))
-    return float(np.logical_and(first, second).sum() / np.logical_or(first, second).sum())
+    for other in (pair.region for pair in passed if text in pair.texts):
+        one, two = (each.alpha_map(*shape) >= INSIDE for each in (region, other))
+        iou = float(np.logical_and(one, two).sum() / np.logical_or(one, two).sum())
+        if iou >= settings.duplicate_iou:
+            return True
+    return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,23 @@ import numpy as np
 from alphaclip.files import file_sha256
 from alphaclip.regions.region import Region
 from alphaclip.training.datasets.files import MALFORMED
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.jobs import read_report
 from alphaclip.training.pairs.format.pictures import SUFFIXES, decode_picture
 from alphaclip.training.pairs.format.records import (
+    PairError,
     PairPicture,
     from_members,
     read_entry,
     read_region,
 )
-from alphaclip.training.pairs.format.reports import INDEX, PLAN, read_report
+from alphaclip.training.pairs.format.reports import INDEX, PLAN, ShardReport
 from alphaclip.training.pairs.format.shards import Contents, read_bytes, shard_contents
 
 logger = logging.getLogger(__name__)
+
+_SUFFIXES = tuple(SUFFIXES)
+_SHARD, _SUFFIX, _IMAGE, _ENTRY = 0, 1, slice(2, 4), slice(4, 6)
+"""Columns of a picture's row of spans."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ class Pair:
         label: its class, if known
         caption: of the whole picture, else the first texts of its regions, joined
         negatives: hard negative texts
-        key: of the picture, a slash, and the place of the region in it
+        key: of the picture, a slash, and the number of the region in it
     """
 
     image: np.ndarray
@@ -68,12 +73,21 @@ def open_pairs(*folders: Path, strict: bool = False) -> PairSet:
     opened: list[_Shard] = []
     left_out: list[str] = []
     for folder in folders:
-        _open_folder(folder, opened, left_out)
+        if (folder / PLAN).exists() and not (folder / INDEX).exists():
+            left_out.append(f"{folder} has no {INDEX}: the job that writes it is not finished")
+        for name in shard_names(folder):
+            try:
+                opened.append(_open_shard(folder / name))
+            except PairError as error:
+                left_out.append(str(error))
+            else:
+                problems = opened[-1].contents.problems
+                left_out += [f"{folder / name}: {problem}" for problem in problems]
     for line in left_out:
         if strict:
             raise PairError(line)
         logger.warning("left out: %s", line)
-    if not any(shard.contents.places for shard in opened):
+    if not any(shard.contents.pictures for shard in opened):
         raise PairError(f"no pair can be read in {', '.join(map(str, folders))}")
     return PairSet(opened, left_out)
 
@@ -100,56 +114,58 @@ class PairSet(Sequence[Pair]):
     """
 
     def __init__(self, shards: Sequence[_Shard], left_out: Sequence[str]) -> None:
-        places = [(n, place) for n, s in enumerate(shards) for place in s.contents.places]
+        spans = [(n, picture) for n, s in enumerate(shards) for picture in s.contents.pictures]
+        lines = [f"{shard.sha256} {len(shard.contents.pictures)}" for shard in shards]
         self.left_out = list(left_out)
-        self.fingerprint = _fingerprint(shards)
-        self.picture_count = len(places)
+        self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
+        self.picture_count = len(spans)
         self._shards = [shard.path for shard in shards]
         # Arrays rather than objects, as millions of pictures go to every worker.
-        self._keys = np.array([place.key for _, place in places], "S")
+        self._keys = np.array([picture.key for _, picture in spans], "S")
         self._spans = np.array(
-            [(n, _SUFFIXES.index(p.suffix), *p.image, *p.entry) for n, p in places], np.int64
+            [(n, _SUFFIXES.index(p.suffix), *p.image, *p.entry) for n, p in spans], np.int64
         )
-        self._starts = np.cumsum([0, *(place.regions for _, place in places)], dtype=np.int64)
+        self._starts = np.cumsum([0, *(picture.regions for _, picture in spans)], dtype=np.int64)
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def __getitem__(self, place: Any) -> Any:
+    def __getitem__(self, number: Any) -> Any:
         """A pair.
 
         Args:
-            place: in [-len, len)
+            number: in [-len, len)
 
         Raises:
             IndexError: if there is no such pair
             PairError: if its members are damaged
             ImageError: if its picture is damaged
         """
-        picture = self.picture_of(place)
-        number = range(len(self))[place] - int(self._starts[picture])
+        picture = self.picture_of(number)
+        within = range(len(self))[number] - int(self._starts[picture])
         key, entry = self._entry(picture)
         image = decode_picture(self._read(picture, _IMAGE), key)
         shape = entry["height"], entry["width"]
         if image.shape[:2] != shape:
             raise PairError(f"{key}: the picture has the shape {image.shape[:2]}, its JSON {shape}")
-        region = read_region(entry["regions"][number], shape)
+        region = read_region(entry["regions"][within], shape)
+        firsts = ", ".join(other["texts"][0] for other in entry["regions"])
         return Pair(
             image,
             region.region,
             region.texts,
             region.label,
-            _caption(entry),
+            entry.get("caption") or firsts,
             region.negatives,
-            f"{key}/{number}",
+            f"{key}/{within}",
         )
 
-    def picture_of(self, place: int) -> int:
+    def picture_of(self, number: int) -> int:
         """The number of the picture that a pair belongs to, in [0, picture_count)."""
-        return int(np.searchsorted(self._starts, range(len(self))[place], "right")) - 1
+        return int(np.searchsorted(self._starts, range(len(self))[number], "right")) - 1
 
     def of_picture(self, picture: int) -> range:
-        """The places of the pairs of a picture.
+        """The numbers of the pairs of a picture.
 
         Args:
             picture: its number, in [0, picture_count)
@@ -199,12 +215,6 @@ class PairSet(Sequence[Pair]):
         return read_bytes(self._shards[self._spans[picture, _SHARD]], (start, size))
 
 
-_SUFFIXES = tuple(SUFFIXES)
-
-_SHARD, _SUFFIX, _IMAGE, _ENTRY = 0, 1, slice(2, 4), slice(4, 6)
-"""Columns of a picture's row."""
-
-
 def shard_names(folder: Path) -> list[str]:
     """The tars of a set: those that are there, and those that its index names.
 
@@ -229,21 +239,8 @@ def shard_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _open_folder(folder: Path, opened: list[_Shard], left_out: list[str]) -> None:
-    if (folder / PLAN).exists() and not (folder / INDEX).exists():
-        left_out.append(f"{folder} has no {INDEX}: the job that writes it is not finished")
-    for name in shard_names(folder):
-        try:
-            shard = _open_shard(folder / name)
-        except PairError as error:
-            left_out.append(str(error))
-        else:
-            opened.append(shard)
-            left_out += [f"{shard.path}: {problem}" for problem in shard.contents.problems]
-
-
 def _open_shard(path: Path) -> _Shard:
-    report = read_report(path)
+    report = read_report(path, ShardReport.from_dict)
     contents = shard_contents(path)
     if report is None:
         return _Shard(path, contents, file_sha256(path))
@@ -254,12 +251,3 @@ def _open_shard(path: Path) -> _Shard:
             "again, which makes this shard anew"
         )
     return _Shard(path, contents, report.sha256)
-
-
-def _fingerprint(shards: Sequence[_Shard]) -> str:
-    lines = [f"{shard.sha256} {len(shard.contents.places)}" for shard in shards]
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
-
-
-def _caption(entry: Mapping[str, Any]) -> str:
-    return entry.get("caption") or ", ".join(region["texts"][0] for region in entry["regions"])

@@ -21,16 +21,24 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from alphaclip.errors import RegionError
+from alphaclip.errors import AlphaClipError, EmptyRegionError, RegionError
 from alphaclip.regions.images import MAX_PIXELS
 from alphaclip.regions.region import Region
+from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.files import MALFORMED
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.datasets.masks import decode_mask, masked_region
 from alphaclip.training.pairs.format.pictures import SUFFIXES, decode_picture
-from alphaclip.training.pairs.format.region_entries import region_from_entry, region_to_entry
 
 FORMAT = 1
 KEY = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""No dot, as WebDataset takes what stands after the first one for the suffix, and no slash."""
+
+INSIDE = 128
+"""Alpha from which on a pixel is in the mask that is kept: at least half of it."""
+
+
+class PairError(AlphaClipError):
+    """A set of pairs, a shard or a member of one cannot be used or written."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +163,7 @@ def from_members(key: str, suffix: str, image: bytes, content: bytes) -> PairPic
         key,
         image,
         suffix,
-        tuple(read_region(found, shape) for found in entry["regions"]),
+        tuple(read_region(region, shape) for region in entry["regions"]),
         entry.get("caption"),
         entry.get("source", ""),
         entry.get("licence"),
@@ -175,11 +183,14 @@ def read_entry(content: bytes) -> dict[str, Any]:
         entry = json.loads(content)
         if entry["format"] != FORMAT:
             raise PairError(f"has format {entry['format']!r}, this version reads {FORMAT}")
-        _check_size(entry["width"], entry["height"])
+        width, height = sides = entry["width"], entry["height"]
+        is_size = all(isinstance(side, int) and side > 0 for side in sides)
+        if not is_size or width * height > MAX_PIXELS:
+            raise PairError(f"has a size of {width!r} x {height!r} pixels")
         for name in ("caption", "source", "licence"):
             _check_text(entry.get(name, ""), name)
-        for place, region in enumerate(entry["regions"]):
-            _check_region(region, place)
+        for number, region in enumerate(entry["regions"]):
+            _check_region(region, number)
     except PairError:
         raise
     except MALFORMED as error:
@@ -195,10 +206,17 @@ def read_region(entry: Mapping[str, Any], shape: tuple[int, int]) -> PairRegion:
         shape: height and width of the picture
 
     Raises:
-        PairError: if its box or mask is damaged
+        PairError: if its box or mask is damaged, or does not fit the picture
     """
     try:
-        region = region_from_entry(entry, shape)
+        if "rle" in entry:
+            region = masked_region(decode_mask(entry["rle"], shape))
+        elif "box" in entry:
+            region = Region.from_box(entry["box"])
+        elif entry.get("whole") is True:
+            region = Region.whole_image()
+        else:
+            raise RegionError("has no rle, no box, and is not the whole picture")
     except MALFORMED as error:
         raise PairError(f"region {entry.get('id', '')!r}: {error}") from error
     return PairRegion(
@@ -211,16 +229,50 @@ def read_region(entry: Mapping[str, Any], shape: tuple[int, int]) -> PairRegion:
     )
 
 
+def _geometry(region: Region, shape: tuple[int, int]) -> dict[str, Any]:
+    """What is kept of a region; boxes are clipped to the picture.
+
+    Args:
+        region: of the picture
+        shape: height and width of the picture
+
+    Returns:
+        ``{"rle": ...}``, ``{"box": ...}`` or ``{"whole": True}``
+
+    Raises:
+        RegionError: if a mask has another shape than the picture
+        EmptyRegionError: if nothing of it is inside the picture, or nowhere above one half
+    """
+    if region.is_whole_image:
+        return {"whole": True}
+    if region.box is not None and is_box(region):
+        region.bounds(*shape)  # Raises an error for a box outside the picture.
+        x, y, w, h = region.box
+        left, top, right, bottom = max(0.0, x), max(0.0, y), min(1.0, x + w), min(1.0, y + h)
+        is_inside = (left, top) == (x, y) and x + w <= 1 and y + h <= 1
+        # A box that needs no clipping is kept as it is: w is not always (x + w) - x.
+        return {"box": list(region.box if is_inside else (left, top, right - left, bottom - top))}
+    mask = region.alpha_map(*shape) >= INSIDE
+    if not mask.any():
+        raise EmptyRegionError("mask has no pixel that is at least half inside the region")
+    return {"rle": encode_rle(mask)}
+
+
+def is_box(region: Region) -> bool:
+    """Whether a region is a box alone."""
+    return region.box is not None and region.mask is None
+
+
 def _to_entry(region: PairRegion, shape: tuple[int, int], key: str) -> dict[str, Any]:
     if not region.texts or not all(text.strip() for text in region.texts):
         raise PairError(f"{key}: region {region.id!r} has no text, or an empty one")
     try:
-        where = region_to_entry(region.region, shape)
+        kept = _geometry(region.region, shape)
     except RegionError as error:
         raise type(error)(f"{key}: region {region.id!r}: {error}") from error
     content = {
         "id": region.id,
-        **where,
+        **kept,
         "label": region.label,
         "texts": list(region.texts),
         "negatives": list(region.negatives),
@@ -239,21 +291,15 @@ def _filled(content: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in content.items() if value not in (None, "", [], {})}
 
 
-def _check_size(width: Any, height: Any) -> None:
-    sides = (width, height)
-    if not all(isinstance(side, int) and side > 0 for side in sides) or width * height > MAX_PIXELS:
-        raise PairError(f"has a size of {width!r} x {height!r} pixels")
-
-
-def _check_region(entry: Any, place: int) -> None:
+def _check_region(entry: Any, number: int) -> None:
     texts, negatives = entry["texts"], entry.get("negatives", [])
     if not isinstance(texts, list) or not isinstance(negatives, list) or not texts:
-        raise PairError(f"region {place} has no list of texts")
+        raise PairError(f"region {number} has no list of texts")
     for text in (*texts, *negatives, entry.get("label", ""), entry.get("id", "")):
-        _check_text(text, f"region {place}")
+        _check_text(text, f"region {number}")
     for value in entry.get("scores", {}).values():
         if not isinstance(value, (int, float)):
-            raise PairError(f"region {place} has a score that is no number")
+            raise PairError(f"region {number} has a score that is no number")
 
 
 def _check_text(text: Any, name: str) -> None:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.format.records import Skipped
 
 PLAN, INDEX = "plan.json", "index.json"
 """Of a set: how it is made, written first; and what it holds, written last."""
 
 LISTED = 100
-"""Of each reason so many details are kept."""
+"""Of each reason so many details are kept: enough to look into, and a million failures fit."""
 
 
 @dataclass
@@ -34,15 +32,22 @@ class Tally:
         """Counts one thing."""
         self._add(skipped.reason, 1, [skipped.detail])
 
-    def merge(self, other: Tally) -> None:
-        """Counts what another tally did, after what is here."""
-        for reason, count in other.counts.items():
-            self._add(reason, count, other.details.get(reason, []))
+    @classmethod
+    def merged(cls, tallies: Iterable[Tally]) -> Tally:
+        """What several tallies counted, in their order."""
+        merged = cls()
+        for tally in tallies:
+            for reason, count in tally.counts.items():
+                merged._add(reason, count, tally.details.get(reason, []))
+        return merged
 
     @property
     def total(self) -> int:
         """All reasons together."""
         return sum(self.counts.values())
+
+    def __str__(self) -> str:
+        return ", ".join(f"{count} {reason}" for reason, count in sorted(self.counts.items()))
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, the reasons in order of name."""
@@ -141,24 +146,23 @@ class PairsReport:
     @property
     def skipped(self) -> Tally:
         """Items that are not in the set."""
-        return _merged(shard.skipped for shard in self.shards)
+        return Tally.merged(shard.skipped for shard in self.shards)
 
     @property
     def left_out(self) -> Tally:
         """Regions and texts that are not in the set."""
-        return _merged(shard.left_out for shard in self.shards)
+        return Tally.merged(shard.left_out for shard in self.shards)
 
     def lines(self) -> list[str]:
         """What a person wants to know, a line each."""
-        found = [
+        lines = [
             f"{self.folder}: {self.regions} regions with {self.texts} texts in {self.pictures} "
             f"pictures, {len(self.shards)} shards ({self.done_before} were there before)"
         ]
         for what, tally in (("items", self.skipped), ("regions and texts", self.left_out)):
             if tally.total:
-                reasons = ", ".join(f"{n} {reason}" for reason, n in sorted(tally.counts.items()))
-                found.append(f"{what} left out: {reasons}")
-        return found
+                lines.append(f"{what} left out: {tally}")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, without the folder and what was there before."""
@@ -169,30 +173,9 @@ class PairsReport:
             "texts": self.texts,
             "skipped": self.skipped.to_dict(),
             "left_out": self.left_out.to_dict(),
-            "shards": [
-                {name: value for name, value in vars(shard).items() if name in _LISTED}
-                for shard in self.shards
-            ],
+            "shards": [{name: getattr(shard, name) for name in _IN_INDEX} for shard in self.shards],
         }
 
 
-_LISTED = ("name", "sha256", "size", "pictures", "regions")
-
-
-def _merged(tallies: Iterable[Tally]) -> Tally:
-    merged = Tally()
-    for tally in tallies:
-        merged.merge(tally)
-    return merged
-
-
-def read_report(path: Path) -> ShardReport | None:
-    """What was written of a shard; None if its report is missing or damaged.
-
-    Args:
-        path: of the tar
-    """
-    try:
-        return ShardReport.from_dict(json.loads(path.with_suffix(".json").read_bytes()))
-    except (OSError, *MALFORMED):
-        return None
+_IN_INDEX = ("name", "sha256", "size", "pictures", "regions")
+"""What the index repeats of a shard, enough to see that it is there whole."""

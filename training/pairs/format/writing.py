@@ -3,37 +3,39 @@
 from __future__ import annotations
 
 import errno
-import json
 import tarfile
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from alphaclip.errors import AlphaClipError, ImageError
-from alphaclip.files import file_sha256, write_atomically, write_text
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.files import file_sha256, write_atomically
 from alphaclip.training.pairs.format.filters import FilterSettings, filter_picture
-from alphaclip.training.pairs.format.jobs import agree, make_plan, sole_writer
-from alphaclip.training.pairs.format.pictures import decode_picture
-from alphaclip.training.pairs.format.records import FORMAT, PairPicture, Skipped, to_members
-from alphaclip.training.pairs.format.reports import (
-    INDEX,
-    PLAN,
-    PairsReport,
-    ShardReport,
-    Tally,
-    read_report,
+from alphaclip.training.pairs.format.jobs import (
+    PartJob,
+    Progress,
+    agree,
+    make_plan,
+    run_parts,
+    sole_writer,
+    write_json,
 )
+from alphaclip.training.pairs.format.pictures import decode_picture
+from alphaclip.training.pairs.format.records import (
+    FORMAT,
+    PairError,
+    PairPicture,
+    Skipped,
+    to_members,
+)
+from alphaclip.training.pairs.format.reports import INDEX, PLAN, PairsReport, ShardReport, Tally
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]
-"""Called with how many items are done, and how many there are."""
-
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A full disk stops the job: else every item from then on would count as unreadable."""
 
 
 @dataclass(frozen=True)
@@ -87,110 +89,78 @@ def write_pairs(
     from alphaclip.training.pairs.format.summary import write_summary
 
     settings = settings or PairSettings()
-    plan = {"format": FORMAT, **make_plan(items, identify, asdict(settings))}
+    job = PartJob(folder, "pairs", "tar", settings.per_shard, asdict(settings))
+    plan = {"format": FORMAT, **make_plan(items, identify, job.settings)}
+
+    def write(path: Path, start: int, part: Sequence[T]) -> ShardReport:
+        made = (_made(make, item) for item in part)
+        return _write_shard(path, range(start, start + len(part)), made, settings.filters)
+
     with sole_writer(folder):
         agree(folder / PLAN, plan)
-        report = _write_shards(items, make, folder, settings, progress)
-        _write_json(folder / INDEX, {**plan, **report.to_dict()})
+        shards, done_before = run_parts(items, write, ShardReport.from_dict, job, progress)
+        report = PairsReport(folder, len(items), tuple(shards.values()), done_before)
+        write_json(folder / INDEX, {**plan, **report.to_dict()})
         write_summary(report, settings.seed)
     return report
 
 
-def _write_shards(
-    items: Sequence[T],
-    make: Callable[[T], PairPicture | Skipped],
-    folder: Path,
-    settings: PairSettings,
-    progress: Progress | None,
-) -> PairsReport:
-    shards, done_before = [], 0
-    for number, start in enumerate(range(0, len(items), settings.per_shard)):
-        path = folder / f"pairs-{number:06d}.tar"
-        report = _finished(path)
-        done_before += report is not None
-        part = items[start : start + settings.per_shard]
-        shards.append(report or _write_shard(path, start, part, make, settings.filters))
-        if progress is not None:
-            progress(start + len(part), len(items))
-    return PairsReport(folder, len(items), tuple(shards), done_before)
-
-
-def _finished(path: Path) -> ShardReport | None:
-    """The report of a shard whose tar is there in its full size."""
-    report = read_report(path)
-    with suppress(OSError):
-        if report is not None and path.stat().st_size == report.size:
-            return report
-    return None
-
-
 def _write_shard(
-    path: Path,
-    start: int,
-    items: Sequence[T],
-    make: Callable[[T], PairPicture | Skipped],
-    filters: FilterSettings,
+    path: Path, items: range, made: Iterable[PairPicture | Skipped], filters: FilterSettings
 ) -> ShardReport:
-    shard = _Shard(filters)
+    keys: set[str] = set()
+    regions = texts = 0
+    skipped, left_out = Tally(), Tally()
 
     def write(stream: BinaryIO) -> None:
+        nonlocal regions, texts
         with tarfile.open(fileobj=stream, mode="w") as tar:
-            for item in items:
-                shard.add(tar, _made(make, item))
+            for one in made:
+                passed = one if isinstance(one, Skipped) else _filter(one, keys, left_out, filters)
+                if isinstance(passed, Skipped):
+                    skipped.add(passed)
+                    continue
+                picture, members = passed
+                for name, content in members.items():
+                    # Without time, owner or anything else that differs between runs.
+                    member = tarfile.TarInfo(name)
+                    member.size = len(content)
+                    tar.addfile(member, BytesIO(content))
+                keys.add(picture.key)
+                regions += len(picture.regions)
+                texts += sum(len(region.texts) for region in picture.regions)
 
     write_atomically(path, write)
-    report = ShardReport(
-        path.name,
-        file_sha256(path),
-        path.stat().st_size,
-        start,
-        start + len(items),
-        shard.pictures,
-        shard.regions,
-        shard.texts,
-        shard.skipped,
-        shard.left_out,
+    return ShardReport(
+        name=path.name,
+        sha256=file_sha256(path),
+        size=path.stat().st_size,
+        start=items.start,
+        stop=items.stop,
+        pictures=len(keys),
+        regions=regions,
+        texts=texts,
+        skipped=skipped,
+        left_out=left_out,
     )
-    _write_json(path.with_suffix(".json"), report.to_dict())
-    return report
 
 
-class _Shard:
-    """Puts pictures into a tar, and counts."""
-
-    def __init__(self, filters: FilterSettings) -> None:
-        self._filters = filters
-        self._keys: set[str] = set()
-        self.pictures = self.regions = self.texts = 0
-        self.skipped, self.left_out = Tally(), Tally()
-
-    def add(self, tar: tarfile.TarFile, made: PairPicture | Skipped) -> None:
-        """Adds a picture if a region of it is kept."""
-        kept = made if isinstance(made, Skipped) else self._keep(made)
-        if isinstance(kept, Skipped):
-            self.skipped.add(kept)
-            return
-        picture, members = kept
-        for name, content in members.items():
-            _add_member(tar, name, content)
-        self._keys.add(picture.key)
-        self.pictures += 1
-        self.regions += len(picture.regions)
-        self.texts += sum(len(region.texts) for region in picture.regions)
-
-    def _keep(self, picture: PairPicture) -> tuple[PairPicture, dict[str, bytes]] | Skipped:
-        if picture.key in self._keys:
-            return Skipped("key used before", picture.key)
-        try:
-            height, width = decode_picture(picture.image, picture.key).shape[:2]
-        except ImageError as error:
-            return skipped_by(error)
-        kept, left_out = filter_picture(picture, (height, width), self._filters)
-        for skipped in left_out:
-            self.left_out.add(skipped)
-        if not kept.regions:
-            return Skipped("no region kept", picture.key)
-        return kept, to_members(kept, (height, width))
+def _filter(
+    picture: PairPicture, keys: set[str], left_out: Tally, filters: FilterSettings
+) -> tuple[PairPicture, dict[str, bytes]] | Skipped:
+    """What is kept of a picture, and its members of the tar."""
+    if picture.key in keys:
+        return Skipped("key used before", picture.key)
+    try:
+        height, width = decode_picture(picture.image, picture.key).shape[:2]
+    except ImageError as error:
+        return skipped_by(error)
+    passed, lost = filter_picture(picture, (height, width), filters)
+    for skipped in lost:
+        left_out.add(skipped)
+    if not passed.regions:
+        return Skipped("no region kept", picture.key)
+    return passed, to_members(passed, (height, width))
 
 
 def _made(make: Callable[[T], PairPicture | Skipped], item: T) -> PairPicture | Skipped:
@@ -213,14 +183,3 @@ def skipped_by(error: Exception) -> Skipped:
 
 def _is_full(error: BaseException | None) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL
-
-
-def _add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    """Adds a file without time, owner or anything else that differs between runs."""
-    member = tarfile.TarInfo(name)
-    member.size = len(content)
-    tar.addfile(member, BytesIO(content))
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import RegionError
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.pictures import read_picture
-from alphaclip.training.pairs.format.records import PairPicture, PairRegion, Skipped
+from alphaclip.training.pairs.format.records import PairError, PairPicture, PairRegion, Skipped
 from alphaclip.training.pairs.format.reports import PairsReport
 from alphaclip.training.pairs.format.texts import PLAIN, label_texts
 from alphaclip.training.pairs.format.writing import PairSettings, Progress, write_pairs

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.format.texts import PLAIN, label_texts
 
 if TYPE_CHECKING:

@@ -15,19 +15,19 @@ import numpy as np
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.sam.sam import SamModel
+from alphaclip.regions.region import Region
+from alphaclip.sam.sam import SamModel, masks_for_boxes
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.captions.grounding import Corners
 from alphaclip.training.pairs.format.pictures import decode_picture
 from alphaclip.training.pairs.format.records import PairPicture, PairRegion, Skipped
-from alphaclip.training.pairs.sources.fetching import PictureStore
 from alphaclip.training.pairs.sources.grit_rows import GritEntry
-from alphaclip.training.pairs.sources.masking import regions_for_boxes
+from alphaclip.training.pairs.sources.img2dataset import PictureFolder
 
 Phrases = Literal["both", "expressions", "chunks"]
 
 _TOLERANCE = 0.01
-"""By which a box may reach beyond its picture; it is then clipped."""
+"""By which a box may reach beyond its picture, as detectors' do; it is then clipped."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class GritMaker:
     """Makes pictures with regions from GRIT's rows, for `write_pairs`.
 
     Args:
-        store: opens the pictures
+        pictures: the folder that they are in
         sam: finds the masks; None leaves boxes as they are
         settings: which phrases become pairs
         encoder (None): scores each region with its first text, as ``clip``
@@ -80,12 +80,12 @@ class GritMaker:
 
     def __init__(
         self,
-        store: PictureStore,
+        pictures: PictureFolder,
         sam: SamModel | None,
         settings: GritSettings | None = None,
         encoder: Encoder | None = None,
     ) -> None:
-        self._store = store
+        self._pictures = pictures
         self._sam = sam
         self._settings = settings or GritSettings()
         self._encoder = encoder
@@ -98,17 +98,19 @@ class GritMaker:
         if not phrases:
             reasons = sorted({skipped.reason for skipped in left_out})
             return Skipped("no phrase kept", f"{entry.key}: {', '.join(reasons) or 'it has none'}")
-        file = self._store.open(entry.place)
+        file = self._pictures.open(entry.location)
         if isinstance(file, Skipped):
             return file
-        image = decode_picture(file.content, entry.place)
+        image = decode_picture(file.content, entry.location)
         regions, lost = self._regions(image, phrases)
+        if self._encoder is not None and regions:
+            regions = score_regions(self._encoder, image, regions)
         left_out = [Skipped(s.reason, f"{entry.key}: {s.detail}") for s in (*left_out, *lost)]
         return PairPicture(
             entry.key,
             file.content,
             file.suffix,
-            tuple(self._scored(image, regions)),
+            tuple(regions),
             str(entry.content["caption"]),
             entry.url or self._settings.dataset,
             entry.licence,
@@ -118,24 +120,26 @@ class GritMaker:
     def _regions(
         self, image: np.ndarray, phrases: Sequence[GroundedPhrase]
     ) -> tuple[list[PairRegion], list[Skipped]]:
+        """A region for each box, with all its phrases; SAM encodes the picture once."""
         by_box: dict[Corners, list[GroundedPhrase]] = {}
         for phrase in phrases:
             by_box.setdefault(phrase.corners, []).append(phrase)
+        boxes = [(left, top, right - left, bottom - top) for left, top, right, bottom in by_box]
+        masks = None if self._sam is None else masks_for_boxes(self._sam, image, boxes)
         regions, lost = [], []
-        found = regions_for_boxes(self._sam, image, list(by_box))
-        for number, (made, said) in enumerate(zip(found, by_box.values(), strict=True)):
-            if isinstance(made, Skipped):
-                lost.append(made)
-                continue
+        for number, (box, said) in enumerate(zip(boxes, by_box.values(), strict=True)):
+            region, scores = Region.from_box(box), {}
+            if masks is not None:
+                mask = masks[number]
+                if not mask.mask.any():
+                    lost.append(Skipped("mask empty", "SAM finds nothing in the box"))
+                    continue
+                region = Region.from_mask(mask.mask, box=mask.relative_box)
+                scores = {"mask_quality": mask.quality}
             texts = tuple(dict.fromkeys(phrase.text for phrase in said))
-            scores = {**made[1], "grounding": max(phrase.score for phrase in said)}
-            regions.append(PairRegion(made[0], texts, scores=scores, id=str(number)))
+            scores["grounding"] = max(phrase.score for phrase in said)
+            regions.append(PairRegion(region, texts, scores=scores, id=str(number)))
         return regions, lost
-
-    def _scored(self, image: np.ndarray, regions: list[PairRegion]) -> list[PairRegion]:
-        if self._encoder is None or not regions:
-            return regions
-        return score_regions(self._encoder, image, regions)
 
 
 def score_regions(
@@ -165,21 +169,18 @@ def read_phrases(
     caption = content.get("caption")
     if not isinstance(caption, str) or not caption.strip():
         return [], [Skipped("row without a caption", "")]
-    kept: list[GroundedPhrase] = []
+    phrases: list[GroundedPhrase] = []
     left_out: list[Skipped] = []
     names = {"both": ("ref_exps", "noun_chunks"), "expressions": ("ref_exps",)}
     for name in names.get(settings.phrases, ("noun_chunks",)):
-        for values in _rows(content.get(name)):
-            found = _phrase(values, caption, settings.least_score)
-            if isinstance(found, Skipped):
-                left_out.append(found)
+        rows = content.get(name)
+        for values in rows if isinstance(rows, (list, tuple)) else ():
+            phrase = _phrase(values, caption, settings.least_score)
+            if isinstance(phrase, Skipped):
+                left_out.append(phrase)
             else:
-                kept.append(found)
-    return list(dict.fromkeys(kept)), left_out
-
-
-def _rows(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, (list, tuple)) else []
+                phrases.append(phrase)
+    return list(dict.fromkeys(phrases)), left_out
 
 
 def _phrase(values: Any, caption: str, least_score: float) -> GroundedPhrase | Skipped:

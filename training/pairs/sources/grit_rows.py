@@ -3,8 +3,8 @@
 A row has ``caption``, ``noun_chunks`` and ``ref_exps`` (see
 :func:`alphaclip.training.pairs.sources.grit.read_phrases`), ``url``, ``key``, ``id``, ``width``,
 ``height`` and ``clip_similarity_vitb32`` and the like, as at
-https://huggingface.co/datasets/zzliang/GRIT. Where the picture is no address, ``place`` says which
-file or member of a shard it is.
+https://huggingface.co/datasets/zzliang/GRIT. ``place`` says which file or member of a shard the
+picture is; the rows of shards get theirs.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, overload
 
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.records import Skipped
-from alphaclip.training.pairs.sources.img2dataset import ShardPicture, find_shards, scan_shard
+from alphaclip.training.pairs.format.records import PairError, Skipped
+from alphaclip.training.pairs.sources.img2dataset import (
+    ShardPicture,
+    find_shards,
+    scan_shard,
+    to_download,
+)
 
 NEEDED = ("caption", "noun_chunks", "ref_exps")
 
@@ -51,10 +56,10 @@ class GritEntry:
         return licence if isinstance(licence, str) and licence else None
 
     @property
-    def place(self) -> str:
-        """What opens the picture, see `PictureStore.open`."""
-        place = self.content.get("place")
-        return place if isinstance(place, str) and place else self.url
+    def location(self) -> str:
+        """Where the picture is, see `PictureFolder.open`; an address where nobody got it."""
+        location = self.content.get("place")
+        return location if isinstance(location, str) and location else self.url
 
 
 def open_grit(path: Path) -> tuple[GritSequence, list[Skipped]]:
@@ -68,11 +73,17 @@ def open_grit(path: Path) -> tuple[GritSequence, list[Skipped]]:
         the rows, and what of shards is left out
 
     Raises:
-        PairError: if there is no such file, or a parquet file has other columns
+        PairError: if there is no such file, a parquet file has other columns, or pictures are
+            named by their addresses; says what to do
     """
     if path.suffix == ".parquet" or (path.is_dir() and any(path.glob("*.parquet"))):
         files = [path] if path.suffix == ".parquet" else sorted(path.glob("*.parquet"))
-        return GritSequence([_ParquetPart(file) for file in files]), []
+        rows = GritSequence([_ParquetPart(file) for file in files])
+        if len(rows) and "://" in rows[0].location:
+            others = ["id", "noun_chunks", "ref_exps"]
+            others += ["license"] if "license" in rows[0].content else []
+            raise PairError(to_download(path, "url", "caption", *others))
+        return rows, []
     parts, left_out = [], []
     for shard in find_shards(path):
         pictures, lost = scan_shard(shard)
@@ -86,23 +97,21 @@ class GritSequence(Sequence[GritEntry]):
 
     def __init__(self, parts: Sequence[_ParquetPart | _ShardPart]) -> None:
         self._parts = list(parts)
-        self._starts = [0]
-        for part in self._parts:
-            self._starts.append(self._starts[-1] + len(part))
+        self._starts = list(accumulate(map(len, self._parts), initial=0))
 
     def __len__(self) -> int:
         return self._starts[-1]
 
     @overload
-    def __getitem__(self, place: int) -> GritEntry: ...
+    def __getitem__(self, index: int) -> GritEntry: ...
 
     @overload
-    def __getitem__(self, place: slice) -> list[GritEntry]: ...
+    def __getitem__(self, index: slice) -> list[GritEntry]: ...
 
-    def __getitem__(self, place: int | slice) -> GritEntry | list[GritEntry]:
-        if isinstance(place, slice):
-            return [self[number] for number in range(len(self))[place]]
-        number = range(len(self))[place]
+    def __getitem__(self, index: int | slice) -> GritEntry | list[GritEntry]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(len(self))[index]]
+        number = range(len(self))[index]
         part = bisect_right(self._starts, number) - 1
         row = number - self._starts[part]
         key = f"{part:05d}-{row:08d}"
@@ -124,20 +133,18 @@ class _ParquetPart:
         if missing:
             raise PairError(f"{path} has no column {missing[0]!r}: expected GRIT's {NEEDED}")
         groups = range(file.metadata.num_row_groups)
-        self._rows = [file.metadata.row_group(group).num_rows for group in groups]
-        self._file = file
-        self._path = path
+        rows = (file.metadata.row_group(group).num_rows for group in groups)
+        self._starts = list(accumulate(rows, initial=0))
+        self._file, self._path = file, path
+        # Rows are read in order: the group in use, and the one before where a batch spans both.
         self._group = lru_cache(maxsize=2)(self._read_group)
 
     def __len__(self) -> int:
-        return sum(self._rows)
+        return self._starts[-1]
 
     def read(self, row: int) -> Mapping[str, Any]:
-        group = 0
-        while row >= self._rows[group]:
-            row -= self._rows[group]
-            group += 1
-        return self._group(group)[row]
+        group = bisect_right(self._starts, row) - 1
+        return self._group(group)[row - self._starts[group]]
 
     def _read_group(self, group: int) -> list[dict[str, Any]]:
         from pyarrow import ArrowException
@@ -158,7 +165,7 @@ class _ShardPart:
 
     def read(self, row: int) -> Mapping[str, Any]:
         picture = self._pictures[row]
-        return {**picture.content(), "place": picture.place}
+        return {**picture.content(), "place": picture.location}
 
 
 def to_parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:

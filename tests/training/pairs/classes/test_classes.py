@@ -13,19 +13,26 @@ from alphaclip.regions.region import Region
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import MaskLimits
 from alphaclip.sam.sam import SamModel, load_sam
-from alphaclip.training.pairs.classes.class_crops import CropSettings, cut_crop, encode_crop
-from alphaclip.training.pairs.classes.class_lists import ClassPicture, read_classes, read_names
-from alphaclip.training.pairs.classes.class_scores import ClassScorer, ScoreSettings
-from alphaclip.training.pairs.classes.classes import (
+from alphaclip.training.pairs.classes.foregrounds import (
     ChoiceSettings,
+    CropSettings,
     Foreground,
     ForegroundMaker,
     caption_foregrounds,
     choose_foregrounds,
+    cut_crop,
+    encode_crop,
 )
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.parts import PartJob, read_lines
+from alphaclip.training.pairs.classes.scores import (
+    ClassPicture,
+    ClassScorer,
+    ScoreSettings,
+    read_classes,
+    read_names,
+)
+from alphaclip.training.pairs.format.jobs import PartJob, read_lines
 from alphaclip.training.pairs.format.pictures import decode_picture
+from alphaclip.training.pairs.format.records import PairError
 
 WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
 COLOURS = {"red": (230, 20, 20), "blue": (20, 20, 230)}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from alphaclip.training.pairs.format.checking import check_pairs
-from alphaclip.training.pairs.format.errors import PairError
+from alphaclip.training.pairs.format.records import PairError
 
 
 def flip(path: Path, old: bytes, new: bytes) -> None:

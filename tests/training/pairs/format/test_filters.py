@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from alphaclip.regions.region import Region
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.filters import FilterSettings, filter_picture
-from alphaclip.training.pairs.format.records import PairRegion, Skipped
+from alphaclip.training.pairs.format.records import PairError, PairRegion, Skipped
 
 from ..conftest import LEFT, corner_mask, picture
 

@@ -14,9 +14,8 @@ import pytest
 
 from alphaclip.errors import ImageError
 from alphaclip.regions.region import Region
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.reading import PairSet, open_pairs
-from alphaclip.training.pairs.format.records import PairRegion
+from alphaclip.training.pairs.format.records import PairError, PairRegion
 from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
 from ..conftest import LEFT, corner_mask, numbered, picture

@@ -11,9 +11,9 @@ from pycocotools import mask as coco
 
 from alphaclip.errors import EmptyRegionError, ImageError, RegionError
 from alphaclip.regions.region import Region
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.pictures import decode_picture, read_picture
 from alphaclip.training.pairs.format.records import (
+    PairError,
     PairPicture,
     PairRegion,
     from_members,

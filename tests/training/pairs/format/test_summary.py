@@ -14,11 +14,11 @@ from alphaclip.training.pairs.format.contact_sheet import (
     OUTLINE,
     TEXT,
     TILE,
-    draw_places,
+    draw_numbers,
     lit_up,
 )
 from alphaclip.training.pairs.format.records import PairRegion, Skipped
-from alphaclip.training.pairs.format.statistics import Histogram, count_entries
+from alphaclip.training.pairs.format.summary import Histogram, count_entries
 from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
 from ..conftest import LEFT, corner_mask, picture
@@ -95,10 +95,10 @@ def test_sheet__has_a_tile_for_each_of_24_pairs(small_set: Path, tmp_path: Path)
 
 def test_places__are_drawn_by_seed() -> None:
     """Without replacement; all of them where there are few."""
-    assert draw_places(3, 0) == [0, 1, 2]
-    drawn = draw_places(1000, 0)
+    assert draw_numbers(3, 0) == [0, 1, 2]
+    drawn = draw_numbers(1000, 0)
     assert len(set(drawn)) == 24 and drawn == sorted(drawn)
-    assert draw_places(1000, 0) == drawn != draw_places(1000, 1)
+    assert draw_numbers(1000, 0) == drawn != draw_numbers(1000, 1)
 
 
 def test_seed__decides_the_sheet_and_nothing_else(tmp_path: Path) -> None:

@@ -11,11 +11,10 @@ import pytest
 
 from alphaclip.errors import AlphaClipError, ImageError
 from alphaclip.regions.region import Region
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.filters import FilterSettings
 from alphaclip.training.pairs.format.jobs import sole_writer
 from alphaclip.training.pairs.format.reading import open_pairs
-from alphaclip.training.pairs.format.records import PairPicture, PairRegion, Skipped
+from alphaclip.training.pairs.format.records import PairError, PairPicture, PairRegion, Skipped
 from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
 from ..conftest import numbered, picture

@@ -14,8 +14,8 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.dataset.samples import load_sample
 from alphaclip.training.pairs.format.checking import check_pairs
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.reading import open_pairs
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.format.writing import PairSettings
 from alphaclip.training.pairs.sources.fiftyone_pairs import pairs_from_dataset
 from alphaclip.views.cutter import make_views

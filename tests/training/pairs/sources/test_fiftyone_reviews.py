@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from alphaclip.indexing.labelling.review.runs import Labelling, add_reviews
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.reading import open_pairs
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.sources.fiftyone_pairs import pairs_from_dataset
 
 if TYPE_CHECKING:

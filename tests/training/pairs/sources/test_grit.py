@@ -15,13 +15,12 @@ from pyarrow import parquet
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 from alphaclip.sam.sam import SamModel, load_sam
-from alphaclip.training.pairs.format.errors import PairError
 from alphaclip.training.pairs.format.reading import open_pairs
-from alphaclip.training.pairs.format.records import PairPicture, Skipped
+from alphaclip.training.pairs.format.records import PairError, PairPicture, Skipped
 from alphaclip.training.pairs.format.writing import write_pairs
-from alphaclip.training.pairs.sources.fetching import PictureStore
 from alphaclip.training.pairs.sources.grit import GritMaker, GritSettings, read_phrases
 from alphaclip.training.pairs.sources.grit_rows import GritEntry, open_grit, to_parquet
+from alphaclip.training.pairs.sources.img2dataset import PictureFolder
 from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
@@ -67,7 +66,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ShapeSc
 
 def make(content: dict, folder: Path, **settings: object) -> PairPicture | Skipped:
     """What becomes of a row; boxes stay boxes."""
-    maker = GritMaker(PictureStore(folder / "cache", root=folder), None, GritSettings(**settings))
+    maker = GritMaker(PictureFolder(folder), None, GritSettings(**settings))
     return maker(GritEntry("k", content))
 
 
@@ -81,7 +80,7 @@ def test_write_pairs__masks_of_scenes_fit(
     folder, drawn = scenes
     entries, left_out = open_grit(folder)
     assert (len(entries), left_out) == (SCENES, [])
-    maker = GritMaker(PictureStore(tmp_path / "cache", root=folder), small)
+    maker = GritMaker(PictureFolder(folder), small)
     report = write_pairs(entries, maker, tmp_path / "set")
     shapes = [shape for scene in drawn for shape in scene.shapes]
     assert (report.pictures, report.regions) == (SCENES, len(shapes))
@@ -105,7 +104,7 @@ def test_maker__a_picture_is_encoded_once_and_a_box_once(
     content["ref_exps"] = [[0, len(content["caption"]), *content["noun_chunks"][0][2:]]]
     calls = []
     hook = small.network.image_encoder.register_forward_hook(lambda *_: calls.append(1))
-    made = GritMaker(PictureStore(tmp_path, root=folder), small)(GritEntry("k", content))
+    made = GritMaker(PictureFolder(folder), small)(GritEntry("k", content))
     hook.remove()
     assert len(calls) == 1
     assert isinstance(made, PairPicture)
@@ -124,7 +123,7 @@ def test_maker__the_encoder_scores_each_region(
             return np.tile([0.0, 1.0], (len(texts), 1))
 
     folder, drawn = scenes
-    store = PictureStore(tmp_path, root=folder)
+    store = PictureFolder(folder)
     made = GritMaker(store, None, encoder=Half())(GritEntry("k", row_of(drawn[0], "0.png")))
     assert isinstance(made, PairPicture)
     assert {region.scores["clip"] for region in made.regions} == {0.8}
@@ -202,7 +201,7 @@ def test_maker__rows_that_give_nothing_say_why(tmp_path: Path) -> None:
         made = make(content, tmp_path)
         assert isinstance(made, Skipped)
         reasons.append(made.reason)
-    assert reasons == ["no phrase kept", "no phrase kept", "missing", "not an http(s) address"]
+    assert reasons == ["no phrase kept", "no phrase kept", "missing", "an address, not a file"]
 
 
 def test_open_grit__shards_whose_json_is_grits(tmp_path: Path) -> None:
@@ -219,8 +218,8 @@ def test_open_grit__shards_whose_json_is_grits(tmp_path: Path) -> None:
             tar.addfile(info, io.BytesIO(data))
     entries, left_out = open_grit(tmp_path)
     assert left_out == []
-    assert entries[0].place == "00000.tar/a"
-    maker = GritMaker(PictureStore(tmp_path / "cache", root=tmp_path), None)
+    assert entries[0].location == "00000.tar/a"
+    maker = GritMaker(PictureFolder(tmp_path), None)
     good, bad = (maker(entry) for entry in entries)
     assert isinstance(good, PairPicture)
     assert (good.source, good.key) == ("http://a", "00000-00000000")

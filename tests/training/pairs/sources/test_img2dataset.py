@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 from alphaclip.training.pairs.captions.grounded_captions import read_caption_shards
-from alphaclip.training.pairs.format.errors import PairError
-from alphaclip.training.pairs.format.records import Skipped
-from alphaclip.training.pairs.sources.fetching import PictureFile, PictureStore
-from alphaclip.training.pairs.sources.img2dataset import find_shards, read_member, scan_shard
+from alphaclip.training.pairs.format.records import PairError, Skipped
+from alphaclip.training.pairs.sources.img2dataset import (
+    PictureFile,
+    PictureFolder,
+    find_shards,
+    read_member,
+    scan_shard,
+)
 
-from .picture_server import picture
+from ..conftest import picture_file as picture
 
 
 @pytest.fixture
@@ -58,7 +62,7 @@ def test_scan_shard__members_of_a_key_belong_together(shard: Callable[..., Path]
     assert left_out == []
     assert first.content() == {"caption": "a cat", "url": "http://a/0"}
     assert second.content() == {"caption": "a bird"}
-    assert (third.image, third.place) == (None, "00000.tar/2")
+    assert (third.image, third.location) == (None, "00000.tar/2")
     assert read_member(path.parent, "00000.tar/1") == picture(2, "PNG")
 
 
@@ -83,8 +87,8 @@ def test_scan_shard__a_cut_shard_gives_what_is_whole(shard: Callable[..., Path])
     assert 1 <= len(pictures) < 4
     assert {skipped.reason for skipped in left_out} == {"shard cut or damaged"}
     for found in pictures:
-        place = f"00000.tar/{found.key}"
-        assert read_member(path.parent, place) == picture(int(found.key), side=40)
+        location = f"00000.tar/{found.key}"
+        assert read_member(path.parent, location) == picture(int(found.key), side=40)
 
 
 def test_scan_shard__no_tar_is_counted(tmp_path: Path) -> None:
@@ -95,14 +99,30 @@ def test_scan_shard__no_tar_is_counted(tmp_path: Path) -> None:
         find_shards(tmp_path / "none")
 
 
-def test_store__opens_members_and_says_what_is_missing(shard: Callable[..., Path]) -> None:
+def test_folder__opens_files_and_members_and_says_what_is_missing(
+    shard: Callable[..., Path],
+) -> None:
     path = shard({"0.jpg": picture(1), "1.jpg": b"no picture", "2.txt": b"a"})
-    store = PictureStore(path.parent / "cache", root=path.parent)
-    assert store.open("00000.tar/0") == PictureFile(picture(1), "jpg")
-    places = ("00000.tar/1", "00000.tar/2", "00001.tar/0", "../00000.tar/0")
-    reasons = [made.reason for made in map(store.open, places) if isinstance(made, Skipped)]
-    assert reasons == ["not a picture", "missing", "missing", "path outside the folder"]
-    assert store.fetched == 0
+    (path.parent / "a.png").write_bytes(picture(2, "PNG"))
+    (path.parent / "cut.jpg").write_bytes(picture(3, side=400)[:2000])
+    folder = PictureFolder(path.parent)
+    assert folder.open("00000.tar/0") == PictureFile(picture(1), "jpg")
+    assert folder.open("a.png") == PictureFile(picture(2, "PNG"), "png")
+    reasons = {
+        "00000.tar/1": "not a picture",
+        "00000.tar/2": "missing",
+        "00001.tar/0": "missing",
+        "../00000.tar/0": "path outside the folder",
+        "/etc/hostname": "path outside the folder",
+        "none.png": "missing",
+        "00000.tar": "not a picture",
+        "cut.jpg": "damaged picture",
+        "file:///etc/hostname": "an address, not a file",
+    }
+    for location, reason in reasons.items():
+        made = folder.open(location)
+        assert isinstance(made, Skipped)
+        assert made.reason == reason
 
 
 def test_read_caption_shards__pictures_with_captions(shard: Callable[..., Path]) -> None:
