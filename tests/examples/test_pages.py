@@ -13,6 +13,7 @@ from PIL import Image
 
 from alphaclip import indexing
 from alphaclip.indexing.dataset.samples import FOLDER, load_sample
+from tests.setup.test_layout import HOUSES, ORDER
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ["README.md", "docs/python.md", "docs/labelling.md", "docs/porting.md"]
@@ -77,6 +78,19 @@ def test_python_of_a_page__runs(page: str, dataset: fo.Dataset) -> None:
 
 def test_readme__is_for_a_newcomer() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+def test_architecture__names_every_package_and_their_order() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    packages = [path.parent.relative_to(ROOT / h) for h in HOUSES for path in packages_of(h)]
+    assert [str(path) for path in packages if f"{path}/`" not in page] == []
+    said = " ".join(page.split())
+    assert {house for house, order in ORDER.items() if f"`{house}`: {order}" not in said} == set()
+
+
+def packages_of(house: str) -> Iterator[Path]:
+    """The files that make a folder below a house a package."""
+    yield from sorted((ROOT / house).glob("*/**/__init__.py"))
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
