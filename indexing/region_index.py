@@ -10,20 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of
+from alphaclip.encoder.load import load as load_encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.dataset.locations import (
     check_key,
     index_folder,
     index_keys,
+    own_folder,
     remove_index,
     store_id,
 )
-from alphaclip.indexing.embedding import building
-from alphaclip.indexing.embedding.freshness import Freshness
-from alphaclip.indexing.embedding.freshness import freshness as count_fresh
-from alphaclip.indexing.embedding.label_reader import Identify
-from alphaclip.indexing.embedding.merging import MergeReport
+from alphaclip.indexing.embedding.building import (
+    Freshness,
+    embed,
+    folder_for,
+    freshness,
+    settings_in,
+    settings_of,
+)
+from alphaclip.indexing.embedding.label_reader import Identify, samples_of
+from alphaclip.indexing.embedding.merging import MergeReport, merge
+from alphaclip.indexing.embedding.plans import read_plan
 from alphaclip.indexing.labelling.label_dataset import Classes, Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
 from alphaclip.indexing.labelling.settings import LabelSettings
@@ -33,6 +41,7 @@ from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
 from alphaclip.indexing.similarity import register_run
 from alphaclip.indexing.store.manifests import has_store
+from alphaclip.indexing.store.store import writing
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -47,8 +56,8 @@ def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
         AlphaClipError: if the dataset has no index of this name; says which it has
     """
     if not has_store(index_folder(dataset, key)):
-        known = ", ".join(index_keys(dataset)) or "none"
-        raise AlphaClipError(f"dataset {dataset.name!r} has no index {key!r}; it has: {known}")
+        keys = ", ".join(index_keys(dataset)) or "none"
+        raise AlphaClipError(f"dataset {dataset.name!r} has no index {key!r}; it has: {keys}")
     return RegionIndex(dataset, key)
 
 
@@ -82,9 +91,13 @@ def build(
         AlphaClipError: if the field holds no regions, nothing could be embedded, the key is taken
             or malformed, or the index is being written by another process
     """
+    folder = folder_for(samples, field, key, overwrite)
+    loaded = load_encoder(encoder)
+    settings = settings_of(samples, field, loaded, identify)
     with shown(progress) as show:
-        loaded, report = building.build(samples, field, encoder, key, overwrite, show, identify)
-        return _publish(samples._dataset, key, loaded, report, show)
+        with writing(folder, mend=True) as writer:
+            report = embed(writer, samples, settings, loaded, show)
+        return _register(samples._dataset, key, loaded, report, show)
 
 
 def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
@@ -93,9 +106,12 @@ def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
     Raises:
         PlanError: if there is no plan, or a shard is not embedded yet
     """
+    with writing(own_folder(dataset, key), mend=True) as writer:
+        planned = read_plan(writer.folder / "work")
+        encoder = encoder_of(planned.settings)
+        report = merge(writer, planned)
     with shown(None) as show:
-        loaded, report = building.merge_plan(dataset, key)
-        return _publish(dataset, key, loaded, report, show)
+        return _register(dataset, key, encoder, report, show)
 
 
 class RegionIndex(SearchIndex):
@@ -127,7 +143,7 @@ class RegionIndex(SearchIndex):
         Args:
             progress (None): told how far it is; None shows a bar in the terminal
         """
-        return count_fresh(self.dataset, self._opened.newest().version, progress)
+        return freshness(self.dataset, self._opened.newest().version, progress)
 
     def update(self, progress: Progress | None = None) -> MergeReport:
         """Embeds regions that are new or edited, and drops those that are gone.
@@ -143,8 +159,12 @@ class RegionIndex(SearchIndex):
             how many regions there are, were embedded, kept, dropped and skipped
         """
         with shown(progress) as show:
-            encoder, report = building.update(self.dataset, self.key, self._given, show)
-            _publish(self.dataset, self.key, encoder, report, show)
+            with writing(own_folder(self.dataset, self.key), mend=True) as writer:
+                settings = settings_in(writer)
+                encoder = encoder_of(settings, self._given)
+                samples = samples_of(self.dataset, settings)
+                report = embed(writer, samples, settings, encoder, show)
+            _register(self.dataset, self.key, encoder, report, show)
         return report
 
     def tag(
@@ -227,7 +247,7 @@ class RegionIndex(SearchIndex):
         remove_index(self.dataset, self.key)
 
 
-def _publish(
+def _register(
     dataset: fo.Dataset, key: str, encoder: Encoder, report: MergeReport, show: Progress
 ) -> RegionIndex:
     """Makes what was published known to FiftyOne, and its FAISS index where it takes long."""

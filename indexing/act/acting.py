@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import (
@@ -24,13 +24,13 @@ from alphaclip.indexing.act.actions import (
 )
 from alphaclip.indexing.act.attribute_writes import undo_attributes
 from alphaclip.indexing.act.copying import copy_labels, undo_copies
-from alphaclip.indexing.act.sample_tags import tag_samples, undo_sample_tags
 from alphaclip.indexing.act.saved_views import save_view, undo_view
 from alphaclip.indexing.dataset.bulk_writes import (
+    TAGS,
     LabelPath,
-    Write,
-    grouped,
+    attribute_writes,
     read_labels,
+    same_writes,
     write_labels,
 )
 from alphaclip.indexing.retrieval.hits import Hits
@@ -66,17 +66,21 @@ def tag(hits: Hits, tag: str) -> Action:
     Raises:
         AlphaClipError: if the tag is empty, or a field is gone
     """
-    check_text("tag", tag)
-    found = _current(hits, "tags")
-    changes = [Change(*key) for key, tags in found.items() if tag not in (tags or [])]
-    action = begin(hits.dataset, "tag", changes, _left(hits, changes), {"tag": tag})
-    without = {key for key, tags in found.items() if tags is None}
-    for path, rows in _by_field(hits.dataset, changes):
-        empty = [row for row in rows if row[:3] in without]
-        writes = [*_writes(empty, {"$set": {"tags": []}}, {"tags": None})]
-        writes += _writes(rows, {"$addToSet": {"tags": tag}}, {"tags": {"$ne": tag}})
-        write_labels(hits.dataset, path, writes)
-    return action
+    return _add_tag(hits.dataset, "tag", _rows(hits), tag)
+
+
+def tag_samples(hits: Hits, tag: str) -> Action:
+    """Adds a tag to the picture of each hit; see :func:`tag`. It counts pictures.
+
+    Args:
+        hits: of which each picture counts once
+        tag: to add
+
+    Raises:
+        AlphaClipError: if the tag is empty
+    """
+    rows = [Change(TAGS, sample, "") for sample in dict.fromkeys(hits.sample_ids.tolist())]
+    return _add_tag(hits.dataset, "tag_samples", rows, tag)
 
 
 def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = False) -> Action:
@@ -104,16 +108,19 @@ def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = Fal
         if overwrite:
             raise AlphaClipError("overwrite is for the hits' own labels: leave it out with into")
         return copy_labels(hits, label, into)
-    found = _current(hits, "label")
+    rows = _rows(hits)
     changes = [
-        Change(*key, old)
-        for key, old in found.items()
+        row._replace(before=old)
+        for row, old in _values(hits.dataset, rows, "label").items()
         if old != label and (overwrite or old in (None, ""))
     ]
     detail = {"label": label, "overwrite": overwrite}
-    action = begin(hits.dataset, "label", changes, _left(hits, changes), detail)
-    for path, rows in _by_field(hits.dataset, changes):
-        write_labels(hits.dataset, path, _relabelled(rows, label))
+    action = begin(hits.dataset, "label", changes, len(rows) - len(changes), detail)
+    for path, here in _by_field(hits.dataset, changes):
+        writes = attribute_writes(
+            (row.sample_id, row.label_id, {"label": label}, {"label": row.before}) for row in here
+        )
+        write_labels(hits.dataset, path, writes)
     return action
 
 
@@ -142,39 +149,57 @@ def undo(dataset: fo.Dataset, action: Action | str) -> Undone:
         AlphaClipError: if the dataset has no such action, it was taken back already, or the field
             is gone
     """
-    kept = find_action(dataset, action)
-    if kept.undone:
-        raise AlphaClipError(f"this {kept.kind} of {kept.made_at} was taken back already")
-    undone = _UNDO[kept.kind](dataset, kept)
-    mark_undone(dataset, kept)
+    done = find_action(dataset, action)
+    if done.undone:
+        raise AlphaClipError(f"this {done.kind} of {done.made_at} was taken back already")
+    undone = _UNDO[done.kind](dataset, done)
+    mark_undone(dataset, done)
     return undone
+
+
+def _add_tag(
+    dataset: fo.Dataset, kind: Literal["tag", "tag_samples"], rows: Sequence[Change], tag: str
+) -> Action:
+    """Tags labels or pictures that are there and have it not."""
+    check_text("tag", tag)
+    tags = _values(dataset, rows, "tags")
+    changes = [row for row, having in tags.items() if tag not in (having or [])]
+    action = begin(dataset, kind, changes, len(rows) - len(changes), {"tag": tag})
+    for path, here in _by_field(dataset, changes):
+        # $addToSet fails where there is null in place of a list
+        empty = [row[1:3] for row in here if tags[row] is None]
+        writes = same_writes(empty, {"$set": {"tags": []}}, {"tags": None})
+        tagged = {"$addToSet": {"tags": tag}}
+        writes += same_writes((row[1:3] for row in here), tagged, {"tags": {"$ne": tag}})
+        write_labels(dataset, path, writes)
+    return action
 
 
 def _undo_tag(dataset: fo.Dataset, action: Action) -> Undone:
     tag, changes = action.detail["tag"], changes_of(dataset, action)
-    restored = 0
-    for path, rows in _by_field(dataset, changes):
-        now = _attribute(dataset, path, rows, "tags")
-        still = [row for row in rows if tag in (now.get(row.label_id) or [])]
-        write_labels(dataset, path, _writes(still, {"$pull": {"tags": tag}}, {"tags": tag}))
-        restored += len(still)
-    return Undone(restored, len(changes) - restored)
+    tags = _values(dataset, changes, "tags")
+    still = [row for row in changes if tag in (tags.get(row) or [])]
+    for path, here in _by_field(dataset, still):
+        pulled = {"$pull": {"tags": tag}}
+        write_labels(dataset, path, same_writes((row[1:3] for row in here), pulled, {"tags": tag}))
+    return Undone(len(still), len(changes) - len(still))
 
 
 def _undo_label(dataset: fo.Dataset, action: Action) -> Undone:
     label, changes = action.detail["label"], changes_of(dataset, action)
-    restored = 0
-    for path, rows in _by_field(dataset, changes):
-        now = _attribute(dataset, path, rows, "label")
-        still = [row for row in rows if now.get(row.label_id) == label]
-        write_labels(dataset, path, _relabelled(still, label, back=True))
-        restored += len(still)
-    return Undone(restored, len(changes) - restored)
+    classes = _values(dataset, changes, "label")
+    still = [row for row in changes if classes.get(row) == label]
+    for path, here in _by_field(dataset, still):
+        writes = attribute_writes(
+            (row.sample_id, row.label_id, {"label": row.before}, {"label": label}) for row in here
+        )
+        write_labels(dataset, path, writes)
+    return Undone(len(still), len(changes) - len(still))
 
 
 _UNDO: dict[str, Callable[[Any, Action], Undone]] = {
     "tag": _undo_tag,
-    "tag_samples": undo_sample_tags,
+    "tag_samples": _undo_tag,
     "label": _undo_label,
     "copy": undo_copies,
     "attribute": undo_attributes,
@@ -182,27 +207,21 @@ _UNDO: dict[str, Callable[[Any, Action], Undone]] = {
 }
 
 
-def _current(hits: Hits, attribute: str) -> dict[tuple[str, str, str], Any]:
-    """The value of an attribute of each hit that is there: field, sample id, label id to value."""
-    found = {}
+def _rows(hits: Hits) -> list[Change]:
+    """Each label of some hits once."""
     columns = (hits.fields.tolist(), hits.sample_ids.tolist(), hits.label_ids.tolist())
-    rows = [Change(*key) for key in zip(*columns, strict=True)]
-    for path, here in _by_field(hits.dataset, rows):
-        now = _attribute(hits.dataset, path, here, attribute)
-        found.update({row[:3]: now[row.label_id] for row in here if row.label_id in now})
-    return found
+    return [Change(*key) for key in dict.fromkeys(zip(*columns, strict=True))]
 
 
-def _attribute(
-    dataset: fo.Dataset, path: LabelPath, rows: Sequence[Change], attribute: str
-) -> dict[str, Any]:
-    """Label id to the value that an attribute has now, None for none."""
-    labels = read_labels(dataset, path, (row.sample_id for row in rows), [attribute])
-    return {str(label["_id"]): label.get(attribute) for _, label in labels}
-
-
-def _left(hits: Hits, changes: Sequence[Change]) -> int:
-    return len(set(hits.label_ids.tolist())) - len(changes)
+def _values(dataset: fo.Dataset, rows: Sequence[Change], attribute: str) -> dict[Change, Any]:
+    """The value that an attribute has now of each label or picture that is there; None for none."""
+    values = {}
+    for path, here in _by_field(dataset, rows):
+        labels = read_labels(dataset, path, (row.sample_id for row in here), [attribute])
+        now = {(sample, str(label["_id"])): label.get(attribute) for sample, label in labels}
+        keys = ((row, (row.sample_id, row.label_id or row.sample_id)) for row in here)
+        values.update({row: now[key] for row, key in keys if key in now})
+    return values
 
 
 def _by_field(
@@ -212,25 +231,3 @@ def _by_field(
     for change in changes:
         fields.setdefault(change.field, []).append(change)
     return [(LabelPath.of(dataset, field), rows) for field, rows in fields.items()]
-
-
-def _writes(
-    rows: Sequence[Change], update: dict[str, dict[str, Any]], only_if: dict[str, Any]
-) -> list[Write]:
-    """The same change to labels of many pictures."""
-    by_sample = grouped((row.sample_id, row.label_id) for row in rows)
-    return [Write(sample, labels, update, only_if) for sample, labels in by_sample.items()]
-
-
-def _relabelled(rows: Sequence[Change], label: str, back: bool = False) -> list[Write]:
-    """Sets a class where each label has the one it had before, or the other way round."""
-    writes: list[Write] = []
-    for old in dict.fromkeys(row.before for row in rows):
-        same = [row for row in rows if row.before == old]
-        if not back:
-            writes += _writes(same, {"$set": {"label": label}}, {"label": old})
-        elif old is None:
-            writes += _writes(same, {"$unset": {"label": ""}}, {"label": label})
-        else:
-            writes += _writes(same, {"$set": {"label": old}}, {"label": label})
-    return writes

@@ -18,14 +18,15 @@ if TYPE_CHECKING:
 Kind = Literal["tag", "tag_samples", "label", "copy", "attribute", "save_view"]
 
 STORE, CHANGES = "actions", "changes"
-KEPT = 200
-"""Actions that can be taken back; the oldest are forgotten first."""
+MOST_ACTIONS = 200
+"""Actions that can be taken back; the oldest are forgotten first. Each keeps what it changed in the
+database, some 100 bytes for a label."""
 
 _CHUNK = 20_000
 """Changes in one record: some 2 MB, where 16 MB is the most."""
 
 _DOCUMENT_BYTES = 4_000_000
-"""Of the labels in one record, but for a single one that is larger."""
+"""Of the labels in one record, but for a single one that is larger: 16 MB is the most."""
 
 
 class Change(NamedTuple):
@@ -74,8 +75,8 @@ class Action:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Action:
         """An action from its JSON values; names of later versions are left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        own = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in own})
 
 
 @dataclass(frozen=True)
@@ -114,13 +115,15 @@ def begin(
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     total = len(changes) if count is None else count
     action = Action(key or new_key(), kind, total, left, dict(detail), now)
-    kept = Records(dataset, CHANGES)
-    for part, start in enumerate(range(0, len(changes), _CHUNK)):
-        kept.set(f"{action.id}/{part:06d}", changes[start : start + _CHUNK])
-    records = Records(dataset, STORE)
-    records.set(action.id, action.to_dict())
-    for old in records.keys()[:-KEPT]:
-        _forget(records, kept, old)
+    details = Records(dataset, CHANGES)
+    for number, start in enumerate(range(0, len(changes), _CHUNK)):
+        details.set(f"{action.id}/{number:06d}", changes[start : start + _CHUNK])
+    actions = Records(dataset, STORE)
+    actions.set(action.id, action.to_dict())
+    for old in actions.keys()[:-MOST_ACTIONS]:
+        for key in details.keys(old):
+            details.delete(key)
+        actions.delete(old)
     return action
 
 
@@ -153,7 +156,7 @@ def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
     if values is None:
         raise AlphaClipError(
             f"dataset {dataset.name!r} has no action {key!r}: history(dataset) lists the last "
-            f"{KEPT}, of this dataset only"
+            f"{MOST_ACTIONS}, of this dataset only"
         )
     return Action.from_dict(values)
 
@@ -162,8 +165,7 @@ def changes_of(dataset: fo.Dataset, action: Action) -> list[Change]:
     """What an action did to each label."""
     records = Records(dataset, CHANGES)
     keys = records.keys(f"{action.id}/")
-    parts: Iterator[Iterable[Sequence[Any]]] = (records.get(key) or [] for key in keys)
-    return [Change(*row) for part in parts for row in part]
+    return [Change(*row) for key in keys for row in records.get(key) or []]
 
 
 def keep_replaced(dataset: fo.Dataset, action: Action, value: Any) -> None:
@@ -182,17 +184,17 @@ def keep_documents(
     """Keeps labels that an action is about to replace: the sample and the raw document of each."""
     import bson
 
-    kept, part, room = Records(dataset, CHANGES), 0, _DOCUMENT_BYTES
+    records, number, room = Records(dataset, CHANGES), 0, _DOCUMENT_BYTES
     rows: list[tuple[str, str]] = []
     for sample_id, document in documents:
         text = b64encode(bson.encode(document)).decode()
         if rows and room < len(text):
-            kept.set(f"{action.id}:documents/{part:06d}", rows)
-            part, rows, room = part + 1, [], _DOCUMENT_BYTES
+            records.set(f"{action.id}:documents/{number:06d}", rows)
+            number, rows, room = number + 1, [], _DOCUMENT_BYTES
         rows.append((sample_id, text))
         room -= len(text)
     if rows:
-        kept.set(f"{action.id}:documents/{part:06d}", rows)
+        records.set(f"{action.id}:documents/{number:06d}", rows)
 
 
 def documents_of(dataset: fo.Dataset, action: Action) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -213,9 +215,3 @@ def is_undone(dataset: fo.Dataset, key: str) -> bool:
 def mark_undone(dataset: fo.Dataset, action: Action) -> None:
     """Remembers that an action was taken back."""
     Records(dataset, STORE).set(action.id, replace(action, undone=True).to_dict())
-
-
-def _forget(records: Records, kept: Records, key: str) -> None:
-    for part in kept.keys(key):
-        kept.delete(part)
-    records.delete(key)

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.indexing.act.actions import Action, Change, Undone, begin, changes_of
-from alphaclip.indexing.dataset.bulk_writes import LabelPath, Write, read_labels, write_labels
+from alphaclip.indexing.dataset.bulk_writes import (
+    LabelPath,
+    Row,
+    attribute_writes,
+    read_labels,
+    write_labels,
+)
 from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.dataset.schema import check_name, declare
 
@@ -28,24 +34,24 @@ def declare_attributes(dataset: fo.Dataset, field: str, attributes: Mapping[str,
     """
     import fiftyone as fo
 
-    root, made = LabelPath.of(dataset, field).root, []
+    path, made = LabelPath.of(dataset, field), []
     for name, kind in attributes.items():
         check_name(name)
-        there = dataset.get_field(f"{root}.{name}")
+        there = dataset.get_field(path.to(name))
         if there is not None and not isinstance(there, getattr(fo, kind)):
             raise FieldError(
                 f"{field}.{name} is a {type(there).__name__}, to be written is a {kind}: choose "
                 "another attribute"
             )
         made += [name] if there is None else []
-    declare(dataset, {f"{root}.{name}": attributes[name] for name in made})
+    declare(dataset, {path.to(name): attributes[name] for name in made})
     return made
 
 
 def set_attributes(
     dataset: fo.Dataset,
     field: str,
-    rows: Sequence[tuple[str, str, Mapping[str, Any], Mapping[str, Any]]],
+    rows: Sequence[Row],
     left: int,
     detail: Mapping[str, Any],
     key: str | None = None,
@@ -65,8 +71,7 @@ def set_attributes(
         for sample, label, new, old in rows
     ]
     action = begin(dataset, "attribute", changes, left, detail, key=key)
-    writes = [_write(sample, label, new, old) for sample, label, new, old in rows]
-    write_labels(dataset, LabelPath.of(dataset, field), writes)
+    write_labels(dataset, LabelPath.of(dataset, field), attribute_writes(rows))
     return action
 
 
@@ -77,24 +82,14 @@ def undo_attributes(dataset: fo.Dataset, action: Action) -> Undone:
     path = LabelPath.of(dataset, field)
     values = {row.label_id: json.loads(row.before or "[{}, {}]") for row in changes}
     names = sorted({name for new, _ in values.values() for name in new})
-    writes = []
+    rows: list[Row] = []
     for sample, label in read_labels(dataset, path, (row.sample_id for row in changes), names):
-        new, old = values.get(str(label["_id"]), ({}, {}))
+        label_id = str(label["_id"])
+        new, old = values.get(label_id, ({}, {}))
         if new and all(label.get(name) == value for name, value in new.items()):
-            writes.append(_write(sample, str(label["_id"]), old, new))
-    write_labels(dataset, path, writes)
+            rows.append((sample, label_id, old, new))
+    write_labels(dataset, path, attribute_writes(rows))
     for name in action.detail["made"]:
-        if not dataset.count(f"{path.root}.{name}"):
-            dataset.delete_sample_field(f"{path.root}.{name}")
-    return Undone(len(writes), len(changes) - len(writes))
-
-
-def _write(sample: str, label: str, new: Mapping[str, Any], old: Mapping[str, Any]) -> Write:
-    """Sets attributes of one label, and removes those that are to be None."""
-    first = next(iter(new))
-    update = {
-        "$set": {name: value for name, value in new.items() if value is not None},
-        "$unset": {name: "" for name, value in new.items() if value is None},
-    }
-    filled = {operator: values for operator, values in update.items() if values}
-    return Write(sample, (label,), filled, {first: old.get(first)})
+        if not dataset.count(path.to(name)):
+            dataset.delete_sample_field(path.to(name))
+    return Undone(len(rows), len(changes) - len(rows))

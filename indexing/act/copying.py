@@ -23,19 +23,11 @@ from alphaclip.indexing.retrieval.hits import Hits
 if TYPE_CHECKING:
     import fiftyone as fo
 
-LISTS = {
-    "Detections": "Detections",
-    "Detection": "Detections",
-    "Polylines": "Polylines",
-    "Polyline": "Polylines",
-}
-"""The class of a field that can hold copies of a field's labels."""
-
 GEOMETRY = ("bounding_box", "mask", "mask_path", "points", "closed", "filled")
 SOURCE = "source_id"
 
 
-def copy_labels(hits: Hits, label: str | Sequence[str], into: str) -> Action:
+def copy_labels(hits: Hits, label: str, into: str) -> Action:
     """Copies the region of each hit that has no copy there; see
     :func:`alphaclip.indexing.act.acting.label`.
 
@@ -43,21 +35,18 @@ def copy_labels(hits: Hits, label: str | Sequence[str], into: str) -> Action:
         FieldError: if the field cannot hold the copies
     """
     made_field = prepare_field(hits, into, {})
-    labels = [label] * len(hits) if isinstance(label, str) else label
-    taken = {copy.get(SOURCE) for _, copy in copies_in(hits, into)}
-    several = zip(labels, hits.label_ids.tolist(), hits.scores.tolist(), strict=True)
-    wanted = {
-        source: {"label": name, "score": score}
-        for name, source, score in several
-        if source not in taken
+    copied = {copy.get(SOURCE) for _, copy in copies_in(hits, into)}
+    scores = zip(hits.label_ids.tolist(), hits.scores.tolist(), strict=True)
+    new = {
+        source: {"label": label, "score": score} for source, score in scores if source not in copied
     }
     detail = {"label": label, "into": into, "made_field": made_field}
-    return write_copies(hits, wanted, into, detail)
+    return write_copies(hits, new, into, detail)
 
 
 def write_copies(
     hits: Hits,
-    wanted: Mapping[str, Mapping[str, Any]],
+    new: Mapping[str, Mapping[str, Any]],
     into: str,
     detail: Mapping[str, Any],
     replaced: Sequence[tuple[str, dict[str, Any]]] = (),
@@ -67,14 +56,14 @@ def write_copies(
 
     Args:
         hits: whose regions
-        wanted: the label id of each hit to copy to the attributes of the copy
+        new: the label id of each hit to copy to the attributes of the copy
         into: a field, from :func:`prepare_field`; where there are no hits, it may be missing
         detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
         replaced: sample id and document of each copy that goes
         key (None): see :func:`alphaclip.indexing.act.actions.begin`
     """
     dataset = hits.dataset
-    copies = list(_copies(hits, wanted)) if wanted else []
+    copies = list(_copies(hits, new)) if new else []
     changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
     left = len(set(hits.label_ids.tolist())) - len(copies)
     action = begin(dataset, "copy", changes, left, detail, key=key)
@@ -102,12 +91,12 @@ def undo_copies(dataset: fo.Dataset, action: Action) -> Undone:
     made = {row.label_id: row.before for row in changes}
     labels = list(read_labels(dataset, path, (row.sample_id for row in changes), None))
     still = [row for row in labels if made.get(str(row[1]["_id"])) == digest(row[1])]
-    kept = {label.get(SOURCE) for _, label in labels} - {label.get(SOURCE) for _, label in still}
+    edited = {label.get(SOURCE) for _, label in labels} - {label.get(SOURCE) for _, label in still}
     there = {label["_id"] for _, label in labels}
     back = [
         (sample, label)
         for sample, label in documents_of(dataset, action)
-        if label.get(SOURCE) not in kept and label["_id"] not in there
+        if label.get(SOURCE) not in edited and label["_id"] not in there
     ]
     _swap(dataset, path, still, back)
     if action.detail["made_field"] and not dataset.count(path.root):
@@ -139,7 +128,7 @@ def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
 
     dataset, sources = hits.dataset, set(map(str, hits.fields))
     check_name(into)
-    kinds = {LISTS[check_field(dataset, source)] for source in sources}
+    kinds = {check_field(dataset, source).rstrip("s") + "s" for source in sources}
     if len(kinds) > 1:
         raise FieldError(
             f"the hits are boxes and polylines (fields {', '.join(sorted(sources))}): one field "
@@ -163,28 +152,22 @@ def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
 
 
 def _copies(
-    hits: Hits, wanted: Mapping[str, Mapping[str, Any]]
+    hits: Hits, new: Mapping[str, Mapping[str, Any]]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """Sample id and document of each copy to make, in the order of the hits."""
+    from bson import ObjectId
+
     samples, sources = hits.sample_ids.tolist(), {}
     for field in dict.fromkeys(map(str, hits.fields)):
         path = LabelPath.of(hits.dataset, field)
         for sample, source in read_labels(hits.dataset, path, samples, None):
             sources[str(source["_id"])] = (sample, source)
     for label_id in dict.fromkeys(hits.label_ids.tolist()):
-        if label_id in sources and label_id in wanted:
+        if label_id in sources and label_id in new:
             sample, source = sources[label_id]
-            yield sample, _document(source, label_id, wanted[label_id])
-
-
-def _document(
-    source: Mapping[str, Any], label_id: str, attributes: Mapping[str, Any]
-) -> dict[str, Any]:
-    from bson import ObjectId
-
-    shape = {name: source[name] for name in GEOMETRY if name in source}
-    own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: label_id}
-    return {**own, **attributes, **shape}
+            shape = {name: source[name] for name in GEOMETRY if name in source}
+            own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: label_id}
+            yield sample, {**own, **new[label_id], **shape}
 
 
 def _swap(
@@ -194,34 +177,25 @@ def _swap(
     new: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
     """Takes labels away, as far as they still have their class, and adds others."""
+    from bson import ObjectId
+    from pymongo import UpdateOne
+
+    operations: list[Any] = []
     going: dict[tuple[str, str | None], list[Any]] = {}
     for sample, label in old:
         going.setdefault((sample, label.get("label")), []).append(label["_id"])
+    for (sample, name), ids in going.items():
+        those = {path.root: {"_id": {"$in": ids}, "label": name}}
+        update = {"$pull": those, "$set": touched()}
+        operations.append(UpdateOne({"_id": ObjectId(sample)}, update))
     coming: dict[str, list[dict[str, Any]]] = {}
     for sample, label in new:
         coming.setdefault(sample, []).append(label)
-    operations = [_pull(path, sample, ids, name) for (sample, name), ids in going.items()]
-    operations += [op for sample, labels in coming.items() for op in _push(path, sample, labels)]
+    name = path.root.rpartition(".")[2]
+    empty = {"$set": {path.field: {"_cls": name.capitalize(), name: []}}}
+    for sample, labels in coming.items():
+        # $push fails where there is null in place of a list
+        operations.append(UpdateOne({"_id": ObjectId(sample), path.field: None}, empty))
+        update = {"$push": {path.root: {"$each": labels}}, "$set": touched()}
+        operations.append(UpdateOne({"_id": ObjectId(sample)}, update))
     write_samples(dataset, operations, [*(sample for sample, _ in going), *coming])
-
-
-def _push(path: LabelPath, sample: str, copies: Sequence[dict[str, Any]]) -> list[Any]:
-    """Adds copies to a picture, whether or not it has a list of labels."""
-    from bson import ObjectId
-    from pymongo import UpdateOne
-
-    this, name = {"_id": ObjectId(sample)}, path.root.rpartition(".")[2]
-    empty = {"_cls": name.capitalize(), name: []}
-    return [
-        UpdateOne({**this, path.field: None}, {"$set": {path.field: empty}}),
-        UpdateOne(this, {"$push": {path.root: {"$each": list(copies)}}, "$set": touched()}),
-    ]
-
-
-def _pull(path: LabelPath, sample: str, label_ids: Sequence[Any], label: str | None) -> Any:
-    from bson import ObjectId
-    from pymongo import UpdateOne
-
-    those = {"_id": {"$in": list(label_ids)}, "label": label}
-    this = {"_id": ObjectId(sample)}
-    return UpdateOne(this, {"$pull": {path.root: those}, "$set": touched()})

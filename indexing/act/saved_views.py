@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,6 +41,8 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
     Raises:
         AlphaClipError: if there are no hits, or the name is taken or cannot be used
     """
+    from bson import json_util
+
     dataset = hits.dataset
     if not len(hits):
         raise AlphaClipError(f"there are no hits to save as view {name!r}: lower the threshold")
@@ -50,13 +52,16 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
             f"dataset {dataset.name!r} has a saved view {name!r}: choose another name, or add=True"
         )
     earlier = [] if before is None else _saved_here(dataset, name, before)
-    known = {row.label_id for row in earlier}
+    there = {row.label_id for row in earlier}
     columns = (hits.fields, hits.sample_ids, hits.label_ids)
     fresh = [Change(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
-    fresh = [row for row in dict.fromkeys(fresh) if row.label_id not in known]
+    fresh = [row for row in dict.fromkeys(fresh) if row.label_id not in there]
     rows = [*earlier, *fresh]
-    view = _hits(rows, dataset).view()
-    detail = {"name": name, "stages": _digest(_serialized(view)), "replaced": before is not None}
+    fields, samples, labels = (np.array(column) for column in list(zip(*rows, strict=True))[:3])
+    nothing = np.zeros(len(rows), np.float32)
+    view = Hits(samples, labels, fields, nothing, nothing, dataset).view()
+    stages = [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
+    detail = {"name": name, "stages": _digest(stages), "replaced": before is not None}
     action = begin(dataset, "save_view", rows, len(hits) - len(fresh), detail, len(fresh))
     if before is not None:
         keep_replaced(dataset, action, before)
@@ -95,12 +100,6 @@ def _stages(dataset: fo.Dataset, name: str) -> list[str] | None:
     return list(dataset._get_saved_view_doc(name).view_stages)
 
 
-def _serialized(view: fo.DatasetView) -> list[str]:
-    from bson import json_util
-
-    return [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
-
-
 def _digest(stages: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(stages).encode()).hexdigest()[:32]
 
@@ -116,9 +115,3 @@ def _saved_here(dataset: fo.Dataset, name: str, stages: Sequence[str]) -> list[C
         f"the saved view {name!r} was made or edited elsewhere: hits can only be added to a view "
         "that was saved from hits; choose another name"
     )
-
-
-def _hits(rows: Sequence[Change], dataset: fo.Dataset) -> Hits:
-    columns: list[Any] = [np.array(column) for column in zip(*rows, strict=True)]
-    nothing = np.zeros(len(rows), np.float32)
-    return Hits(columns[1], columns[2], columns[0], nothing, nothing, dataset)

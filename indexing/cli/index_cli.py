@@ -8,12 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from alphaclip.indexing.dataset.samples import open_dataset
-
-if TYPE_CHECKING:
-    pass
 
 COUNTS = ("regions", "added", "edited", "kept", "gone", "unreachable")
 
@@ -27,6 +24,21 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     collect = actions.add_parser("gc", help="list stores that no dataset names any more")
     collect.add_argument("--delete", action="store_true", help="delete them")
     collect.set_defaults(run=_gc)
+
+
+def add_build_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what says which regions are embedded, and by what."""
+    parser.add_argument("dataset", help="name of a FiftyOne dataset")
+    parser.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
+    parser.add_argument("--key", default="regions", help="what the index is called")
+    parser.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
+    parser.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+
+
+def build_arguments(args: argparse.Namespace) -> tuple[Any, ...]:
+    """The same as :func:`alphaclip.indexing.build` and ``plan`` take it."""
+    dataset = open_dataset(args.dataset)
+    return dataset, args.field, chosen_encoder(args), args.key, args.overwrite
 
 
 def chosen_encoder(args: argparse.Namespace) -> str:
@@ -73,11 +85,7 @@ def _add_of_dataset(actions: Any) -> None:
 
 def _add_split_job(actions: Any) -> None:
     plan = actions.add_parser("plan", help="write the shards of a build, to be embedded elsewhere")
-    plan.add_argument("dataset", help="name of a FiftyOne dataset")
-    plan.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
-    plan.add_argument("--key", default="regions", help="what the index is called")
-    plan.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
-    plan.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+    add_build_options(plan)
     plan.set_defaults(run=_plan)
     embed = actions.add_parser("embed", help="embed a part of a plan's shards; needs no database")
     embed.add_argument("folder", type=Path, help="of the plan")
@@ -138,9 +146,7 @@ def _export(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
-    plan = indexing.plan(
-        open_dataset(args.dataset), args.field, chosen_encoder(args), args.key, args.overwrite
-    )
+    plan = indexing.plan(*build_arguments(args))
     counts = plan.counts
     print(f"{counts['to_embed']} of {counts['wanted']} regions, {len(plan.shards)} shards in")
     print(plan.folder)
@@ -166,20 +172,20 @@ def _merge(args: argparse.Namespace) -> int:
 def _gc(args: argparse.Namespace) -> int:
     from alphaclip.indexing.dataset.garbage import orphans, remove_orphan
 
-    found = orphans()
-    for orphan in found:
+    listed = orphans()
+    for orphan in listed:
         print(f"{orphan.store_id}  {orphan.bytes / 1e6:.1f} MB  last written {orphan.modified:%F}")
         if args.delete:
             remove_orphan(orphan.store_id)
     what = "deleted" if args.delete else "named by no dataset; --delete deletes them"
-    print(f"{len(found)} stores {what}")
+    print(f"{len(listed)} stores {what}")
     return 0
 
 
 def _part(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
         raise argparse.ArgumentTypeError(
             f"shard is {text!r}: expected i/n with i from 1 to n, as 2/8"
         )
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])

@@ -94,8 +94,8 @@ def _limits(args: argparse.Namespace) -> MaskLimits:
     from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 
     usual = vars(PROMPTED_LIMITS if args.field else AUTOMATIC_LIMITS)
-    given = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
-    return MaskLimits(**{**usual, **given})
+    chosen = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
+    return MaskLimits(**{**usual, **chosen})
 
 
 def _print(report: MaskReport) -> None:

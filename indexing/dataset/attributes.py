@@ -33,8 +33,8 @@ def values_of(dataset: fo.Dataset, field: str, attribute: str) -> Mapping[str, A
     if not declared and not any(value is not None for value in values):
         stem = path.removesuffix(attribute)
         paths = [name for name in samples.get_field_schema(flat=True) if name.startswith(stem)]
-        known = ", ".join(name.removeprefix(stem) for name in paths)
-        raise FieldError(f"no label of field {field!r} has {attribute!r}; declared are {known}")
+        names = ", ".join(name.removeprefix(stem) for name in paths)
+        raise FieldError(f"no label of field {field!r} has {attribute!r}; declared are {names}")
     return {str(key): value for key, value in zip(keys, values, strict=True) if key is not None}
 
 
@@ -47,11 +47,8 @@ def names_of(
         FieldError: see :func:`values_of`; or if the attribute holds something else than text
     """
     values = values_of(dataset, field, attribute)
-    found = [values.get(label_id) or None for label_id in label_ids]
-    wrong = next((name for name in found if not isinstance(name, str | None)), None)
+    names = [values.get(label_id) or None for label_id in label_ids]
+    wrong = next((name for name in names if not isinstance(name, str | None)), None)
     if wrong is not None:
-        raise FieldError(
-            f"{field}.{attribute} holds {type(wrong).__name__} ({wrong!r:.60}): expected text, the "
-            "name of a class"
-        )
-    return found
+        raise FieldError(f"no label of field {field!r} has {attribute!r}; declared are {names}")
+    return names

@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 _PICTURES = 10_000
-"""Pictures whose labels are read together."""
+"""Pictures whose labels are read together: a question to the database has 16 MB at most, and an id
+takes some 20 bytes of it; all labels of so many pictures fit the memory."""
+
+
+TAGS = "tags"
+"""The field of a picture's own tags: its path is the picture itself."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class LabelPath:
 
     Attributes:
         field: of the dataset
-        root: the path of the list, or of the single label
+        root: the path of the list, or of the single label; empty for the pictures themselves
         is_list: whether it is a list
     """
 
@@ -41,41 +46,25 @@ class LabelPath:
         Raises:
             FieldError: if the field is gone or holds no regions
         """
+        if field == TAGS:
+            return cls(field, "", False)
         kind = check_field(dataset, field)
         if kind in PATCHABLE:
             return cls(field, f"{field}.{kind.lower()}", True)
         return cls(field, field, False)
 
+    def to(self, name: str) -> str:
+        """The path of an attribute of a label."""
+        return f"{self.root}.{name}" if self.root else name
+
     def labels(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The labels in a sample's document."""
         value: Any = document
-        for name in self.root.split("."):
+        for name in filter(None, self.root.split(".")):
             value = (value or {}).get(name)
         if value is None:
             return []
         return list(value) if self.is_list else [value]
-
-
-def read_labels(
-    dataset: fo.Dataset, path: LabelPath, sample_ids: Iterable[str], names: Sequence[str] | None
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sample id and raw document of each label of some pictures.
-
-    Args:
-        dataset: whose
-        path: of the field
-        sample_ids: of the pictures
-        names: of the attributes to read, with the id; None reads all
-    """
-    from bson import ObjectId
-
-    wanted = [ObjectId(sample) for sample in dict.fromkeys(sample_ids)]
-    shown = [path.root] if names is None else [f"{path.root}.{name}" for name in ("_id", *names)]
-    for start in range(0, len(wanted), _PICTURES):
-        here = {"_id": {"$in": wanted[start : start + _PICTURES]}}
-        for document in dataset._sample_collection.find(here, dict.fromkeys(shown, 1)):
-            for label in path.labels(document):
-                yield str(document["_id"]), label
 
 
 @dataclass(frozen=True)
@@ -95,26 +84,70 @@ class Write:
     only_if: Mapping[str, Any]
 
 
+Row = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
+"""Sample id and label id of a label, attributes to set (None: to remove), and as they are."""
+
+
+def read_labels(
+    dataset: fo.Dataset, path: LabelPath, sample_ids: Iterable[str], names: Sequence[str] | None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Sample id and raw document of each label of some pictures.
+
+    Args:
+        dataset: whose
+        path: of the field
+        sample_ids: of the pictures
+        names: of the attributes to read, with the id; None reads all
+    """
+    from bson import ObjectId
+
+    samples = [ObjectId(sample) for sample in dict.fromkeys(sample_ids)]
+    paths = [path.root] if names is None else [path.to(name) for name in ("_id", *names)]
+    for start in range(0, len(samples), _PICTURES):
+        here = {"_id": {"$in": samples[start : start + _PICTURES]}}
+        for document in dataset._sample_collection.find(here, dict.fromkeys(paths, 1)):
+            for label in path.labels(document):
+                yield str(document["_id"]), label
+
+
+def same_writes(
+    rows: Iterable[tuple[str, str]], update: Mapping[str, Any], only_if: Mapping[str, Any]
+) -> list[Write]:
+    """The same change to labels of many pictures, from pairs of sample id and label id."""
+    ordered = sorted(set(rows))
+    return [
+        Write(sample, tuple(label for _, label in pairs), update, only_if)
+        for sample, pairs in groupby(ordered, key=lambda row: row[0])
+    ]
+
+
+def attribute_writes(rows: Iterable[Row]) -> list[Write]:
+    """Sets attributes of labels, each where its first attribute is still as it was read."""
+    alike: dict[str, list[tuple[str, str]]] = {}
+    changes = {}
+    for sample, label, new, old in rows:
+        first = next(iter(new))
+        only_if = {first: old.get(first)}
+        update = {
+            "$set": {name: value for name, value in new.items() if value is not None},
+            "$unset": {name: "" for name, value in new.items() if value is None},
+        }
+        filled = {operator: values for operator, values in update.items() if values}
+        alike.setdefault(repr((filled, only_if)), []).append((sample, label))
+        changes[repr((filled, only_if))] = filled, only_if
+    return [write for key, same in alike.items() for write in same_writes(same, *changes[key])]
+
+
 def write_labels(dataset: fo.Dataset, path: LabelPath, writes: Sequence[Write]) -> None:
     """Changes labels in one bulk write, in order; those that do not fulfil the condition stay."""
-    if writes:
-        operations = [_operation(path, write) for write in writes]
-        write_samples(dataset, operations, [write.sample_id for write in writes])
+    operations = [_operation(path, write) for write in writes]
+    write_samples(dataset, operations, [write.sample_id for write in writes])
 
 
 def write_samples(dataset: fo.Dataset, operations: list[Any], sample_ids: Sequence[str]) -> None:
     """Runs database operations in order; samples that this process holds are read again."""
     if operations:
         dataset._bulk_write(operations, ids=list(dict.fromkeys(sample_ids)), ordered=True)
-
-
-def grouped(rows: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Label ids by sample id, from pairs of sample id and label id."""
-    ordered = sorted(set(rows))
-    return {
-        sample: tuple(label for _, label in pairs)
-        for sample, pairs in groupby(ordered, key=lambda row: row[0])
-    }
 
 
 def touched() -> dict[str, datetime]:
@@ -126,17 +159,17 @@ def _operation(path: LabelPath, write: Write) -> Any:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    among = {"$in": [ObjectId(label) for label in write.label_ids]}
-    stem = f"{path.root}.$[label]" if path.is_list else path.root
+    at = LabelPath(path.field, f"{path.root}.$[label]", False) if path.is_list else path
     update: dict[str, dict[str, Any]] = {
-        operator: {f"{stem}.{name}": value for name, value in values.items()}
+        operator: {at.to(name): value for name, value in values.items()}
         for operator, values in write.update.items()
     }
     update.setdefault("$set", {}).update(touched())
     sample = {"_id": ObjectId(write.sample_id)}
+    condition = dict(write.only_if)
+    if path.root:
+        condition["_id"] = {"$in": [ObjectId(label) for label in write.label_ids]}
     if path.is_list:
-        wanted = {f"label.{name}": value for name, value in write.only_if.items()}
-        filters: list[Mapping[str, Any]] = [{"label._id": among, **wanted}]
+        filters = [{f"label.{name}": value for name, value in condition.items()}]
         return UpdateOne(sample, update, array_filters=filters)
-    wanted = {f"{path.root}.{name}": value for name, value in write.only_if.items()}
-    return UpdateOne({**sample, f"{path.root}._id": among, **wanted}, update)
+    return UpdateOne({path.to(name): value for name, value in condition.items()} | sample, update)

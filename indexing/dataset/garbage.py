@@ -38,16 +38,23 @@ def orphans() -> list[Orphan]:
     each would take the stores of the other for orphans.
     """
     named, datasets = named_stores(), dataset_ids()
-    found = []
+    unused = []
     for folder in sorted(store_root().glob("*/*")):
         store = f"{folder.parent.name}/{folder.name}"
         if store in named or not _is_store(store, folder):
             continue
-        orphan = _orphan(store, folder)
-        young = datetime.now(timezone.utc) - orphan.modified < YOUNG
+        size, newest = 0, folder.stat().st_mtime
+        for path in folder.rglob("*"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                size += status.st_size if path.is_file() else 0
+                # Looking whether the lock is held touches it
+                newest = newest if path.name == "writer.lock" else max(newest, status.st_mtime)
+        modified = datetime.fromtimestamp(newest, timezone.utc)
+        young = datetime.now(timezone.utc) - modified < YOUNG
         if not _is_being_written(folder) and not (young and folder.parent.name in datasets):
-            found.append(orphan)
-    return found
+            unused.append(Orphan(store, size, modified))
+    return unused
 
 
 def remove_orphan(store_id: str) -> None:
@@ -69,17 +76,6 @@ def _is_store(store: str, folder: Path) -> bool:
         return store_folder(store) == folder and folder.is_dir()
     except AlphaClipError:
         return False
-
-
-def _orphan(store: str, folder: Path) -> Orphan:
-    size, newest = 0, folder.stat().st_mtime
-    for path in folder.rglob("*"):
-        with suppress(FileNotFoundError):
-            status = path.stat()
-            size += status.st_size if path.is_file() else 0
-            # Looking whether the lock is held touches it.
-            newest = newest if path.name == "writer.lock" else max(newest, status.st_mtime)
-    return Orphan(store, size, datetime.fromtimestamp(newest, timezone.utc))
 
 
 def _is_being_written(folder: Path) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,17 +25,32 @@ class FieldError(AlphaClipError):
     """A field is missing, or holds no regions."""
 
 
+@dataclass(frozen=True)
+class Skipped:
+    """A region or a picture that a job left out.
+
+    Attributes:
+        filepath: the picture
+        label_id: the region, empty if the picture itself could not be used
+        reason: why
+    """
+
+    filepath: str
+    label_id: str
+    reason: str
+
+
 def region_fields(samples: fo.SampleCollection) -> dict[str, str]:
     """The fields that hold regions, and the label class of each."""
     import fiftyone as fo
 
-    found = {}
+    kinds = {}
     for name, schema in samples.get_field_schema().items():
         if isinstance(schema, fo.EmbeddedDocumentField):
             kind = schema.document_type.__name__
             if kind in REGION_TYPES:
-                found[name] = kind
-    return found
+                kinds[name] = kind
+    return kinds
 
 
 def check_field(samples: fo.SampleCollection, field: str) -> str:
@@ -43,10 +59,10 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     Raises:
         FieldError: says what the field is, and which fields would do
     """
-    found = region_fields(samples)
-    if field in found:
-        return found[field]
-    fitting = ", ".join(found) or "none"
+    kinds = region_fields(samples)
+    if field in kinds:
+        return kinds[field]
+    fitting = ", ".join(kinds) or "none"
     schema = samples.get_field_schema().get(field)
     if schema is None:
         raise FieldError(

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.store.files import StoreError, make_folder
+from alphaclip.indexing.store.files import StoreError
 from alphaclip.indexing.store.manifests import has_store, read_manifest, versions
 from alphaclip.indexing.store.store import open_store, writing
 
@@ -35,6 +35,8 @@ EXTERNAL = "external"
 
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _STORE = re.compile(r"[0-9a-f]{24}/[a-z][a-z0-9_]{0,79}")
+"""A store is named like its key, with room for a number behind it. Nothing that a run's document in
+the database says may lead out of the store root."""
 
 
 class KeyNameError(AlphaClipError):
@@ -80,8 +82,8 @@ def new_store_id(dataset: fo.Dataset, key: str) -> str:
 
 def named_store(dataset: fo.Dataset, key: str) -> str | None:
     """The store that the run of this key names in the database; None if there is none."""
-    run = _run(dataset, key)
-    return None if run is None else _store_of(run)
+    runs = _runs({"_dataset_id": _id(dataset), "key": key})
+    return next((_store_of(run) for run in runs if _is_ours(run)), None)
 
 
 def owns(dataset: fo.Dataset, store: str) -> bool:
@@ -108,12 +110,24 @@ def own_folder(dataset: fo.Dataset, key: str) -> Path:
         KeyNameError: if the key is not a name
         StoreError: if the store cannot be copied
     """
+    from fiftyone.core.brain import BrainMethod
+
     shared = store_id(dataset, key)
     if owns(dataset, shared):
         return store_folder(shared)
     own = new_store_id(dataset, key)
-    _copy(store_folder(shared), store_folder(own))
-    _name_store(dataset, key, own)
+    if has_store(store_folder(shared)):
+        version = open_store(store_folder(shared))
+        with writing(store_folder(own)) as writer:
+            pieces = []
+            for segment in version.segments:
+                entry = {name: value for name, value in segment.entry.items() if name != "kept"}
+                piece = writer.adopt(version.folder, entry)
+                pieces.append(piece if segment.kept is None else piece.keeping(segment.kept))
+            writer.publish(pieces, version.dim, version.dtype, version.info)
+    config = dataset.get_brain_info(key).config
+    config.store = own
+    BrainMethod.update_run_config(dataset, key, config)
     return store_folder(own)
 
 
@@ -125,13 +139,11 @@ def index_keys(dataset: fo.Dataset) -> list[str]:
     """
     runs = [run for run in _runs({"_dataset_id": _id(dataset)}) if _is_ours(run)]
     keys = {run["key"] for run in runs if _holds_regions(store_folder(_store_of(run)))}
-    own = {_store_of(run) for run in runs}
     folders = (store_root() / str(_id(dataset))).glob("*")
-    others = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
-    others = {store: others[store] for store in others.keys() - own if _STORE.fullmatch(store)}
-    unnamed = others.keys() - named_stores() if others else set()
-    keys |= {others[store].name for store in unnamed if _holds_regions(others[store])}
-    return sorted(keys)
+    stores = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    unnamed = {store for store in stores if _STORE.fullmatch(store)} - set(map(_store_of, runs))
+    unnamed -= named_stores() if unnamed else set()
+    return sorted(keys | {stores[s].name for s in unnamed if _holds_regions(stores[s])})
 
 
 def check_key(dataset: fo.Dataset, key: str) -> None:
@@ -167,7 +179,7 @@ def remove_index(dataset: fo.Dataset, key: str) -> None:
     A store of another dataset, or one that another run names, stays.
     """
     store = store_id(dataset, key)
-    if owns(dataset, store) and not _others_naming(store, dataset, key):
+    if owns(dataset, store) and store not in _stores_of_others(dataset, key):
         shutil.rmtree(store_folder(store), ignore_errors=True)
 
 
@@ -182,7 +194,7 @@ def dataset_ids() -> set[str]:
     """The ids of this database's datasets."""
     import fiftyone.core.odm as foo
 
-    return {str(found) for found in foo.get_db_conn()["datasets"].distinct("_id")}
+    return set(map(str, foo.get_db_conn()["datasets"].distinct("_id")))
 
 
 def _id(dataset: fo.Dataset) -> Any:
@@ -201,13 +213,8 @@ def _runs(query: dict[str, Any]) -> list[dict[str, Any]]:
     import fiftyone.core.odm as foo
 
     ours = {"$or": [{"config.cls": CONFIG_CLASS}, {"config.store": {"$type": "string"}}]}
-    wanted = {"key": 1, "_dataset_id": 1, "config.cls": 1, "config.store": 1}
-    return list(foo.get_db_conn()["runs"].find({**query, **ours}, wanted).sort("_id", -1))
-
-
-def _run(dataset: fo.Dataset, key: str) -> dict[str, Any] | None:
-    runs = _runs({"_dataset_id": _id(dataset), "key": key})
-    return next((run for run in runs if _is_ours(run)), None)
+    names = dict.fromkeys(("key", "_dataset_id", "config.cls", "config.store"), 1)
+    return list(foo.get_db_conn()["runs"].find({**query, **ours}, names).sort("_id", -1))
 
 
 def _store_of(run: dict[str, Any]) -> str:
@@ -215,20 +222,17 @@ def _store_of(run: dict[str, Any]) -> str:
     return run["config"].get("store") or f"{run['_dataset_id']}/{_name(run['key'])}"
 
 
-def _others_naming(store: str, dataset: fo.Dataset, key: str) -> bool:
+def _stores_of_others(dataset: fo.Dataset, key: str) -> set[str]:
+    """The stores that all runs but one name."""
     own = (_id(dataset), key)
-    return any(_store_of(r) == store for r in _runs({}) if (r["_dataset_id"], r["key"]) != own)
+    return {_store_of(run) for run in _runs({}) if (run["_dataset_id"], run["key"]) != own}
 
 
 def _free_stores(dataset: fo.Dataset, key: str) -> Iterator[str]:
     default = f"{_id(dataset)}/{_name(key)}"
-    used = {_store_of(run) for run in _runs({}) if _id_and_key(run) != (_id(dataset), key)}
+    taken = _stores_of_others(dataset, key)
     candidates = chain([default], (f"{default}_{i}" for i in count(2)))
-    return (store for store in candidates if store not in used)
-
-
-def _id_and_key(run: dict[str, Any]) -> tuple[Any, str]:
-    return run["_dataset_id"], run["key"]
+    return (store for store in candidates if store not in taken)
 
 
 def _name(key: str) -> str:
@@ -247,26 +251,3 @@ def _holds_regions(folder: Path) -> bool:
         except StoreError:
             continue
     return has_store(folder)
-
-
-def _copy(source: Path, folder: Path) -> None:
-    """Makes a store of the current version of another."""
-    if not has_store(source):
-        return
-    version = open_store(source)
-    make_folder(folder)
-    with writing(folder) as writer:
-        pieces = []
-        for segment in version.segments:
-            entry = {name: value for name, value in segment.entry.items() if name != "kept"}
-            piece = writer.adopt(source, entry)
-            pieces.append(piece if segment.kept is None else piece.keeping(segment.kept))
-        writer.publish(pieces, version.dim, version.dtype, version.info)
-
-
-def _name_store(dataset: fo.Dataset, key: str, store: str) -> None:
-    from fiftyone.core.brain import BrainMethod
-
-    config = dataset.get_brain_info(key).config
-    config.store = store
-    BrainMethod.update_run_config(dataset, key, config)

@@ -34,7 +34,13 @@ def load_sample(folder: Path = FOLDER, name: str = NAME) -> fo.Dataset:
     """
     import fiftyone as fo
 
-    listing = _listing(folder)
+    path = folder / "scenes.json"
+    if not path.exists():
+        raise AlphaClipError(
+            f"{path} is missing: the sample dataset comes with the repository, not with the "
+            "package; run this in a clone, or name the clone's sample folder"
+        )
+    listing = path.read_bytes()
     content = {"sample": str(folder), "sha256": hashlib.sha256(listing).hexdigest()}
     if fo.dataset_exists(name):
         dataset = fo.load_dataset(name)
@@ -64,46 +70,26 @@ def open_dataset(name: str) -> fo.Dataset:
     import fiftyone as fo
 
     if not fo.dataset_exists(name):
-        known = ", ".join(fo.list_datasets()) or "none"
-        raise AlphaClipError(f"there is no dataset {name!r}; there are: {known}")
+        names = ", ".join(fo.list_datasets()) or "none"
+        raise AlphaClipError(f"there is no dataset {name!r}; there are: {names}")
     return fo.load_dataset(name)
-
-
-def _listing(folder: Path) -> bytes:
-    listing = folder / "scenes.json"
-    if not listing.exists():
-        raise AlphaClipError(
-            f"{listing} is missing: the sample dataset comes with the repository, not with the "
-            "package; run this in a clone, or name the clone's sample folder"
-        )
-    return listing.read_bytes()
 
 
 def _sample(folder: Path, scene: dict[str, Any]) -> fo.Sample:
     import fiftyone as fo
 
-    polygons = [row for row in scene["regions"] if "polygon" in row]
-    others = [row for row in scene["regions"] if "polygon" not in row]
-    sample = fo.Sample(filepath=str(folder / scene["image"]))
-    sample[OBJECTS] = fo.Detections(detections=[_detection(row) for row in others])
-    sample[OUTLINES] = fo.Polylines(polylines=[_polyline(row) for row in polygons])
-    return sample
-
-
-def _detection(row: dict[str, Any]) -> fo.Detection:
-    import fiftyone as fo
-
     from alphaclip.regions.rle import decode_rle
 
-    mask = decode_rle(row["mask"]).astype(bool) if "mask" in row else None
-    return fo.Detection(bounding_box=row["box"], mask=mask, **_names(row))
-
-
-def _polyline(row: dict[str, Any]) -> fo.Polyline:
-    import fiftyone as fo
-
-    return fo.Polyline(points=row["polygon"], closed=True, filled=True, **_names(row))
-
-
-def _names(row: dict[str, Any]) -> dict[str, str]:
-    return {key: row[key] for key in ("label", "true_label", "artist") if key in row}
+    sample = fo.Sample(filepath=str(folder / scene["image"]))
+    detections, polylines = [], []
+    for row in scene["regions"]:
+        names = {key: row[key] for key in ("label", "true_label", "artist") if key in row}
+        if "polygon" in row:
+            line = fo.Polyline(points=row["polygon"], closed=True, filled=True, **names)
+            polylines.append(line)
+        else:
+            mask = decode_rle(row["mask"]).astype(bool) if "mask" in row else None
+            detections.append(fo.Detection(bounding_box=row["box"], mask=mask, **names))
+    sample[OBJECTS] = fo.Detections(detections=detections)
+    sample[OUTLINES] = fo.Polylines(polylines=polylines)
+    return sample

@@ -1,4 +1,4 @@
-"""Embeds the labelled regions of a dataset, and keeps them up to date.
+"""Embeds the labelled regions of a dataset, keeps them up to date, and says whether they are.
 
 The module is not called ``build``: importing it would hide the function of that name.
 """
@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, encoder_settings
@@ -16,43 +19,43 @@ from alphaclip.encoder.load import load as load_encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import active_images, active_slice, check_field
 from alphaclip.indexing.dataset.locations import check_key, own_folder
+from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.manifests import has_store
-from alphaclip.indexing.store.store import StoreError, StoreWriter, writing
+from alphaclip.indexing.store.segments import as_bytes
+from alphaclip.indexing.store.store import StoreError, StoreVersion, StoreWriter, writing
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 
-def build(
-    samples: fo.SampleCollection,
-    field: str,
-    encoder: str | Path | Encoder,
-    key: str,
-    overwrite: bool,
-    show: Progress,
-    identify: Identify,
-) -> tuple[Encoder, MergeReport]:
-    """Embeds every region of a field; see :func:`alphaclip.indexing.build`."""
-    folder = _folder_for(samples, field, key, overwrite)
-    loaded = load_encoder(encoder)
-    settings = _settings(samples, field, loaded, identify)
-    with writing(folder, mend=True) as writer:
-        return loaded, _embed(writer, samples, settings, loaded, show)
+@dataclass(frozen=True)
+class Freshness:
+    """How an index compares with its dataset.
 
+    Attributes:
+        held: regions whose vectors hold
+        edited: regions whose picture, box or mask has changed
+        missing: regions without a vector
+        gone: vectors of regions that are no longer there
+        unreachable: of those held, those whose picture cannot be reached at the moment
+    """
 
-def update(
-    dataset: fo.Dataset, key: str, encoder: Encoder | None, show: Progress
-) -> tuple[Encoder, MergeReport]:
-    """Embeds what is new or edited, drops what is gone; see :meth:`RegionIndex.update`."""
-    with writing(own_folder(dataset, key), mend=True) as writer:
-        settings = _settings_in(writer)
-        loaded = encoder_of(settings, encoder)
-        return loaded, _embed(writer, samples_of(dataset, settings), settings, loaded, show)
+    held: int
+    edited: int
+    missing: int
+    gone: int
+    unreachable: int
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether an update would change nothing."""
+        return not (self.edited or self.missing or self.gone)
 
 
 def plan(
@@ -64,16 +67,16 @@ def plan(
     progress: Progress | None = None,
     identify: Identify = "stat",
 ) -> Plan:
-    """Writes the shards of a build, to be embedded elsewhere; see :func:`build`.
+    """Writes the shards of a build, to be embedded elsewhere; see :func:`alphaclip.indexing.build`.
 
     Then :func:`embed_part` embeds parts of them, on any machine that sees the folder and the
-    pictures, and :func:`merge_plan` publishes the index.
+    pictures, and :func:`alphaclip.indexing.merge_plan` publishes the index.
 
     Returns:
         the plan; its ``folder`` is what the embedding needs
     """
-    folder = _folder_for(samples, field, key, overwrite)
-    settings = _settings(samples, field, load_encoder(encoder), identify)
+    folder = folder_for(samples, field, key, overwrite)
+    settings = settings_of(samples, field, load_encoder(encoder), identify)
     with writing(folder, mend=True) as writer, shown(progress) as show:
         return _plan(writer, samples, settings, show, to_files=True)
 
@@ -101,14 +104,7 @@ def embed_part(
         return embed_shards(planned, loaded, part, show)
 
 
-def merge_plan(dataset: fo.Dataset, key: str) -> tuple[Encoder, MergeReport]:
-    """Publishes what is planned and embedded; see :func:`alphaclip.indexing.merge_plan`."""
-    with writing(own_folder(dataset, key), mend=True) as writer:
-        planned = read_plan(writer.folder / "work")
-        return encoder_of(planned.settings), merge(writer, planned)
-
-
-def _embed(
+def embed(
     writer: StoreWriter,
     samples: fo.SampleCollection,
     settings: dict[str, Any],
@@ -141,7 +137,7 @@ def _plan(
     return make_plan(writer.folder / "work", pictures, settings, reading, held, to_files=to_files)
 
 
-def _folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
+def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
     """Checks what is to be built, and says where."""
     active_images(samples)
     dataset = samples._dataset
@@ -158,7 +154,7 @@ def _folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: b
     return folder
 
 
-def _settings(
+def settings_of(
     samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
 ) -> dict[str, Any]:
     flat = active_slice(samples)
@@ -173,7 +169,7 @@ def _settings(
     }
 
 
-def _settings_in(writer: StoreWriter) -> dict[str, Any]:
+def settings_in(writer: StoreWriter) -> dict[str, Any]:
     info = writer.base.info if writer.base is not None else {}
     if info.get("kind") == "regions":
         return {name: value for name, value in info.items() if name != "report"}
@@ -185,3 +181,28 @@ def _settings_in(writer: StoreWriter) -> dict[str, Any]:
         raise StoreError(
             f"{writer.folder} holds nothing that could be brought up to date: build the index"
         ) from error
+
+
+def freshness(
+    dataset: fo.Dataset, version: StoreVersion, progress: Progress | None = None
+) -> Freshness:
+    """Compares an index with its dataset; reads all labels, opens no picture.
+
+    Args:
+        dataset: of the index
+        version: of its store
+        progress (None): told how far it is; None shows a bar in the terminal
+    """
+    settings: dict[str, Any] = version.info
+    lookup, inventory = Lookup(version.ids), Inventory(settings["field"], [version.ids])
+    seen = np.zeros(len(version), bool)
+    held = edited = missing = 0
+    with shown(progress) as show:
+        for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
+            _, lacking = inventory.settle(picture)
+            rows = lookup.find(as_bytes(picture.label_ids))
+            seen[rows[rows >= 0]] = True
+            held += int((~lacking).sum())
+            edited += int((lacking & (rows >= 0)).sum())
+            missing += int((lacking & (rows < 0)).sum())
+    return Freshness(held, edited, missing, int((~seen).sum()), inventory.unreachable)

@@ -16,8 +16,7 @@ import numpy as np
 
 from alphaclip.errors import RegionError
 from alphaclip.files import file_sha256
-from alphaclip.indexing.dataset.labels import check_field, label_region, labels_of
-from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.dataset.labels import Skipped, check_field, label_region, labels_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from alphaclip.indexing.dataset.skipped import TWICE, Skipped
+from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import matching
 from alphaclip.indexing.embedding.plans import FinishedShard, Plan, PlanError, finished
+from alphaclip.indexing.embedding.shards import TWICE
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
@@ -137,17 +138,17 @@ def _report(
         raise PlanError(
             f"no region of {field!r} could be embedded: {len(skipped)} were skipped{first}"
         )
-    kept, edited = sum(len(segment.rows) for segment in segments[:old]), 0
+    holding, edited = sum(len(segment.rows) for segment in segments[:old]), 0
     if base is not None:
         before = Lookup(base.ids)
         fresh = (segment.ids.keys[segment.rows] for segment in segments[old:])
         edited = sum(int((before.find(keys) >= 0).sum()) for keys in fresh)
     return MergeReport(
         regions=count,
-        added=count - kept - edited,
+        added=count - holding - edited,
         edited=edited,
-        kept=kept,
-        gone=(len(base) if base is not None else 0) - kept - edited,
+        kept=holding,
+        gone=(len(base) if base is not None else 0) - holding - edited,
         unreachable=plan.counts["unreachable"],
         skipped=skipped,
     )

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
 from alphaclip.indexing.store.checked_json import read_checked, write_checked
@@ -149,7 +149,9 @@ def make_plan(
         StoreError: if it cannot be written; the plan before holds then
     """
     make_folder(folder)
-    name, shards, in_memory = uuid4().hex[:8], [], {}
+    name = uuid4().hex[:8]
+    shards: list[dict[str, Any]] = []
+    in_memory: dict[str, list[PlannedRegion]] = {}
     pieces = _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
     to_embed = 0

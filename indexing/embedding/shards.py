@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.dataset.skipped import TWICE, Skipped
+from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.plans import (
     FinishedShard,
     Plan,
@@ -28,6 +28,9 @@ from alphaclip.indexing.store.segments import RowIds, write_segment
 if TYPE_CHECKING:
     from alphaclip.encoder.encoder import Encoder, Failure
     from alphaclip.regions.region import Region
+
+TWICE = "its id occurs twice: a region has one vector"
+"""Why all regions of a label id but the first are left out."""
 
 
 def embed_shards(

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.labels import FieldError, Skipped
 from alphaclip.indexing.dataset.schema import check_name, declare
-from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.progress import Progress, shown
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+JobT = TypeVar("JobT")
 
 INFO = "alphaclip"
 """Where a field's own ``info`` keeps the settings that it was made with."""
@@ -98,6 +102,86 @@ def mask_settings(dataset: fo.Dataset, name: str) -> dict[str, Any] | None:
     """The settings that a field of masks was made with; None if it was not made here."""
     schema = dataset.get_field(name)
     return (getattr(schema, "info", None) or {}).get(INFO)
+
+
+def fill_field(
+    images: fo.SampleCollection,
+    field: str | None,
+    report: MaskReport,
+    what: str,
+    prepare: Callable[[Any], JobT | None],
+    make: Callable[[Sequence[JobT]], Iterable[None]],
+    progress: Progress | None,
+    batch: int = 1,
+) -> None:
+    """Goes through samples and makes the masks of those of which something is not done yet.
+
+    Samples are saved one by one, so a job that was interrupted goes on where it was when it is run
+    again.
+
+    Args:
+        images: of which masks are made
+        field: that they are made of, None if of the pictures
+        report: names the field to fill, and counts
+        what: is counted, for the progress
+        prepare: what is to be done of a sample; None if nothing
+        make: does it, see :func:`write_masks`, and gives one None for each
+        progress (None): told how far it is; None shows a bar in the terminal
+        batch (1): how many samples ``make`` is given at a time
+    """
+    started, total = time.monotonic(), len(images)
+    fields = [*filter(None, [field]), report.into]
+    with shown(progress) as show:
+
+        def jobs() -> Iterator[JobT]:
+            for sample in images.select_fields(fields).iter_samples():
+                job = prepare(sample)
+                if job is not None:
+                    yield job
+                else:
+                    report.samples += 1
+                    show(what, report.samples, total)
+
+        show(what, 0, total)
+        stream = jobs()
+        while some := list(islice(stream, batch)):
+            for _ in make(some):
+                report.samples += 1
+                show(what, report.samples, total)
+    report.seconds = round(time.monotonic() - started, 1)
+
+
+def write_masks(
+    sample: Any,
+    masks: Sequence[fo.Detection],
+    made_from: str,
+    alike: Sequence[str],
+    report: MaskReport,
+) -> None:
+    """Writes the masks of a sample; one that an earlier run made of the same stays as it is.
+
+    Args:
+        sample: a FiftyOne sample, which is saved
+        masks: to be there
+        made_from: a digest of all that they were made of
+        alike: attributes by which a mask is that of an earlier run; none: all are new
+        report: counts them
+    """
+    import fiftyone as fo
+
+    def made_of(mask: fo.Detection) -> tuple[Any, ...]:
+        return tuple(getattr(mask, name, None) for name in alike)
+
+    old = sample[report.into]
+    earlier = {made_of(mask): mask for mask in (old.detections if old is not None else [])}
+    detections = []
+    for mask in masks:
+        before = earlier.get(made_of(mask)) if all(made_of(mask)) and alike else None
+        detections.append(before or mask)
+        report.kept += before is not None
+        report.added += before is None
+    sample[report.into] = fo.Detections(detections=detections, made_from=made_from)
+    sample.save()
 
 
 def digest(parts: Iterable[Any]) -> str:

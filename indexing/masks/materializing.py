@@ -5,17 +5,21 @@ The parts of a Segmentation have no ids of their own, so they are made once, int
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import FieldError, active_images
-from alphaclip.indexing.dataset.skipped import Skipped
-from alphaclip.indexing.masks.mask_fields import MaskReport, digest, prepare_field
-from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.dataset.labels import FieldError, Skipped, active_images
+from alphaclip.indexing.masks.mask_fields import (
+    MaskReport,
+    digest,
+    fill_field,
+    prepare_field,
+    write_masks,
+)
+from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -63,38 +67,34 @@ def materialize(
         AlphaClipError: if the field is no segmentation, no sample has one, the name is taken, or
             the samples are no images
     """
-    started = time.monotonic()
     images = active_images(samples)
     _check(images, field, min_area)
     dataset = samples._dataset
     settings = {"kind": "components", "field": field, "min_area": min_area}
     prepare_field(dataset, into, settings, overwrite)
-    report, targets = MaskReport(into), _targets(dataset, field)
-    total = len(images)
-    with shown(progress) as show:
-        for sample in images.select_fields([field, into]).iter_samples():
-            _take(sample, field, targets, min_area, report)
-            report.samples += 1
-            show("segmentations taken apart", report.samples, total)
-    report.seconds = round(time.monotonic() - started, 1)
+    report = MaskReport(into)
+    targets = dict(dataset.mask_targets.get(field) or dataset.default_mask_targets or {})
+
+    def make(samples: Sequence[Any]) -> Iterator[None]:
+        for sample in samples:
+            yield _take(sample, field, targets, min_area, report)
+
+    what = "segmentations taken apart"
+    fill_field(images, field, report, what, lambda sample: sample, make, progress)
     return report
 
 
 def _check(images: fo.SampleCollection, field: str, min_area: float) -> None:
-    found = segmentation_fields(images)
-    if field not in found:
+    fields = segmentation_fields(images)
+    if field not in fields:
         raise FieldError(
             f"dataset {images._dataset.name!r} has no Segmentation field {field!r}; it has: "
-            f"{', '.join(found) or 'none'}"
+            f"{', '.join(fields) or 'none'}"
         )
     if not 0 <= min_area < 1:
         raise AlphaClipError(f"min_area is {min_area}: expected a share of the picture, in [0, 1)")
     if not images.count(field):
         raise FieldError(f"field {field!r} is empty in all {len(images)} samples")
-
-
-def _targets(dataset: fo.Dataset, field: str) -> dict[Any, str]:
-    return dict(dataset.mask_targets.get(field) or dataset.default_mask_targets or {})
 
 
 def _take(
@@ -114,8 +114,17 @@ def _take(
     if old is not None and getattr(old, "made_from", None) == made_from:
         report.done_before += 1
         return
-    parts = _parts(segmentation, mask, targets, min_area, report)
-    _write(sample, field, parts, made_from, report)
+    parts = []
+    for part in segmentation.to_detections(mask_types="thing").detections:
+        if part.mask.sum() < min_area * mask.shape[0] * mask.shape[1]:
+            report.drop("area")
+            continue
+        part.label = _class_name(int(part.label), mask.ndim == 3, targets)
+        part.bounding_box = [float(value) for value in part.bounding_box]
+        part["source"] = field
+        part["source_digest"] = Region.from_mask(part.mask, box=part.bounding_box).digest()
+        parts.append(part)
+    write_masks(sample, parts, made_from, ("label", "source_digest"), report)
 
 
 def _read(segmentation: fo.Segmentation) -> np.ndarray:
@@ -135,47 +144,8 @@ def _read(segmentation: fo.Segmentation) -> np.ndarray:
     return mask
 
 
-def _parts(
-    segmentation: fo.Segmentation,
-    mask: np.ndarray,
-    targets: Mapping[Any, str],
-    min_area: float,
-    report: MaskReport,
-) -> list[fo.Detection]:
-    found = segmentation.to_detections(mask_types="thing").detections
-    smallest, parts = min_area * mask.shape[0] * mask.shape[1], []
-    for part in found:
-        if part.mask.sum() < smallest:
-            report.drop("area")
-            continue
-        part.label = _class_name(int(part.label), mask.ndim == 3, targets)
-        part.bounding_box = [float(value) for value in part.bounding_box]
-        part["source_digest"] = Region.from_mask(part.mask, box=part.bounding_box).digest()
-        parts.append(part)
-    return parts
-
-
 def _class_name(value: int, is_rgb: bool, targets: Mapping[Any, str]) -> str:
     if not is_rgb:
         return str(targets.get(value, value))
     color = f"#{value:06x}"
     return str(targets.get(color, targets.get(color.upper(), color)))
-
-
-def _write(
-    sample: Any, field: str, parts: list[fo.Detection], made_from: str, report: MaskReport
-) -> None:
-    import fiftyone as fo
-
-    old = sample[report.into]
-    earlier_parts = [] if old is None else old.detections
-    known = {(part.label, getattr(part, "source_digest", None)): part for part in earlier_parts}
-    detections = []
-    for part in parts:
-        earlier = known.get((part.label, part["source_digest"]))
-        part["source"] = field
-        detections.append(earlier or part)
-        report.kept += earlier is not None
-        report.added += earlier is None
-    sample[report.into] = fo.Detections(detections=detections, made_from=made_from)
-    sample.save()

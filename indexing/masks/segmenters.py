@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +16,7 @@ from alphaclip.errors import (
     ModelNotFoundError,
     RegionError,
 )
-from alphaclip.indexing.dataset.labels import label_region
+from alphaclip.indexing.dataset.labels import Skipped, label_region
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 from alphaclip.sam.masks import MaskLimits, SamMask, crop_mask
@@ -25,8 +24,6 @@ from alphaclip.sam.sam import WORKING_SIDE, SamModel, automatic_masks, load_sam,
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-logger = logging.getLogger(__name__)
 
 ZOO_PREFIXES = ("segment-anything-", "med-sam")
 """How the names of FiftyOne's zoo models begin that take boxes and give masks."""
@@ -66,18 +63,22 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What was found in a sample.
+class Segmented:
+    """The masks of a sample.
 
     Attributes:
-        job: what was asked
+        job: what they are of
         masks: a mask and, where there are prompts, which of them it belongs to
-        failures: label ids (empty for the picture itself) and why they gave nothing
+        skipped: what gave nothing, and why
     """
 
     job: Job
-    masks: list[tuple[SamMask, Prompt | None]]
-    failures: list[tuple[str, str]]
+    masks: list[tuple[SamMask, Prompt | None]] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
+
+    def skip(self, label_id: str, reason: object) -> None:
+        """Notes what gave nothing: a label, or the picture if the id is empty."""
+        self.skipped.append(Skipped(self.job.sample.filepath, label_id, str(reason)))
 
 
 class Segmenter(Protocol):
@@ -91,7 +92,7 @@ class Segmenter(Protocol):
     name: str
     batch: int
 
-    def find(self, jobs: Sequence[Job]) -> Iterator[Found]:
+    def find(self, jobs: Sequence[Job]) -> Iterator[Segmented]:
         """The masks of some samples, in order."""
 
     def close(self) -> None:
@@ -124,26 +125,26 @@ class SamSegmenter:
         self.name = model.name
         self._model, self._limits, self._points = model, limits, points_per_side
 
-    def find(self, jobs: Sequence[Job]) -> Iterator[Found]:
+    def find(self, jobs: Sequence[Job]) -> Iterator[Segmented]:
         """See :class:`Segmenter`."""
         for job in jobs:
+            result = Segmented(job)
+            path = job.sample.filepath
             try:
-                yield self._automatic(job) if job.prompts is None else self._prompted(job)
+                if job.prompts is None:
+                    masks = automatic_masks(self._model, path, self._limits, self._points)
+                    result.masks.extend((mask, None) for mask in masks)
+                else:
+                    pixels = open_image(path)
+                    prompts, boxes = _boxes(result, *pixels.shape[:2])
+                    masks = masks_for_boxes(self._model, pixels, boxes)
+                    result.masks.extend(zip(masks, prompts, strict=True))
             except ImageError as error:
-                yield Found(job, [], [("", str(error))])
+                result.skip("", error)
+            yield result
 
     def close(self) -> None:
         """Nothing to clear up."""
-
-    def _automatic(self, job: Job) -> Found:
-        masks = automatic_masks(self._model, job.sample.filepath, self._limits, self._points)
-        return Found(job, [(mask, None) for mask in masks], [])
-
-    def _prompted(self, job: Job) -> Found:
-        pixels = open_image(job.sample.filepath)
-        prompts, boxes, failures = _boxes(job, *pixels.shape[:2])
-        masks = masks_for_boxes(self._model, pixels, boxes)
-        return Found(job, list(zip(masks, prompts, strict=True)), failures)
 
 
 class ZooSegmenter:
@@ -153,6 +154,7 @@ class ZooSegmenter:
     """
 
     batch = 16
+    """Of samples: the model runs on one at a time, but each call makes and clears two fields."""
 
     def __init__(self, name: str, samples: fo.SampleCollection) -> None:
         self._model = _load_zoo_model(name)
@@ -160,12 +162,32 @@ class ZooSegmenter:
         self._samples, self._dataset = samples, samples._dataset
         self.close()
 
-    def find(self, jobs: Sequence[Job]) -> Iterator[Found]:
+    def find(self, jobs: Sequence[Job]) -> Iterator[Segmented]:
         """See :class:`Segmenter`."""
-        prepared = [_prepare(job) for job in jobs]
-        outputs = self._apply([ready for ready in prepared if ready.is_asked])
-        for ready in prepared:
-            yield _read(ready, outputs.get(str(ready.job.sample.id)))
+        import fiftyone as fo
+
+        results = [Segmented(job) for job in jobs]
+        sizes: dict[str, tuple[int, int]] = {}
+        boxes: dict[str, fo.Detections] = {}
+        for result in results:
+            sample = result.job.sample
+            try:
+                height, width = open_image(sample.filepath).shape[:2]
+            except ImageError as error:
+                result.skip("", error)
+                continue
+            # The model gives back the class of each box: its label's id says which it was
+            pairs = zip(*_boxes(result, height, width), strict=True)
+            drawn = [fo.Detection(label=one.label_id, bounding_box=box) for one, box in pairs]
+            if drawn or result.job.prompts is None:
+                scale = min(1.0, WORKING_SIDE / max(height, width))
+                sizes[sample.id] = max(1, round(height * scale)), max(1, round(width * scale))
+                boxes[sample.id] = fo.Detections(detections=drawn)
+        answers = self._apply(boxes, jobs[0].prompts is not None) if boxes else {}
+        for result in results:
+            if result.job.sample.id in sizes:
+                _read(result, answers[result.job.sample.id], sizes[result.job.sample.id])
+            yield result
 
     def close(self) -> None:
         """Deletes the two fields, also those that an interrupted run has left."""
@@ -173,25 +195,10 @@ class ZooSegmenter:
             if self._dataset.has_sample_field(name):
                 self._dataset.delete_sample_field(name)
 
-    def _apply(self, asked: list[_Ready]) -> dict[str, fo.Detections | None]:
+    def _apply(
+        self, boxes: Mapping[str, fo.Detections], is_prompted: bool
+    ) -> dict[str, fo.Detections | None]:
         """The model's own answers, by sample id."""
-        if not asked:
-            return {}
-        self._add_fields()
-        view, prompted = self._samples.select([ready.job.sample.id for ready in asked]), {}
-        if asked[0].job.prompts is not None:
-            prompts = {str(ready.job.sample.id): _as_detections(ready) for ready in asked}
-            view.set_values(PROMPTS, prompts, key_field="id")
-            prompted = {"prompt_field": PROMPTS}
-        view.apply_model(
-            self._model, label_field=MASKS, skip_failures=True, progress=False, **prompted
-        )
-        ids, values = view.values(["id", MASKS])
-        for name in (PROMPTS, MASKS):
-            self._dataset.clear_sample_field(name)
-        return dict(zip(ids, values, strict=True))
-
-    def _add_fields(self) -> None:
         import fiftyone as fo
 
         for name in (PROMPTS, MASKS):
@@ -199,6 +206,17 @@ class ZooSegmenter:
                 self._dataset.add_sample_field(
                     name, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
                 )
+        view, options = self._samples.select(list(boxes)), {}
+        if is_prompted:
+            view.set_values(PROMPTS, boxes, key_field="id")
+            options = {"prompt_field": PROMPTS}
+        view.apply_model(
+            self._model, label_field=MASKS, skip_failures=True, progress=False, **options
+        )
+        ids, values = view.values(["id", MASKS])
+        for name in (PROMPTS, MASKS):
+            self._dataset.clear_sample_field(name)
+        return dict(zip(ids, values, strict=True))
 
 
 def _load_zoo_model(name: str) -> Any:
@@ -219,81 +237,37 @@ def _load_zoo_model(name: str) -> Any:
         raise AlphaClipError(f"FiftyOne's zoo cannot load {name!r}: {error}") from error
 
 
-@dataclass(frozen=True)
-class _Ready:
-    """A job for a zoo model: its picture's size, reduced to the working size; None if broken."""
-
-    job: Job
-    size: tuple[int, int] | None
-    prompts: list[Prompt]
-    boxes: list[list[float]]
-    failures: list[tuple[str, str]]
-
-    @property
-    def is_asked(self) -> bool:
-        return self.size is not None and (self.job.prompts is None or bool(self.prompts))
-
-
-def _prepare(job: Job) -> _Ready:
-    try:
-        height, width = open_image(job.sample.filepath).shape[:2]
-    except ImageError as error:
-        return _Ready(job, None, [], [], [("", str(error))])
-    prompts, boxes, failures = _boxes(job, height, width)
-    scale = min(1.0, WORKING_SIDE / max(height, width))
-    size = max(1, round(height * scale)), max(1, round(width * scale))
-    return _Ready(job, size, prompts, boxes, failures)
-
-
-def _as_detections(ready: _Ready) -> fo.Detections:
-    """The boxes, each with its label's id as class, which the model gives back."""
-    import fiftyone as fo
-
-    return fo.Detections(
-        detections=[
-            fo.Detection(label=prompt.label_id, bounding_box=box)
-            for prompt, box in zip(ready.prompts, ready.boxes, strict=True)
-        ]
-    )
-
-
-def _read(ready: _Ready, answer: fo.Detections | None) -> Found:
-    found = Found(ready.job, [], list(ready.failures))
-    if ready.size is None or not ready.is_asked:
-        return found
+def _read(result: Segmented, answer: fo.Detections | None, size: tuple[int, int]) -> None:
+    """Takes the masks that a zoo model gave, at the size that SAM works with."""
     if answer is None:
-        found.failures.append(("", "the zoo model gave nothing; FiftyOne's log says why"))
-        return found
-    prompts = {prompt.label_id: prompt for prompt in ready.prompts}
+        result.skip("", "the zoo model gave nothing; FiftyOne's log says why")
+        return
+    prompts = {prompt.label_id: prompt for prompt in result.job.prompts or []}
     for detection in answer.detections:
         prompt = prompts.get(detection.label)
         try:
-            full = label_region(detection).alpha_map(*ready.size) > 127
+            full = label_region(detection).alpha_map(*size) > 127
         except RegionError as error:
-            found.failures.append((prompt.label_id if prompt else "", str(error)))
+            result.skip(prompt.label_id if prompt else "", error)
             continue
         quality = 1.0 if detection.confidence is None else float(detection.confidence)
-        found.masks.append((crop_mask(np.asarray(full), quality), prompt))
-    return found
+        result.masks.append((crop_mask(np.asarray(full), quality), prompt))
 
 
-def _boxes(
-    job: Job, height: int, width: int
-) -> tuple[list[Prompt], list[list[float]], list[tuple[str, str]]]:
-    """The prompts that lie in the picture, the box round each, and why the others do not."""
-    prompts, boxes, failures = [], [], []
-    for prompt in job.prompts or []:
+def _boxes(result: Segmented, height: int, width: int) -> tuple[list[Prompt], list[list[float]]]:
+    """The prompts that lie in the picture, and the box of each; the others are skipped.
+
+    A box stays as it was drawn; of another region it goes round the pixels that it covers.
+    """
+    prompts, boxes = [], []
+    for prompt in result.job.prompts or []:
+        region = prompt.region
         try:
-            boxes.append(_box(prompt.region, height, width))
-            prompts.append(prompt)
+            left, top, right, bottom = region.bounds(height, width)
         except RegionError as error:
-            failures.append((prompt.label_id, str(error)))
-    return prompts, boxes, failures
-
-
-def _box(region: Region, height: int, width: int) -> list[float]:
-    """The box round a region: as it was drawn, else round the pixels that it covers."""
-    left, top, right, bottom = region.bounds(height, width)
-    if region.box is not None and region.mask is None:
-        return list(region.box)
-    return [left / width, top / height, (right - left) / width, (bottom - top) / height]
+            result.skip(prompt.label_id, error)
+            continue
+        box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
+        boxes.append(list(region.box) if region.box and region.mask is None else box)
+        prompts.append(prompt)
+    return prompts, boxes

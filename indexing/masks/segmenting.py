@@ -6,11 +6,9 @@ The module is not called ``segment``: importing it would hide the function of th
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +16,27 @@ from alphaclip.errors import RegionError
 from alphaclip.indexing.dataset.labels import (
     PATCHABLE,
     FieldError,
+    Skipped,
     active_images,
     check_field,
     label_region,
     labels_of,
 )
-from alphaclip.indexing.dataset.skipped import Skipped
-from alphaclip.indexing.masks.mask_fields import MaskReport, digest, prepare_field
+from alphaclip.indexing.masks.mask_fields import (
+    MaskReport,
+    digest,
+    fill_field,
+    prepare_field,
+    write_masks,
+)
 from alphaclip.indexing.masks.materializing import segmentation_fields
-from alphaclip.indexing.masks.segmenters import Found, Job, Prompt, Segmenter, open_segmenter
-from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.masks.segmenters import (
+    Job,
+    Prompt,
+    Segmented,
+    open_segmenter,
+)
+from alphaclip.indexing.progress import Progress
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits, SamMask, judge
 from alphaclip.sam.sam import SamModel
 
@@ -81,17 +90,29 @@ def segment(
         AlphaClipError: if the field holds no regions or is empty, ``into`` is taken, the model
             cannot be had, or the samples are no images
     """
-    started = time.monotonic()
     images = active_images(samples)
     _check(images, field, into)
     limits = limits or (AUTOMATIC_LIMITS if field is None else PROMPTED_LIMITS)
     segmenter = open_segmenter(model, images, limits, points_per_side, device)
-    settings = _settings(segmenter, field, limits, points_per_side)
+    settings = {"kind": "sam", "model": segmenter.name, "field": field, "limits": asdict(limits)}
+    settings |= {} if field else {"points_per_side": points_per_side}
     prepare_field(samples._dataset, into, settings, overwrite)
     report = MaskReport(into)
-    with shown(progress) as show, closing(segmenter):
-        _segment_all(images, field, segmenter, limits, report, show)
-    report.seconds = round(time.monotonic() - started, 1)
+
+    def prepare(sample: Any) -> Job | None:
+        prompts = None if field is None else _prompts(sample, field, report)
+        if _is_done(sample[into], prompts):
+            report.done_before += 1
+            return None
+        return Job(sample, prompts)
+
+    def make(jobs: Sequence[Job]) -> Iterator[None]:
+        for segmented in segmenter.find(jobs):
+            yield _take(segmented, field, limits, report)
+
+    with closing(segmenter):
+        what = "pictures segmented"
+        fill_field(images, field, report, what, prepare, make, progress, segmenter.batch)
     logger.info("%s: %d masks added, %d skipped", into, report.added, len(report.skipped))
     return report
 
@@ -110,46 +131,6 @@ def _check(images: fo.SampleCollection, field: str | None, into: str) -> None:
     path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
     if not images.count(path):
         raise FieldError(f"field {field!r} holds no labels in these {len(images)} samples")
-
-
-def _settings(
-    segmenter: Segmenter, field: str | None, limits: MaskLimits, points_per_side: int
-) -> dict[str, Any]:
-    settings = {"kind": "sam", "model": segmenter.name, "field": field, "limits": asdict(limits)}
-    return settings if field else {**settings, "points_per_side": points_per_side}
-
-
-def _segment_all(
-    images: fo.SampleCollection,
-    field: str | None,
-    segmenter: Segmenter,
-    limits: MaskLimits,
-    report: MaskReport,
-    show: Progress,
-) -> None:
-    total = len(images)
-    show("pictures segmented", 0, total)
-    for jobs in _batches(_jobs(images, field, report, show), segmenter.batch):
-        for found in segmenter.find(jobs):
-            _take(found, field, limits, report)
-            report.samples += 1
-            show("pictures segmented", report.samples, total)
-
-
-def _jobs(
-    images: fo.SampleCollection, field: str | None, report: MaskReport, show: Progress
-) -> Iterator[Job]:
-    """The samples of which something is not done yet, with the labels that have no mask yet."""
-    total = len(images)
-    fields = [report.into] if field is None else [field, report.into]
-    for sample in images.select_fields(fields).iter_samples():
-        prompts = None if field is None else _prompts(sample, field, report)
-        if _is_done(sample[report.into], prompts):
-            report.samples += 1
-            report.done_before += 1
-            show("pictures segmented", report.samples, total)
-            continue
-        yield Job(sample, prompts)
 
 
 def _prompts(sample: Any, field: str, report: MaskReport) -> list[Prompt]:
@@ -177,53 +158,22 @@ def _made_from(prompts: list[Prompt] | None) -> str:
     return digest(sorted((prompt.label_id, prompt.digest) for prompt in prompts))
 
 
-def _batches(jobs: Iterable[Job], size: int) -> Iterator[list[Job]]:
-    stream = iter(jobs)
-    while batch := list(islice(stream, size)):
-        yield batch
-
-
-def _take(found: Found, field: str | None, limits: MaskLimits, report: MaskReport) -> None:
-    """Writes the masks of one sample that are kept; of a broken picture, nothing."""
-    import fiftyone as fo
-
-    sample, prompts = found.job.sample, found.job.prompts
-    for label_id, reason in found.failures:
-        report.skipped.append(Skipped(sample.filepath, label_id, reason))
-    if any(not label_id for label_id, _ in found.failures):
+def _take(segmented: Segmented, field: str | None, limits: MaskLimits, report: MaskReport) -> None:
+    """Writes the masks of one sample that are good enough; of a broken picture, nothing."""
+    sample, prompts = segmented.job.sample, segmented.job.prompts
+    report.skipped += segmented.skipped
+    if any(not skipped.label_id for skipped in segmented.skipped):
         return
-    known = _known(sample[report.into], prompts)
+    groups = [prompt.label if prompt else None for _, prompt in segmented.masks]
+    verdicts = judge([mask for mask, _ in segmented.masks], limits, groups)
     detections = []
-    for mask, prompt in _kept(found, limits, report):
-        earlier = known.get((prompt.label_id, prompt.digest)) if prompt else None
-        detections.append(earlier or _detection(mask, prompt, field))
-        report.kept += earlier is not None
-        report.added += earlier is None
-    made_from = _made_from(prompts)
-    sample[report.into] = fo.Detections(detections=detections, made_from=made_from)
-    sample.save()
-
-
-def _known(value: fo.Detections | None, prompts: list[Prompt] | None) -> dict[Any, fo.Detection]:
-    """The masks of an earlier run, by the label that each was made for, as it was then."""
-    if value is None or prompts is None:
-        return {}
-    return {
-        (getattr(mask, "source_id", None), getattr(mask, "source_digest", None)): mask
-        for mask in value.detections
-    }
-
-
-def _kept(
-    found: Found, limits: MaskLimits, report: MaskReport
-) -> Iterator[tuple[SamMask, Prompt | None]]:
-    groups = [prompt.label if prompt else None for _, prompt in found.masks]
-    verdicts = judge([mask for mask, _ in found.masks], limits, groups)
-    for (mask, prompt), verdict in zip(found.masks, verdicts, strict=True):
+    for (mask, prompt), verdict in zip(segmented.masks, verdicts, strict=True):
         if verdict == "kept":
-            yield mask, prompt
+            detections.append(_detection(mask, prompt, field))
         else:
             report.drop(verdict)
+    alike = () if prompts is None else ("source_id", "source_digest")
+    write_masks(sample, detections, _made_from(prompts), alike, report)
 
 
 def _detection(mask: SamMask, prompt: Prompt | None, field: str | None) -> fo.Detection:

@@ -249,7 +249,7 @@ def test_history__newest_first_and_json(dataset: fo.Dataset, hits: Hits) -> None
 def test_history__old_actions_are_forgotten(
     dataset: fo.Dataset, hits: Hits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("alphaclip.indexing.act.actions.KEPT", 2)
+    monkeypatch.setattr("alphaclip.indexing.act.actions.MOST_ACTIONS", 2)
     done = [tag(hits, name) for name in "abc"]
     assert history(dataset) == done[:0:-1]
     with pytest.raises(AlphaClipError, match="has no action"):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from alphaclip import Region
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.cli.demo import QUERIES, SHOWN, run_demo
+from alphaclip.indexing.cli.demo import HITS, QUERIES, run_demo
 from alphaclip.indexing.dataset import samples
 from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
 from alphaclip.indexing.explore.hit_listing import ListedHit
@@ -72,7 +72,7 @@ def test_run_demo__answers_and_draws(
     first = capsys.readouterr().out
     for query in QUERIES:
         assert f'"{query}"' in first
-    assert first.count("sample/images/scene-") == len(QUERIES) * SHOWN
+    assert first.count("sample/images/scene-") == len(QUERIES) * HITS
     assert Image.open(tmp_path / "sheet.png").width > 1000
     run_demo(small, tmp_path / "sheet.png", app=False)
     assert capsys.readouterr().out == first

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soak
 
-from alphaclip.indexing.dataset.skipped import TWICE, Skipped
+from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.label_reader import LabelledPicture, region_stamp
 from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
-from alphaclip.indexing.embedding.shards import embed_shards
+from alphaclip.indexing.embedding.shards import TWICE, embed_shards
 from alphaclip.indexing.store.segments import RowIds
 from alphaclip.indexing.store.store import StoreWriter, open_store, writing
 from alphaclip.regions.region import Region

@@ -44,7 +44,7 @@ def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[fo.Dataset]
 @pytest.fixture
 def counting(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting(encoder)
-    monkeypatch.setattr("alphaclip.indexing.embedding.building.encoder_of", lambda *_: counting)
+    monkeypatch.setattr("alphaclip.indexing.region_index.encoder_of", lambda *_: counting)
     return counting
 
 
@@ -81,7 +81,7 @@ def test_interrupted_build__goes_on(old: fo.Dataset, encoder: Encoder) -> None:
     shutil.copytree(left, index_folder(old, "interrupted"))
     again = Counting(encoder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("alphaclip.indexing.embedding.building.load_encoder", lambda given: given)
+        patch.setattr("alphaclip.indexing.region_index.load_encoder", lambda given: given)
         index = indexing.build(old, "things", again, key="interrupted", identify="content")
     assert len(index) == REGIONS
     assert again.encoded == REGIONS - DONE

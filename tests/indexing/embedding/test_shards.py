@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from alphaclip.indexing.dataset.skipped import Skipped
+from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
 from alphaclip.indexing.embedding.plans import Plan, PlanError, finished, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards, shards_of

@@ -42,7 +42,7 @@ class Counting:
 @pytest.fixture
 def counting(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> Counting:
     counting = Counting(encoder)
-    monkeypatch.setattr("alphaclip.indexing.embedding.building.encoder_of", lambda *_: counting)
+    monkeypatch.setattr("alphaclip.indexing.region_index.encoder_of", lambda *_: counting)
     return counting
 
 
@@ -224,7 +224,7 @@ def test_build__goes_on_after_an_interruption(
 
     small = partial(make_plan, shard_regions=4)
     monkeypatch.setattr("alphaclip.indexing.embedding.building.make_plan", small)
-    monkeypatch.setattr("alphaclip.indexing.embedding.building.load_encoder", lambda given: given)
+    monkeypatch.setattr("alphaclip.indexing.region_index.load_encoder", lambda given: given)
     dying = Dies(encoder)
     with pytest.raises(KeyboardInterrupt):
         indexing.build(dataset, "boxes", dying)
