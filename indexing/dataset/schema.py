@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 _TRIES = 5
+"""Each event of the App may load the dataset anew once; so often in a row it is no chance any more,
+and the error is told."""
 
 
 def declare(dataset: fo.Dataset, paths: Mapping[str, str]) -> None:

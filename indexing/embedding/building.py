@@ -21,7 +21,7 @@ from alphaclip.indexing.dataset.labels import active_images, active_slice, check
 from alphaclip.indexing.dataset.locations import check_key, own_folder
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
-from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
+from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
@@ -77,8 +77,11 @@ def plan(
     """
     folder = folder_for(samples, field, key, overwrite)
     settings = settings_of(samples, field, load_encoder(encoder), identify)
+    reading: dict[str, Any] = {}
     with writing(folder, mend=True) as writer, shown(progress) as show:
-        return _plan(writer, samples, settings, show, to_files=True)
+        pictures = labelled_pictures(active_slice(samples), settings, reading, show)
+        held, work = held_rows(writer.base, settings), writer.folder / "work"
+        return make_plan(work, pictures, settings, reading, held, to_files=True)
 
 
 def embed_part(
@@ -111,30 +114,18 @@ def embed(
     encoder: Encoder,
     show: Progress,
 ) -> MergeReport:
-    """Plans, embeds and publishes, in this process."""
-    started = time.monotonic()
-    planned = _plan(writer, samples, settings, show)
-    embed_shards(planned, encoder, progress=show)
-    return merge(writer, planned, round(time.monotonic() - started, 1))
-
-
-def _plan(
-    writer: StoreWriter,
-    samples: fo.SampleCollection,
-    settings: dict[str, Any],
-    show: Progress,
-    to_files: bool = False,
-) -> Plan:
-    """Plans anew, and takes over what an interrupted job has finished.
+    """Plans, embeds and publishes, in this process.
 
     All labels are read before the first region is embedded: what is to be done is then known, and
     no cursor of the database stays open for the hours that it may take.
     """
-    base = usable_base(writer.base, settings)
+    started = time.monotonic()
     reading: dict[str, Any] = {}
     pictures = labelled_pictures(active_slice(samples), settings, reading, show)
-    held = [base.ids] if base is not None else []
-    return make_plan(writer.folder / "work", pictures, settings, reading, held, to_files=to_files)
+    held = held_rows(writer.base, settings)
+    planned = make_plan(writer.folder / "work", pictures, settings, reading, held)
+    embed_shards(planned, encoder, progress=show)
+    return merge(writer, planned, round(time.monotonic() - started, 1))
 
 
 def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
@@ -194,12 +185,13 @@ def freshness(
         progress (None): told how far it is; None shows a bar in the terminal
     """
     settings: dict[str, Any] = version.info
-    lookup, inventory = Lookup(version.ids), Inventory(settings["field"], [version.ids])
+    lookup = Lookup(version.ids)
+    inventory = Inventory(settings["field"], [version.ids], listing=False)
     seen = np.zeros(len(version), bool)
     held = edited = missing = 0
     with shown(progress) as show:
         for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
-            _, lacking = inventory.settle(picture)
+            _, lacking = inventory.add(picture)
             rows = lookup.find(as_bytes(picture.label_ids))
             seen[rows[rows >= 0]] = True
             held += int((~lacking).sum())

@@ -21,40 +21,27 @@ class Inventory:
     Args:
         field: that holds the regions
         held: rows whose vectors exist
+        listing (True): whether :meth:`rows` is to be called
 
     Attributes:
-        unreachable: how many regions settled so far are held though their picture is out of reach
+        unreachable: how many regions added so far are held though their picture is out of reach
     """
 
-    def __init__(self, field: str, held: Sequence[RowIds] = ()) -> None:
-        self._field = field
+    def __init__(self, field: str, held: Sequence[RowIds] = (), listing: bool = True) -> None:
+        self.unreachable = 0
+        self._field, self._listing = field, listing
         self._held = [(rows, Lookup(rows)) for rows in held if len(rows)]
         self._joined: list[RowIds] = []
         self._waiting: list[RowIds] = []
         self._room = _CHUNK
-        self.unreachable = 0
 
     def add(self, picture: LabelledPicture) -> tuple[RowIds, np.ndarray]:
-        """Takes the regions of one picture; returns what :meth:`settle` does."""
-        ids, missing = self.settle(picture)
-        self._waiting.append(ids)
-        self._room -= len(ids)
-        if self._room <= 0:
-            self._join()
-        return ids, missing
-
-    def rows(self) -> RowIds:
-        """All regions that were added."""
-        self._join()
-        return RowIds.joined(self._joined)
-
-    def settle(self, picture: LabelledPicture) -> tuple[RowIds, np.ndarray]:
-        """The rows a picture should have, and which of them have no vector.
+        """Takes the regions of one picture.
 
         Where the picture is out of reach, a vector of the same region and encoder still counts.
 
         Returns:
-            the rows with their fingerprints, and a mask (n,)
+            their rows with their fingerprints, and a mask (n,): which of them have no vector
         """
         own = [(picture.stamp or "-" * HALF) + stamp for stamp in picture.stamps]
         ids = RowIds.of([picture.sample_id] * len(own), picture.label_ids, self._field, own)
@@ -72,7 +59,18 @@ class Inventory:
             missing &= ~holds
         if picture.stamp is None:
             self.unreachable += int((~missing).sum())
-        return RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints), missing
+        ids = RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints)
+        if self._listing:
+            self._waiting.append(ids)
+            self._room -= len(ids)
+            if self._room <= 0:
+                self._join()
+        return ids, missing
+
+    def rows(self) -> RowIds:
+        """All regions that were added."""
+        self._join()
+        return RowIds.joined(self._joined)
 
     def _join(self) -> None:
         self._joined.append(RowIds.joined(self._waiting))

@@ -11,7 +11,12 @@ import numpy as np
 
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import matching
-from alphaclip.indexing.embedding.plans import FinishedShard, Plan, PlanError, finished
+from alphaclip.indexing.embedding.plans import (
+    FinishedShard,
+    Plan,
+    PlanError,
+    finished,
+)
 from alphaclip.indexing.embedding.shards import TWICE
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds, Segment, as_text
@@ -45,6 +50,12 @@ def usable_base(version: StoreVersion | None, settings: Mapping[str, Any]) -> St
     """A version to go on from, if its vectors are of the encoder that the settings name."""
     same = version is not None and version.info.get("fingerprint") == settings["fingerprint"]
     return version if same else None
+
+
+def held_rows(version: StoreVersion | None, settings: Mapping[str, Any]) -> list[RowIds]:
+    """The rows whose vectors a version has, if they are usable, for :func:`plans.make_plan`."""
+    base = usable_base(version, settings)
+    return [base.ids] if base is not None else []
 
 
 def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> MergeReport:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -149,44 +149,38 @@ def make_plan(
         StoreError: if it cannot be written; the plan before holds then
     """
     make_folder(folder)
-    name = uuid4().hex[:8]
-    shards: list[dict[str, Any]] = []
-    in_memory: dict[str, list[PlannedRegion]] = {}
-    pieces = _finished_pieces(folder)
+    name, pieces = uuid4().hex[:8], _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
-    to_embed = 0
-    for regions in _in_shards(pictures, inventory, shard_regions):
-        file, count = f"todo-{name}-{len(shards):05d}.parquet", len(regions)
-        to_embed += count
-        if to_files or to_embed > IN_MEMORY:
-            shards.append({"file": file, **_write_shard(folder / file, regions), "count": count})
-        else:
-            in_memory[file] = regions
-            shards.append({"file": file, "count": count})
+    shards = _Shards(folder, name, to_files)
+    for picture in pictures:
+        ids, missing = inventory.add(picture)
+        for i in np.flatnonzero(missing).tolist():
+            fingerprint, label_id = ids.fingerprints[i].decode(), picture.label_ids[i]
+            planned = picture.sample_id, label_id, fingerprint, picture.filepath, picture.regions[i]
+            shards.waiting.append(PlannedRegion(*planned))
+        if len(shards.waiting) >= shard_regions:
+            shards.close()
+    shards.close()
     rows = inventory.rows()
-    counts = {"wanted": len(rows), "to_embed": to_embed, "unreachable": inventory.unreachable}
-    inventory_file = write_ids(folder, f"wanted-{name}.parquet", rows) if to_files else None
-    taken_over = [piece.entry for piece in pieces]
-    content = {
-        "format": FORMAT,
-        "name": name,
-        "settings": settings,
-        "wanted": inventory_file,
-        "shards": shards,
-        "taken_over": taken_over,
-        "counts": counts,
-        "reading": reading or {},
+    counts = {
+        "wanted": len(rows),
+        "to_embed": sum(shard["count"] for shard in shards.closed),
+        "unreachable": inventory.unreachable,
     }
-    write_checked(folder / "plan.json", content)
-    for path in folder.glob("*-*"):
-        kind, _, rest = path.name.partition("-")
-        if kind in ("wanted", "todo", "done") and not rest.startswith(name):
-            with suppress(OSError):
-                path.unlink()
-    return Plan(
-        folder, name, settings, inventory_file, shards, taken_over, counts, reading or {}, rows,
-        in_memory,
-    )  # fmt: skip
+    plan = Plan(
+        folder,
+        name,
+        settings,
+        inventory_file=write_ids(folder, f"wanted-{name}.parquet", rows) if to_files else None,
+        shards=shards.closed,
+        taken_over=[piece.entry for piece in pieces],
+        counts=counts,
+        reading=reading or {},
+        rows=rows,
+        regions=shards.in_memory,
+    )
+    _write_plan(plan)
+    return plan
 
 
 def read_plan(folder: Path) -> Plan:
@@ -207,14 +201,12 @@ def read_plan(folder: Path) -> Plan:
     return Plan(folder, inventory_file=content.pop("wanted"), **content)
 
 
-def regions_of(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
-    """The regions of a shard, those of a picture side by side.
+def read_shard(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
+    """The regions of a shard that is in a file, those of a picture side by side.
 
     Raises:
         PlanError: if the shard is damaged, or was in the memory of a process that is gone
     """
-    if shard["file"] in plan.regions:
-        return plan.regions[shard["file"]]
     import pyarrow.parquet as pq
 
     path = plan.folder / shard["file"]
@@ -267,38 +259,49 @@ def _finished_pieces(folder: Path) -> list[Segment]:
     return pieces
 
 
-def _in_shards(
-    pictures: Iterable[LabelledPicture], inventory: Inventory, size: int
-) -> Iterator[list[PlannedRegion]]:
-    """The regions that have no vector, about so many at a time; all go into the inventory."""
-    regions: list[PlannedRegion] = []
-    for picture in pictures:
-        ids, missing = inventory.add(picture)
-        regions += [
-            PlannedRegion(
-                picture.sample_id,
-                picture.label_ids[i],
-                ids.fingerprints[i].decode(),
-                picture.filepath,
-                picture.regions[i],
-            )
-            for i in np.flatnonzero(missing).tolist()
-        ]
-        if len(regions) >= size:
-            yield regions
-            regions = []
-    if regions:
-        yield regions
+def _write_plan(plan: Plan) -> None:
+    """Makes this the plan of its folder; the lists of the one before go, what it embedded stays."""
+    in_memory = ("folder", "inventory_file", "rows", "regions")
+    content = {name: value for name, value in vars(plan).items() if name not in in_memory}
+    content = {"format": FORMAT, **content, "wanted": plan.inventory_file}
+    write_checked(plan.folder / "plan.json", content)
+    for path in plan.folder.glob("*-*"):
+        kind, _, rest = path.name.partition("-")
+        if kind in ("wanted", "todo", "done") and not rest.startswith(plan.name):
+            with suppress(OSError):
+                path.unlink()
 
 
-def _write_shard(path: Path, regions: Sequence[PlannedRegion]) -> dict[str, Any]:
-    """Writes regions for another process; returns the file's SHA-256 and size."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+class _Shards:
+    """Collects the regions that have no vector, in memory or in files."""
 
-    rows = [{**row._asdict(), "region": region_to_json(row.region)} for row in regions]
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
-    content = buffer.getvalue().to_pybytes()
-    write_atomically(path, lambda stream: stream.write(content))
-    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    def __init__(self, folder: Path, plan: str, to_files: bool) -> None:
+        self.waiting: list[PlannedRegion] = []
+        self.closed: list[dict[str, Any]] = []
+        self.in_memory: dict[str, list[PlannedRegion]] = {}
+        self._folder, self._plan = folder, plan
+        self._room = 0 if to_files else IN_MEMORY
+
+    def close(self) -> None:
+        """Makes a shard of the regions that wait, if there are any."""
+        if not self.waiting:
+            return
+        shard: dict[str, Any] = {"file": f"todo-{self._plan}-{len(self.closed):05d}.parquet"}
+        self._room -= len(self.waiting)
+        if self._room < 0:
+            shard |= self._write(self._folder / shard["file"])
+        else:
+            self.in_memory[shard["file"]] = self.waiting
+        self.closed.append({**shard, "count": len(self.waiting)})
+        self.waiting = []
+
+    def _write(self, path: Path) -> dict[str, Any]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows = [{**row._asdict(), "region": region_to_json(row.region)} for row in self.waiting]
+        buffer = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+        content = buffer.getvalue().to_pybytes()
+        write_atomically(path, lambda stream: stream.write(content))
+        return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

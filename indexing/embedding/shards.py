@@ -20,7 +20,7 @@ from alphaclip.indexing.embedding.plans import (
     PlannedRegion,
     finish,
     finished,
-    regions_of,
+    read_shard,
 )
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.store.segments import RowIds, write_segment
@@ -62,7 +62,8 @@ def embed_shards(
             def tell(within: int, before: int = done) -> None:
                 progress("regions embedded", before + within, total)
 
-            result = _embed(plan, regions_of(plan, shard), encoder, tell)
+            regions = plan.regions.get(shard["file"]) or read_shard(plan, shard)
+            result = _embed(plan, regions, encoder, tell)
             finish(plan, shard, result)
             embedded += result.entry["count"] if result.entry else 0
         done += shard["count"]

@@ -41,9 +41,9 @@ def test_lookup__longer_keys_do_not_match_their_beginning() -> None:
     assert lookup.find(np.array([b"abcd", b"ab", b"abc"])).tolist() == [-1, -1, 0]
 
 
-def test_settle() -> None:
+def test_add() -> None:
     inventory = Inventory(FIELD, [rows(a=OLD + NEW, b=OLD + NEW), rows(c=NEW + NEW)])
-    ids, missing = inventory.settle(picture(OLD, a=NEW, b=OLD, c=NEW, d=NEW))
+    ids, missing = inventory.add(picture(OLD, a=NEW, b=OLD, c=NEW, d=NEW))
     assert missing.tolist() == [False, True, True, True]
     assert ids.label_ids.tolist() == [b"a", b"b", b"c", b"d"]
     assert set(ids.sample_ids) == {b"s"}
@@ -51,38 +51,38 @@ def test_settle() -> None:
     assert inventory.unreachable == 0
 
 
-def test_settle__picture_out_of_reach() -> None:
+def test_add__picture_out_of_reach() -> None:
     """What was made of the same region by the same encoder still counts."""
     inventory = Inventory(FIELD, [rows(a=OLD + NEW, b=OLD + NEW)])
-    ids, missing = inventory.settle(picture(None, a=NEW, b=OLD, c=NEW))
+    ids, missing = inventory.add(picture(None, a=NEW, b=OLD, c=NEW))
     assert missing.tolist() == [False, True, True]
     assert ids.fingerprints[0].decode() == OLD + NEW
     assert inventory.unreachable == 1
-    ids, missing = inventory.settle(picture(NEW, a=NEW))
+    ids, missing = inventory.add(picture(NEW, a=NEW))
     assert missing.tolist() == [True]
 
 
-def test_settle__planned_out_of_reach_counts_as_another_picture() -> None:
-    ids, missing = Inventory(FIELD, []).settle(picture(None, a=NEW))
+def test_add__planned_out_of_reach_counts_as_another_picture() -> None:
+    ids, missing = Inventory(FIELD, []).add(picture(None, a=NEW))
     assert missing.all()
     inventory = Inventory(FIELD, [ids])
-    assert inventory.settle(picture(None, a=NEW))[1].tolist() == [False]
-    assert inventory.settle(picture(OLD, a=NEW))[1].tolist() == [True]
+    assert inventory.add(picture(None, a=NEW))[1].tolist() == [False]
+    assert inventory.add(picture(OLD, a=NEW))[1].tolist() == [True]
 
 
-def test_settle__same_label_elsewhere() -> None:
+def test_add__same_label_elsewhere() -> None:
     """Labels that were copied to another sample or field keep their ids."""
     for held in (rows("other", a=OLD + NEW), rows(field="other", a=OLD + NEW)):
         for stamp in (OLD, None):
-            assert Inventory(FIELD, [held]).settle(picture(stamp, a=NEW))[1].tolist() == [True]
+            assert Inventory(FIELD, [held]).add(picture(stamp, a=NEW))[1].tolist() == [True]
 
 
-def test_settle__nothing() -> None:
+def test_add__nothing() -> None:
     inventory = Inventory(FIELD, [rows(a=OLD + NEW), RowIds.of([])])
-    ids, missing = inventory.settle(picture(None))
+    ids, missing = inventory.add(picture(None))
     assert len(ids) == len(missing) == 0
-    assert inventory.settle(picture(OLD))[1].tolist() == []
-    assert Inventory(FIELD, [RowIds.of(["s"], ["a"], FIELD)]).settle(picture(OLD, a=NEW))[1].all()
+    assert inventory.add(picture(OLD))[1].tolist() == []
+    assert Inventory(FIELD, [RowIds.of(["s"], ["a"], FIELD)]).add(picture(OLD, a=NEW))[1].all()
 
 
 def test_rows() -> None:

@@ -8,7 +8,7 @@ import soak
 
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.label_reader import LabelledPicture, region_stamp
-from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
+from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
 from alphaclip.indexing.embedding.shards import TWICE, embed_shards
 from alphaclip.indexing.store.segments import RowIds
@@ -39,10 +39,7 @@ class Set:
 
     def plan(self, writer: StoreWriter) -> Plan:
         settings = {"field": self.field, "fingerprint": self.encoder}
-        base = usable_base(writer.base, settings)
-        held = (
-            [s.ids if s.kept is None else s.ids.take(s.kept) for s in base.segments] if base else []
-        )
+        held = held_rows(writer.base, settings)
         planned = [self._planned(name) for name in self.pictures]
         return make_plan(writer.folder / "work", planned, settings, held=held, shard_regions=2)
 

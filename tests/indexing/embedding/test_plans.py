@@ -8,7 +8,7 @@ import pytest
 
 from alphaclip.indexing.embedding import plans
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
-from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan, regions_of
+from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan, read_shard
 from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.files import StoreError
 from alphaclip.indexing.store.segments import RowIds
@@ -33,9 +33,8 @@ to_files = partial(make_plan, to_files=True)
 
 
 def shards_in(plan: Plan) -> list[list[tuple[str, str]]]:
-    return [
-        [(row.filepath, row.label_id) for row in regions_of(plan, shard)] for shard in plan.shards
-    ]
+    shards = [plan.regions.get(s["file"]) or read_shard(plan, s) for s in plan.shards]
+    return [[(row.filepath, row.label_id) for row in shard] for shard in shards]
 
 
 @pytest.mark.parametrize("make", [make_plan, to_files])
@@ -61,7 +60,7 @@ def test_plan__of_another_process(tmp_path: Path) -> None:
     read = read_plan(tmp_path)
     assert shards_in(read) == shards_in(plan)
     assert read.inventory().label_ids.tolist() == plan.inventory().label_ids.tolist()
-    (row,) = regions_of(read, read.shards[1])
+    (row,) = read_shard(read, read.shards[1])
     assert (row.sample_id, row.filepath, row.fingerprint) == ("s3", "3.png", STAMP + "0" * 16)
     assert row.region.box == (0.0, 0.2, 0.3, 0.4)
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from alphaclip.indexing.embedding.label_reader import LabelledPicture, picture_stamp, region_stamp
-from alphaclip.indexing.embedding.merging import MergeReport, merge, usable_base
+from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, make_plan
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter, open_store, writing
@@ -124,12 +124,11 @@ def pictures_at(folder: Path, state: int) -> Iterator[LabelledPicture]:
 def plan_state(writer: StoreWriter, pictures: Path, state: int, to_files: bool = False) -> Plan:
     """Plans a state, and takes over what an interrupted job has finished."""
     settings = {"field": "fälder", "fingerprint": "fake", "state": state}
-    base = usable_base(writer.base, settings)
     return make_plan(
         writer.folder / "work",
         pictures_at(pictures, state),
         settings,
-        held=[base.ids] if base else [],
+        held=held_rows(writer.base, settings),
         shard_regions=SHARD_REGIONS,
         to_files=to_files,
     )
