@@ -170,6 +170,6 @@ def _operation(path: LabelPath, write: Write) -> Any:
     if path.root:
         condition["_id"] = {"$in": [ObjectId(label) for label in write.label_ids]}
     if path.is_list:
-        filters = [{f"label.{name}": value for name, value in condition.items()}]
+        filters: list[Mapping[str, Any]] = [{f"label.{n}": value for n, value in condition.items()}]
         return UpdateOne(sample, update, array_filters=filters)
     return UpdateOne({path.to(name): value for name, value in condition.items()} | sample, update)

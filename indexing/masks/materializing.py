@@ -77,7 +77,8 @@ def materialize(
 
     def make(samples: Sequence[Any]) -> Iterator[None]:
         for sample in samples:
-            yield _take(sample, field, targets, min_area, report)
+            _take(sample, field, targets, min_area, report)
+            yield
 
     what = "segmentations taken apart"
     fill_field(images, field, report, what, lambda sample: sample, make, progress)

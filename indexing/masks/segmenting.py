@@ -94,7 +94,8 @@ def segment(
     _check(images, field, into)
     limits = limits or (AUTOMATIC_LIMITS if field is None else PROMPTED_LIMITS)
     segmenter = open_segmenter(model, images, limits, points_per_side, device)
-    settings = {"kind": "sam", "model": segmenter.name, "field": field, "limits": asdict(limits)}
+    settings: dict[str, Any] = {"kind": "sam", "model": segmenter.name, "field": field}
+    settings |= {"limits": asdict(limits)}
     settings |= {} if field else {"points_per_side": points_per_side}
     prepare_field(samples._dataset, into, settings, overwrite)
     report = MaskReport(into)
@@ -108,7 +109,8 @@ def segment(
 
     def make(jobs: Sequence[Job]) -> Iterator[None]:
         for segmented in segmenter.find(jobs):
-            yield _take(segmented, field, limits, report)
+            _take(segmented, field, limits, report)
+            yield
 
     with closing(segmenter):
         what = "pictures segmented"
