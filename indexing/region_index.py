@@ -126,7 +126,7 @@ class RegionIndex(SearchIndex):
 
     def __init__(self, dataset: fo.Dataset, key: str, encoder: Encoder | None = None) -> None:
         super().__init__(dataset, key)
-        self._given = encoder
+        self._built_with = encoder
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -135,7 +135,7 @@ class RegionIndex(SearchIndex):
         Raises:
             AlphaClipError: if the model of that name has other weights, or another view, now
         """
-        return encoder_of(self.snapshot().version.info, self._given)
+        return encoder_of(self.snapshot().version.info, self._built_with)
 
     def freshness(self, progress: Progress | None = None) -> Freshness:
         """How many regions are new, edited or gone since they were embedded; reads all labels.
@@ -161,7 +161,7 @@ class RegionIndex(SearchIndex):
         with shown(progress) as show:
             with writing(own_folder(self.dataset, self.key), mend=True) as writer:
                 settings = settings_in(writer)
-                encoder = encoder_of(settings, self._given)
+                encoder = encoder_of(settings, self._built_with)
                 samples = samples_of(self.dataset, settings)
                 report = embed(writer, samples, settings, encoder, show)
             _register(self.dataset, self.key, encoder, report, show)
