@@ -1,44 +1,81 @@
-"""Files that are there whole or not at all."""
+"""Files that are there whole or not at all, and one writer at a time."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Callable
-from contextlib import suppress
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
 from alphaclip.errors import AlphaClipError
 
+PARTIAL = ".part"
+"""How the name of a file ends that is still being written; a dead process may leave one."""
+
+BLOCK = 1 << 20
+"""Bytes that are read at a time: of larger blocks neither hashing nor copying gets faster."""
+
+Stamp = tuple[int, int, int]
+
+
+class StoreError(AlphaClipError):
+    """What is kept in files is missing, damaged, of a newer format, or cannot be written."""
+
+
+class DamagedError(StoreError):
+    """A file is missing, or not what was written."""
+
+
+class StoreBusyError(StoreError):
+    """Somebody else is writing to the folder."""
+
+
+class HashingWriter:
+    """A file that is written from start to end, and its SHA-256 with it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Writes bytes; returns how many."""
+        self._digest.update(content)
+        self.size += len(content)
+        self._stream.write(content)
+        return len(content)
+
+    def flush(self) -> None:
+        """Passes on what is buffered."""
+        self._stream.flush()
+
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, as 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
 
 def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Writes a file beside its place, flushes it to the disk, and moves it there.
+    """Writes a file under another name, flushes it to the disk, and renames it.
 
-    Args:
-        path: of the file; its folder is made if need be
-        write: writes the content
+    Its folder is made if need be.
 
     Raises:
-        AlphaClipError: if it cannot be written, as on a full disk
+        StoreError: if it cannot be written, as on a full disk
     """
-    partial = path.with_name(f"{path.name}.{uuid4().hex[:16]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
+    with _partial(path.parent, path.name) as partial:
         with partial.open("wb") as stream:
             write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+            _flush(stream)
         partial.replace(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise AlphaClipError(
-            f"{path} cannot be written ({reason}): see to that, then run again to go on"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
+        flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -46,10 +83,173 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
+def write_by_hash(
+    folder: Path, suffix: str, write: Callable[[HashingWriter], object]
+) -> tuple[Path, str, int]:
+    """Writes a file that is named by its content; one that is there already stays.
+
+    The folder is made if need be. The suffix of the name begins with its dot.
+
+    Returns:
+        path, SHA-256 and size in bytes
+    """
+    make_folder(folder)
+    with _partial(folder) as partial:
+        with partial.open("wb") as stream:
+            hashing = HashingWriter(stream)
+            write(hashing)
+            _flush(stream)
+        path = folder / f"{hashing.sha256[:24]}{suffix}"
+        if not is_whole(path, hashing.sha256, hashing.size):
+            partial.replace(path)
+        flush_folder(folder)
+    return path, hashing.sha256, hashing.size
+
+
+def link_or_copy(source: Path, path: Path) -> None:
+    """Puts a file that never changes into a second folder, in the place of what is there.
+
+    A hard link, where the file system has them, takes neither time nor room; as the file never
+    changes, nobody can tell it from a copy.
+    """
+    with _partial(path.parent, path.name) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            with source.open("rb") as content, partial.open("wb") as stream:
+                shutil.copyfileobj(content, stream, BLOCK)
+                _flush(stream)
+        partial.replace(path)
+        flush_folder(path.parent)
+
+
 def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
+        while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_whole(path: Path, sha256: str, size: int) -> bool:
+    """Whether a file is there and has this SHA-256 and size in bytes.
+
+    Raises:
+        StoreError: if it is there and cannot be read
+    """
+    try:
+        return path.stat().st_size == size and file_sha256(path) == sha256
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it, so that they outlive a power cut.
+
+    Raises:
+        StoreError: if it cannot be made
+    """
+    try:
+        if folder.is_dir():
+            return
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        flush_folder(folder.parent)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """Tells a file from another of its name, and from itself written over; None if it is gone.
+
+    Returns:
+        inode, size in bytes, and time of change
+    """
+    with suppress(OSError):
+        status = path.stat()
+        return status.st_ino, status.st_size, status.st_mtime_ns
+    return None
+
+
+def flush_folder(folder: Path) -> None:
+    """Makes sure that the names in a folder outlive a power cut, where the system can."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def writer_lock(folder: Path) -> Iterator[None]:
+    """Makes this process the one that writes to a folder; the lock ends with the process.
+
+    Raises:
+        StoreBusyError: if there is another; says which process, and on which machine
+        StoreError: if the folder cannot be written
+    """
+    from filelock import FileLock, Timeout
+
+    make_folder(folder)
+    holder, lock = folder / "writer.txt", FileLock(folder / "writer.lock")
+    try:
+        lock.acquire(timeout=0)
+        holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
+    except Timeout as error:
+        name = ""
+        with suppress(OSError, UnicodeDecodeError):
+            # Who wrote last; the file is empty for a moment while the next one says so.
+            name = holder.read_text("utf-8")
+        raise StoreBusyError(
+            f"{folder} is being written by {name or 'another process'}: wait until it is done, "
+            "then try again"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        lock.release()
+        raise _cannot_write(folder, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def unreadable(path: Path, error: OSError) -> StoreError:
+    """Says that the system does not let a file be read."""
+    if isinstance(error, FileNotFoundError):
+        return DamagedError(f"{path} is missing: was the index deleted, or replaced?")
+    return StoreError(f"{path} cannot be read ({error.strerror or error})")
+
+
+@contextmanager
+def _partial(folder: Path, name: str = "") -> Iterator[Path]:
+    """Where to write a file before it gets its name; what is left there is deleted."""
+    partial = folder / f"{name}.{uuid4().hex[:16]}{PARTIAL}"
+    try:
+        yield partial
+    except OSError as error:
+        raise _cannot_write(folder / name, error) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _flush(stream: BinaryIO) -> None:
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def _cannot_write(path: Path, error: OSError | NotImplementedError) -> StoreError:
+    number = getattr(error, "errno", None)
+    if number in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError(
+            f"{path}: the disk is full; what was written before is whole: make room, then run it "
+            "again"
+        )
+    if number in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreError(f"{path} is read-only for this process: what is there can be read only")
+    return StoreError(f"{path} cannot be written ({error}); what was written before is whole")

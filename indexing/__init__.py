@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from alphaclip.indexing.explore.label_errors import find_label_errors
     from alphaclip.indexing.explore.outliers import find_outliers
     from alphaclip.indexing.explore.picture_search import find_pictures
-    from alphaclip.indexing.explore.saved_searches import Search, recent, remember
     from alphaclip.indexing.explore.scores import count_above, distribution
+    from alphaclip.indexing.explore.searches import Search, recent, remember
     from alphaclip.indexing.explore.several_indexes import search
     from alphaclip.indexing.explore.unlabelled import find_unlabelled
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
@@ -71,7 +71,7 @@ _HOMES = {
     "Example": "retrieval.queries",
     "LabelClass": "labelling.scoring.classes",
     "RegionIndex": "region_index",
-    "Search": "explore.saved_searches",
+    "Search": "explore.searches",
     "build": "region_index",
     "count_above": "explore.scores",
     "distribution": "explore.scores",
@@ -89,10 +89,10 @@ _HOMES = {
     "materialize": "masks.materializing",
     "merge_plan": "region_index",
     "plan": "embedding.building",
-    "recent": "explore.saved_searches",
+    "recent": "explore.searches",
     "refine": "explore.feedback",
     "register_backend": "similarity",
-    "remember": "explore.saved_searches",
+    "remember": "explore.searches",
     "save_view": "act.acting",
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",

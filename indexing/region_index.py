@@ -143,7 +143,7 @@ class RegionIndex(SearchIndex):
         Args:
             progress (None): told how far it is; None shows a bar in the terminal
         """
-        return freshness(self.dataset, self._opened.newest().version, progress)
+        return freshness(self.dataset, self.snapshot().version, progress)
 
     def update(self, progress: Progress | None = None) -> MergeReport:
         """Embeds regions that are new or edited, and drops those that are gone.

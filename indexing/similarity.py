@@ -30,22 +30,13 @@ from PIL import Image
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, load
 from alphaclip.indexing.brain import queries as brain_queries
-from alphaclip.indexing.brain.answers import Kind, answer, answers, ids_at, places_of
-from alphaclip.indexing.brain.arguments import BrainArgumentError, check_k, check_rows, parse_query
-from alphaclip.indexing.brain.changes import (
-    Existing,
-    add_rows,
-    check_addable,
-    external_info,
-    remove_rows,
-)
 from alphaclip.indexing.brain.duplicates import Thinning
-from alphaclip.indexing.brain.store import RunStore
-from alphaclip.indexing.brain.vectors import Vectors
+from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
+from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
 from alphaclip.indexing.dataset.locations import CONFIG_CLASS, new_store_id, remove_index, store_id
 from alphaclip.indexing.nearest.metrics import check_metric
-from alphaclip.indexing.store.segments import as_text
+from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -54,6 +45,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
+"""How often a run is registered where a load of the dataset makes FiftyOne forget it."""
 
 
 class FaissSimilarityConfig(fbs.SimilarityConfig):
@@ -68,30 +60,15 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
         ValueError: if there is no such metric
     """
 
+    method = "faiss"
+    max_k = None
+    supports_least_similarity = True
+    supported_aggregations = ("mean", *brain_queries.AGGREGATIONS)
+
     def __init__(self, metric: str = "cosine", store: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.metric = check_metric(metric)
         self.store = store
-
-    @property
-    def method(self) -> str:
-        """Name of the backend."""
-        return "faiss"
-
-    @property
-    def max_k(self) -> int | None:
-        """No bound."""
-        return None
-
-    @property
-    def supports_least_similarity(self) -> bool:
-        """Whether the least similar may come first."""
-        return True
-
-    @property
-    def supported_aggregations(self) -> tuple[str, ...]:
-        """How several queries make one."""
-        return ("mean", *brain_queries.AGGREGATIONS)
 
 
 class FaissSimilarity(fbs.Similarity):
@@ -127,7 +104,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         self, samples: fo.SampleCollection, config: Any, brain_key: str | None, backend: Any = None
     ) -> None:
         self._store = RunStore(samples._root_dataset, config, brain_key)
-        self._seen: Vectors | None = None
+        self._seen: Snapshot | None = None
         self._thinning: Thinning | None = None
         fbs.SimilarityIndex.__init__(self, samples, config, brain_key, backend=backend)
         fbs.DuplicatesMixin.__init__(self)
@@ -157,29 +134,16 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         warn_existing: bool = False,
         reload: bool = True,
     ) -> None:
-        """Adds vectors; they are kept as float32, as they are given.
-
-        Args:
-            embeddings: (n, dim) numbers, finite
-            sample_ids: n ids, which the dataset need not have
-            label_ids (None): n ids, in an index of patches
-            overwrite (True): replace the vectors of ids that are there, else leave them
-            allow_existing (True): else ids that are there raise, where they are not replaced
-            warn_existing (False): log how many ids were left
-            reload (True): look at the view again
+        """Adds vectors; they are stored as float32, exactly as they are given.
 
         Raises:
             ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
-        field = self.config.patches_field
-        vectors, ids = check_rows(embeddings, sample_ids, label_ids, field)
+        vectors, ids = check_rows(embeddings, sample_ids, label_ids, self.config.patches_field)
         if not len(ids):
             return
-        check_addable(self._current, vectors)
         existing: Existing = "replace" if overwrite else "skip" if allow_existing else "refuse"
-        info = external_info(self.config.metric, field)
-        folder = self._store.to_write(self.key)
-        skipped = add_rows(folder, vectors, ids, info, existing, self._store.known)
+        skipped = self._store.add(self.key, vectors, ids, existing)
         if skipped and warn_existing:
             logger.warning("%d ids are in the index already: their vectors stay", skipped)
         if reload:
@@ -195,27 +159,21 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     ) -> None:
         """Removes the vectors of samples (in an index of patches, of all their labels) and labels.
 
-        Args:
-            sample_ids (None): ids
-            label_ids (None): ids, in an index of patches
-            allow_missing (True): else ids that are not there raise
-            warn_missing (False): log how many ids are not there
-            reload (True): look at the view again
-
         Raises:
-            ValueError: see above, or if an index of samples is asked for labels
+            ValueError: if an id is not there and ``allow_missing`` is False, or an index of
+                samples is asked for labels
         """
-        given: dict[Kind, Any] = {"sample": sample_ids, "label": label_ids}
-        with self._store.held(self.key) as vectors:
-            found = [
-                places_of(vectors, ids, kind, self._is_of_patches, allow_missing, warn_missing)
-                for kind, ids in given.items()
+        arguments: dict[Kind, Any] = {"sample": sample_ids, "label": label_ids}
+        with self._store.held(self.key) as now:
+            rows = [
+                rows_of(now, ids, kind, self._is_of_patches, allow_missing, warn_missing)
+                for kind, ids in arguments.items()
                 if ids is not None
             ]
-            gone = np.unique(np.concatenate([np.zeros(0, np.int64), *found]))
-            keys = as_text(vectors.version.ids.keys[gone])
+            gone = np.unique(np.concatenate([np.zeros(0, np.int64), *rows]))
+            keys = now.version.ids.keys[gone]
         if len(gone):
-            remove_rows(self._store.to_write(self.key), keys, vectors)
+            self._store.remove(self.key, keys)
         if reload:
             self.reload()
 
@@ -239,13 +197,11 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if sample_ids is not None and label_ids is not None:
             logger.warning("sample ids are left out where label ids are given")
         ids = sample_ids if label_ids is None else label_ids
-        with self._store.held(self.key) as vectors:
-            places = np.arange(len(vectors))
+        with self._store.held(self.key) as now:
+            rows = np.arange(len(now))
             if ids is not None:
-                places = places_of(
-                    vectors, ids, kind, self._is_of_patches, allow_missing, warn_missing
-                )
-            return (vectors.take(places), *ids_at(vectors, places, self._is_of_patches))
+                rows = rows_of(now, ids, kind, self._is_of_patches, allow_missing, warn_missing)
+            return (now.vectors(rows), *ids_at(now, rows, self._is_of_patches))
 
     def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
         """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
@@ -269,7 +225,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         Raises:
             ValueError: if the run names none, or it has other weights now
         """
-        if self._model is None and self._current.is_of_regions:
+        if self._model is None and is_of_regions(self._current):
             self._model = RegionModel(encoder_of(self._current.version.info))
         return super().get_model()
 
@@ -289,40 +245,40 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         aggregation: str | None = None,
         return_dists: bool = False,
     ) -> Any:
-        count = check_k(k)
-        with self._store.held(self.key) as vectors:
-            view = self._places
+        count = brain_queries.check_k(k)
+        with self._store.held(self.key) as now:
+            view = self._rows
             if query is None:
                 if aggregation is not None:
                     raise BrainArgumentError("an aggregation needs a query: give ids or vectors")
-                found, apart = brain_queries.neighbours(vectors, count, view, reverse)
-                return (found, apart) if return_dists else found
-            given = parse_query(query)
+                positions, apart = brain_queries.neighbours(now, count, view, reverse)
+                return (positions, apart) if return_dists else positions
+            parsed = brain_queries.parse_query(now, query)
             if aggregation is not None:
-                distances, places = brain_queries.nearest_to_all(
-                    vectors, given, count, view, reverse, aggregation
+                distances, rows = brain_queries.nearest_to_all(
+                    now, parsed, count, view, reverse, aggregation
                 )
             else:
-                distances, places = brain_queries.nearest(vectors, given, count, view, reverse)
-                if given.is_single:
-                    distances, places = distances[0], places[0]
-            return answer(vectors, distances, places, self._is_of_patches, return_dists)
+                distances, rows = brain_queries.nearest(now, parsed, count, view, reverse)
+                if parsed.is_single:
+                    distances, rows = distances[0], rows[0]
+            return answer(now, distances, rows, self._is_of_patches, return_dists)
 
     def _radius_neighbors(
         self, query: Any = None, thresh: float | None = None, return_dists: bool = False
     ) -> Any:
         if thresh is None:
             raise BrainArgumentError("give a threshold (thresh)")
-        with self._store.held(self.key) as vectors:
-            view = self._places
+        with self._store.held(self.key) as now:
+            view = self._rows
             if query is None:
-                found, apart = brain_queries.neighbours_within(vectors, thresh, view)
-                return (found, apart) if return_dists else found
-            given = parse_query(query)
-            near, places = brain_queries.within(vectors, given, thresh, view)
-            if given.is_single:
-                return answer(vectors, near[0], places[0], self._is_of_patches, return_dists)
-            return answers(vectors, near, places, self._is_of_patches, return_dists)
+                positions, apart = brain_queries.neighbours_within(now, thresh, view)
+                return (positions, apart) if return_dists else positions
+            parsed = brain_queries.parse_query(now, query)
+            near, rows = brain_queries.within(now, parsed.prepared(now), thresh, view)
+            if parsed.is_single:
+                return answer(now, near[0], rows[0], self._is_of_patches, return_dists)
+            return answer(now, near, rows, self._is_of_patches, return_dists)
 
     def _remove_duplicates_count(
         self, num_keep: int, ids: Any, init_thresh: float | None = None
@@ -342,8 +298,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             return np.asarray(ids)[thinning.keep(thresh, again)].tolist()
 
     def _new_thinning(self) -> Thinning:
-        vectors, view = self._current, self._places
-        return Thinning(vectors, np.arange(len(vectors)) if view is None else view)
+        now, view = self._current, self._rows
+        return Thinning(now, np.arange(len(now)) if view is None else view)
 
     def _apply_view_if_necessary(self) -> None:
         with self._store.held(self.key) as current:
@@ -358,13 +314,13 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         return self.config.patches_field is not None
 
     @property
-    def _current(self) -> Vectors:
+    def _current(self) -> Snapshot:
         """The newest version."""
-        return self._store.look(self.key)
+        return self._store.snapshot(self.key)
 
     @property
-    def _places(self) -> np.ndarray | None:
-        """The places of the view, in its order; None is all."""
+    def _rows(self) -> np.ndarray | None:
+        """The rows of the view, in its order; None is all."""
         return self._current_inds if self.has_view else None
 
     @classmethod
@@ -388,42 +344,20 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
         encoder: or its name, see :func:`alphaclip.load`
     """
 
+    media_type = "image"
+    ragged_batches = True
+    """Pictures of different sizes may share a batch."""
+
+    transforms = None
+    preprocess = False
+    """The encoder prepares pictures itself."""
+
+    has_embeddings = True
+    can_embed_prompts = True
+
     def __init__(self, encoder: str | Encoder) -> None:
         self._encoder: Encoder = load(encoder)
         self._last: np.ndarray | None = None
-
-    @property
-    def media_type(self) -> str:
-        """Images only."""
-        return "image"
-
-    @property
-    def ragged_batches(self) -> bool:
-        """Pictures of different sizes may share a batch."""
-        return True
-
-    @property
-    def transforms(self) -> None:
-        """None: the encoder prepares pictures itself."""
-
-    @property
-    def preprocess(self) -> bool:
-        """Not used."""
-        return False
-
-    @preprocess.setter
-    def preprocess(self, value: bool) -> None:
-        """Not used."""
-
-    @property
-    def has_embeddings(self) -> bool:
-        """Always."""
-        return True
-
-    @property
-    def can_embed_prompts(self) -> bool:
-        """Always."""
-        return True
 
     def predict(self, arg: Any) -> None:
         """Embeds; there is no prediction."""
@@ -456,11 +390,9 @@ def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: s
     registered once more.
 
     Args:
-        dataset: that the index belongs to
-        key: of the index
+        dataset, key, field: of the index
         store: its id, see :mod:`alphaclip.indexing.dataset.locations`
         model: name of a zoo model that encodes text for it
-        field: that holds the regions
     """
     install_zoo_source(model)
     config = FaissSimilarityConfig(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alphaclip.indexing.brain.vectors import Vectors
-from alphaclip.indexing.nearest.metrics import Metric, similarity
+from alphaclip.indexing.brain.queries import prepared
+from alphaclip.indexing.nearest.metrics import similarity
+from alphaclip.indexing.retrieval.snapshot import Snapshot
 
 ROWS = 1024
 """Vectors that are compared at a time with all after them."""
@@ -43,17 +44,11 @@ class _Pairs:
 class Thinning:
     """Takes near-duplicates out of the same vectors, at one threshold after the other."""
 
-    def __init__(self, vectors: Vectors, places: np.ndarray) -> None:
-        """Reads the vectors, if they are not too many.
-
-        Args:
-            vectors: some of which are compared
-            places: of these, in order
-        """
-        self._vectors, self._places = vectors, places
-        self._metric: Metric = vectors.metric
-        small = len(places) * vectors.version.dim * 4 <= MOST_BYTES
-        self._rows = vectors.prepared(places) if small else None
+    def __init__(self, now: Snapshot, rows: np.ndarray) -> None:
+        """Reads the vectors of some rows, if they are not too many."""
+        self._now, self._rows, self._metric = now, rows, now.metric
+        small = len(rows) * now.version.dim * 4 <= MOST_BYTES
+        self._vectors = prepared(now, rows) if small else None
         self._pairs: _Pairs | None = None
 
     def keep(self, thresh: float, again: bool = False) -> np.ndarray:
@@ -61,34 +56,43 @@ class Thinning:
 
         Args:
             thresh: distance up to which two are near
-            again (False): whether other thresholds will follow; the closest pairs are found once
-                for all then
+            again (False): whether other thresholds will follow: the closest pairs are then found
+                once for all
 
         Returns:
-            a mask of the places that are left
+            a mask of the vectors that are left
         """
-        limit = _similarity_at(thresh, self._metric)
+        limit = -thresh if self._metric == "euclidean" else 1 - thresh
         if again and self._pairs is None:
             self._pairs = self._closest_pairs()
-        if self._pairs is not None and limit >= self._pairs.limit:
-            return _thinned(self._pairs, limit)
-        return self._stream(limit)
+        if self._pairs is None or limit < self._pairs.limit:
+            return self._stream(limit)
+        pairs, left = self._pairs, np.ones(len(self._rows), bool)
+        for one in np.flatnonzero(np.diff(pairs.starts)):
+            if left[one]:
+                own = slice(pairs.starts[one], pairs.starts[one + 1])
+                left[pairs.later[own][pairs.scores[own] >= limit]] = False
+        return left
 
     def _stream(self, limit: float) -> np.ndarray:
-        left = np.ones(len(self._places), bool)
+        left = np.ones(len(self._rows), bool)
         for start in range(0, len(left), ROWS):
             here = start + np.flatnonzero(left[start : start + ROWS])
-            rows = self._at(here)
-            apart = _first_of_each(similarity(rows, rows, self._metric) >= limit)
-            left[here[~apart]] = False
+            vectors = self._at(here)
+            near = similarity(vectors, vectors, self._metric) >= limit
+            first = np.ones(len(near), bool)
+            for one in range(len(near)):
+                if first[one]:
+                    first[one + 1 :] &= ~near[one, one + 1 :]
+            left[here[~first]] = False
             later = start + ROWS + np.flatnonzero(left[start + ROWS :])
-            for block, scores in self._compare(rows[apart], later):
+            for block, scores in self._compare(vectors[first], later):
                 left[block[(scores >= limit).any(axis=0)]] = False
         return left
 
     def _closest_pairs(self) -> _Pairs:
         """At most twice :data:`MOST_PAIRS`, and all that are as close as the last of them."""
-        count, limit = len(self._places), -np.inf
+        count, limit = len(self._rows), -np.inf
         held = (np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
         parts, total = [held], 0
         for start in range(0, count, ROWS):
@@ -107,16 +111,16 @@ class Thinning:
         return _Pairs(starts, later[order], scores[order], limit)
 
     def _compare(
-        self, rows: np.ndarray, positions: np.ndarray
+        self, vectors: np.ndarray, positions: np.ndarray
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(positions) if len(rows) else 0, LATER):
+        for start in range(0, len(positions) if len(vectors) else 0, LATER):
             block = positions[start : start + LATER]
-            yield block, similarity(rows, self._at(block), self._metric)
+            yield block, similarity(vectors, self._at(block), self._metric)
 
     def _at(self, positions: np.ndarray) -> np.ndarray:
-        if self._rows is not None:
-            return self._rows[positions]
-        return self._vectors.prepared(self._places[positions])
+        if self._vectors is not None:
+            return self._vectors[positions]
+        return prepared(self._now, self._rows[positions])
 
 
 def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple:
@@ -127,26 +131,5 @@ def _closest(pairs: tuple) -> tuple[tuple, float]:
     """At most so many pairs, and the similarity from which on none is missing."""
     scores = pairs[2]
     last = np.partition(scores, -MOST_PAIRS - 1)[-MOST_PAIRS - 1]
-    kept = scores > last
-    return tuple(column[kept] for column in pairs), float(np.nextafter(last, np.float32(np.inf)))
-
-
-def _thinned(pairs: _Pairs, limit: float) -> np.ndarray:
-    left = np.ones(len(pairs.starts) - 1, bool)
-    for row in np.flatnonzero(np.diff(pairs.starts)):
-        if left[row]:
-            own = slice(pairs.starts[row], pairs.starts[row + 1])
-            left[pairs.later[own][pairs.scores[own] >= limit]] = False
-    return left
-
-
-def _first_of_each(near: np.ndarray) -> np.ndarray:
-    left = np.ones(len(near), bool)
-    for row in range(len(near)):
-        if left[row]:
-            left[row + 1 :] &= ~near[row, row + 1 :]
-    return left
-
-
-def _similarity_at(thresh: float, metric: Metric) -> float:
-    return -thresh if metric == "euclidean" else 1 - thresh
+    closer = scores > last
+    return tuple(column[closer] for column in pairs), float(np.nextafter(last, np.float32(np.inf)))

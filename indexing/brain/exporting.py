@@ -82,11 +82,11 @@ def _takes_metric(backend: str | type) -> bool:
     import eta.core.utils as etau
     import fiftyone.brain as fob
 
-    known = fob.brain_config.similarity_backends
+    backends = fob.brain_config.similarity_backends
     if not isinstance(backend, str):
         config = backend
-    elif "config_cls" in known.get(backend, {}):
-        config = known[backend]["config_cls"]
+    elif "config_cls" in backends.get(backend, {}):
+        config = backends[backend]["config_cls"]
     else:
         return False
     config = etau.get_class(config) if isinstance(config, str) else config
@@ -110,9 +110,9 @@ def _batches(
     if ids is None:
         raise AlphaClipError(f"a {index.config.method} index does not give its ids: export another")
     for start in range(0, len(ids), size):
-        wanted = list(ids[start : start + size])
+        some = list(ids[start : start + size])
         vectors, samples, labels = index.get_embeddings(
-            **{"label_ids" if of_patches else "sample_ids": wanted}
+            **{"label_ids" if of_patches else "sample_ids": some}
         )
         # Some backends join lists of ids only.
         yield (

@@ -6,6 +6,8 @@ import json
 import re
 from pathlib import Path
 
+from alphaclip.files import write_text
+
 SOURCE = "alphaclip-encoders"
 """No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
 
@@ -29,12 +31,8 @@ def load_model(model_name, model_path, **kwargs):
 def install_zoo_source(name: str) -> Path:
     """Writes the folder that FiftyOne reads, ``<model zoo>/alphaclip-encoders``; safe to repeat.
 
-    Args:
-        name: of an encoder that has to be known; the named models always are, and so are those
-            of earlier calls
-
-    Returns:
-        the folder
+    An encoder of this name has to be known; the named models always are, and so are those of
+    earlier calls.
     """
     import fiftyone as fo
 
@@ -44,8 +42,10 @@ def install_zoo_source(name: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     names = [*(info.name for info in list_models()), *_earlier(folder), name]
     manifest = {"name": SOURCE, "models": [_entry(name) for name in dict.fromkeys(names)]}
-    _write(folder / "__init__.py", _LOADER)
-    _write(folder / "manifest.json", json.dumps(manifest, indent=1))
+    for name, text in (("__init__.py", _LOADER), ("manifest.json", json.dumps(manifest, indent=1))):
+        path = folder / name
+        if not path.exists() or path.read_text("utf-8") != text:
+            write_text(path, text)
     return folder
 
 
@@ -66,11 +66,3 @@ def _entry(name: str) -> dict:
         "requirements": {"packages": []},
         "date_added": "2026-11-23 00:00:00",
     }
-
-
-def _write(path: Path, text: str) -> None:
-    if path.exists() and path.read_text("utf-8") == text:
-        return
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(path)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.store.files import StoreError
+from alphaclip.files import StoreError
 from alphaclip.indexing.store.manifests import has_store, read_manifest, versions
 from alphaclip.indexing.store.store import open_store, writing
 

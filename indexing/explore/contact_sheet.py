@@ -21,26 +21,24 @@ MARGIN = 8
 LINE = 16
 BACKGROUND, INK, DIMMED = "white", "#222222", "#777777"
 VIEW = View("context", 1.6)
+"""How a region is drawn: with some of its surroundings, to see what it is part of."""
+
 OUTLINE = np.array([255, 0, 160], np.uint8)
 SIDEWAYS = 5
 """From this EXIF orientation on, width and height of the stored picture are exchanged."""
 
 
-def draw_contact_sheet(found: Mapping[str, Sequence[ListedHit]], path: Path) -> None:
-    """Writes a PNG: the query, then its hits, best first, each with its region outlined.
-
-    Args:
-        found: query to hits
-        path: of the PNG
+def draw_contact_sheet(hits_by_query: Mapping[str, Sequence[ListedHit]], path: Path) -> None:
+    """Writes a PNG: each query, then its hits, best first, each with its region outlined.
 
     Raises:
         AlphaClipError: if a picture cannot be opened
     """
-    columns = max(1, *(len(hits) for hits in found.values()))
+    columns = max(1, *(len(hits) for hits in hits_by_query.values()))
     height = LINE + MARGIN + TILE + 2 * LINE + MARGIN
-    size = (MARGIN + columns * (TILE + MARGIN), MARGIN + len(found) * height)
+    size = (MARGIN + columns * (TILE + MARGIN), MARGIN + len(hits_by_query) * height)
     sheet = Image.new("RGB", size, BACKGROUND)
-    for row, (query, hits) in enumerate(found.items()):
+    for row, (query, hits) in enumerate(hits_by_query.items()):
         _draw_row(sheet, MARGIN + row * height, query, hits)
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(path)
@@ -51,12 +49,7 @@ def draw_tiles(
 ) -> list[Image.Image | None]:
     """Draws regions of one picture, each with some of its surroundings and its outline.
 
-    The picture is opened once, and a JPEG no larger than the tiles need it.
-
-    Args:
-        image: a path, or uint8 (H, W, 3)
-        regions: of the picture
-        size: side of a tile, in pixels
+    The picture is opened once, and a JPEG no larger than the tiles, ``size`` pixels wide, need it.
 
     Returns:
         the tiles; None for a region that has no area in the picture, or a mask of another shape
@@ -76,9 +69,9 @@ def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None
         inside = Image.fromarray(region.alpha_window(height, width, window))
     except RegionError:
         return None
-    shown = picture.crop(window).resize((size, size), Image.Resampling.BICUBIC)
+    crop = picture.crop(window).resize((size, size), Image.Resampling.BICUBIC)
     alpha = inside.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.array(shown)
+    pixels = np.array(crop)
     pixels[_edge(np.asarray(alpha) > 127)] = OUTLINE
     return Image.fromarray(pixels)
 
@@ -128,5 +121,5 @@ def _edge(inside: np.ndarray) -> np.ndarray:
     padded = np.pad(inside, 2)
     shifts = [(y, x) for y in range(5) for x in range(5)]
     rows, columns = inside.shape
-    kept = np.logical_and.reduce([padded[y : y + rows, x : x + columns] for y, x in shifts])
-    return inside & ~kept
+    core = np.logical_and.reduce([padded[y : y + rows, x : x + columns] for y, x in shifts])
+    return inside & ~core

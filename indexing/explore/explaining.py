@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of, label_region
-from alphaclip.indexing.retrieval.rows import places_of
-from alphaclip.indexing.store.segments import as_text
+from alphaclip.indexing.explore.hit_listing import list_hits
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
@@ -35,17 +33,12 @@ def explain_region(index: SearchIndex, label_id: str, text: str, cells: int = 10
     """
     from alphaclip.encoder.explaining import explain
 
-    now = index.snapshot()
-    place = places_of(index, now, [label_id])
-    sample_id = str(as_text(now.version.ids.sample_ids[place])[0])
-    kind = check_field(index.dataset, index.field)
-    samples = images_of(index.dataset).select([sample_id]).select_fields(index.field)
-    for sample in samples.iter_samples():
-        value = sample[index.field]
-        labels = [] if value is None else value[kind.lower()] if kind in PATCHABLE else [value]
-        for label in labels:
-            if str(label.id) == label_id:
-                return explain(index.encoder, sample.filepath, label_region(label), text, cells)
+    now, score = index.snapshot(), np.zeros(1, np.float32)
+    hits = index.hits(now, index.rows_of(now, [label_id]), score, score)
+    for hit in list_hits(hits):
+        if hit.region is not None:
+            return explain(index.encoder, hit.image, hit.region, text, cells)
     raise AlphaClipError(
-        f"label {label_id} is gone from field {index.field!r}: update index {index.key!r}"
+        f"label {label_id} is gone from field {index.field!r}, or has no area: update index "
+        f"{index.key!r}"
     )

@@ -20,8 +20,8 @@ import numpy as np
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.retrieval.index import SearchIndex
-from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query
-from alphaclip.indexing.retrieval.rows import places_of
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query, parts_of
+from alphaclip.indexing.store.segments import as_bytes
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.snapshot import Snapshot
@@ -39,6 +39,9 @@ SAMPLE = 2000
 """Regions of the index that the spread of its scores is taken from."""
 
 _OFFSET_VARIANCE = 4.0
+"""Of the offset that the log-odds of all regions share: wide, so that the marks say where right
+ends, not the guess below."""
+
 _TOP, _MIDDLE = 0.998, 0.75
 """Before any mark, a region is as likely right as wrong at 3/4 of the text's 99.8th percentile."""
 
@@ -71,9 +74,9 @@ def refine(
     both = sorted(set(right) & set(wrong))
     if both:
         raise AlphaClipError(f"{len(both)} labels are marked right and wrong, the first {both[0]}")
-    text = encode_in(indexes, query).mean(axis=0)
+    text = encode_in(indexes, parts_of(query)).mean(axis=0)
     if negative is not None:
-        text = text - NEGATIVE_WEIGHT * encode_in(indexes, negative).mean(axis=0)
+        text = text - NEGATIVE_WEIGHT * encode_in(indexes, parts_of(negative)).mean(axis=0)
     opened = [(one, one.snapshot()) for one in indexes]
     background = _sample([now for _, now in opened])
     good, bad = (_vectors(opened, list(dict.fromkeys(labels))) for labels in (right, wrong))
@@ -83,16 +86,12 @@ def refine(
 def refined_vector(
     text: np.ndarray, right: np.ndarray, wrong: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    """The query of a text and of marked vectors; see :func:`refine`.
+    """The query of a text (dim,) and of marked vectors, (r, dim) right and (w, dim) wrong ones of
+    unit length; see :func:`refine`.
 
     Args:
-        text: float (dim,), not zero
-        right: float (r, dim), of unit length; r may be 0
-        wrong: float (w, dim), of unit length; w may be 0
+        text, right, wrong: float; there may be no marks, but the text is not zero
         background: float (n, dim), a sample of what is searched
-
-    Returns:
-        float32 (dim,), of unit length
     """
     text = np.asarray(text, np.float64)
     length = float(np.linalg.norm(text))
@@ -176,8 +175,8 @@ class _Fit:
             curvature = np.maximum(chance * (1 - chance), 1e-6)
             root = np.sqrt(curvature)
             inner = np.eye(len(answers)) + root[:, None] * kernel * root
-            wanted = curvature * latent + answers - chance
-            pull = wanted - root * np.linalg.solve(inner, root * (kernel @ wanted))
+            target = curvature * latent + answers - chance
+            pull = target - root * np.linalg.solve(inner, root * (kernel @ target))
             step = kernel @ pull - latent
             latent = latent + step
             if np.abs(step).max() < 1e-6:
@@ -196,26 +195,25 @@ def _sample(opened: Sequence[Snapshot]) -> np.ndarray:
     """The same rows each time, spread evenly over the indexes: float32 (n, dim)."""
     tables = [now.version.table for now in opened]
     total = sum(map(len, tables))
-    rows = []
+    vectors = []
     for table in tables:
         count = min(len(table), max(1, SAMPLE * len(table) // max(total, 1)))
-        places = np.linspace(0, max(len(table) - 1, 0), count).astype(np.int64)
-        rows.append(table.take(places).astype(np.float32))
-    return np.concatenate(rows)
+        spread = np.linspace(0, max(len(table) - 1, 0), count).astype(np.int64)
+        vectors.append(table.take(spread).astype(np.float32))
+    return np.concatenate(vectors)
 
 
 def _vectors(
     opened: Sequence[tuple[SearchIndex, Snapshot]], label_ids: Sequence[str]
 ) -> np.ndarray:
     """The vectors of labels that may be in any of the indexes: float32 (n, dim)."""
-    from alphaclip.indexing.store.segments import as_bytes
-
-    rows = [np.zeros((0, opened[0][1].version.dim), np.float32)]
+    vectors = [np.zeros((0, opened[0][1].version.dim), np.float32)]
     left = list(label_ids)
     for _, now in opened:
-        places = now.lookup.find(as_bytes(left))
-        rows.append(now.version.table.take(places[places >= 0]).astype(np.float32))
-        left = [label for label, place in zip(left, places, strict=True) if place < 0]
+        rows = now.lookup.find(as_bytes(left))
+        vectors.append(now.vectors(rows[rows >= 0]))
+        left = [label for label, row in zip(left, rows, strict=True) if row < 0]
     if left:
-        places_of(*opened[0], left)
-    return np.concatenate(rows)
+        index, now = opened[0]
+        index.rows_of(now, left)  # raises
+    return np.concatenate(vectors)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,39 +37,30 @@ class ListedHit:
 
     def to_dict(self) -> dict[str, Any]:
         """All but the region, as JSON holds it."""
-        shown = ("rank", "score", "label", "image", "sample_id", "label_id")
-        return {name: getattr(self, name) for name in shown}
+        names = ("rank", "score", "label", "image", "sample_id", "label_id")
+        return {name: getattr(self, name) for name in names}
 
     def __str__(self) -> str:
         return f"{self.rank:>4}  {self.score:.3f}  {self.label or '-':<24} {self.image}"
 
 
 def list_hits(hits: Hits) -> list[ListedHit]:
-    """Looks the hits up in their dataset.
-
-    Args:
-        hits: of any fields; a region deleted since the index was built is left out
-
-    Returns:
-        in rank order
+    """Looks the hits up in their dataset, in rank order; a region that was deleted since the index
+    was built is left out.
     """
     if not len(hits):
         return []
-    labels = dict(_labels(hits))
+    labels, listed = dict(_labels(hits)), list[ListedHit]()
     columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
-    return [
-        ListedHit(rank, round(float(score), 4), found.label, image, sample, label, _region(found))
-        for rank, (sample, label, score) in enumerate(columns, start=1)
-        if label in labels
-        for image, found in [labels[label]]
-    ]
-
-
-def _region(label: Any) -> Region | None:
-    try:
-        return label_region(label)
-    except RegionError:
-        return None
+    for rank, (sample, label_id, score) in enumerate(columns, start=1):
+        if label_id in labels:
+            image, label = labels[label_id]
+            region = None
+            with suppress(RegionError):
+                region = label_region(label)
+            number = round(float(score), 4)
+            listed.append(ListedHit(rank, number, label.label, image, sample, label_id, region))
+    return listed
 
 
 def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
@@ -76,22 +68,17 @@ def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
 
     Only the labels that were hit are made objects: the others of their pictures take long.
     """
+    import fiftyone as fo
     from bson import ObjectId
 
-    wanted = {ObjectId(label) for label in hits.label_ids.tolist()}
+    ids = {ObjectId(label) for label in hits.label_ids.tolist()}
     samples = images_of(hits.dataset).select(list(set(hits.sample_ids.tolist())))
     for field in sorted(set(hits.fields.tolist())):
         kind = check_field(hits.dataset, field)
         path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
         paths, values = samples.values(["filepath", path], _raw=True)
         for filepath, value in zip(paths, values, strict=True):
-            labels = value if kind in PATCHABLE else [value]
-            for raw in labels or []:
-                if raw is not None and raw["_id"] in wanted:
-                    yield str(raw["_id"]), (filepath, _made(raw, kind))
-
-
-def _made(raw: dict[str, Any], kind: str) -> Any:
-    import fiftyone as fo
-
-    return getattr(fo, kind.removesuffix("s")).from_dict(raw)
+            for raw in (value if kind in PATCHABLE else [value]) or []:
+                if raw is not None and raw["_id"] in ids:
+                    label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
+                    yield str(raw["_id"]), (filepath, label)

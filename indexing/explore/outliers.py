@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NEIGHBORS = 10
 BATCH = 1024
+"""Regions that are compared at a time: a matrix product over all, and a step of the progress."""
 
 
 def find_outliers(
@@ -67,17 +68,11 @@ def _mean_likeness(now: Snapshot, neighbors: int, show: Progress) -> np.ndarray:
     total = len(now.version)
     likeness = np.empty(total, np.float32)
     for start in range(0, total, BATCH):
-        places = np.arange(start, min(start + BATCH, total))
-        queries = now.version.table.take(places).astype(np.float32)
-        scores, found = now.engine().search(queries, neighbors + 1)
-        likeness[places] = _without_itself(scores, found, places)
-        show("regions compared", int(places[-1]) + 1, total)
+        rows = np.arange(start, min(start + BATCH, total))
+        scores, nearest = now.engine().search(now.vectors(rows), neighbors + 1)
+        # Each line without the region itself, or without the last where it is not among them.
+        itself = nearest == rows[:, None]
+        itself[~itself.any(axis=1), -1] = True
+        likeness[rows] = scores[~itself].reshape(len(rows), -1).mean(axis=1)
+        show("regions compared", int(rows[-1]) + 1, total)
     return likeness
-
-
-def _without_itself(scores: np.ndarray, found: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """The mean of each line but for the region itself, or the last where it was not found."""
-    itself = found == places[:, None]
-    itself[~itself.any(axis=1), -1] = True
-    kept: np.ndarray = scores[~itself].reshape(len(places), -1)
-    return kept.mean(axis=1)

@@ -5,7 +5,7 @@ Public: :func:`find_pictures` and :class:`PictureHits`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.nearest.brute_force import scan
 from alphaclip.indexing.retrieval.index import SearchIndex
-from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query, parts_of
 from alphaclip.indexing.store.segments import as_text
 
 if TYPE_CHECKING:
@@ -29,10 +29,9 @@ class PictureHits:
     Attributes:
         sample_ids: str (k,)
         scores: float32 (k,), the lowest over the present parts of the best region's cosine
-        rank_scores: float32 (k,), what the order follows: half the highest cosine of an absent
-            part is taken off
-        absent_scores: float32 (k,), the highest cosine of any region to any absent part; NaN
-            where none was asked
+        rank_scores: float32 (k,), what the order follows: half the highest cosine of an absent part
+            is taken off
+        absent_scores: float32 (k,), the highest cosine of any region to any absent part, else NaN
         dataset: that was searched
     """
 
@@ -45,10 +44,10 @@ class PictureHits:
     def __len__(self) -> int:
         return len(self.sample_ids)
 
-    def take(self, places: slice | np.ndarray) -> PictureHits:
+    def take(self, which: slice | np.ndarray) -> PictureHits:
         """Some of the pictures; see :meth:`Hits.take`."""
         names = ("sample_ids", "scores", "rank_scores", "absent_scores")
-        return replace(self, **{name: getattr(self, name)[places] for name in names})
+        return replace(self, **{name: getattr(self, name)[which] for name in names})
 
     def view(self) -> fo.DatasetView:
         """The pictures in rank order."""
@@ -88,66 +87,48 @@ def find_pictures(
             together
     """
     searched = [indexes] if isinstance(indexes, SearchIndex) else list(indexes)
-    _check(searched, present, k)
-    samples, best = _best_by_picture(searched, [*present, *absent], view)
-    scores = best[: len(present)].min(axis=0)
-    against = best[len(present) :].max(axis=0) if absent else np.full(len(samples), np.nan)
-    order = scores - NEGATIVE_WEIGHT * against if absent else scores
-    kept = np.flatnonzero(_is_kept(scores, against, min_score, max_absent))
-    kept = kept[np.lexsort((kept, -order[kept]))][:k]
-    found, ranked, avoided = (c[kept].astype(np.float32) for c in (scores, order, against))
-    return PictureHits(as_text(samples[kept]), found, ranked, avoided, searched[0].dataset)
-
-
-def _check(indexes: Sequence[SearchIndex], present: Sequence[Query], k: int | None) -> None:
     if isinstance(present, (str, np.ndarray)) or not len(present):
         raise AlphaClipError(
             "present is empty or a single query: give a list of the parts that must be there"
         )
     if k is not None and k < 1:
         raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1, or None for all")
-    check_together(indexes)
+    check_together(searched)
+    samples, highest = _best_by_picture(searched, [*present, *absent], view)
+    scores = highest[: len(present)].min(axis=0)
+    against = highest[len(present) :].max(axis=0) if absent else np.full(len(samples), np.nan)
+    order = scores - NEGATIVE_WEIGHT * against if absent else scores
+    fits = np.ones(len(scores), bool)
+    if min_score is not None:
+        fits &= scores >= min_score
+    if max_absent is not None:
+        fits &= ~(against >= max_absent)
+    best = np.flatnonzero(fits)
+    best = best[np.lexsort((best, -order[best]))][:k]
+    scores, order, against = (c[best].astype(np.float32) for c in (scores, order, against))
+    return PictureHits(as_text(samples[best]), scores, order, against, searched[0].dataset)
 
 
 def _best_by_picture(
     indexes: Sequence[SearchIndex], parts: Sequence[Query], view: fo.SampleCollection | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """The sample ids, bytes (n,), and each part's highest cosine there, float32 (parts, n)."""
-    vectors = [encode_in(indexes, part) for part in parts]
-    found = list(_each_index(indexes, vectors, view))
-    samples = np.unique(np.concatenate([ids for ids, _ in found]))
-    best = np.full((len(parts), len(samples)), -np.inf, np.float32)
-    for ids, scores in found:
-        at = np.searchsorted(samples, ids)
-        best[:, at] = np.maximum(best[:, at], scores)
-    return samples, best
-
-
-def _each_index(
-    indexes: Sequence[SearchIndex],
-    vectors: Sequence[np.ndarray],
-    view: fo.SampleCollection | None,
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    vectors = [encode_in(indexes, parts_of(part)) for part in parts]
     starts = np.cumsum([0, *map(len, vectors)])[:-1]
+    by_index = []
     for index in indexes:
         now = index.snapshot()
-        only = None if view is None else index.places_in(now, view)
+        only = None if view is None else index.rows_in(now, view)
         ids = np.unique(now.version.ids.sample_ids)
-        best = np.full((len(vectors), len(ids)), -np.inf, np.float32)
-        for places, cosines in scan(now.version.table, np.concatenate(vectors), "cosine", only):
-            pictures = now.pictures[places]
+        best = np.full((len(parts), len(ids)), -np.inf, np.float32)
+        for rows, cosines in scan(now.version.table, np.concatenate(vectors), "cosine", only):
             for part, scores in enumerate(np.maximum.reduceat(cosines, starts, axis=0)):
-                np.maximum.at(best[part], pictures, scores)
+                np.maximum.at(best[part], now.pictures[rows], scores)
         seen = np.isfinite(best[0])
-        yield ids[seen], best[:, seen]
-
-
-def _is_kept(
-    scores: np.ndarray, against: np.ndarray, min_score: float | None, max_absent: float | None
-) -> np.ndarray:
-    kept = np.ones(len(scores), bool)
-    if min_score is not None:
-        kept &= scores >= min_score
-    if max_absent is not None:
-        kept &= ~(against >= max_absent)
-    return kept
+        by_index.append((ids[seen], best[:, seen]))
+    samples = np.unique(np.concatenate([ids for ids, _ in by_index]))
+    highest = np.full((len(parts), len(samples)), -np.inf, np.float32)
+    for ids, scores in by_index:
+        at = np.searchsorted(samples, ids)
+        highest[:, at] = np.maximum(highest[:, at], scores)
+    return samples, highest

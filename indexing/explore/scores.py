@@ -1,6 +1,6 @@
 """How the scores of a query are spread over an index, for choosing a threshold.
 
-Public: :func:`distribution`, :func:`count_above`, :func:`measure`, :func:`find_and_measure` and
+Public: :func:`distribution`, :func:`count_above`, :func:`find_and_measure` and
 :class:`Distribution`.
 """
 
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.retrieval.queries import Query, make_ranking
-from alphaclip.indexing.retrieval.ranking import Found
-from alphaclip.indexing.retrieval.rows import cosines_of, scores_of
+from alphaclip.indexing.retrieval.queries import Query
+from alphaclip.indexing.retrieval.ranking import Ranking
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -73,13 +73,8 @@ class Distribution:
         return int(self.cells[_cell(np.array([min_score]))[0] :].sum())
 
     def histogram(self, bins: int = 50) -> tuple[np.ndarray, np.ndarray]:
-        """The scores in equal bins from the lowest to the highest.
-
-        Args:
-            bins: at least 1
-
-        Returns:
-            int64 (bins,) counts, whose sum is ``len(self)``, and float64 (bins + 1,) edges
+        """The scores in equal bins from the lowest to the highest: int64 (bins,) counts, which add
+        up to ``len(self)``, and float64 (bins + 1,) edges.
         """
         if bins < 1:
             raise AlphaClipError(f"bins is {bins}: expected a whole number of at least 1")
@@ -88,7 +83,7 @@ class Distribution:
         low, high = self.lowest, max(self.highest, self.lowest + 1e-6)
         edges = np.linspace(low, high, bins + 1)
         used = np.flatnonzero(self.cells)
-        middles = np.clip(_middles()[used], low, high)
+        middles = np.clip((used + 0.5) / (CELLS / 2) - 1, low, high)
         counts, _ = np.histogram(middles, edges, weights=self.cells[used])
         return counts.round().astype(np.int64), edges
 
@@ -96,7 +91,7 @@ class Distribution:
 def distribution(
     index: SearchIndex, query: Query, bins: int = 50, view: fo.SampleCollection | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The histogram of all scores of a query.
+    """The histogram of all scores of a query, or of those in a view.
 
     Args:
         index: to look through
@@ -108,7 +103,7 @@ def distribution(
         int64 (bins,) counts and float64 (bins + 1,) edges, from the lowest to the highest score;
         a score less than 1/20,000 from an edge may be counted beside it
     """
-    return measure(index, query, view).histogram(bins)
+    return Distribution.of(_scores_of(index, query, view)).histogram(bins)
 
 
 def count_above(
@@ -118,85 +113,41 @@ def count_above(
     view: fo.SampleCollection | None = None,
 ) -> int:
     """How many regions a search with this ``min_score`` and without k would find, exactly."""
-    return sum(int((scores >= min_score).sum()) for scores in scores_of(index, query, view))
-
-
-def measure(
-    index: SearchIndex,
-    query: Query,
-    view: fo.SampleCollection | None = None,
-    aggregate: str = "max",
-) -> Distribution:
-    """Counts the scores of all regions, in one scan; what is returned answers the rest.
-
-    Args:
-        index: to look through
-        query: see :meth:`RegionIndex.search`
-        view (None): only regions of this view count
-        aggregate: how several parts make one score, see :meth:`RegionIndex.search`
-    """
-    return Distribution.of(scores_of(index, query, view, aggregate))
+    return sum(int((scores >= min_score).sum()) for scores in _scores_of(index, query, view))
 
 
 def find_and_measure(
-    index: SearchIndex,
-    query: Query,
-    k: int | None = 50,
-    view: fo.SampleCollection | None = None,
-    negative: Query | None = None,
+    index: SearchIndex, ranking: Ranking, k: int | None, view: fo.SampleCollection | None = None
 ) -> tuple[Hits, Distribution]:
-    """What :meth:`RegionIndex.search` finds and :func:`measure` counts, in one look at all regions.
-
-    Args:
-        index: to search; a large one is looked through in full, too, not through FAISS
-        query: see :meth:`RegionIndex.search`
-        k: regions to find; None finds all
-        view (None): only regions of this view are found and count
-        negative (None): what to avoid; it changes the order, not the scores
+    """What :meth:`SearchIndex.find` finds, and how all scores are spread, in one look at them: a
+    large index is looked through in full, too, not through FAISS.
     """
     now = index.snapshot()
-    ranking = make_ranking(index.encode, query, negative, "max", None, False)
-    only = None if view is None else index.places_in(now, view)
-    best = _Best(k)
+    only = None if view is None else index.rows_in(now, view)
+    best = Best(k, beside=1)
 
     def scores_seen() -> Iterator[np.ndarray]:
-        for places, cosines in cosines_of(now, ranking.vectors, only):
-            block = Found(places, *ranking.score(cosines))
-            best.add(block)
-            yield block.scores
+        for rows, cosines in now.cosines(ranking.vectors, only):
+            scores, keys = ranking.score(cosines)
+            best.add(rows, keys[None], scores[None])
+            yield scores
 
     spread = Distribution.of(scores_seen())
-    found = best.found
-    return index.hits(now, found.places, found.scores, found.rank_scores), spread
+    rows, keys, scores = (column[0] for column in best.ranked())
+    return index.hits(now, rows, scores, keys), spread
 
 
-class _Best:
-    """The best k of several blocks of rows; None keeps all.
-
-    Attributes:
-        found: so far, best first, and equals in order of place
-    """
-
-    def __init__(self, k: int | None) -> None:
-        self._k = k
-        nothing = np.zeros(0, np.float32)
-        self.found = Found(np.zeros(0, np.int64), nothing, nothing)
-
-    def add(self, block: Found) -> None:
-        names = ("places", "scores", "rank_scores")
-        both = ((getattr(self.found, name), getattr(block, name)) for name in names)
-        rows = Found(*map(np.concatenate, both))
-        if self._k is not None and self._k < len(rows.places):
-            least = np.partition(rows.rank_scores, -self._k)[-self._k]
-            rows = rows.take(rows.rank_scores >= least)
-        self.found = rows.take(np.lexsort((rows.places, -rows.rank_scores))[: self._k])
+def _scores_of(
+    index: SearchIndex, query: Query, view: fo.SampleCollection | None
+) -> Iterator[np.ndarray]:
+    """The cosines of all regions, or of a view's, to a query: float32 (b,) at a time."""
+    now, ranking = index.snapshot(), index.ranking(query)
+    only = None if view is None else index.rows_in(now, view)
+    for _, cosines in scan(now.version.table, ranking.vectors, "cosine", only):
+        yield ranking.score(cosines)[0]
 
 
 def _cell(scores: np.ndarray) -> np.ndarray:
     """The cell of each score, rounded so that a threshold of four digits begins a cell."""
     at = np.floor((scores.astype(np.float64) + 1) * (CELLS / 2) + 1e-3).astype(np.int64)
     return np.clip(at, 0, CELLS - 1)
-
-
-def _middles() -> np.ndarray:
-    return (np.arange(CELLS) + 0.5) / (CELLS / 2) - 1

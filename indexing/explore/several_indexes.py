@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.explore import scores
-from alphaclip.indexing.explore.scores import Distribution
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
-from alphaclip.indexing.retrieval.queries import Example, Query, parts_of
+from alphaclip.indexing.retrieval.queries import (
+    Aggregate,
+    Example,
+    Query,
+    QueryPart,
+    parts_of,
+    unit_vectors,
+)
+from alphaclip.indexing.retrieval.ranking import Ranking
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -24,7 +30,11 @@ def search(
     k: int | None = 50,
     view: fo.SampleCollection | None = None,
     negative: Query | None = None,
-    **options: Any,
+    aggregate: Aggregate = "max",
+    weights: Sequence[float] | None = None,
+    min_score: float | None = None,
+    per_image: bool = False,
+    reverse: bool = False,
 ) -> Hits:
     """Finds the best regions of several indexes, in one ranking.
 
@@ -34,56 +44,17 @@ def search(
         k: regions to find; None finds all
         view (None): the part of the dataset to search
         negative (None): what to avoid
-        options: the others of :meth:`RegionIndex.search`
+        aggregate, weights, min_score, per_image, reverse: see :meth:`RegionIndex.search`
 
     Raises:
         AlphaClipError: if there is no index, or they are of different datasets or encoders
     """
     check_together(indexes)
-    positive = encode_in(indexes, query)
-    against = None if negative is None else encode_in(indexes, negative)
-    found = [index.search(positive, k, view, against, **options) for index in indexes]
-    return _best(found, k, bool(options.get("per_image")))
-
-
-def find_and_measure(
-    indexes: Sequence[SearchIndex],
-    query: Query,
-    k: int | None = 50,
-    view: fo.SampleCollection | None = None,
-    negative: Query | None = None,
-) -> tuple[Hits, Distribution]:
-    """:func:`scores.find_and_measure` of several indexes, in one ranking; see :func:`search`."""
-    check_together(indexes)
-    positive = encode_in(indexes, query)
-    against = None if negative is None else encode_in(indexes, negative)
-    found = [scores.find_and_measure(index, positive, k, view, against) for index in indexes]
-    hits, spreads = zip(*found, strict=True)
-    return _best(hits, k, False), Distribution.joined(spreads)
-
-
-def hits_of(
-    indexes: Sequence[SearchIndex],
-    label_ids: Sequence[str],
-    query: Query,
-    negative: Query | None = None,
-) -> Hits:
-    """Some regions, as a search finds them; those that no index holds are left out.
-
-    Args:
-        indexes: of one dataset and one encoder
-        label_ids: of the regions
-        query: see :meth:`RegionIndex.search`
-        negative (None): what to avoid
-
-    Returns:
-        best first
-    """
-    check_together(indexes)
-    positive = encode_in(indexes, query)
-    against = None if negative is None else encode_in(indexes, negative)
-    found = [index.hits_of(label_ids, positive, against) for index in indexes]
-    return _best(found, None, False)
+    positive = unit_vectors(encode_in(indexes, parts_of(query)))
+    against = None if negative is None else unit_vectors(encode_in(indexes, parts_of(negative)))
+    ranking = Ranking.of(positive, against, aggregate, weights, reverse)
+    hits = [index.find(ranking, k, view, min_score, per_image) for index in indexes]
+    return Hits.joined(hits, k, per_image)
 
 
 def check_together(indexes: Sequence[SearchIndex]) -> None:
@@ -96,7 +67,8 @@ def check_together(indexes: Sequence[SearchIndex]) -> None:
         raise AlphaClipError("indexes is empty: give the indexes to search")
     if len({index.dataset.name for index in indexes}) > 1:
         raise AlphaClipError("the indexes are of different datasets: search each by itself")
-    kinds = {index.info()["fingerprint"]: index.info()["encoder"] for index in indexes}
+    infos = [index.snapshot().version.info for index in indexes]
+    kinds = {info["fingerprint"]: info["encoder"] for info in infos}
     if len(kinds) > 1:
         raise AlphaClipError(
             f"the indexes are of different encoders ({', '.join(kinds.values())}): their scores "
@@ -104,28 +76,13 @@ def check_together(indexes: Sequence[SearchIndex]) -> None:
         )
 
 
-def encode_in(indexes: Sequence[SearchIndex], query: Query) -> np.ndarray:
-    """The vectors of a query whose examples may be in any of the indexes: float32 (m, dim)."""
-    parts = parts_of(query)
-    return np.concatenate([_holder(indexes, part).encode(part) for part in parts])
+def encode_in(indexes: Sequence[SearchIndex], parts: Sequence[QueryPart]) -> np.ndarray:
+    """The vectors of a query's parts: float32 (m, dim).
 
-
-def _holder(indexes: Sequence[SearchIndex], part: Any) -> SearchIndex:
-    """The index that an example is in; the first, for what is no example."""
-    if isinstance(part, Example):
-        for index in indexes:
-            if index.holds(part):
-                return index
-    return indexes[0]
-
-
-def _best(found: Sequence[Hits], k: int | None, per_image: bool) -> Hits:
-    if len(found) == 1:
-        return found[0]
-    names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
-    columns = [np.concatenate([getattr(hits, name) for hits in found]) for name in names]
-    order = np.argsort(-columns[-1], kind="stable")
-    if per_image:
-        _, first = np.unique(columns[0][order], return_index=True)
-        order = order[np.sort(first)]
-    return Hits(*(column[order[:k]] for column in columns), found[0].dataset)
+    Each is encoded by itself, an example by the index that holds it, all else by the first.
+    """
+    vectors = []
+    for part in parts:
+        holding = (one for one in indexes if isinstance(part, Example) and one.holds(part))
+        vectors.append(next(holding, indexes[0]).encode_part(part))
+    return np.concatenate(vectors)

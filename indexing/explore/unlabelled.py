@@ -6,6 +6,7 @@ Public: :func:`find_unlabelled`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
+from alphaclip.indexing.retrieval.ranking import Ranking
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -62,82 +64,75 @@ def find_unlabelled(
             range
     """
     fields = [label_fields] if isinstance(label_fields, str) else list(label_fields)
-    _check(index, fields, max_iou)
-    asked, seen, uncovered = _FIRST * k, 0, np.zeros(0, np.int64)
-    while True:
-        found = index.search(query, asked, view, negative, min_score=min_score)
-        fresh = _uncovered(found, index.dataset, index.field, fields, max_iou, seen)
-        uncovered = np.concatenate([uncovered, fresh])
-        if len(uncovered) >= k or len(found) < asked:
-            return _take(found, uncovered[:k])
-        seen, asked = asked, 4 * asked
+    ranking = index.ranking(query, negative)
+    return find_uncovered(index, ranking, fields, max_iou, k, view, min_score)
 
 
-def _check(index: SearchIndex, fields: Sequence[str], max_iou: float) -> None:
-    if not fields:
-        raise AlphaClipError("label_fields is empty: name the fields that hold the labels")
-    if index.field in fields:
+def find_uncovered(
+    index: SearchIndex,
+    ranking: Ranking,
+    label_fields: Sequence[str],
+    max_iou: float,
+    k: int,
+    view: fo.SampleCollection | None = None,
+    min_score: float | None = None,
+) -> Hits:
+    """:func:`find_unlabelled` with an encoded query."""
+    if not label_fields:
+        raise AlphaClipError(
+            f"label_fields is empty: name the fields that hold the labels which proposals in "
+            f"{index.field!r}, the field of index {index.key!r}, are compared with"
+        )
+    if index.field in label_fields:
         raise AlphaClipError(
             f"{index.field!r} is the field of index {index.key!r} itself: name the fields that "
             "hold the labels, and pass an index of proposals"
         )
-    for field in fields:
+    for field in label_fields:
         check_field(index.dataset, field)
     if not 0 < max_iou <= 1:
         raise AlphaClipError(f"max_iou is {max_iou}: expected a number above 0, at most 1")
+    number, seen, uncovered = _FIRST * k, 0, np.zeros(0, np.int64)
+    while True:
+        hits = index.find(ranking, number, view, min_score)
+        fresh = _uncovered(hits, index, label_fields, max_iou, seen)
+        uncovered = np.concatenate([uncovered, fresh])
+        if len(uncovered) >= k or len(hits) < number:
+            return hits.take(uncovered[:k])
+        seen, number = number, 4 * number
 
 
 def _uncovered(
-    found: Hits,
-    dataset: fo.Dataset,
-    field: str,
-    label_fields: Sequence[str],
-    max_iou: float,
-    start: int,
+    hits: Hits, index: SearchIndex, label_fields: Sequence[str], max_iou: float, start: int
 ) -> np.ndarray:
-    """The places in a list of hits, from ``start`` on, of those that no label covers."""
-    candidates = dict(zip(found.label_ids[start:].tolist(), range(start, len(found)), strict=True))
-    if not candidates:
-        return np.zeros(0, np.int64)
-    uncovered = []
-    samples = list(dict.fromkeys(found.sample_ids[start:].tolist()))
-    for sample in _with_labels(dataset, samples, field, list(candidates), label_fields):
-        covers = [r for name in label_fields for _, r in _regions(sample[name])]
-        for label_id, region in _regions(sample[field]):
-            if label_id in candidates and most_overlap(region, covers) < max_iou:
-                uncovered.append(candidates[label_id])
-    return np.sort(np.array(uncovered, np.int64))
-
-
-def _with_labels(
-    dataset: fo.Dataset,
-    sample_ids: list[str],
-    field: str,
-    label_ids: list[str],
-    label_fields: Sequence[str],
-) -> Any:
-    """The samples with their labels, and of the proposals only the candidates."""
+    """The positions in a list of hits, from ``start`` on, of those that no label covers."""
     from bson import ObjectId
     from fiftyone import ViewField
 
-    wanted = ViewField("_id").is_in([ObjectId(label) for label in label_ids])
-    view = images_of(dataset).select(sample_ids).select_fields([field, *label_fields])
-    return view.filter_labels(field, wanted, only_matches=False).iter_samples()
+    candidates = dict(zip(hits.label_ids[start:].tolist(), range(start, len(hits)), strict=True))
+    if not candidates:
+        return np.zeros(0, np.int64)
+    uncovered = []
+    sample_ids = list(dict.fromkeys(hits.sample_ids[start:].tolist()))
+    # Of the proposals only the candidates are read: there may be hundreds in a picture.
+    is_candidate = ViewField("_id").is_in([ObjectId(label) for label in candidates])
+    samples = images_of(index.dataset).select(sample_ids)
+    samples = samples.select_fields([index.field, *label_fields])
+    samples = samples.filter_labels(index.field, is_candidate, only_matches=False)
+    for sample in samples.iter_samples():
+        covers = [r for name in label_fields for _, r in _regions(sample[name])]
+        for label_id, region in _regions(sample[index.field]):
+            if label_id in candidates and most_overlap(region, covers) < max_iou:
+                uncovered.append(candidates[label_id])
+    return np.sort(np.array(uncovered, np.int64))
 
 
 def _regions(value: Any) -> list[tuple[str, Region]]:
     """The usable regions of a field's value, with the ids of their labels."""
     kind = type(value).__name__
     labels = [] if value is None else value[kind.lower()] if kind in PATCHABLE else [value]
-    found = []
+    regions = []
     for label in labels:
-        try:
-            found.append((str(label.id), label_region(label)))
-        except RegionError:
-            continue
-    return found
-
-
-def _take(hits: Hits, places: np.ndarray) -> Hits:
-    columns = (hits.sample_ids, hits.label_ids, hits.fields, hits.scores, hits.rank_scores)
-    return Hits(*(column[places] for column in columns), hits.dataset)
+        with suppress(RegionError):
+            regions.append((str(label.id), label_region(label)))
+    return regions

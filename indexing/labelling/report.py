@@ -12,12 +12,12 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
+from alphaclip.files import write_atomically
 from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
 from alphaclip.indexing.labelling.promise.calibration import Method, Reliability
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise
 from alphaclip.indexing.labelling.scoring.choosing import Choice
-from alphaclip.indexing.store.files import write_atomically
 
 Outcome = Literal["done", "not reachable", "moved"]
 

@@ -11,7 +11,7 @@ from alphaclip.indexing.act.acting import tag, tag_samples
 from alphaclip.indexing.act.actions import Action, check_text
 from alphaclip.indexing.labelling.seen import Seen, described
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query, make_ranking
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query
 from alphaclip.indexing.retrieval.ranking import find
 
 if TYPE_CHECKING:
@@ -34,15 +34,15 @@ def tag_matching(
     """
     check_text("tag", name)
     _check_score(min_score)
-    ranking = make_ranking(index.encode, query, negative, "max", None, False)
+    ranking = index.ranking(query, negative)
     now = index.snapshot()
     asked = (described(query), described(negative), float(min_score), samples)
     encoder = now.version.info.get("fingerprint", "")
     seen = Seen(index.dataset, ("tag", index.key, name), repr((*asked, encoder)))
     ids = now.version.ids
     only = np.flatnonzero(seen.is_new(ids)) if new_only else None
-    found = find(now.engine(), now.version.table, ranking, None, only, min_score)
-    hits = _more_like(index.hits(now, found.places, found.scores, found.rank_scores))
+    ranked = find(now.engine(), now.version.table, ranking, None, only, min_score)
+    hits = _more_like(index.hits(now, ranked.rows, ranked.scores, ranked.rank_scores))
     action = tag_samples(hits, name) if samples else tag(hits, name)
     seen.add(ids if only is None else ids.take(only), action.id, forget=only is None)
     return action

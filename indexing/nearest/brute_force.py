@@ -10,7 +10,64 @@ from alphaclip.indexing.nearest.metrics import Metric, prepare, prepare_rows, si
 from alphaclip.indexing.store.table import BLOCK, VectorTable
 
 QUERIES = 256
-"""For more queries than these, blocks are smaller, so that the scores of one stay small."""
+"""For more queries than these, blocks are smaller, so that the scores of one stay small: 16 MB."""
+
+
+class Best:
+    """The best k rows of each query, found block by block; equals count in order of row.
+
+    Args:
+        k: rows to find; None finds all
+        queries (1): how many there are
+        beside (0): how many more numbers come with each row
+    """
+
+    def __init__(self, k: int | None, queries: int = 1, beside: int = 0) -> None:
+        self._k = k
+        self._least: np.ndarray | None = None
+        empty = np.zeros((queries, 0), np.float32)
+        self._blocks: list[tuple[np.ndarray, ...]] = [
+            (np.zeros((queries, 0), np.int64), empty, *[empty] * beside)
+        ]
+
+    def add(self, rows: np.ndarray, keys: np.ndarray, *beside: np.ndarray) -> None:
+        """Looks at a block.
+
+        Args:
+            rows: int64 (b,), ascending, and after those of the blocks before
+            keys: float32 (m, b), that the order follows, the largest first
+            beside: (m, b) each, more numbers of each row
+        """
+        columns: tuple[np.ndarray, ...] = (np.broadcast_to(rows, keys.shape), keys, *beside)
+        if self._least is not None:
+            # After a few blocks hardly any row is still among the best of any query.
+            better = (keys > self._least).any(axis=0)
+            columns = tuple(column[:, better] for column in columns)
+        self._blocks.append(columns)
+        if self._k is not None and sum(block[0].shape[1] for block in self._blocks) > self._k:
+            self._cut(self._k)
+
+    def ranked(self) -> tuple[np.ndarray, ...]:
+        """The best first: int64 (m, k') rows, float32 (m, k') keys, and what came beside."""
+        columns = self._joined()
+        order = np.lexsort((columns[0], -columns[1]), axis=1)
+        return tuple(np.take_along_axis(column, order, 1) for column in columns)
+
+    def _joined(self) -> tuple[np.ndarray, ...]:
+        return tuple(np.concatenate(parts, axis=1) for parts in zip(*self._blocks, strict=True))
+
+    def _cut(self, k: int) -> None:
+        columns = self._joined()
+        keys = np.fmax(columns[1], -np.inf)  # no number, as of sums that overflow, is the worst
+        least = np.partition(keys, keys.shape[1] - k, axis=1)[:, -k, None]
+        best = keys >= least
+        if best.sum() > k * len(keys):
+            # Of those that are equal to the last of the best, the first rows.
+            equal = keys == least
+            room = k - (keys > least).sum(axis=1, keepdims=True)
+            best &= ~equal | (np.cumsum(equal, axis=1) <= room)
+        self._blocks = [tuple(column[best].reshape(len(keys), k) for column in columns)]
+        self._least = least
 
 
 def scan_top(
@@ -18,51 +75,32 @@ def scan_top(
     queries: np.ndarray,
     k: int,
     metric: Metric,
-    places: np.ndarray | None = None,
+    rows: np.ndarray | None = None,
+    least: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest vectors to each query.
+    """The nearest vectors to each query, equals in order of row; see :meth:`Engine.search`.
 
     Args:
-        table: of n vectors
-        queries: (m, dim), finite
-        k: places to find
-        metric: to compare by
-        places (None): int64, the only places that may be found, each once
-
-    Returns:
-        float32 (m, k') similarities and int64 (m, k') places, best first and equals in order of
-        place; k' is the smaller of k and the number of places
-
-    Raises:
-        AlphaClipError: see :func:`alphaclip.indexing.nearest.metrics.prepare`
+        table, queries, k, metric, rows: see there
+        least (False): the least similar instead, the least first
     """
-    return _scan_best(table, queries, k, metric, places, 1)
-
-
-def scan_least(
-    table: VectorTable,
-    queries: np.ndarray,
-    k: int,
-    metric: Metric,
-    places: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors least similar to each query, the least first; else as :func:`scan_top`."""
-    return _scan_best(table, queries, k, metric, places, -1)
+    prepare(queries, metric, table.dim)
+    if k <= 0:
+        return nothing(len(queries))
+    best = Best(k, len(queries))
+    for here, scores in scan(table, queries, metric, rows):
+        best.add(here, -scores if least else scores)
+    top, keys = best.ranked()
+    return -keys if least else keys, top
 
 
 def scan(
-    table: VectorTable, queries: np.ndarray, metric: Metric, places: np.ndarray | None = None
+    table: VectorTable, queries: np.ndarray, metric: Metric, rows: np.ndarray | None = None
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All similarities, a block at a time.
-
-    Args:
-        table: of n vectors
-        queries: (m, dim), finite
-        metric: to compare by
-        places (None): int64, the only places to compare
+    """All similarities, or those to some rows, a block at a time.
 
     Yields:
-        int64 (b,) places and float32 (m, b) similarities
+        int64 (b,) rows and float32 (m, b) similarities
 
     Raises:
         AlphaClipError: see :func:`alphaclip.indexing.nearest.metrics.prepare`
@@ -70,96 +108,37 @@ def scan(
     vectors = prepare(queries, metric, table.dim)
     size = max(1, min(BLOCK, BLOCK * QUERIES // max(1, len(vectors))))
     decoded = np.empty((min(size, len(table)), table.dim), np.float32)
-    for here, rows in walk(table, size, places):
-        block = prepare_rows(rows, metric, decoded[: len(rows)])
+    for here, stored in table.blocks(size, rows):
+        block = prepare_rows(stored, metric, decoded[: len(stored)])
         yield here, similarity(vectors, block, metric)
 
 
 def rescore(
     table: VectorTable, queries: np.ndarray, candidates: np.ndarray, k: int, metric: Metric
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The best of some candidates, by their exact similarity.
+    """The best k of some candidates, by their exact similarity.
 
     Args:
-        table: of n vectors
+        table, metric: of the vectors
         queries: from :func:`alphaclip.indexing.nearest.metrics.prepare`, (m, dim)
-        candidates: int64 (m, c) places, each once in a line; -1 stands for none
-        k: places to keep of each line
-        metric: to compare by
+        candidates: int64 (m, c) rows, each once in a line; -1 stands for none
 
     Returns:
-        float32 (m, k) similarities and int64 (m, k) places, best first; -inf and -1 where a line
-        has fewer candidates
+        float32 (m, k) similarities and int64 (m, k) rows, best first; -inf and -1 where a line has
+        fewer candidates
     """
     scores = np.full((len(queries), k), -np.inf, np.float32)
-    places = np.full((len(queries), k), -1, np.int64)
+    rows = np.full((len(queries), k), -1, np.int64)
     for line, query in enumerate(queries):
-        # In order of place the table is read in order, and equals come out in order.
-        given = np.sort(candidates[line][candidates[line] >= 0])
-        rows = prepare_rows(table.take(given), metric)
-        exact = similarity(query[None], rows, metric)[0]
+        # In order of row the table is read in order, and equals come out in order.
+        some = np.sort(candidates[line][candidates[line] >= 0])
+        exact = similarity(query[None], prepare_rows(table.take(some), metric), metric)[0]
         best = np.argsort(-exact, kind="stable")[:k]
-        scores[line, : len(best)], places[line, : len(best)] = exact[best], given[best]
-    return scores, places
-
-
-def walk(
-    table: VectorTable, size: int, places: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """All vectors, or those at some places: int64 (b,) places and (b, dim) as stored, b <= size."""
-    if places is not None:
-        for start in range(0, len(places), size):
-            here = np.asarray(places[start : start + size], np.int64)
-            yield here, table.take(here)
-        return
-    start = 0
-    for rows in table.blocks(size):
-        yield np.arange(start, start + len(rows)), rows
-        start += len(rows)
-
-
-def in_order(scores: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sorts each line, (m, k): best first, and equals in order of place."""
-    order = np.lexsort((places, -scores), axis=1)
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(places, order, 1)
+        scores[line, : len(best)], rows[line, : len(best)] = exact[best], some[best]
+    return scores, rows
 
 
 def nothing(queries: int, k: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """What a search finds where there are no queries, or k places are to be found and k <= 0."""
+    """What a search finds where there are no queries, or k rows are to be found and k <= 0."""
     shape = (queries, max(k, 0))
     return np.zeros(shape, np.float32), np.zeros(shape, np.int64)
-
-
-def _scan_best(
-    table: VectorTable,
-    queries: np.ndarray,
-    k: int,
-    metric: Metric,
-    places: np.ndarray | None,
-    sign: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """The largest of sign * similarity."""
-    scores, found = nothing(len(queries))
-    prepare(queries, metric, table.dim)
-    if k <= 0:
-        return scores, found
-    for here, values in scan(table, queries, metric, places):
-        scores, found = _merge(scores, found, sign * values, here, k)
-    scores, found = in_order(scores, found)
-    return sign * scores, found
-
-
-def _merge(
-    scores: np.ndarray, found: np.ndarray, values: np.ndarray, here: np.ndarray, k: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """The best k so far and of one more block, in no order."""
-    if scores.shape[1] == k:
-        # After a few blocks hardly any vector is still among the best of any query.
-        better = (values > scores.min(axis=1, keepdims=True)).any(axis=0)
-        values, here = values[:, better], here[better]
-    places = np.broadcast_to(here, values.shape)
-    scores, found = np.hstack([scores, values]), np.hstack([found, places])
-    if scores.shape[1] <= k:
-        return scores, found
-    best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-    return np.take_along_axis(scores, best, 1), np.take_along_axis(found, best, 1)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.files import file_sha256
+from alphaclip.files import PARTIAL, file_sha256, write_by_hash, write_text
 from alphaclip.indexing.nearest.metrics import Metric, faiss_metric
-from alphaclip.indexing.store.files import PARTIAL, write_atomically, write_by_hash
 from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
@@ -30,8 +29,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = 1
-KEPT = 2
-"""Caches that are kept: that of the current version, and the one before."""
+NEWEST = 2
+"""Caches that stay: that of the current version, and the one before, which another process may
+still search."""
 
 ABANDONED = 3600
 """Seconds after which a file that nothing names was left by a process that died."""
@@ -39,12 +39,7 @@ ABANDONED = 3600
 
 @dataclass(frozen=True)
 class Cached:
-    """An index from the disk.
-
-    Attributes:
-        index: in memory
-        facts: that were saved with it
-    """
+    """An index from the disk, and the facts that were saved with it."""
 
     index: faiss.IndexIVF
     facts: dict[str, Any]
@@ -56,15 +51,11 @@ def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) ->
     Args:
         folder: of caches only; made if need be
         index: to write
-        facts: about it, JSON: those of :func:`describe`, "kind", "nlist", "nprobe",
-            "oversample", "recall" and
-            "trained_on"
+        facts: about it, JSON: those of :func:`describe`, "kind", "nlist", "nprobe", "oversample",
+            "recall" and "trained_on"
 
     Returns:
         the path of the JSON file
-
-    Raises:
-        StoreError: if the files cannot be written
     """
     import faiss
 
@@ -79,73 +70,56 @@ def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) ->
         "bytes": size,
         "faiss": faiss.__version__,
     }
-    text = json.dumps({"facts": content, "sha256": _digest(content)}, indent=1).encode()
-    write_atomically(path.with_suffix(".json"), lambda stream: stream.write(text))
+    text = json.dumps({"facts": content, "sha256": _digest(content)}, indent=1)
+    write_text(path.with_suffix(".json"), text)
     _delete_old(folder)
     return path.with_suffix(".json")
 
 
 def load_cache(folder: Path, table: VectorTable, metric: Metric) -> Cached | None:
-    """The newest cache that was built from exactly these rows.
-
-    Args:
-        folder: of caches; need not exist
-        table: of the vectors now
-        metric: to compare by
-    """
-    wanted = describe(table, metric)
-    for path, facts in _list(folder):
-        if all(facts[name] == value for name, value in wanted.items()):
-            index = _read(path, facts)
-            if index is not None:
-                return Cached(index, facts)
-    return None
+    """The newest cache that was built from exactly these rows; the folder need not exist."""
+    same = describe(table, metric)
+    return _newest(folder, lambda facts: all(facts[name] == same[name] for name in same))
 
 
 def load_relative(
     folder: Path, table: VectorTable, metric: Metric, whole: bool = False
 ) -> Cached | None:
-    """The newest cache that was built from some of these pieces, the first at least.
+    """The newest cache that was built from some of these segments, the first at least.
 
     Args:
-        folder: of caches; need not exist
-        table: of the vectors now
-        metric: to compare by
-        whole (False): take a cache only if it was built from the same pieces, and at least as
+        folder, table, metric: see :func:`load_cache`
+        whole (False): take a cache only if it was built from the same segments, and at least as
             many rows
     """
-    for path, facts in _list(folder):
-        if _is_relative(facts, table, metric, whole):
-            index = _read(path, facts)
-            if index is not None:
-                return Cached(index, facts)
-    return None
+    same = {"dim": table.dim, "dtype": table.dtype.name, "metric": metric}
+    names = list(table.names)
+
+    def fits(facts: dict[str, Any]) -> bool:
+        if any(facts[name] != value for name, value in same.items()):
+            return False
+        if whole:
+            return facts["pieces"] == names and facts["count"] >= len(table)
+        return facts["pieces"][:1] == names[:1]
+
+    return _newest(folder, fits)
 
 
 def describe(table: VectorTable, metric: Metric) -> dict[str, Any]:
     """What a cache of a table is known by."""
-    rows = np.ascontiguousarray(table.rows, "<i8")
+    slots = np.ascontiguousarray(table.slots, "<i8")
     return {
         "pieces": list(table.names),
         "count": len(table),
-        "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
+        "rows": hashlib.sha256(slots.tobytes()).hexdigest(),
         "dim": table.dim,
         "dtype": table.dtype.name,
         "metric": metric,
     }
 
 
-def _is_relative(facts: dict[str, Any], table: VectorTable, metric: Metric, whole: bool) -> bool:
-    same = {"dim": table.dim, "dtype": table.dtype.name, "metric": metric}
-    if any(facts[name] != value for name, value in same.items()):
-        return False
-    if whole:
-        return facts["pieces"] == list(table.names) and facts["count"] >= len(table)
-    return facts["pieces"][:1] == list(table.names[:1])
-
-
-def _list(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """The facts of each cache, the newest first."""
+def _newest(folder: Path, fits: Callable[[dict[str, Any]], bool]) -> Cached | None:
+    """The newest cache whose facts fit, and that is whole."""
     for path in _newest_first(folder):
         try:
             content = json.loads(path.read_text("utf-8"))
@@ -153,10 +127,11 @@ def _list(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             complete = content["sha256"] == _digest(facts) and facts["format"] == FORMAT
         except (OSError, ValueError, KeyError, TypeError):
             complete = False
-        if complete:
-            yield path, facts
-        else:
+        if not complete:
             logger.warning("%s is damaged or of another version, and not used", path)
+        elif fits(facts) and (index := _read(path, facts)) is not None:
+            return Cached(index, facts)
+    return None
 
 
 def _digest(facts: dict[str, Any]) -> str:
@@ -177,15 +152,13 @@ def _read(path: Path, facts: dict[str, Any]) -> faiss.IndexIVF | None:
     except (OSError, RuntimeError, MemoryError) as error:
         logger.warning("%s cannot be read, and is not used: %s", file, error)
         return None
-    if not isinstance(index, faiss.IndexIVFPQFastScan) or not _is_expected(index, facts):
-        logger.warning("%s holds another index than %s says, and is not used", file, path.name)
-        return None
-    return index
-
-
-def _is_expected(index: faiss.IndexIVF, facts: dict[str, Any]) -> bool:
-    found = (index.d, index.ntotal, index.nlist, index.metric_type)
-    return found == (facts["dim"], facts["count"], facts["nlist"], faiss_metric(facts["metric"]))
+    if isinstance(index, faiss.IndexIVFPQFastScan):
+        shape = (index.d, index.ntotal, index.nlist, index.metric_type)
+        metric = faiss_metric(facts["metric"])
+        if shape == (facts["dim"], facts["count"], facts["nlist"], metric):
+            return index
+    logger.warning("%s holds another index than %s says, and is not used", file, path.name)
+    return None
 
 
 @contextmanager
@@ -202,17 +175,14 @@ def _limited(size: int) -> Iterator[None]:
 
 
 def _delete_old(folder: Path) -> None:
-    for path in _newest_first(folder)[KEPT:]:
-        _delete(path)
-        _delete(path.with_suffix(".faiss"))
+    facts = _newest_first(folder)[NEWEST:]
+    old = [*facts, *(path.with_suffix(".faiss") for path in facts)]
     for path in [*folder.glob("*.faiss"), *folder.glob(f"*{PARTIAL}")]:
         if not path.with_suffix(".json").exists() and time.time() - _time(path) > ABANDONED:
-            _delete(path)
-
-
-def _delete(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()
+            old.append(path)
+    for path in old:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _newest_first(folder: Path) -> list[Path]:

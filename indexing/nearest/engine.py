@@ -9,20 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from alphaclip.files import StoreError
 from alphaclip.indexing.nearest.cache import Cached, describe, load_cache, load_relative, save_cache
-from alphaclip.indexing.nearest.exact import BATCH, ExactIndex
-from alphaclip.indexing.nearest.gpu import open_gpu
+from alphaclip.indexing.nearest.exact import BATCH, ExactIndex, open_gpu
 from alphaclip.indexing.nearest.ivf import IvfIndex, kind_name
-from alphaclip.indexing.nearest.ivf_building import build_ivf, extend_ivf, held_rows
+from alphaclip.indexing.nearest.ivf_building import build_ivf, extend_ivf, held_slots
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.nearest.tuning import make_queries, tune
 from alphaclip.indexing.progress import Progress
-from alphaclip.indexing.store.files import StoreError
 from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
-    import faiss
-
     from alphaclip.indexing.nearest.metrics import Metric
 
 logger = logging.getLogger(__name__)
@@ -37,7 +34,8 @@ LEAST = 256
 """So few vectors are not enough to train an index with."""
 
 MOST = 0.9
-"""So many of an index's rows must still be there, for the dropped ones to be only left out."""
+"""So many of an index's vectors must still be there, for the dropped ones to be only left out: a
+search still reads their codes."""
 
 SEED = 0
 
@@ -50,18 +48,18 @@ class Engine(Protocol):
     facts: dict[str, Any]
 
     def search(
-        self, queries: np.ndarray, k: int, places: np.ndarray | None = None
+        self, queries: np.ndarray, k: int, rows: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest vectors to each query.
 
         Args:
             queries: (m, dim), finite
-            k: places to find
-            places (None): int64, ascending, the only places that may be found
+            k: rows to find
+            rows (None): int64, ascending, the only rows that may be found
 
         Returns:
-            float32 (m, k') similarities and int64 (m, k') places, best first; k' is the smaller
-            of k and the number of places
+            float32 (m, k') similarities and int64 (m, k') rows, best first; k' is the smaller of k
+            and the number of rows
 
         Raises:
             AlphaClipError: see :func:`alphaclip.indexing.nearest.metrics.prepare`
@@ -95,15 +93,15 @@ def open_engine(
     gpu = open_gpu(table, checked) if len(table) >= GPU_FROM else None
     if gpu is not None or len(table) <= max(exact_limit, LEAST):
         return ExactIndex(table, checked, gpu)
-    ready = _find(table, checked, cache)
+    ready = _cached(table, checked, cache)
     if ready is None:
-        ready = _make(table, checked, cache, text_queries, progress)
-    known = ready.facts
-    facts = {name: known[name] for name in ("recall", "trained_on")}
-    return IvfIndex(table, checked, ready.index, known["nprobe"], known["oversample"], facts)
+        ready = _made(table, checked, cache, text_queries, progress)
+    facts = ready.facts
+    said = {name: facts[name] for name in ("recall", "trained_on")}
+    return IvfIndex(table, checked, ready.index, facts["nprobe"], facts["oversample"], said)
 
 
-def _find(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | None:
+def _cached(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | None:
     """A cache that can be used as it is: of these rows, or of these and a few dropped ones."""
     if cache is None:
         return None
@@ -113,11 +111,11 @@ def _find(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | No
     larger = load_relative(cache, table, metric, whole=True)
     if larger is None or len(table) < MOST * larger.index.ntotal:
         return None
-    held = held_rows(larger.index)
-    return larger if np.isin(table.rows, held, assume_unique=True).all() else None
+    held = held_slots(larger.index)
+    return larger if np.isin(table.slots, held, assume_unique=True).all() else None
 
 
-def _make(
+def _made(
     table: VectorTable,
     metric: Metric,
     cache: Path | None,
@@ -125,43 +123,17 @@ def _make(
     progress: Progress | None,
 ) -> Cached:
     """Extends or builds, tunes and saves."""
-    index, trained_on = _extend(table, metric, cache, progress) or (
-        build_ivf(table, metric, SEED, progress),
-        len(table),
-    )
-    made = Cached(index, _facts(table, metric, index, trained_on, texts))
-    if cache is None:
-        return made
-    try:
-        save_cache(cache, index, made.facts)
-    except StoreError as error:
-        logger.warning("The index is kept in memory, and built again next time: %s", error)
-        return made
-    return made
-
-
-def _extend(
-    table: VectorTable, metric: Metric, cache: Path | None, progress: Progress | None
-) -> tuple[faiss.IndexIVF, int] | None:
     relative = None if cache is None else load_relative(cache, table, metric)
-    if relative is None:
-        return None
-    trained_on = int(relative.facts["trained_on"])
-    pieces = relative.facts["pieces"]
-    index = extend_ivf(relative.index, table, metric, pieces, trained_on, progress)
-    return None if index is None else (index, trained_on)
-
-
-def _facts(
-    table: VectorTable,
-    metric: Metric,
-    index: faiss.IndexIVF,
-    trained_on: int,
-    texts: Texts | None,
-) -> dict[str, Any]:
+    index, trained_on = None, len(table)
+    if relative is not None:
+        before = relative.facts
+        trained_on = int(before["trained_on"])
+        index = extend_ivf(relative.index, table, metric, before["pieces"], trained_on, progress)
+    if index is None:
+        index, trained_on = build_ivf(table, metric, SEED, progress), len(table)
     queries = make_queries(table, metric, SEED, texts)
     tuned = tune(IvfIndex(table, metric, index, index.nlist), table, metric, queries)
-    return {
+    facts = {
         **describe(table, metric),
         "kind": kind_name(index.nlist, table.dim),
         "nlist": index.nlist,
@@ -170,6 +142,12 @@ def _facts(
         "recall": {"k": tuned.k, "queries": tuned.queries, **tuned.recalls},
         "trained_on": trained_on,
     }
+    if cache is not None:
+        try:
+            save_cache(cache, index, facts)
+        except StoreError as error:
+            logger.warning("The index is kept in memory, and built again next time: %s", error)
+    return Cached(index, facts)
 
 
 def _prefer_blas(dim: int) -> None:

@@ -1,10 +1,11 @@
 """Approximate search for large tables: FAISS proposes candidates, the table itself decides.
 
 The vectors are kept as two bits a number (product quantization, FAISS's "fast scan"), in a few
-lists by their nearest centroid. A search compares the query with all codes of the nearest lists,
-many at a time in the processor's registers, and scores the best of them again, exactly. Where
-queries lie apart from all vectors, as texts do, it looks into all lists: reading every code is
-then far quicker than reading a part of the vectors, and as good.
+lists by their nearest centroid: an eighth of the bytes of float16, and few enough for FAISS to look
+codes up in the processor's registers. A search compares the query with all codes of the nearest
+lists, and scores the best of them again, exactly. Where queries lie apart from all vectors, as
+texts do, it looks into all lists: reading every code is then far quicker than reading a part of the
+vectors, and as good.
 """
 
 from __future__ import annotations
@@ -24,36 +25,40 @@ if TYPE_CHECKING:
     import faiss
 
 OVERSAMPLE = 8
-"""Candidates for each place to find: two bits a number misorder near neighbours."""
+"""Candidates for each row to find: two bits a number misorder near neighbours."""
 
 LEAST_CANDIDATES = 512
+"""For few rows to find so many candidates all the same: to score them exactly costs little."""
 
 RESTRICTED = 2
-"""So many times more where only some places may be found: their codes tell less apart."""
+"""So many times more where only some rows may be found: their codes tell less apart."""
 
 SMALL = 128
 """Vectors of so few numbers are kept as four bits a number: two would tell too little apart."""
 
 LARGEST_K = 2000
 LARGEST_PART = 10
-"""More than 1/10 of the places is found by a scan, as are more than LARGEST_K."""
+"""More than 1/10 of the rows is found by a scan, as are more than LARGEST_K: with OVERSAMPLE
+candidates for each, most vectors would be read anyway, and not in order."""
 
 FEW = 16384
-"""So few places are compared one by one, whatever the index would do."""
+"""So few rows are compared one by one, whatever the index would do: they are one block of a scan,
+and none is missed."""
 
 TUNED_K = 100
 """The k that nprobe is tuned for."""
 
 
 class IvfIndex:
-    """An index of inverted lists over a table; its ids are rows, of which some may be dropped.
+    """An index of inverted lists over a table. Its ids are slots: these outlive a version, so that
+    the index does. Some of them may be dropped in this version.
 
     Attributes:
         table: that is searched
         metric: to compare by
         nlist: number of lists
         nprobe: lists that a search looks into, if it is not restricted
-        oversample: candidates for each place to find
+        oversample: candidates for each row to find
         facts: what is known of the index, as JSON
     """
 
@@ -69,11 +74,8 @@ class IvfIndex:
         """Takes an index, from `alphaclip.indexing.nearest.ivf_building.build_ivf` or a cache.
 
         Args:
-            table: its rows are all in the index
-            metric: that the index was built for
+            table, metric, nprobe, oversample: see above; the vectors are all in the index
             index: never changed by a search
-            nprobe: lists to look into
-            oversample: candidates for each place to find
             facts (None): what else is known
         """
         self.table = table
@@ -90,80 +92,59 @@ class IvfIndex:
         self,
         queries: np.ndarray,
         k: int,
-        places: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
         nprobe: int | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """The nearest vectors to each query, as far as the index finds them; scores are exact.
 
         Args:
-            queries: (m, dim), finite
-            k: places to find
-            places (None): int64, ascending, the only places that may be found
+            queries, k, rows: see :meth:`Engine.search`
             nprobe (None): lists to look into, instead of the index's own number and of more where
                 these hold too little; -inf and -1 then stand for what is not found
-
-        Returns:
-            float32 (m, k') similarities and int64 (m, k') places, best first; k' is the smaller
-            of k and the number of places
-
-        Raises:
-            AlphaClipError: see :func:`alphaclip.indexing.nearest.metrics.prepare`
         """
         vectors = prepare(queries, self.metric, self.table.dim)
-        available = len(self.table) if places is None else len(places)
+        available = len(self.table) if rows is None else len(rows)
         count = min(k, available)
         if count <= 0 or not len(vectors):
             return nothing(len(vectors), count)
-        if nprobe is None and self._is_better_scanned(count, available):
-            return scan_top(self.table, vectors, count, self.metric, places)
-        rows = self._candidates(vectors, count, places, nprobe)
-        return rescore(self.table, vectors, self._places(rows), count, self.metric)
-
-    def _is_better_scanned(self, count: int, available: int) -> bool:
-        # So many are most of what there is: reading the table in order is then faster.
-        return count > LARGEST_K or count * LARGEST_PART >= available or available <= FEW
+        is_much = count > LARGEST_K or count * LARGEST_PART >= available or available <= FEW
+        if nprobe is None and is_much:
+            return scan_top(self.table, vectors, count, self.metric, rows)
+        oversample = self.oversample * (1 if rows is None else RESTRICTED)
+        number = min(available, max(count * oversample, LEAST_CANDIDATES))
+        selector = self._all if rows is None else self._selector(rows)
+        lists = nprobe or self._lists(count, available)
+        candidates = self._candidates(vectors, number, lists, selector)
+        short = (candidates >= 0).sum(axis=1) < count
+        if nprobe is None and short.any():
+            candidates[short] = self._candidates(vectors[short], number, self.nlist, selector)
+        return rescore(self.table, vectors, candidates, count, self.metric)
 
     def _candidates(
-        self, vectors: np.ndarray, count: int, places: np.ndarray | None, nprobe: int | None
+        self, vectors: np.ndarray, number: int, nprobe: int, selector: faiss.IDSelector | None
     ) -> np.ndarray:
-        """Rows, int64 (m, c); -1 stands for none. Without nprobe, ``count`` in each are some."""
-        available = len(self.table) if places is None else len(places)
-        oversample = self.oversample * (1 if places is None else RESTRICTED)
-        wanted = min(available, max(count * oversample, LEAST_CANDIDATES))
-        selector = self._all if places is None else self._selector(places)
-        lists = nprobe or self._lists(count, available)
-        rows = self._probe(vectors, wanted, lists, selector)
-        short = (rows >= 0).sum(axis=1) < count
-        if nprobe is None and short.any():
-            rows[short] = self._probe(vectors[short], wanted, self.nlist, selector)
-        return rows
-
-    def _probe(
-        self, vectors: np.ndarray, wanted: int, nprobe: int, selector: faiss.IDSelector | None
-    ) -> np.ndarray:
+        """Rows, int64 (m, c); -1 stands for none."""
         import faiss
 
         parameters = faiss.SearchParametersIVF()
         parameters.nprobe = nprobe
         parameters.sel = selector
-        return self._index.search(vectors, wanted, params=parameters)[1]
+        slots = self._index.search(vectors, number, params=parameters)[1]
+        return np.where(slots >= 0, np.searchsorted(self.table.slots, slots), -1)
 
     def _lists(self, count: int, available: int) -> int:
-        """How many to look into. More neighbours lie in more lists, and of fewer places that may
-        be found the nearest lie farther away."""
+        """How many to look into. More neighbours lie in more lists, and of fewer rows that may be
+        found the nearest lie farther away."""
         part = available / len(self.table)
-        wanted = ceil(self.nprobe * max(1, count / TUNED_K) / part)
-        return self.nlist if part <= 0.1 else min(self.nlist, wanted)
+        lists = ceil(self.nprobe * max(1, count / TUNED_K) / part)
+        return self.nlist if part <= 0.1 else min(self.nlist, lists)
 
-    def _places(self, rows: np.ndarray) -> np.ndarray:
-        return np.where(rows >= 0, np.searchsorted(self.table.rows, rows), -1)
-
-    def _selector(self, places: np.ndarray) -> faiss.IDSelector:
-        return select(self.table.rows[places], sum(map(len, self.table.pieces)))
+    def _selector(self, rows: np.ndarray) -> faiss.IDSelector:
+        return select(self.table.slots[rows], sum(map(len, self.table.segments)))
 
     @cached_property
     def _all(self) -> faiss.IDSelector | None:
-        """Leaves out the rows that were dropped since the index was written, if there are any."""
+        """Leaves out the slots that were dropped since the index was written, if there are any."""
         whole = self._index.ntotal == len(self.table)
         return None if whole else self._selector(np.arange(len(self.table)))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.nearest.brute_force import walk
 from alphaclip.indexing.nearest.exact import select
 from alphaclip.indexing.nearest.ivf import kind_name
 from alphaclip.indexing.nearest.metrics import Metric, faiss_metric, prepare_rows
@@ -22,27 +21,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 POINTS = 256
-"""Vectors to train with, for each centroid of a list, of which there are few."""
+"""Vectors to train with, for each centroid of a list: FAISS itself takes no more than so many."""
 
 MOST_POINTS = 65_536
-"""Vectors to train with at most."""
+"""Vectors to train with at most: beyond it there are fewer for each list."""
 
 LEAST_POINTS = 16
 """Vectors in a list, at least: FAISS trains four bits on no fewer."""
 
 ITERATIONS = 10
+"""Of k-means, for lists and for codes: the best candidates are scored exactly in the end."""
 
 
 def build_ivf(
     table: VectorTable, metric: Metric, seed: int = 0, progress: Progress | None = None
 ) -> faiss.IndexIVF:
-    """An index whose ids are rows, trained on a sample of the vectors.
+    """An index whose ids are slots, trained on a sample of the vectors; there must be some.
 
-    Args:
-        table: of n > 0 vectors
-        metric: to compare by
-        seed: of the sample and of the clustering
-        progress (None): told how many vectors are in
+    The seed is that of the sample and of the clustering; the progress counts vectors.
     """
     import faiss
 
@@ -60,18 +56,17 @@ def extend_ivf(
     index: faiss.IndexIVF,
     table: VectorTable,
     metric: Metric,
-    known_pieces: Sequence[str],
+    built_from: Sequence[str],
     trained_on: int,
     progress: Progress | None = None,
 ) -> faiss.IndexIVF | None:
-    """Brings an index up to date: removes the rows that are gone, adds the new ones.
+    """Brings an index up to date: removes the vectors that are gone, adds the new ones.
 
     Args:
         index: in memory, not mapped from a file: FAISS ends the process where such a one grows
-        table: of the vectors now
-        metric: that the index was built for
-        known_pieces: names of the pieces it was built from; those that begin the table too keep
-            their rows
+        table, metric: of the vectors now
+        built_from: names of the segments it was built from; those that begin the table too keep
+            their slots
         trained_on: number of vectors when it was trained
         progress (None): told how many of the new vectors are in
 
@@ -79,22 +74,26 @@ def extend_ivf(
         the index, changed; or None, and not changed, where it is better trained again: the table
         has doubled since, or less than half of its vectors is still there
     """
-    held = held_rows(index)
-    known = table.rows[table.rows < _shared_rows(table, known_pieces)]
-    kept = np.intersect1d(held, known, assume_unique=True)
-    if len(table) >= 2 * trained_on or 2 * len(kept) < trained_on:
+    shared = 0
+    for segment, name, before in zip(table.segments, table.names, built_from, strict=False):
+        if name != before:
+            break
+        shared += len(segment)
+    held = held_slots(index)
+    same = np.intersect1d(held, table.slots[table.slots < shared], assume_unique=True)
+    if len(table) >= 2 * trained_on or 2 * len(same) < trained_on:
         return None
-    gone = np.setdiff1d(held, kept, assume_unique=True)
+    gone = np.setdiff1d(held, same, assume_unique=True)
     if len(gone):
         index.remove_ids(select(gone, int(gone[-1]) + 1))
-    new = np.flatnonzero(np.isin(table.rows, kept, assume_unique=True, invert=True))
-    logger.info("of the index %d rows are kept, %d removed, %d new", len(kept), len(gone), len(new))
+    new = np.flatnonzero(np.isin(table.slots, same, assume_unique=True, invert=True))
+    logger.info("of the index %d rows are kept, %d removed, %d new", len(same), len(gone), len(new))
     if len(new):
         _add(index, table, metric, new, progress)
     return index
 
 
-def held_rows(index: faiss.IndexIVF) -> np.ndarray:
+def held_slots(index: faiss.IndexIVF) -> np.ndarray:
     """The ids in an index, int64, ascending."""
     import faiss
 
@@ -105,42 +104,27 @@ def held_rows(index: faiss.IndexIVF) -> np.ndarray:
 
 
 def count_lists(total: int) -> int:
-    """Few, as most searches look into all of them: 64 for a million vectors."""
+    """Few, as most searches look into all of them: 62 for a million vectors."""
     return max(1, min(max(16, round(sqrt(total) / 16)), total // LEAST_POINTS))
 
 
 def _sample(table: VectorTable, metric: Metric, count: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    places = np.sort(rng.choice(len(table), min(count, len(table)), replace=False))
-    sample = np.empty((len(places), table.dim), np.float32)
-    done = 0
-    for _, rows in walk(table, BLOCK, places):
-        sample[done : done + len(rows)] = prepare_rows(rows, metric)
-        done += len(rows)
-    return sample
+    rows = np.sort(rng.choice(len(table), min(count, len(table)), replace=False))
+    return np.concatenate([prepare_rows(some, metric) for _, some in table.blocks(BLOCK, rows)])
 
 
 def _add(
     index: faiss.IndexIVF,
     table: VectorTable,
     metric: Metric,
-    places: np.ndarray | None,
+    rows: np.ndarray | None,
     progress: Progress | None,
 ) -> None:
-    total, done = len(table) if places is None else len(places), 0
-    for here, rows in walk(table, BLOCK, places):
-        ids = np.ascontiguousarray(table.rows[here])
-        index.add_with_ids(prepare_rows(rows, metric), ids)
+    total, done = len(table) if rows is None else len(rows), 0
+    for here, vectors in table.blocks(BLOCK, rows):
+        ids = np.ascontiguousarray(table.slots[here])
+        index.add_with_ids(prepare_rows(vectors, metric), ids)
         done += len(here)
         if progress is not None:
             progress("vectors indexed", done, total)
-
-
-def _shared_rows(table: VectorTable, known_pieces: Sequence[str]) -> int:
-    """Rows of the pieces that begin both the table and what was known."""
-    shared = 0
-    for piece, name, known in zip(table.pieces, table.names, known_pieces, strict=False):
-        if name != known:
-            break
-        shared += len(piece)
-    return shared

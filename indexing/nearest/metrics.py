@@ -33,12 +33,7 @@ def check_metric(name: str) -> Metric:
 
 
 def prepare(queries: np.ndarray, metric: Metric, dim: int) -> np.ndarray:
-    """Checks queries, and for the cosine makes them unit length.
-
-    Args:
-        queries: (m, dim) numbers
-        metric: they are for
-        dim: numbers in a vector of the index
+    """Checks queries, (m, dim) numbers, and for the cosine makes them unit length.
 
     Returns:
         float32 (m, dim), C-contiguous
@@ -71,9 +66,6 @@ def prepare_rows(rows: np.ndarray, metric: Metric, out: np.ndarray | None = None
             stays zero, so that its cosine is 0
         metric: they are for
         out (None): float32 (n, dim), C-contiguous, whose memory may be used for float16 rows
-
-    Returns:
-        float32 (n, dim), C-contiguous
     """
     if rows.dtype == np.float16 and out is not None and len(rows) >= MANY:
         codes = np.ascontiguousarray(rows).view(np.uint8)
@@ -85,15 +77,11 @@ def prepare_rows(rows: np.ndarray, metric: Metric, out: np.ndarray | None = None
 
 
 def similarity(queries: np.ndarray, rows: np.ndarray, metric: Metric) -> np.ndarray:
-    """Compares each query with each row.
-
-    Args:
-        queries: from :func:`prepare`, (m, dim)
-        rows: from :func:`prepare_rows`, (n, dim)
-        metric: cosine and dot product are returned as they are, the Euclidean distance negated
+    """Compares each of m prepared queries with each of n prepared rows.
 
     Returns:
-        float32 (m, n), larger is nearer
+        float32 (m, n), larger is nearer: cosine and dot product as they are, the Euclidean distance
+        negated
     """
     if metric != "euclidean":
         return queries @ rows.T
@@ -115,11 +103,6 @@ def faiss_metric(metric: Metric) -> int:
     import faiss
 
     return int(faiss.METRIC_L2 if metric == "euclidean" else faiss.METRIC_INNER_PRODUCT)
-
-
-def from_faiss(values: np.ndarray, metric: Metric) -> np.ndarray:
-    """The similarities that belong to what FAISS returns, which for L2 are squared distances."""
-    return -np.sqrt(np.maximum(values, 0)) if metric == "euclidean" else values
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

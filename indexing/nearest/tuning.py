@@ -22,19 +22,13 @@ QUERIES = 200
 """Vectors that are sampled as queries, of each kind."""
 
 MIXED = 3
-"""Vectors in the mean that stands in for a text."""
+"""Vectors in the mean that stands in for a text: like a text it is near several, and at none."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What tuning found.
-
-    Attributes:
-        nprobe: lists to look into
-        oversample: candidates for each place to find
-        recalls: at k, of each kind of query, with these two
-        k: of the recall
-        queries: of all kinds together
+    """What tuning settled on: lists to look into, candidates for each row to find, and the recall
+    at k of each kind of query with these; and how many queries that was measured with.
     """
 
     nprobe: int
@@ -42,27 +36,6 @@ class Tuned:
     recalls: dict[str, float]
     k: int
     queries: int
-
-
-def measure(
-    index: IvfIndex,
-    table: VectorTable,
-    queries: np.ndarray,
-    k: int = 100,
-    nprobe: int | None = None,
-) -> float:
-    """The recall at k: which part of the k nearest vectors the index finds, 0 to 1.
-
-    Args:
-        index: of the table
-        table: of n vectors
-        queries: (m, dim)
-        k: at most a twentieth of n is measured, as more would be found by an exact search
-        nprobe (None): lists to look into, instead of the index's own number
-    """
-    k = _measurable(k, len(table))
-    truth, _ = scan_top(table, queries, k, index.metric)
-    return _recall(index, queries, truth, nprobe)
 
 
 def tune(
@@ -77,20 +50,22 @@ def tune(
     where all lists are not enough, more candidates are taken from them.
 
     Args:
-        index: of the table
-        table: of n vectors
-        metric: of both
+        index, table, metric: that belong together
         queries: (m, dim) of each kind
         target: recall at k that each kind must reach
-        k: see :func:`measure`
+        k: at most a twentieth of the table is measured, as more would be found by an exact search
     """
-    k = _measurable(k, len(table))
+    k = max(1, min(k, len(table) // 20))
     if not queries:
         return Tuned(index.nlist, index.oversample, {}, k, 0)
     exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
     parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
     truths = dict(zip(queries, parts, strict=True))
-    for nprobe, oversample in _steps(index):
+    # By powers of two: a step between them would save less than half of the reading.
+    few = index.oversample
+    lists = [*(1 << i for i in range((index.nlist - 1).bit_length())), index.nlist]
+    steps = [*((nprobe, few) for nprobe in lists), *((index.nlist, few * i) for i in (2, 4, 8))]
+    for nprobe, oversample in steps:
         index.oversample = oversample
         recalls = {
             kind: _recall(index, part, truths[kind], nprobe) for kind, part in queries.items()
@@ -116,44 +91,23 @@ def make_queries(
     Returns:
         (m, dim) of each kind: "region", and "text" or "shifted"; none where all vectors are zero
     """
-    rng = np.random.default_rng(seed)
-    regions = prepare_rows(table.take(_sample(rng, len(table), QUERIES)), metric)
+    rng, total = np.random.default_rng(seed), len(table)
+    sample = np.sort(rng.choice(total, min(total, QUERIES), replace=False))
+    regions = prepare_rows(table.take(sample), metric)
     regions = regions[regions.any(axis=1)] if metric == "cosine" else regions
-    given = None if texts is None else texts()
-    if given is not None and len(given):
-        return {"text": given, "region": regions}
+    encoded = None if texts is None else texts()
+    if encoded is not None and len(encoded):
+        return {"text": encoded, "region": regions}
     if not len(regions):
         return {}
-    return {"shifted": _shifted(rng, table, metric), "region": regions}
+    several = rng.integers(total, size=(QUERIES, MIXED))
+    vectors = prepare_rows(table.take(several.ravel()), metric).reshape(QUERIES, MIXED, -1)
+    noise = rng.standard_normal((QUERIES, table.dim), np.float32) * vectors.std() / np.sqrt(MIXED)
+    return {"shifted": np.asarray(vectors.mean(axis=1) + noise, np.float32), "region": regions}
 
 
-def _shifted(rng: np.random.Generator, table: VectorTable, metric: Metric) -> np.ndarray:
-    some = rng.integers(len(table), size=(QUERIES, MIXED))
-    rows = prepare_rows(table.take(some.ravel()), metric).reshape(QUERIES, MIXED, -1)
-    noise = rng.standard_normal((QUERIES, table.dim), np.float32) * rows.std() / np.sqrt(MIXED)
-    return np.asarray(rows.mean(axis=1) + noise, np.float32)
-
-
-def _recall(index: IvfIndex, queries: np.ndarray, truth: np.ndarray, nprobe: int | None) -> float:
+def _recall(index: IvfIndex, queries: np.ndarray, truth: np.ndarray, nprobe: int) -> float:
     """By score: of vectors that are equally near, any may be found."""
     scores, _ = index.search(queries, truth.shape[1], nprobe=nprobe)
     rounding = 1e-6 * np.abs(truth).max(axis=1, keepdims=True)
     return float((scores >= truth[:, -1:] - rounding).mean())
-
-
-def _sample(rng: np.random.Generator, total: int, count: int) -> np.ndarray:
-    return np.sort(rng.choice(total, min(total, count), replace=False))
-
-
-def _measurable(k: int, total: int) -> int:
-    return max(1, min(k, total // 20))
-
-
-def _steps(index: IvfIndex) -> list[tuple[int, int]]:
-    """Ever more lists, then ever more candidates from all of them."""
-    lists = [*(1 << i for i in range((index.nlist - 1).bit_length())), index.nlist]
-    few = index.oversample
-    return [
-        *((nprobe, few) for nprobe in lists),
-        *((index.nlist, few * more) for more in (2, 4, 8)),
-    ]

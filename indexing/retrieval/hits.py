@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+_COLUMNS = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +37,33 @@ class Hits:
     def __len__(self) -> int:
         return len(self.label_ids)
 
-    def take(self, places: slice | np.ndarray) -> Hits:
+    @classmethod
+    def joined(cls, parts: Sequence[Hits], k: int | None, per_image: bool = False) -> Hits:
+        """Hits of several indexes of one dataset in one ranking.
+
+        Args:
+            parts: of each index, at least one
+            k: how many to keep; None keeps all
+            per_image (False): only the best of each image
+        """
+        if len(parts) == 1:
+            return parts[0]
+        columns = [np.concatenate([getattr(hits, name) for hits in parts]) for name in _COLUMNS]
+        order = np.argsort(-columns[-1], kind="stable")
+        if per_image:
+            _, first = np.unique(columns[0][order], return_index=True)
+            order = order[np.sort(first)]
+        best = {name: column[order[:k]] for name, column in zip(_COLUMNS, columns, strict=True)}
+        return cls(**best, dataset=parts[0].dataset)
+
+    def take(self, which: slice | np.ndarray) -> Hits:
         """Some of the hits.
 
         Args:
-            places: a slice; int (m,) places in the ranking, in the order wanted, 0 the best; or a
-                mask (k,)
+            which: a slice; int (m,) positions in the ranking, in the order wanted, 0 the best; or
+                a mask (k,)
         """
-        names = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
-        return replace(self, **{name: getattr(self, name)[places] for name in names})
+        return replace(self, **{name: getattr(self, name)[which] for name in _COLUMNS})
 
     def view(self) -> fo.DatasetView:
         """The hits as patches in rank order.
@@ -58,16 +79,19 @@ class Hits:
 
         if not len(self):
             return self.dataset.limit(0)
-        kinds = {name: check_field(self.dataset, name) for name in self._labels_by_field()}
+        by_field: dict[str, list[str]] = {}
+        for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
+            by_field.setdefault(field, []).append(label)
+        kinds = {name: check_field(self.dataset, name) for name in by_field}
         samples = list(dict.fromkeys(self.sample_ids.tolist()))
-        shown = images_of(self.dataset).select(samples, ordered=True)
-        for field, labels in self._labels_by_field().items():
+        view = images_of(self.dataset).select(samples, ordered=True)
+        for field, labels in by_field.items():
             if kinds[field] in PATCHABLE:
-                wanted = ViewField("_id").is_in([ObjectId(label) for label in labels])
-                shown = shown.filter_labels(field, wanted, only_matches=len(kinds) == 1)
+                is_hit = ViewField("_id").is_in([ObjectId(label) for label in labels])
+                view = view.filter_labels(field, is_hit, only_matches=len(kinds) == 1)
         if len(kinds) > 1 or kinds[field] not in PATCHABLE:
-            return shown
-        return shown.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+            return view
+        return view.to_patches(field).select(self.label_ids.tolist(), ordered=True)
 
     def save_scores(self, attribute: str = "score") -> None:
         """Writes each hit's score into an attribute of its label, in one go for each field.
@@ -86,9 +110,3 @@ class Hits:
         for field, scored in values.items():
             _, path = samples._get_label_field_path(field, attribute)
             samples.set_label_values(path, scored, dynamic=True)
-
-    def _labels_by_field(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {}
-        for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
-            found.setdefault(field, []).append(label)
-        return found

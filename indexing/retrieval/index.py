@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,14 +18,13 @@ from alphaclip.indexing.retrieval.queries import (
     Aggregate,
     Example,
     Query,
-    QueryEncoder,
-    make_ranking,
+    QueryPart,
     parts_of,
     unit_vectors,
 )
-from alphaclip.indexing.retrieval.ranking import find
-from alphaclip.indexing.retrieval.snapshot import Opened, Snapshot
-from alphaclip.indexing.retrieval.view_cache import state_of
+from alphaclip.indexing.retrieval.ranking import Ranking, find
+from alphaclip.indexing.retrieval.snapshot import Snapshot, open_snapshot
+from alphaclip.indexing.retrieval.view_rows import state_of
 from alphaclip.indexing.store.segments import RowIds, as_bytes, as_text
 
 if TYPE_CHECKING:
@@ -44,28 +44,45 @@ class SearchIndex:
     def __init__(self, dataset: fo.Dataset, key: str) -> None:
         self.dataset = dataset
         self.key = key
-        self._opened = Opened(lambda: index_folder(dataset, key), self._text_probes)
+        self._newest: Snapshot | None = None
+        self._lock = RLock()
 
     def __len__(self) -> int:
-        return len(self._opened.newest().version)
+        return len(self.snapshot())
+
+    def snapshot(self) -> Snapshot:
+        """The newest version, to be looked at more than once.
+
+        Raises:
+            StoreError: if the store is damaged or gone
+        """
+        with self._lock:
+            # The folder is looked up each time: a cloned dataset gets its own.
+            folder = index_folder(self.dataset, self.key)
+            texts = self._text_probes
+            self._newest = open_snapshot(folder, self._newest, text_queries=texts)
+            return self._newest
 
     @property
     def ids(self) -> RowIds:
         """The sample, label, field and fingerprint of each row."""
-        return self._opened.newest().version.ids
+        return self.snapshot().version.ids
 
-    def vectors(self, places: np.ndarray) -> np.ndarray:
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows: float32 (n, dim), of unit length."""
-        return self._opened.newest().version.table.take(places).astype(np.float32)
+        return self.snapshot().vectors(rows)
 
     @property
     def field(self) -> str:
         """The field that holds the regions."""
-        return str(self._opened.newest().version.info["field"])
+        return str(self.snapshot().version.info["field"])
 
     @property
-    def encoder(self) -> QueryEncoder:
-        """Encodes queries; what loads encoders is above the search, so a subclass says which."""
+    def encoder(self) -> Any:
+        """An :class:`alphaclip.encoder.encoder.Encoder`, for queries.
+
+        What loads encoders stands above the search, so a subclass says which.
+        """
         raise NotImplementedError
 
     def info(self) -> dict[str, Any]:
@@ -76,7 +93,7 @@ class SearchIndex:
             last build or update, and as ``search`` how it is searched: exactly, or by which FAISS
             index, with its measured recall
         """
-        now = self._opened.newest()
+        now = self.snapshot()
         version = now.version
         shape = {"count": len(version), "dim": version.dim, "version": version.number}
         return {"key": self.key, **shape, **version.info, "search": now.engine().facts}
@@ -87,7 +104,7 @@ class SearchIndex:
         Args:
             progress (None): told how far it is
         """
-        self._opened.newest().engine(progress)
+        self.snapshot().engine(progress)
 
     def search(
         self,
@@ -121,13 +138,8 @@ class SearchIndex:
             AlphaClipError: if the query is empty, k is below 1, a vector does not fit, an example
                 is not in the index, or the view is one of another dataset
         """
-        _check_k(k)
-        ranking = make_ranking(self.encode, query, negative, aggregate, weights, reverse)
-        now = self._opened.newest()
-        only = None if view is None else self.places_in(now, view)
-        groups = now.pictures if per_image else None
-        found = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
-        return self.hits(now, found.places, found.scores, found.rank_scores)
+        ranking = self.ranking(query, negative, aggregate, weights, reverse)
+        return self.find(ranking, k, view, min_score, per_image)
 
     def search_many(
         self, queries: Sequence[Query], k: int = 50, view: fo.SampleCollection | None = None
@@ -137,83 +149,115 @@ class SearchIndex:
         vectors = [self.encode(query) for query in queries]
         if any(len(several) > 1 for several in vectors):
             return [self.search(query, k, view) for query in queries]
-        now = self._opened.newest()
-        only = None if view is None else self.places_in(now, view)
-        scores, places = now.engine().search(np.concatenate(vectors), k, only)
-        return [self.hits(now, p, s, s) for p, s in zip(places, scores, strict=True)]
-
-    def hits_of(
-        self, label_ids: Sequence[str], query: Query, negative: Query | None = None
-    ) -> Hits:
-        """Some regions, as a search finds them, best first; see :meth:`search`.
-
-        Args:
-            label_ids: of the regions; those that are not in the index are left out
-            query: see there
-            negative (None): see there
-        """
-        ranking = make_ranking(self.encode, query, negative, "max", None, False)
-        now = self._opened.newest()
-        places = np.unique(now.lookup.find(as_bytes(list(label_ids))))
-        only = places[places >= 0]
-        found = find(now.engine(), now.version.table, ranking, None, only)
-        return self.hits(now, found.places, found.scores, found.rank_scores)
+        now = self.snapshot()
+        only = None if view is None else self.rows_in(now, view)
+        scores, rows = now.engine().search(np.concatenate(vectors), k, only)
+        return [self.hits(now, r, s, s) for r, s in zip(rows, scores, strict=True)]
 
     def encode(self, query: Query) -> np.ndarray:
         """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
         parts = parts_of(query)
         if all(isinstance(part, str) for part in parts):
             return self.encoder.encode_text(parts)
-        return np.concatenate([self._encode_part(part) for part in parts])
+        return np.concatenate([self.encode_part(part) for part in parts])
 
-    def snapshot(self) -> Snapshot:
-        """The newest version, to be looked at more than once."""
-        return self._opened.newest()
+    def encode_part(self, part: QueryPart) -> np.ndarray:
+        """The vectors of one part of a query: float32 (m, dim), of unit length; m is 1, but for
+        an array of several vectors.
 
-    def places_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
-        """The places of a view's regions in a version: int64 (n,), ascending.
+        Raises:
+            AlphaClipError: if it is an example that the index does not hold
+        """
+        if isinstance(part, str):
+            return self.encoder.encode_text([part])
+        if isinstance(part, np.ndarray):
+            return unit_vectors(part)
+        if isinstance(part, tuple):
+            image, region = part
+            return self.encoder.encode_regions(image, [region])
+        now = self.snapshot()
+        row = now.lookup.find(as_bytes([part.label_id]))
+        if row[0] < 0:
+            raise AlphaClipError(
+                f"label {part.label_id} is not in index {self.key!r}: update the index, or give "
+                "(image, Region)"
+            )
+        return unit_vectors(now.vectors(row))
+
+    def ranking(
+        self,
+        query: Query,
+        negative: Query | None = None,
+        aggregate: str = "max",
+        weights: Sequence[float] | None = None,
+        reverse: bool = False,
+    ) -> Ranking:
+        """Encodes a query; see :meth:`search`."""
+        against = None if negative is None else self.encode(negative)
+        return Ranking.of(self.encode(query), against, aggregate, weights, reverse)
+
+    def find(
+        self,
+        ranking: Ranking,
+        k: int | None,
+        view: fo.SampleCollection | None = None,
+        min_score: float | None = None,
+        per_image: bool = False,
+    ) -> Hits:
+        """:meth:`search` with an encoded query."""
+        _check_k(k)
+        now = self.snapshot()
+        only = None if view is None else self.rows_in(now, view)
+        groups = now.pictures if per_image else None
+        ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
+        return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+
+    def hits_of(self, ranking: Ranking, label_ids: Sequence[str]) -> Hits:
+        """Some regions, as a search finds them, best first; those not in the index are left out."""
+        now = self.snapshot()
+        rows = np.unique(now.lookup.find(as_bytes(list(label_ids))))
+        ranked = find(now.engine(), now.version.table, ranking, None, rows[rows >= 0])
+        return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+
+    def rows_in(self, now: Snapshot, view: fo.SampleCollection) -> np.ndarray:
+        """The rows of a view's regions in a version: int64 (n,), ascending.
 
         They are remembered for as long as neither the view nor its dataset is another.
         """
 
         def compute() -> np.ndarray:
             inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
-            places = now.lookup.find(inside)
-            return np.unique(places[places >= 0])
+            rows = now.lookup.find(inside)
+            return np.unique(rows[rows >= 0])
 
         return now.views.get(state_of(view), compute)
 
+    def rows_of(self, now: Snapshot, label_ids: Sequence[str]) -> np.ndarray:
+        """The row of each label in a version: int64 (n,).
+
+        Raises:
+            AlphaClipError: if one is not there
+        """
+        rows = now.lookup.find(as_bytes(list(label_ids)))
+        missing = [label for label, row in zip(label_ids, rows, strict=True) if row < 0]
+        if missing:
+            raise AlphaClipError(
+                f"{len(missing)} of {len(rows)} labels are not in index {self.key!r}, the first is "
+                f"{missing[0]}: update the index"
+            )
+        return rows
+
     def hits(
-        self, now: Snapshot, places: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
+        self, now: Snapshot, rows: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
     ) -> Hits:
-        """Says what is at some places of a version: int64 (n,), with a float32 (n,) score each."""
-        ids = now.version.ids.take(places)
-        texts = (as_text(column) for column in (ids.sample_ids, ids.label_ids, ids.fields))
-        return Hits(*texts, scores, rank_scores, self.dataset)
+        """Says what some rows of a version are: int64 (n,), with a float32 (n,) score each."""
+        ids = now.version.ids.take(rows)
+        samples, labels, fields = map(as_text, (ids.sample_ids, ids.label_ids, ids.fields))
+        return Hits(samples, labels, fields, scores, rank_scores, self.dataset)
 
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
-        return bool(self._opened.newest().lookup.find(as_bytes([example.label_id]))[0] >= 0)
-
-    def _encode_part(self, part: Any) -> np.ndarray:
-        if isinstance(part, np.ndarray):
-            return unit_vectors(part)
-        if isinstance(part, str):
-            return self.encoder.encode_text([part])
-        if isinstance(part, Example):
-            return self._vector_of(part)
-        image, region = part
-        return self.encoder.encode_regions(image, [region])
-
-    def _vector_of(self, example: Example) -> np.ndarray:
-        now = self._opened.newest()
-        place = now.lookup.find(as_bytes([example.label_id]))
-        if place[0] < 0:
-            raise AlphaClipError(
-                f"label {example.label_id} is not in index {self.key!r}: update the index, or give "
-                "(image, Region)"
-            )
-        return unit_vectors(now.version.table.take(place))
+        return bool(self.snapshot().lookup.find(as_bytes([example.label_id]))[0] >= 0)
 
     def _text_probes(self) -> np.ndarray:
         return self.encoder.encode_text(probe_texts(self.dataset, self.field))

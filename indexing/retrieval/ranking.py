@@ -4,14 +4,16 @@ at every row.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
-from alphaclip.indexing.nearest.brute_force import scan
-from alphaclip.indexing.nearest.metrics import prepare, similarity
-from alphaclip.indexing.retrieval.queries import Ranking
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.nearest.brute_force import Best, scan
+from alphaclip.indexing.nearest.metrics import similarity
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Aggregate
 from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
@@ -22,22 +24,104 @@ FEW = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class Ranking:
+    """An encoded query: how rows are scored, and ordered.
+
+    Attributes:
+        vectors: float32 (m + j, dim), of unit length: the m positive ones, then the j negative ones
+        weights: float32 (m,), of the positive vectors in the order; not in the scores
+        aggregate: how cosines to several vectors make one: the largest, or the mean
+        reverse: the least similar first
+        is_plain: whether the order follows the scores, best first
+        probes: float32 (n, dim), vectors among whose k nearest rows the best k are; None if only a
+            look at every row can tell
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
+    aggregate: Aggregate
+    reverse: bool
+    is_plain: bool
+    probes: np.ndarray | None
+
+    @classmethod
+    def of(
+        cls,
+        positive: np.ndarray,
+        negative: np.ndarray | None = None,
+        aggregate: str = "max",
+        weights: Sequence[float] | None = None,
+        reverse: bool = False,
+    ) -> Ranking:
+        """Checks the options of a query.
+
+        Args:
+            positive: float32 (m, dim), of unit length: what to look for
+            negative (None): float32 (j, dim), of unit length: what to avoid
+            aggregate: "max" or "mean"
+            weights (None): positive numbers, one for each part; None weighs them equally
+            reverse (False): the least similar first
+
+        Raises:
+            AlphaClipError: if aggregate or weights are not that
+        """
+        if aggregate not in get_args(Aggregate):
+            raise AlphaClipError(f"aggregate is {aggregate!r}: expected 'max' or 'mean'")
+        weighing = np.ones(len(positive), np.float32)
+        if weights is not None:
+            weighing = np.asarray(weights, np.float32)
+            if weighing.shape != (len(positive),) or not (weighing > 0).all():
+                raise AlphaClipError(
+                    f"weights are {list(weights)!r}: expected {len(positive)} positive numbers, "
+                    "one for each part of the query; what to avoid goes into negative="
+                )
+            weighing = weighing / weighing.mean()
+        against = positive[:0] if negative is None else negative
+        is_plain = not len(against) and not reverse and bool((weighing == 1).all())
+        probes = positive if is_plain else None
+        several = max(len(positive), len(against)) > 1
+        if not reverse and (aggregate == "mean" or not several):
+            # A cosine is linear in the query: where cosines are only added up, one vector will do.
+            direction = (weighing[:, None] * positive).mean(axis=0, keepdims=True)
+            if len(against):
+                direction = direction - NEGATIVE_WEIGHT * against.mean(axis=0, keepdims=True)
+            if np.linalg.norm(direction) > 1e-6:
+                probes = direction
+        vectors = np.concatenate([positive, against])
+        return cls(vectors, weighing, aggregate, reverse, is_plain, probes)  # type: ignore[arg-type]
+
+    def score(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Scores of n rows, and what their order follows, the largest first: float32 (n,) each.
+
+        Args:
+            cosines: float32 (m + j, n), of :attr:`vectors` with the rows
+        """
+        combine = np.max if self.aggregate == "max" else np.mean
+        positive, negative = np.split(cosines, [len(self.weights)])
+        scores = combine(positive, axis=0)
+        order = combine(positive * self.weights[:, None], axis=0)
+        if len(negative):
+            order = order - NEGATIVE_WEIGHT * combine(negative, axis=0)
+        return scores, -order if self.reverse else order
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
     """Rows in order, best first.
 
     Attributes:
-        places: int64 (k,), in the table
+        rows: int64 (k,), in the table
         scores: float32 (k,), cosine to the positive part of the query
         rank_scores: float32 (k,), what the order follows
     """
 
-    places: np.ndarray
+    rows: np.ndarray
     scores: np.ndarray
     rank_scores: np.ndarray
 
-    def take(self, which: np.ndarray) -> Found:
+    def take(self, which: np.ndarray) -> Ranked:
         """Some of them, by position or by a mask."""
-        return Found(self.places[which], self.scores[which], self.rank_scores[which])
+        return Ranked(self.rows[which], self.scores[which], self.rank_scores[which])
 
 
 def find(
@@ -48,77 +132,48 @@ def find(
     only: np.ndarray | None = None,
     min_score: float | None = None,
     groups: np.ndarray | None = None,
-) -> Found:
-    """The best rows.
+) -> Ranked:
+    """The best k rows; None finds all.
 
     Args:
         engine: over the table
         table: of rows of unit length
-        ranking: the query
-        k: rows to find; None finds all
-        only (None): int64, the only places that may be found
+        ranking, k: the query, and how many
+        only (None): int64, ascending, the only rows that may be found
         min_score (None): leave out rows whose score is lower
         groups (None): int64 (n,); of each group only the best row is found
     """
-    prepare(ranking.positive, "cosine", table.dim)
-    if groups is None and k is not None and k <= FEW and (min_score is None or ranking.is_plain):
-        candidates = _candidates(engine, ranking, k, only)
-        if candidates is not None:
-            found = _scored(table, ranking, candidates)
-            return _cut(found, k, min_score)
-    found = _scan(table, ranking, only, None if groups is not None else k, min_score)
-    if groups is not None:
-        _, first = np.unique(groups[found.places], return_index=True)
-        found = found.take(np.sort(first))
-    return _cut(found, k, min_score)
-
-
-def _candidates(
-    engine: Engine, ranking: Ranking, k: int, only: np.ndarray | None
-) -> np.ndarray | None:
-    """Places among which the best k are; None if FAISS cannot tell."""
-    direction = ranking.direction
-    if direction is not None:
-        return np.unique(engine.search(direction, k, only)[1])
-    if ranking.is_plain:
-        return np.unique(engine.search(ranking.positive, k, only)[1])
-    return None
-
-
-def _scored(table: VectorTable, ranking: Ranking, places: np.ndarray) -> Found:
-    rows = table.take(places).astype(np.float32)
-    return _ordered(Found(places, *ranking.score(similarity(ranking.vectors, rows, "cosine"))))
+    is_short = groups is None and k is not None and k <= FEW
+    probes = ranking.probes if is_short and (min_score is None or ranking.is_plain) else None
+    if probes is None or k is None:
+        return _scan(table, ranking, k, only, min_score, groups)
+    rows = np.unique(engine.search(probes, k, only)[1])
+    vectors = table.take(rows).astype(np.float32)
+    scores, keys = ranking.score(similarity(ranking.vectors, vectors, "cosine"))
+    order = np.lexsort((rows, -keys))
+    if min_score is not None:
+        order = order[scores[order] >= min_score]
+    order = order[:k]
+    return Ranked(rows[order], scores[order], keys[order])
 
 
 def _scan(
     table: VectorTable,
     ranking: Ranking,
-    only: np.ndarray | None,
     k: int | None,
+    only: np.ndarray | None,
     min_score: float | None,
-) -> Found:
-    nothing = np.zeros(0, np.float32)
-    best = Found(np.zeros(0, np.int64), nothing, nothing)
-    for places, cosines in scan(table, ranking.vectors, "cosine", only):
-        block = Found(places, *ranking.score(cosines))
+    groups: np.ndarray | None,
+) -> Ranked:
+    best = Best(k if groups is None else None, beside=1)
+    for rows, cosines in scan(table, ranking.vectors, "cosine", only):
+        block = Ranked(rows, *ranking.score(cosines))
         if min_score is not None:
             block = block.take(block.scores >= min_score)
-        best = _joined(best, block)
-        if k is not None and len(best.places) > 4 * max(k, FEW):
-            best = _cut(_ordered(best), k, None)
-    return _ordered(best)
-
-
-def _joined(first: Found, second: Found) -> Found:
-    names = ("places", "scores", "rank_scores")
-    return Found(*(np.concatenate([getattr(f, n) for f in (first, second)]) for n in names))
-
-
-def _ordered(found: Found) -> Found:
-    return found.take(np.lexsort((found.places, -found.rank_scores)))
-
-
-def _cut(found: Found, k: int | None, min_score: float | None) -> Found:
-    if min_score is not None:
-        found = found.take(found.scores >= min_score)
-    return found.take(np.arange(len(found.places))[:k])
+        best.add(block.rows, block.rank_scores[None], block.scores[None])
+    rows, keys, scores = (column[0] for column in best.ranked())
+    ranked = Ranked(rows, scores, keys)
+    if groups is not None:
+        _, first = np.unique(groups[rows], return_index=True)
+        ranked = ranked.take(np.sort(first)[:k])
+    return ranked

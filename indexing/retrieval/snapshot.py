@@ -1,8 +1,8 @@
-"""The current version of a store, kept open until there is a newer one."""
+"""One version of a store, opened: what every search looks at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.indexing.nearest.brute_force import scan
 from alphaclip.indexing.nearest.engine import open_engine
+from alphaclip.indexing.nearest.exact import ExactIndex
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.progress import Progress
-from alphaclip.indexing.retrieval.view_cache import ViewPlaces
+from alphaclip.indexing.retrieval.view_rows import ViewRows
 from alphaclip.indexing.store.ids import Lookup
+from alphaclip.indexing.store.segments import as_text
 from alphaclip.indexing.store.store import StoreVersion, open_store
 
 if TYPE_CHECKING:
@@ -22,74 +25,115 @@ if TYPE_CHECKING:
 
 TextQueries = Callable[[], np.ndarray]
 
+FEW_PARTS = 4
+"""For so many vectors FAISS compares and sorts all rows faster than a scan converts them."""
+
 
 class Snapshot:
-    """One version of a store, and what makes it searchable; made when first asked for.
+    """One version of a store, and what makes it searchable; made when it is first needed.
 
     Args:
         version: opened
+        metric ("cosine"): to compare by, where the store itself names none
         text_queries (None): vectors of texts, for the engine to be tuned on
 
     Attributes:
         version: the same
-        views: remembers the places of views
+        metric: that vectors are compared by
+        views: remembers the rows of views
     """
 
-    def __init__(self, version: StoreVersion, text_queries: TextQueries | None = None) -> None:
+    def __init__(
+        self,
+        version: StoreVersion,
+        metric: str = "cosine",
+        text_queries: TextQueries | None = None,
+    ) -> None:
         self.version = version
+        self.metric = check_metric(version.info.get("metric", metric))
+        self.views = ViewRows()
         self._text_queries = text_queries
-        self._lock = RLock()
         self._engine: Engine | None = None
-        self.views = ViewPlaces()
+        self._lock = RLock()
+
+    def __len__(self) -> int:
+        return len(self.version)
 
     def engine(self, progress: Progress | None = None) -> Engine:
         """Searches the vectors; a large one without its FAISS index in the cache builds it."""
         with self._lock:
             if self._engine is None:
-                version = self.version
+                version, texts = self.version, self._text_queries
+                cache = version.folder / "cache"
                 self._engine = open_engine(
-                    version.table,
-                    check_metric(version.info.get("metric", "cosine")),
-                    version.folder / "cache",
-                    self._text_queries,
-                    progress=progress,
+                    version.table, self.metric, cache, texts, progress=progress
                 )
             return self._engine
 
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows: float32 (n, dim)."""
+        return self.version.table.take(rows).astype(np.float32)
+
+    def cosines(
+        self, vectors: np.ndarray, only: np.ndarray | None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """All cosines to vectors of unit length, in the quickest way: they may differ from
+        :func:`scan`'s by a rounding.
+
+        Yields:
+            int64 (b,) rows, of ``only`` where it is not None, and float32 (m, b) cosines
+        """
+        engine, total = self.engine(), len(self)
+        exact = isinstance(engine, ExactIndex) and "device" not in engine.facts
+        if not exact or len(vectors) > FEW_PARTS:
+            yield from scan(self.version.table, vectors, "cosine", only)
+            return
+        cosines = np.zeros((len(vectors), total), np.float32)
+        scores, rows = engine.search(vectors, total, only)
+        np.put_along_axis(cosines, rows, scores, axis=1)
+        yield (np.arange(total), cosines) if only is None else (only, cosines[:, only])
+
     @cached_property
     def lookup(self) -> Lookup:
-        """Finds places by label id, in an index of samples by sample id."""
+        """Finds rows by label id, in an index of samples by sample id."""
         return Lookup(self.version.ids)
 
     @cached_property
     def pictures(self) -> np.ndarray:
-        """A number for the sample of each place, equal for places of one sample: int64 (n,)."""
+        """A number for the sample of each row, equal for rows of one sample: int64 (n,)."""
         numbers: np.ndarray = np.unique(self.version.ids.sample_ids, return_inverse=True)[1]
         return numbers
 
+    @cached_property
+    def sample_ids(self) -> np.ndarray:
+        """The sample of each row, as text."""
+        return as_text(self.version.ids.sample_ids)
 
-class Opened:
-    """Gives the newest version of a store, however often it is asked.
+    @cached_property
+    def label_ids(self) -> np.ndarray:
+        """The label of each row, as text."""
+        return as_text(self.version.ids.label_ids)
 
-    Args:
-        folder: says where the store is: it moves when a cloned dataset gets its own
-        text_queries (None): vectors of texts, for the engine to be tuned on
+    @cached_property
+    def by_sample(self) -> tuple[np.ndarray, np.ndarray]:
+        """The sample ids, bytes (n,), sorted, and the row that each is of: int64 (n,)."""
+        samples = self.version.ids.sample_ids
+        order = np.argsort(samples, kind="stable")
+        return samples[order], order
+
+
+def open_snapshot(
+    folder: Path,
+    before: Snapshot | None = None,
+    metric: str = "cosine",
+    text_queries: TextQueries | None = None,
+) -> Snapshot:
+    """The newest version of a store; ``before`` again, if that is still the newest.
+
+    Raises:
+        StoreError: if the store is damaged or gone
     """
-
-    def __init__(self, folder: Callable[[], Path], text_queries: TextQueries | None = None) -> None:
-        self._folder, self._text_queries = folder, text_queries
-        self._newest: Snapshot | None = None
-        self._lock = RLock()
-
-    def newest(self) -> Snapshot:
-        """The newest version.
-
-        Raises:
-            StoreError: if the store is damaged or gone
-        """
-        with self._lock:
-            known = self._newest.version if self._newest else None
-            version = open_store(self._folder(), known)
-            if self._newest is None or version is not known:
-                self._newest = Snapshot(version, self._text_queries)
-            return self._newest
+    version = open_store(folder, None if before is None else before.version)
+    if before is not None and version is before.version:
+        return before
+    return Snapshot(version, metric, text_queries)

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from alphaclip.files import DamagedError, StoreError, unreadable
 from alphaclip.indexing.store.checked_json import read_checked, write_checked
-from alphaclip.indexing.store.files import DamagedError, StoreError, unreadable
 
 FORMAT = 2
 """Of the stores this version writes; 1 was a single ``manifest.json``. Later ones are to stay
@@ -30,7 +30,7 @@ def versions(folder: Path) -> list[int]:
     except OSError as error:
         raise unreadable(folder, error) from error
     return sorted(
-        (int(found[1]) for name in names if (found := _NAME.fullmatch(name))), reverse=True
+        (int(match[1]) for name in names if (match := _NAME.fullmatch(name))), reverse=True
     )
 
 
@@ -40,14 +40,10 @@ def has_store(folder: Path) -> bool:
 
 
 def newest_version(folder: Path) -> int:
-    """The current version.
-
-    Raises:
-        StoreError: if there is none
-    """
-    found = versions(folder)
-    if found:
-        return found[0]
+    """The current version; a :class:`StoreError` if there is none."""
+    numbers = versions(folder)
+    if numbers:
+        return numbers[0]
     if (folder / "manifest.json").exists():
         raise StoreError(
             f"{folder} is an index of format 1, which is not read any more: build it again with "
@@ -57,11 +53,7 @@ def newest_version(folder: Path) -> int:
 
 
 def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
-    """A manifest, without looking at the data.
-
-    Args:
-        folder: of the store
-        version (None): None is the current one
+    """A manifest, without looking at the data; that of the current version, if none is named.
 
     Raises:
         DamagedError: if it is damaged or missing
@@ -80,11 +72,7 @@ def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Publishes a version.
-
-    Raises:
-        StoreError: if it cannot be written; the version before is still the current one then
-    """
+    """Publishes a version; if it cannot be written, the one before is still the current one."""
     write_checked(manifest_path(folder, manifest["version"]), manifest)
 
 

@@ -1,9 +1,10 @@
-"""Immutable pieces of a store: vectors in one file, whose they are in another.
+"""Segments of a store, immutable: vectors in one file, whose they are in another.
 
 A vector file is NumPy's ``.npy`` of float16 or float32 (n, dim). Beside it a Parquet file has n
 rows of four columns: ``sample_id``, ``label_id`` (empty in an index of samples), ``field``, and
 ``fingerprint`` (of picture, region and encoder; empty for vectors from elsewhere). Which of the
-rows a version has dropped is a third file, a bit for each row. All are named by their content.
+rows a version has dropped is a third file, a bit for each row. All are named by their content, so
+that what two versions share is there once, and a file that has its name is known to be whole.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from alphaclip.indexing.store.files import (
+from alphaclip.files import (
     DamagedError,
     HashingWriter,
     Stamp,
@@ -90,9 +91,9 @@ class RowIds:
         has_labels = len(self) and self.label_ids[0]
         return self.label_ids if has_labels else self.sample_ids
 
-    def take(self, places: np.ndarray) -> RowIds:
-        """Some rows, by place or by a mask."""
-        return RowIds(*(getattr(self, column.name)[places] for column in fields(self)))
+    def take(self, rows: np.ndarray) -> RowIds:
+        """Those of some rows, by number or by a mask."""
+        return RowIds(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
 _NOTHING = np.zeros(0, "S1")
@@ -100,7 +101,7 @@ _NOTHING = np.zeros(0, "S1")
 
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """One piece of a store, opened.
+    """One segment of a store, opened.
 
     Attributes:
         entry: of the manifest: the files, each with its SHA-256 and size
@@ -130,7 +131,7 @@ class Segment:
         return np.arange(len(self)) if self.kept is None else np.flatnonzero(self.kept)
 
     def keeping(self, kept: np.ndarray) -> Segment:
-        """The same piece without the rows whose mask is False, and without those dropped before."""
+        """The same without the rows whose mask is False, and without those dropped before."""
         if self.kept is not None:
             kept = kept & self.kept
         return replace(self, kept=None if kept.all() else kept)
@@ -157,20 +158,22 @@ def as_text(values: np.ndarray) -> np.ndarray:
 def write_segment(
     folder: Path, blocks: Iterable[np.ndarray], ids: RowIds, dim: int, dtype: np.dtype
 ) -> Segment:
-    """Writes a piece; it counts once a manifest names it.
+    """Writes a segment; it counts once a manifest names it.
 
     Args:
         folder: of the store
         blocks: (m, dim) each, in order of the ids
         ids: of the rows, each key once
-        dim: numbers in a vector
-        dtype: float16, for rows of unit length, or float32, for any that are finite
+        dim, dtype: float16 for rows of unit length, float32 for any that are finite
 
     Raises:
-        StoreError: if vectors and ids do not fit each other, a vector is not usable, or the disk
-            is full
+        StoreError: if vectors and ids do not fit each other, a vector is not usable, or the disk is
+            full
     """
-    _check_ids(ids)
+    keys = np.sort(ids.keys)
+    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(twice):
+        raise StoreError(f"id {keys[twice[0]].decode()} occurs twice: each has one vector")
     shape = (len(ids), dim)
 
     def write_vectors(stream: HashingWriter) -> None:
@@ -194,7 +197,7 @@ def write_segment(
 
 
 def read_segment(folder: Path, entry: dict[str, Any]) -> Segment:
-    """Opens a piece, every byte checked.
+    """Opens a segment, every byte checked.
 
     Raises:
         StoreError: if a file is missing or damaged; says which
@@ -211,11 +214,7 @@ def read_segment(folder: Path, entry: dict[str, Any]) -> Segment:
 
 
 def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
-    """Which rows of a piece a version keeps; None means all.
-
-    Raises:
-        StoreError: if the file is missing or damaged
-    """
+    """Which rows of a segment a version keeps; None means all."""
     if "kept" not in entry:
         return None
     check_file(folder, entry["kept"])
@@ -228,7 +227,7 @@ def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
 
 
 def with_kept_file(folder: Path, segment: Segment) -> Segment:
-    """Writes down which rows a piece keeps."""
+    """Writes down which rows a segment keeps."""
     entry = {name: value for name, value in segment.entry.items() if name != "kept"}
     if segment.kept is not None:
         bits = np.packbits(segment.kept)
@@ -237,11 +236,7 @@ def with_kept_file(folder: Path, segment: Segment) -> Segment:
 
 
 def read_ids(folder: Path, file: dict[str, Any]) -> RowIds:
-    """Reads a list of rows.
-
-    Raises:
-        StoreError: if the file is missing or damaged
-    """
+    """Reads a list of rows, every byte checked."""
     import pyarrow.parquet as pq
 
     check_file(folder, file)
@@ -253,11 +248,7 @@ def read_ids(folder: Path, file: dict[str, Any]) -> RowIds:
 
 
 def write_ids(folder: Path, name: str, ids: RowIds) -> dict[str, Any]:
-    """Writes a list of rows by itself.
-
-    Returns:
-        its name, SHA-256 and size, for :func:`read_ids`
-    """
+    """Writes a list of rows by itself; returns its name, SHA-256 and size, for :func:`read_ids`."""
     hashing: list[HashingWriter] = []
 
     def write(stream: BinaryIO) -> None:
@@ -281,13 +272,6 @@ def check_file(folder: Path, file: dict[str, Any]) -> None:
 
 
 _MEND = "index.update() (alphaclip index update) embeds what it held again"
-
-
-def _check_ids(ids: RowIds) -> None:
-    keys = np.sort(ids.keys)
-    twice = np.flatnonzero(keys[1:] == keys[:-1])
-    if len(twice):
-        raise StoreError(f"id {keys[twice[0]].decode()} occurs twice: each has one vector")
 
 
 def _check_vectors(block: np.ndarray, ids: RowIds, start: int, dim: int, dtype: np.dtype) -> None:

@@ -2,7 +2,7 @@
 
 A store is a folder::
 
-    manifest-000007.json     a version: its pieces, the SHA-256 of each file, what it holds
+    manifest-000007.json     a version: its segments, the SHA-256 of each file, what it holds
     manifest-000006.json     the version before, kept until the next one
     data/<hash>.npy          vectors, and which rows a version has dropped; see `segments`
     data/<hash>.parquet      whose the vectors are
@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from alphaclip.indexing.store.files import (
+from alphaclip.files import (
     PARTIAL,
     DamagedError,
     Stamp,
@@ -61,10 +61,12 @@ __all__ = ["StoreError", "StoreVersion", "StoreWriter", "open_store", "writing"]
 logger = logging.getLogger(__name__)
 
 KEPT_VERSIONS = 2
-"""How many versions stay: the current one and the one before."""
+"""How many versions stay: the current one, and the one before, to go back to where the current
+manifest is damaged; whoever still opens that one finds its files too."""
 
 MOST_DROPPED = 0.25
-"""Share of dropped rows from which a store is written anew without them."""
+"""Share of dropped rows from which a store is written anew without them: they cost a third of the
+disk and of the reading at most, and a store is rarely written anew."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ class StoreVersion:
         dim: numbers in a vector
         dtype: float16 for rows of unit length, float32 for vectors as they were given
         info: what the writer said of them
-        segments: the pieces
+        segments: the segment files
         stamp: of the manifest, None if it is not at rest
     """
 
@@ -100,29 +102,27 @@ class StoreVersion:
     @cached_property
     def ids(self) -> RowIds:
         """Whose the vectors are, in the order of the table."""
-        kept = [s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments]
-        return RowIds.joined(kept)
+        ids = (s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments)
+        return RowIds.joined(list(ids))
 
     @cached_property
     def table(self) -> VectorTable:
         """The vectors."""
         starts = np.cumsum([0, *map(len, self.segments)])
-        rows = [s.rows + start for s, start in zip(self.segments, starts, strict=False)]
+        slots = [s.rows + start for s, start in zip(self.segments, starts, strict=False)]
         return VectorTable(
             tuple(s.vectors for s in self.segments),
             tuple(s.name for s in self.segments),
-            np.concatenate([np.zeros(0, np.int64), *rows]),
+            np.concatenate([np.zeros(0, np.int64), *slots]),
             self.dim,
             self.dtype,
         )
 
 
-def open_store(folder: Path, known: StoreVersion | None = None) -> StoreVersion:
+def open_store(folder: Path, before: StoreVersion | None = None) -> StoreVersion:
     """Opens the current version, every byte checked.
 
-    Args:
-        folder: of the store
-        known (None): a version opened before, whose pieces need no second look
+    Segments of a version opened before, that nobody has written over, need no second look.
 
     Raises:
         StoreError: if a file is missing or damaged, or the format is newer; says which
@@ -130,22 +130,28 @@ def open_store(folder: Path, known: StoreVersion | None = None) -> StoreVersion:
     while True:
         number = newest_version(folder)
         stamp = file_stamp(manifest_path(folder, number))
-        if known is not None and (known.folder, known.stamp) == (folder, stamp) and known.is_intact:
-            return known
+        same = before is not None and (before.folder, before.stamp) == (folder, stamp)
+        if before is not None and same and before.is_intact:
+            return before
         try:
-            return _open(folder, read_manifest(folder, number), stamp, known)
+            manifest = read_manifest(folder, number)
+            earlier = before.segments if before is not None and before.folder == folder else ()
+            checked = {segment.name: segment for segment in earlier}
+            segments = [_opened(folder, entry, checked) for entry in manifest["segments"]]
+            return _version(folder, manifest, segments, stamp)
         except StoreError:
+            # It may have been cleared away while it was read; then there is a newer one.
             if newest_version(folder) == number:
                 raise
 
 
 @contextmanager
 def writing(folder: Path, mend: bool = False) -> Iterator[StoreWriter]:
-    """Makes this process the store's writer.
+    """Makes this process the store's writer; the folder is made if need be.
 
     Args:
-        folder: of the store; made if need be
-        mend (False): leave out damaged pieces, and go back to the version before where the
+        folder: of the store
+        mend (False): leave out damaged segments, and go back to the version before where the
             current manifest is damaged, instead of raising
 
     Raises:
@@ -174,11 +180,11 @@ class StoreWriter:
     def add(
         self, blocks: Iterable[np.ndarray], ids: RowIds, dim: int, dtype: np.dtype | type
     ) -> Segment:
-        """Writes a piece, to be published; see :func:`segments.write_segment`."""
+        """Writes a segment, to be published; see :func:`segments.write_segment`."""
         return write_segment(self.folder, blocks, ids, dim, np.dtype(dtype))
 
     def adopt(self, source: Path, entry: dict[str, Any]) -> Segment:
-        """Takes a piece of another folder, by hard link where the system can.
+        """Takes a segment of another folder, by hard link where the system can.
 
         Raises:
             StoreError: if it is damaged
@@ -197,18 +203,22 @@ class StoreWriter:
         """Publishes a version and clears away what is older than the one before.
 
         Args:
-            segments: the pieces; what they drop is written down
-            dim: numbers in a vector
-            dtype: of all pieces
-            info: kept in the manifest, JSON
+            segments: of this dim and dtype; which rows they drop is written down
+            info: goes into the manifest, JSON
 
         Raises:
-            StoreError: if the disk is full, or a piece is not of this dim and dtype; the version
+            StoreError: if the disk is full, or a segment is not of this dim and dtype; the version
                 before is still the current one then
         """
-        _check_shapes(segments, dim, np.dtype(dtype))
         used = [segment for segment in segments if len(segment.rows)]
-        pieces = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
+        for segment in used:
+            vectors = segment.vectors
+            if vectors.shape[1] != dim or vectors.dtype != dtype:
+                raise StoreError(
+                    f"{segment.name} holds {vectors.dtype} vectors of {vectors.shape[1]} numbers: "
+                    f"expected {np.dtype(dtype)} of {dim}"
+                )
+        written = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
         number = max(versions(self.folder), default=0) + 1
         path = manifest_path(self.folder, number)
         manifest = {
@@ -216,21 +226,22 @@ class StoreWriter:
             "version": number,
             "dim": dim,
             "dtype": np.dtype(dtype).name,
-            "count": sum(len(s.rows) for s in pieces),
-            "segments": [s.entry for s in pieces],
+            "count": sum(len(s.rows) for s in written),
+            "segments": [s.entry for s in written],
             "info": dict(info),
         }
         write_manifest(self.folder, manifest)
-        self.base = _version(self.folder, manifest, pieces, file_stamp(path))
+        self.base = _version(self.folder, manifest, written, file_stamp(path))
         collect_garbage(self.folder)
         return self.base
 
     def _compacted(
         self, segments: Sequence[Segment], dim: int, dtype: np.dtype
     ) -> Sequence[Segment]:
-        """Pieces joined so that they stay few, at a cost that is small on average.
+        """Segments joined so that they stay few, at a cost that is small on average.
 
-        Each is at least twice as long as all after it: like the digits of a binary counter.
+        Each is at least twice as long as all after it, like the digits of a binary counter: of n
+        rows added one by one each is written at most log2(n) times.
         """
         rows, lengths = sum(map(len, segments)), [len(s.rows) for s in segments]
         many_dropped = rows - sum(lengths) > MOST_DROPPED * rows
@@ -240,7 +251,8 @@ class StoreWriter:
         if len(tail) < 2 and not many_dropped:
             return segments
         joined = _version(self.folder, {"dim": dim, "dtype": dtype, "version": 0, "info": {}}, tail)
-        return [*segments[:first], self.add(joined.table.blocks(), joined.ids, dim, dtype)]
+        blocks = (vectors for _, vectors in joined.table.blocks())
+        return [*segments[:first], self.add(blocks, joined.ids, dim, dtype)]
 
 
 def collect_garbage(folder: Path) -> list[str]:
@@ -254,13 +266,13 @@ def collect_garbage(folder: Path) -> list[str]:
     Raises:
         StoreError: if a manifest cannot be read, or is of a newer format; nothing is deleted then
     """
-    kept: dict[int, set[str]] = {}
+    files: dict[int, set[str]] = {}
     for number in versions(folder):
-        if len(kept) < KEPT_VERSIONS:
+        if len(files) < KEPT_VERSIONS:
             with suppress(DamagedError):
-                kept[number] = files_of(read_manifest(folder, number))
-    needed = set().union(*kept.values())
-    old = [manifest_path(folder, number) for number in versions(folder) if number not in kept]
+                files[number] = files_of(read_manifest(folder, number))
+    needed = set().union(*files.values())
+    old = [manifest_path(folder, number) for number in versions(folder) if number not in files]
     old += [path for path in folder.glob("data/*") if f"data/{path.name}" not in needed]
     old += folder.glob(f"*{PARTIAL}")
     for path in old:
@@ -269,27 +281,9 @@ def collect_garbage(folder: Path) -> list[str]:
     return [path.name for path in old]
 
 
-def _check_shapes(segments: Sequence[Segment], dim: int, dtype: np.dtype) -> None:
-    for segment in segments:
-        vectors = segment.vectors
-        if len(segment.rows) and (vectors.shape[1] != dim or vectors.dtype != dtype):
-            raise StoreError(
-                f"{segment.name} holds {vectors.dtype} vectors of {vectors.shape[1]} numbers: "
-                f"expected {dtype} of {dim}"
-            )
-
-
-def _open(
-    folder: Path, manifest: dict[str, Any], stamp: Stamp | None, known: StoreVersion | None
-) -> StoreVersion:
-    before = known.segments if known is not None and known.folder == folder else ()
-    seen = {segment.name: segment for segment in before}
-    pieces = [_piece(folder, entry, seen) for entry in manifest["segments"]]
-    return _version(folder, manifest, pieces, stamp)
-
-
-def _piece(folder: Path, entry: dict[str, Any], seen: Mapping[str, Segment]) -> Segment:
-    before = seen.get(entry["vectors"]["file"])
+def _opened(folder: Path, entry: dict[str, Any], checked: Mapping[str, Segment]) -> Segment:
+    """A segment; its vectors, and whose they are, are not checked again if they were before."""
+    before = checked.get(entry["vectors"]["file"])
     same = before is not None and before.entry["rows"] == entry["rows"]
     if before is None or not same or not _is_as_checked(folder, before):
         return read_segment(folder, entry)
@@ -303,7 +297,7 @@ def _is_as_checked(folder: Path, segment: Segment) -> bool:
 
 
 def _open_whole(folder: Path) -> StoreVersion | None:
-    """The newest version whose manifest is whole, without the pieces that are damaged."""
+    """The newest version whose manifest is whole, without the segments that are damaged."""
     for number in versions(folder):
         try:
             manifest = read_manifest(folder, number)

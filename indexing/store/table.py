@@ -9,50 +9,64 @@ from functools import cached_property
 import numpy as np
 
 BLOCK = 16384
-"""Rows that are looked at together where a whole table is read."""
+"""Rows that are looked at together where a whole table is read: 512 numbers each are 32 MB as
+float32, little beside the table, and enough for a matrix product to run at its full speed."""
 
 
 @dataclass(frozen=True, eq=False)
 class VectorTable:
-    """Vectors at rest. A *row* is a number among all the rows of the files, laid end to end; some
-    of these are dropped. A *place* is a number among the rows that are left, from 0.
+    """Vectors at rest. A *row* is the number of a vector in this version, from 0. A *slot* is
+    where it lies in the files, laid end to end; the slots of dropped vectors stay empty.
 
     Attributes:
-        pieces: float16 or float32 (n_i, dim) each, mapped from files that never change
-        names: of the pieces; equal names hold equal bytes
-        rows: int64 (n,), the rows that are left, ascending
+        segments: float16 or float32 (n_i, dim) each, mapped from files that never change
+        names: of the segments; equal names hold equal bytes
+        slots: int64 (n,), the slot of each row, ascending
         dim: numbers in a vector
         dtype: float16 or float32
     """
 
-    pieces: tuple[np.ndarray, ...]
+    segments: tuple[np.ndarray, ...]
     names: tuple[str, ...]
-    rows: np.ndarray
+    slots: np.ndarray
     dim: int
     dtype: np.dtype
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.slots)
 
-    def take(self, places: np.ndarray) -> np.ndarray:
-        """The vectors at some places, in that order: (m, dim) as stored."""
-        rows = self.rows[places]
-        taken = np.empty((len(rows), self.dim), self.dtype)
-        which = np.searchsorted(self._starts, rows, side="right") - 1
-        for piece in np.unique(which):
-            here = which == piece
-            taken[here] = self.pieces[piece][rows[here] - self._starts[piece]]
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows, in that order: (m, dim) as stored."""
+        slots = self.slots[rows]
+        taken = np.empty((len(slots), self.dim), self.dtype)
+        which = np.searchsorted(self._starts, slots, side="right") - 1
+        for segment in np.unique(which):
+            here = which == segment
+            taken[here] = self.segments[segment][slots[here] - self._starts[segment]]
         return taken
 
-    def blocks(self, size: int = BLOCK) -> Iterator[np.ndarray]:
-        """All vectors in order of place, at most ``size`` at a time: (m, dim) as stored."""
-        for piece, start in zip(self.pieces, self._starts, strict=True):
-            first, last = np.searchsorted(self.rows, [start, start + len(piece)])
+    def blocks(
+        self, size: int = BLOCK, rows: np.ndarray | None = None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Vectors, at most ``size`` at a time: int64 (b,) rows and (b, dim) vectors as stored.
+
+        Without ``rows`` it goes through all, and copies nothing where none is dropped; else through
+        these, in their order.
+        """
+        if rows is not None:
+            for start in range(0, len(rows), size):
+                some = np.asarray(rows[start : start + size], np.int64)
+                yield some, self.take(some)
+            return
+        for segment, start in zip(self.segments, self._starts, strict=True):
+            first, last = np.searchsorted(self.slots, [start, start + len(segment)])
             for begin in range(first, last, size):
-                here = self.rows[begin : min(begin + size, last)] - start
+                end = min(begin + size, last)
+                here = self.slots[begin:end] - start
                 whole = here[-1] - here[0] + 1 == len(here)
-                yield piece[here[0] : here[-1] + 1] if whole else piece[here]
+                block = segment[here[0] : here[-1] + 1] if whole else segment[here]
+                yield np.arange(begin, end), block
 
     @cached_property
     def _starts(self) -> np.ndarray:
-        return np.cumsum([0, *map(len, self.pieces)])[:-1]
+        return np.cumsum([0, *map(len, self.segments)])[:-1]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 import fiftyone.operators as foo
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.store.files import StoreBusyError
+from alphaclip.files import StoreBusyError
 
 STORE = "alphaclip_jobs"
 RUNNING, STOPPED, OUTCOME = "running:", "stop:", "outcome:"

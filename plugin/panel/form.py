@@ -64,7 +64,7 @@ class FormEvents:
 
     @guarded
     def on_again(self, ctx):
-        from alphaclip.indexing.explore.saved_searches import recent
+        from alphaclip.indexing.explore.searches import recent
 
         asked = {
             **as_asked(recent(ctx.dataset, SHOWN)[ctx.params["row"]]),

@@ -2,13 +2,13 @@
 The searches that are kept with the dataset, to be run again.
 """
 
+import dataclasses
 import time
 
 import fiftyone.operators.types as types
 
 from ..common.forms import count, shorten
-from .asking import parts
-from .state import PICTURES
+from .asking import search_of
 
 SHOWN = 10
 
@@ -20,23 +20,11 @@ def remember(dataset, asked):
         dataset: a :class:`fiftyone.core.dataset.Dataset`
         asked: see :mod:`asking`
     """
-    from alphaclip.indexing.explore import saved_searches as searches
+    from alphaclip import indexing
 
-    if asked["picture"]:
-        return
-
-    words = parts(asked["words"]) if asked["mode"] == PICTURES else [asked["words"]]
-    found = searches.Search(
-        texts=[text for text in words if text],
-        examples=asked["like"],
-        negative_texts=parts(asked["avoid"]),
-        negative_examples=asked["unlike"],
-        keys=asked["keys"],
-        k=asked["k"],
-        min_score=asked["min_score"],
-        mode=asked["mode"],
-    )
-    searches.remember(dataset, found)
+    if not asked["picture"]:
+        search = dataclasses.replace(search_of(asked), right=(), wrong=())
+        indexing.remember(dataset, search)
 
 
 def describe(asked):
@@ -62,7 +50,7 @@ def as_asked(found):
     """Turns a search of before into a question.
 
     Args:
-        found: an ``alphaclip.indexing.explore.saved_searches.Search``
+        found: an ``alphaclip.indexing.explore.searches.Search``
 
     Returns:
         what is asked, see :mod:`asking`
@@ -92,7 +80,7 @@ def add_history(ctx, root, panel):
         root: the :class:`fiftyone.operators.types.Object` to add to
         panel: whose events
     """
-    from alphaclip.indexing.explore.saved_searches import recent
+    from alphaclip.indexing.explore.searches import recent
 
     rows = [_row(found) for found in recent(ctx.dataset, SHOWN)]
     if not rows:

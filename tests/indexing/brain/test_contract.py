@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fiftyone import ViewField as F
 
-from alphaclip import indexing
+from alphaclip.indexing.dataset.locations import store_root
 from alphaclip.indexing.similarity import FaissSimilarityConfig, FaissSimilarityIndex
 
 from ..brain_data import DIM, compute, images, label_ids, patches, reloaded, vectors
@@ -329,6 +329,6 @@ def test_index_without_a_key__goes_with_the_object(dataset: fo.Dataset) -> None:
     index.add_to_index(np.ones((1, DIM)), ["a"])
     assert index.total_index_size == 21
     assert not dataset.has_brain_runs
-    assert indexing.places.store_root() not in folder.parents
+    assert store_root() not in folder.parents
     del index
     assert not folder.exists()

@@ -143,8 +143,8 @@ def test_another_process__is_seen_at_the_next_call(
 ) -> None:
     index.use_view(dataset.limit(50))
     assert index.index_size == 50
-    engine = index._current.snapshot.engine()
-    assert index._current.snapshot.engine() is engine
+    engine = index._current.engine()
+    assert index._current.engine() is engine
     code = "dataset.load_brain_results('sim').remove_from_index(dataset.limit(5).values('id'))"
     in_new_process(dataset, code + "\nprint()")
     assert index.total_index_size == 55

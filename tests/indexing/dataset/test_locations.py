@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import writer_lock
 from alphaclip.indexing.dataset.garbage import orphans, remove_orphan
 from alphaclip.indexing.dataset.locations import (
     KeyNameError,
@@ -24,7 +25,6 @@ from alphaclip.indexing.dataset.locations import (
     store_root,
 )
 from alphaclip.indexing.similarity import register_run
-from alphaclip.indexing.store.files import writer_lock
 from alphaclip.indexing.store.store import open_store, writing
 
 from ..brain_data import DIM, compute, images, publish, vectors

@@ -10,7 +10,6 @@ from alphaclip.indexing.explore.scores import (
     count_above,
     distribution,
     find_and_measure,
-    measure,
 )
 from alphaclip.indexing.region_index import RegionIndex
 
@@ -41,7 +40,7 @@ def test_count_above__is_what_a_search_finds(dataset: fo.Dataset, index: RegionI
 
 def test_measure__a_slider_needs_no_second_scan(index: RegionIndex) -> None:
     scores = index.search(QUERY, k=None).scores
-    spread = measure(index, QUERY)
+    _, spread = find_and_measure(index, index.ranking(QUERY), 5)
     assert len(spread) == 12
     for limit in np.linspace(scores.min() - 0.01, scores.max() + 0.01, 40).round(4):
         assert spread.above(limit) == (scores >= limit).sum()
@@ -49,7 +48,7 @@ def test_measure__a_slider_needs_no_second_scan(index: RegionIndex) -> None:
 
 
 def test_measure__of_nothing(dataset: fo.Dataset, index: RegionIndex) -> None:
-    spread = measure(index, QUERY, dataset.limit(0))
+    _, spread = find_and_measure(index, index.ranking(QUERY), 5, dataset.limit(0))
     assert len(spread) == spread.above(-1) == 0
     assert spread.histogram(3)[0].tolist() == [0, 0, 0]
 
@@ -61,14 +60,14 @@ def test_find_and_measure__is_a_search_and_its_spread(
     dataset: fo.Dataset, index: RegionIndex, query: object, negative: object, k: int | None
 ) -> None:
     for view in (None, dataset.limit(2), dataset.limit(0)):
-        hits, spread = find_and_measure(index, query, k, view, negative)
+        hits, spread = find_and_measure(index, index.ranking(query, negative), k, view)
         expected = index.search(query, k, view, negative)
         assert hits.label_ids.tolist() == expected.label_ids.tolist()
         np.testing.assert_allclose(hits.scores, expected.scores, atol=1e-6)
         np.testing.assert_allclose(hits.rank_scores, expected.rank_scores, atol=1e-6)
-        whole = measure(index, query, view)
-        assert len(spread) == len(whole)
-        np.testing.assert_array_equal(spread.cells, whole.cells)
+        counts, edges = distribution(index, query, 7, view)
+        np.testing.assert_array_equal(spread.histogram(7)[0], counts)
+        np.testing.assert_allclose(spread.histogram(7)[1], edges, atol=1e-6)
 
 
 def test_joined__counts_of_several_indexes() -> None:

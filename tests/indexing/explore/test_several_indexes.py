@@ -7,7 +7,7 @@ import pytest
 from alphaclip import indexing, load
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.explore import several_indexes as joint
+from alphaclip.indexing.explore.searches import Search
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.views.view import View
 
@@ -77,7 +77,8 @@ def test_joint__found_and_measured_together(
     dataset: fo.Dataset, index: RegionIndex, shapes: RegionIndex
 ) -> None:
     indexes = [index, shapes]
-    hits, spread = joint.find_and_measure(indexes, "red apple", 4, dataset.limit(2), ["pear"])
+    search = Search(texts=("red apple",), negative_texts=("pear",), k=4)
+    hits, spread = search.measure(indexes, dataset.limit(2))
     expected = indexing.search(indexes, "red apple", 4, dataset.limit(2), ["pear"])
     assert hits.label_ids.tolist() == expected.label_ids.tolist()
     assert len(spread) == 10
@@ -89,11 +90,12 @@ def test_hits_of__some_regions(
     every = indexing.search([index, shapes], "red apple", k=15, negative="pear")
     some = every.take(np.array([9, 2, 14]))
     asked = [*some.label_ids.tolist(), "0" * 24]
-    hits = joint.hits_of([index, shapes], asked, "red apple", "pear")
+    search = Search(texts=("red apple",), negative_texts=("pear",), k=1, min_score=1.0)
+    hits = search.hits_of([index, shapes], asked)
     assert hits.label_ids.tolist() == every.label_ids[[2, 9, 14]].tolist()
     assert hits.fields.tolist() == every.fields[[2, 9, 14]].tolist()
     np.testing.assert_allclose(hits.scores, every.scores[[2, 9, 14]], atol=1e-6)
-    assert len(joint.hits_of([index], [], "red apple")) == 0
+    assert len(search.hits_of([index], [])) == 0
 
 
 def test_joint_search__bad_input(dataset: fo.Dataset, index: RegionIndex, dataset_factory) -> None:

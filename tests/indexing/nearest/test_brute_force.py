@@ -5,7 +5,7 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest import brute_force as scanning
-from alphaclip.indexing.nearest.brute_force import scan, scan_least, scan_top
+from alphaclip.indexing.nearest.brute_force import scan, scan_top
 from alphaclip.indexing.nearest.metrics import (
     METRICS,
     Metric,
@@ -21,7 +21,7 @@ DTYPES = ("float16", "float32")
 
 
 def make_table(dtype: str, total: int = 500, dropped: int = 100, dim: int = 8) -> VectorTable:
-    """Two pieces of random vectors, of unit length if float16, some dropped."""
+    """Two segments of random vectors, of unit length if float16, some dropped."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((total, dim), np.float32) * 3
     if dtype == "float16":
@@ -34,7 +34,7 @@ def make_table(dtype: str, total: int = 500, dropped: int = 100, dim: int = 8) -
 
 def plain(table: VectorTable, queries: np.ndarray, metric: Metric) -> np.ndarray:
     """All similarities, float64 (m, n), in plain NumPy."""
-    rows = np.concatenate(table.pieces)[table.rows].astype(np.float64)
+    rows = np.concatenate(table.segments)[table.slots].astype(np.float64)
     queries = queries.astype(np.float64)
     if metric == "euclidean":
         return -np.linalg.norm(queries[:, None] - rows[None], axis=2)
@@ -103,12 +103,12 @@ def test_check_metric() -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_prepare_rows__converts_exactly(dtype: str) -> None:
     table = make_table(dtype, total=20_000)
-    for piece in (*table.pieces, table.pieces[0][:9]):
-        for out in (None, np.empty(piece.shape, np.float32)):
-            rows = prepare_rows(piece, "dotproduct", out)
+    for segment in (*table.segments, table.segments[0][:9]):
+        for out in (None, np.empty(segment.shape, np.float32)):
+            rows = prepare_rows(segment, "dotproduct", out)
             assert rows.dtype == np.float32
-            np.testing.assert_array_equal(rows, piece)
-        assert prepare_rows(piece[:0], "cosine").shape == (0, 8)
+            np.testing.assert_array_equal(rows, segment)
+        assert prepare_rows(segment[:0], "cosine").shape == (0, 8)
 
 
 @pytest.mark.parametrize("restricted", [False, True])
@@ -123,17 +123,17 @@ def test_scan__is_the_plain_ranking(
 ) -> None:
     monkeypatch.setattr(scanning, "BLOCK", 64)
     table = make_table(dtype)
-    places = np.arange(3, len(table), 4) if restricted else np.arange(len(table))
-    truth = plain(table, queries, metric)[:, places]
-    for search, sign in ((scan_top, 1), (scan_least, -1)):
+    rows = np.arange(3, len(table), 4) if restricted else np.arange(len(table))
+    truth = plain(table, queries, metric)[:, rows]
+    for least, sign in ((False, 1), (True, -1)):
         order = np.argsort(-sign * truth, axis=1, kind="stable")[:, :10]
-        scores, found = search(table, queries, 10, metric, places if restricted else None)
+        scores, found = scan_top(table, queries, 10, metric, rows if restricted else None, least)
         assert (scores.dtype, found.dtype) == (np.float32, np.int64)
-        np.testing.assert_array_equal(found, places[order])
+        np.testing.assert_array_equal(found, rows[order])
         np.testing.assert_allclose(scores, np.take_along_axis(truth, order, 1), atol=1e-5)
-    parts = list(scan(table, queries, metric, places if restricted else None))
+    parts = list(scan(table, queries, metric, rows if restricted else None))
     assert len(parts) > 1
-    np.testing.assert_array_equal(np.concatenate([here for here, _ in parts]), places)
+    np.testing.assert_array_equal(np.concatenate([here for here, _ in parts]), rows)
     np.testing.assert_allclose(np.hstack([scores for _, scores in parts]), truth, atol=1e-5)
 
 
@@ -145,7 +145,7 @@ def test_scan_top__more_than_there_are(queries: np.ndarray) -> None:
     assert (np.sort(found, axis=1) == np.arange(400)).all()
 
 
-def test_scan_top__equals_come_in_order_of_place() -> None:
+def test_scan_top__equals_come_in_order_of_row() -> None:
     rows = np.ones((6, 2), np.float32)
     rows[4] = 2
     table = VectorTable((rows,), ("a",), np.arange(6), 2, rows.dtype)
@@ -155,8 +155,8 @@ def test_scan_top__equals_come_in_order_of_place() -> None:
 
 def test_scan_top__nothing_to_find(queries: np.ndarray) -> None:
     table = make_table("float16")
-    for few, places, k in ((queries, np.empty(0, np.int64), 5), (queries, None, 0)):
-        scores, found = scan_top(table, few, k, "cosine", places)
+    for few, rows, k in ((queries, np.empty(0, np.int64), 5), (queries, None, 0)):
+        scores, found = scan_top(table, few, k, "cosine", rows)
         assert scores.shape == found.shape == (7, 0)
     assert scan_top(table, queries[:0], 5, "cosine")[0].shape == (0, 5)
 

@@ -10,10 +10,10 @@ import faiss
 import numpy as np
 import pytest
 
+from alphaclip.files import StoreError
 from alphaclip.indexing.nearest.cache import Cached, describe, load_cache, load_relative, save_cache
 from alphaclip.indexing.nearest.ivf import kind_name
 from alphaclip.indexing.nearest.ivf_building import build_ivf
-from alphaclip.indexing.store.files import StoreError
 from alphaclip.indexing.store.table import VectorTable
 
 DIM = 16
@@ -66,8 +66,8 @@ def test_load__is_what_was_saved(saved: Path, table: VectorTable, index: faiss.I
 
 def test_load__of_other_rows_or_pieces_or_another_metric(saved: Path, table: VectorTable) -> None:
     for other in (
-        replace(table, rows=table.rows[1:]),
-        replace(table, rows=np.r_[0, table.rows[1:]]),
+        replace(table, slots=table.slots[1:]),
+        replace(table, slots=np.r_[0, table.slots[1:]]),
         replace(table, names=("a", "c")),
     ):
         assert load(saved, other) is None
@@ -150,11 +150,11 @@ def test_load__an_older_one_where_the_newest_is_damaged(
     assert load(saved, table).facts["nprobe"] == 9
 
 
-def test_load_relative__shares_the_first_piece(saved: Path, table: VectorTable) -> None:
-    first, second = table.pieces
-    longer = VectorTable((first, second, second), ("a", "b", "c"), table.rows, DIM, table.dtype)
+def test_load_relative__shares_the_first_segment(saved: Path, table: VectorTable) -> None:
+    first, second = table.segments
+    longer = VectorTable((first, second, second), ("a", "b", "c"), table.slots, DIM, table.dtype)
     other = VectorTable((first, first), ("a", "x"), np.arange(2000), DIM, table.dtype)
-    fewer = replace(table, rows=table.rows[5:])
+    fewer = replace(table, slots=table.slots[5:])
     for relative, whole in ((longer, False), (other, False), (fewer, True)):
         assert load_relative(saved.parent, relative, "cosine") is not None
         same = load_relative(saved.parent, relative, "cosine", whole=True)

@@ -34,8 +34,8 @@ def make_table(dtype: str = "float16", total: int = 6000) -> VectorTable:
         vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = vectors.astype(dtype)
     rows = np.setdiff1d(np.arange(total), np.arange(5, total, 17))
-    pieces = (vectors[: total // 2], vectors[total // 2 :])
-    return VectorTable(pieces, ("a", "b"), rows, DIM, np.dtype(dtype))
+    segments = (vectors[: total // 2], vectors[total // 2 :])
+    return VectorTable(segments, ("a", "b"), rows, DIM, np.dtype(dtype))
 
 
 def texts() -> np.ndarray:
@@ -100,9 +100,9 @@ def test_open__extends_the_cache(
 ) -> None:
     table = make_table()
     open_engine(table, "cosine", tmp_path, texts, exact_limit=LIMIT)
-    more = make_table(total=500).pieces[0]
-    rows = np.r_[table.rows[40:], np.arange(6000, 6000 + len(more))]
-    longer = VectorTable((*table.pieces, more), ("a", "b", "c"), rows, DIM, table.dtype)
+    more = make_table(total=500).segments[0]
+    rows = np.r_[table.slots[40:], np.arange(6000, 6000 + len(more))]
+    longer = VectorTable((*table.segments, more), ("a", "b", "c"), rows, DIM, table.dtype)
     with monkeypatch.context() as patch:
         patch.setattr(engines, "build_ivf", unused)
         engine = open_engine(longer, "cosine", tmp_path, texts, exact_limit=LIMIT)
@@ -117,12 +117,12 @@ def test_open__a_few_dropped_rows_are_left_out(tmp_path: Path) -> None:
     table = make_table()
     open_engine(table, "cosine", tmp_path, texts, exact_limit=LIMIT)
     before = names(tmp_path)
-    fewer = replace(table, rows=np.delete(table.rows, np.arange(0, 300, 7)))
+    fewer = replace(table, slots=np.delete(table.slots, np.arange(0, 300, 7)))
     engine = open_engine(fewer, "cosine", tmp_path, unused, exact_limit=LIMIT)
     check(engine, fewer, "cosine")
     assert names(tmp_path) == before
-    other = replace(table, rows=np.union1d(table.rows[3:], [5989]))
-    assert 5989 not in table.rows
+    other = replace(table, slots=np.union1d(table.slots[3:], [5989]))
+    assert 5989 not in table.slots
     check(open_engine(other, "cosine", tmp_path, texts, LIMIT), other, "cosine")
     assert len(names(tmp_path)) == 4
 
@@ -161,11 +161,11 @@ def test_open__where_nothing_can_be_written(
     assert "The index is kept in memory" in caplog.text
 
 
-@pytest.mark.parametrize("pieces", [(), (np.ones((3, DIM), np.float16),)])
-def test_open__nothing_in_it(tmp_path: Path, pieces: tuple) -> None:
+@pytest.mark.parametrize("segments", [(), (np.ones((3, DIM), np.float16),)])
+def test_open__nothing_in_it(tmp_path: Path, segments: tuple) -> None:
     rows = np.empty(0, np.int64)
-    names = ("a",) * len(pieces)
-    empty = VectorTable(pieces, names, rows, DIM, np.dtype(np.float16))
+    names = ("a",) * len(segments)
+    empty = VectorTable(segments, names, rows, DIM, np.dtype(np.float16))
     engine = open_engine(empty, "cosine", tmp_path, texts, exact_limit=0)
     assert engine.facts["type"] == "exact"
     scores, found = engine.search(texts(), 5)

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.nearest import gpu
+from alphaclip.indexing.nearest import exact
 from alphaclip.indexing.nearest.brute_force import scan_top
-from alphaclip.indexing.nearest.exact import ExactIndex, build_exact
-from alphaclip.indexing.nearest.gpu import GpuIndex, open_gpu
+from alphaclip.indexing.nearest.exact import ExactIndex, build_exact, open_gpu
 from alphaclip.indexing.nearest.metrics import METRICS, Metric
 from alphaclip.indexing.store.table import VectorTable
 
@@ -16,7 +15,7 @@ DIM = 32
 
 
 def make_table(dtype: str, total: int = 5000, dropped: int = 500) -> VectorTable:
-    """Three pieces, the second of which is dropped as a whole."""
+    """Three segments, the second of which is dropped as a whole."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((total, DIM), np.float32) * 3
     if dtype == "float16":
@@ -24,8 +23,8 @@ def make_table(dtype: str, total: int = 5000, dropped: int = 500) -> VectorTable
     vectors = vectors.astype(dtype)
     kept = np.setdiff1d(np.arange(total), np.arange(1000, 1100))
     rows = np.sort(rng.choice(kept, max(0, len(kept) - dropped), replace=False))
-    pieces = (vectors[:1000], vectors[1000:1100], vectors[1100:])
-    return VectorTable(pieces, ("a", "b", "c"), rows, DIM, np.dtype(dtype))
+    segments = (vectors[:1000], vectors[1000:1100], vectors[1100:])
+    return VectorTable(segments, ("a", "b", "c"), rows, DIM, np.dtype(dtype))
 
 
 @pytest.fixture
@@ -74,7 +73,7 @@ def test_build_exact__holds_the_bytes_of_the_table() -> None:
     table = make_table("float16")
     index = build_exact(table, "cosine")
     codes = faiss.vector_to_array(index.codes).view(np.float16).reshape(-1, DIM)
-    np.testing.assert_array_equal(codes, np.concatenate(table.pieces)[table.rows])
+    np.testing.assert_array_equal(codes, np.concatenate(table.segments)[table.slots])
     assert index.ntotal == len(table)
 
 
@@ -88,7 +87,7 @@ def test_search__more_than_there_are_and_nothing(dtype: str, queries: np.ndarray
     assert index.search(queries, 0)[1].shape == (40, 0)
     assert index.search(queries[:0], 5)[1].shape == (0, 5)
     rows = np.empty(0, np.int64)
-    empty = VectorTable(table.pieces, table.names, rows, DIM, table.dtype)
+    empty = VectorTable(table.segments, table.names, rows, DIM, table.dtype)
     assert ExactIndex(empty, "cosine").search(queries, 5)[1].shape == (40, 0)
     assert ExactIndex(VectorTable((), (), rows, DIM, table.dtype), "cosine").search(queries, 5)
     assert build_exact(empty, "cosine").ntotal == 0
@@ -112,13 +111,10 @@ def test_search__bad_queries(queries: np.ndarray) -> None:
         index.search(queries, 5)
 
 
-def test_gpu__searches_that_it_can_do_go_there(
-    queries: np.ndarray, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_gpu__searches_that_it_can_do_go_there(queries: np.ndarray) -> None:
     """An index on the CPU stands in for the one on the GPU."""
-    monkeypatch.setattr(gpu, "_build", build_exact)
     table = make_table("float16")
-    index = ExactIndex(table, "cosine", GpuIndex(table, "cosine"))
+    index = ExactIndex(table, "cosine", build_exact(table, "cosine"))
     for k in (20, 3000):
         assert "_index" not in vars(index)
         truth, expected = scan_top(table, queries[:5], k, "cosine")
@@ -135,7 +131,7 @@ def test_gpu__with_too_little_memory_is_not_used(
         raise RuntimeError("Error in alloc\nout of memory")
 
     monkeypatch.setattr(faiss, "get_num_gpus", lambda: 1)
-    monkeypatch.setattr(gpu, "_build", fail)
+    monkeypatch.setattr(exact, "build_gpu", fail)
     assert open_gpu(make_table("float16"), "cosine") is None
     assert "out of memory" in caplog.text
 

@@ -6,8 +6,8 @@ import pytest
 from alphaclip import Region
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.engine import open_engine
-from alphaclip.indexing.retrieval.queries import Example, make_ranking, parts_of, unit_vectors
-from alphaclip.indexing.retrieval.ranking import Found, find
+from alphaclip.indexing.retrieval.queries import Example, parts_of, unit_vectors
+from alphaclip.indexing.retrieval.ranking import Ranked, Ranking, find
 from alphaclip.indexing.store.table import VectorTable
 
 ROWS = np.array(
@@ -16,32 +16,32 @@ ROWS = np.array(
 X, Y, Z = np.eye(3, dtype=np.float32)
 
 
-def search(query, k=5, negative=None, only=None, min_score=None, groups=None, **options) -> Found:
+def search(query, k=5, negative=None, only=None, min_score=None, groups=None, **options) -> Ranked:
     table = VectorTable((ROWS,), ("rows",), np.arange(5), 3, np.dtype(np.float16))
-    asked = {"aggregate": "max", "weights": None, "reverse": False, **options}
-    ranking = make_ranking(unit_vectors, np.array(query), negative, **asked)
+    against = None if negative is None else unit_vectors(negative)
+    ranking = Ranking.of(unit_vectors(np.array(query)), against, **options)
     engine = open_engine(table, "cosine")
     return find(engine, table, ranking, k, only, min_score, groups)
 
 
 def test_find__one_vector() -> None:
     found = search(X, k=3)
-    assert found.places.tolist() == [0, 3, 4]
+    assert found.rows.tolist() == [0, 3, 4]
     np.testing.assert_allclose(found.scores, [1, 0.6, 0.6], atol=1e-3)
     np.testing.assert_array_equal(found.scores, found.rank_scores)
 
 
 def test_find__the_largest_or_the_mean_of_several() -> None:
-    assert search([X, Y], k=2).places.tolist() == [0, 1]
+    assert search([X, Y], k=2).rows.tolist() == [0, 1]
     mean = search([X, Y], k=2, aggregate="mean")
-    assert mean.places[0] == 3
+    assert mean.rows[0] == 3
     assert mean.scores[0] == pytest.approx(0.7, abs=1e-3)
 
 
 @pytest.mark.parametrize("aggregate", ["max", "mean"])
 def test_find__what_to_avoid_moves_down_but_scores_stay(aggregate: str) -> None:
     found = search(X, negative=Y, aggregate=aggregate)
-    assert found.places.tolist() == [0, 4, 3, 2, 1]
+    assert found.rows.tolist() == [0, 4, 3, 2, 1]
     np.testing.assert_allclose(found.scores, [1, 0.6, 0.6, 0, 0], atol=1e-3)
     np.testing.assert_allclose(found.rank_scores, [1, 0.6, 0.2, 0, -0.5], atol=1e-3)
 
@@ -56,41 +56,41 @@ def test_find__several_to_avoid() -> None:
 
 def test_find__weights_change_the_order_only() -> None:
     found = search([X, Y], k=2, weights=[1, 3])
-    assert found.places.tolist() == [1, 3]
+    assert found.rows.tolist() == [1, 3]
     np.testing.assert_allclose(found.scores, [1, 0.8], atol=1e-3)
     np.testing.assert_allclose(found.rank_scores, [1.5, 1.2], atol=1e-3)
 
 
 def test_find__least_similar_first() -> None:
     found = search(X, reverse=True)
-    assert found.places[-1] == 0
+    assert found.rows[-1] == 0
     assert (np.diff(found.scores) >= 0).all()
 
 
-def test_find__only_some_places() -> None:
-    assert search(X, only=np.array([1, 3])).places.tolist() == [3, 1]
-    assert search(X, only=np.zeros(0, np.int64)).places.tolist() == []
+def test_find__only_some_rows() -> None:
+    assert search(X, only=np.array([1, 3])).rows.tolist() == [3, 1]
+    assert search(X, only=np.zeros(0, np.int64)).rows.tolist() == []
 
 
 def test_find__lowest_score() -> None:
-    assert search(X, min_score=0.5).places.tolist() == [0, 3, 4]
-    assert search(X, k=None, min_score=0.9).places.tolist() == [0]
-    assert search(X, negative=X, min_score=0.5, k=1).places.tolist() == [0]
+    assert search(X, min_score=0.5).rows.tolist() == [0, 3, 4]
+    assert search(X, k=None, min_score=0.9).rows.tolist() == [0]
+    assert search(X, negative=X, min_score=0.5, k=1).rows.tolist() == [0]
 
 
 def test_find__all() -> None:
-    assert sorted(search(X, k=None).places.tolist()) == [0, 1, 2, 3, 4]
+    assert sorted(search(X, k=None).rows.tolist()) == [0, 1, 2, 3, 4]
 
 
 def test_find__the_best_of_each_group() -> None:
     groups = np.array([0, 0, 1, 0, 1])
-    assert search(X, groups=groups).places.tolist() == [0, 4]
-    assert search(Y, k=1, groups=groups).places.tolist() == [1]
+    assert search(X, groups=groups).rows.tolist() == [0, 4]
+    assert search(Y, k=1, groups=groups).rows.tolist() == [1]
 
 
 def test_find__parts_that_cancel_out() -> None:
     found = search([X, -X], aggregate="mean")
-    assert len(found.places) == 5
+    assert len(found.rows) == 5
     np.testing.assert_allclose(found.scores, 0, atol=1e-6)
 
 
@@ -102,7 +102,7 @@ def test_find__parts_that_cancel_out() -> None:
         ({"weights": [-1]}, "expected 1 positive numbers"),
     ],
 )
-def test_make_ranking__bad_options(options: dict, message: str) -> None:
+def test_ranking__bad_options(options: dict, message: str) -> None:
     with pytest.raises(AlphaClipError, match=message):
         search(X, **options)
 

@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import soak
 
+from alphaclip import files
+from alphaclip.files import StoreBusyError, StoreError, writer_lock
 from alphaclip.indexing.embedding.plans import read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
-from alphaclip.indexing.store import files, store
-from alphaclip.indexing.store.files import StoreBusyError, StoreError, writer_lock
+from alphaclip.indexing.store import store
 from alphaclip.indexing.store.manifests import read_manifest, versions
 from alphaclip.indexing.store.segments import RowIds
 from alphaclip.indexing.store.store import StoreVersion, collect_garbage, open_store, writing
@@ -267,7 +268,7 @@ class Writers:
         head = (
             "import sys, time, numpy as np\n"
             "from pathlib import Path\n"
-            "from alphaclip.indexing.store.files import StoreBusyError\n"
+            "from alphaclip.files import StoreBusyError\n"
             "from alphaclip.indexing.store.segments import RowIds\n"
             "from alphaclip.indexing.store.store import writing\n"
             "folder = Path(sys.argv[1])\n"

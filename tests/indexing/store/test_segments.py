@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphaclip.indexing.store.files import DamagedError, StoreError
+from alphaclip.files import DamagedError, StoreError
 from alphaclip.indexing.store.segments import (
     RowIds,
     as_bytes,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaclip.files import PARTIAL, StoreError, write_atomically
 from alphaclip.indexing.store import store
-from alphaclip.indexing.store.files import PARTIAL, StoreError, write_atomically
 from alphaclip.indexing.store.manifests import FORMAT, manifest_path, versions, write_manifest
 from alphaclip.indexing.store.segments import RowIds, Segment
 from alphaclip.indexing.store.store import (
@@ -46,7 +46,9 @@ def numbers_in(version: StoreVersion) -> list[int]:
     numbers = [int(key) for key in version.ids.keys]
     vectors = version.table.take(np.arange(len(version)))
     assert vectors[:, 0].tolist() == numbers
-    blocks = np.concatenate([*version.table.blocks(3), np.zeros((0, DIM), np.float32)])
+    blocks = np.concatenate(
+        [*(vectors for _, vectors in version.table.blocks(3)), np.zeros((0, DIM), np.float32)]
+    )
     assert np.array_equal(blocks, vectors)
     assert len(set(numbers)) == len(numbers) == len(version)
     return numbers

@@ -13,7 +13,7 @@ from fiftyone.operators.executor import ExecutionContext
 from PIL import Image
 
 from alphaclip.indexing import Example, build, load
-from alphaclip.indexing.explore import several_indexes as joint
+from alphaclip.indexing.explore import searches
 
 from ..conftest import plugin_module
 from .panel_driver import PanelDriver
@@ -220,8 +220,8 @@ def test_threshold__cuts_and_counts(panel):
 
 def test_threshold__is_moved_without_another_search(panel, monkeypatch):
     searched = []
-    search = joint.find_and_measure
-    monkeypatch.setattr(joint, "find_and_measure", lambda *a: searched.append(a) or search(*a))
+    search = searches.find_and_measure
+    monkeypatch.setattr(searches, "find_and_measure", lambda *a: searched.append(a) or search(*a))
     panel.search(query="a square", avoid="a circle")
     scores = np.sort(load(panel.dataset).search("a square", k=24).scores)
     for count in (20, 9, 24):

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import fiftyone as fo
 import pytest
 
-from alphaclip import indexing
+from alphaclip import Region, indexing
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.explore.saved_searches import Search, recent, remember
+from alphaclip.indexing.explore.searches import Search, recent, remember
 from alphaclip.indexing.region_index import RegionIndex
 
 ODD = "\"quotes\" 'and' <b>HTML</b> $set a.b 🍎 تفاحة \ud83d " + "x" * 10_000
@@ -83,7 +83,7 @@ def test_recent__newest_first_and_once(dataset: fo.Dataset, dataset_factory: Cal
 
 
 def test_remember__the_oldest_go(dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alphaclip.indexing.explore.saved_searches.KEPT", 3)
+    monkeypatch.setattr("alphaclip.indexing.explore.searches.MOST", 3)
     for number in range(5):
         remember(dataset, Search(texts=(str(number),)))
     assert [search.texts[0] for search in recent(dataset)] == ["4", "3", "2"]
@@ -93,7 +93,7 @@ def test_remember__two_processes_at_once(dataset: fo.Dataset) -> None:
     dataset.persistent = True
     script = (
         "import sys, fiftyone as fo; "
-        "from alphaclip.indexing.explore.saved_searches import Search, remember; "
+        "from alphaclip.indexing.explore.searches import Search, remember; "
         f"dataset = fo.load_dataset({dataset.name!r}); "
         "[remember(dataset, Search(texts=(f'{sys.argv[1]} {i}',))) for i in range(40)]"
     )
@@ -101,3 +101,24 @@ def test_remember__two_processes_at_once(dataset: fo.Dataset) -> None:
     assert [run.wait() for run in runs] == [0, 0]
     texts = {search.texts[0] for search in recent(dataset, 100)}
     assert texts == {f"{name} {i}" for name in "ab" for i in range(40)}
+
+
+def test_search__a_picture_is_part_of_it(dataset: fo.Dataset, index: RegionIndex) -> None:
+    path, box = dataset.first().filepath, (0.1, 0.1, 0.5, 0.5)
+    search = Search(texts=("apple",), picture=path, box=box, k=6)
+    assert Search.from_dict(json.loads(json.dumps(search.to_dict()))) == search
+    expected = index.search(["apple", (path, Region.from_box(box))], k=6)
+    assert search.run([index]).label_ids.tolist() == expected.label_ids.tolist()
+    named = Search(texts=("apple",), picture="one", box=box, k=6)
+    ranking = named.ranking([index], {"one": path}.__getitem__)
+    assert named.run([index], None, ranking).label_ids.tolist() == expected.label_ids.tolist()
+    with pytest.raises(AlphaClipError, match="box"):
+        Search(picture=path, box=(0.1, 0.2))
+
+
+def test_digest__equal_for_equal_searches() -> None:
+    search = Search(texts=(ODD,))
+    assert search.digest == Search.from_dict(search.to_dict()).digest
+    others = [Search(texts=(ODD,), k=None), Search(negative_texts=(ODD,), picture="a"), search]
+    assert len({other.digest for other in others}) == 3
+    assert not {"picture", "box"} & set(search.to_dict())

@@ -9,7 +9,7 @@ from fiftyone import ViewField
 
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.retrieval import index as search_index
-from alphaclip.indexing.retrieval.view_cache import ViewPlaces, state_of
+from alphaclip.indexing.retrieval.view_rows import ViewRows, state_of
 
 
 @pytest.fixture
@@ -91,15 +91,15 @@ def test_state__of_random_views_and_of_other_datasets(
 
 
 def test_get__the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("alphaclip.indexing.retrieval.view_cache.KEPT", 5)
-    places, asked = ViewPlaces(), []
+    monkeypatch.setattr("alphaclip.indexing.retrieval.view_rows.MOST_ROWS", 5)
+    rows, asked = ViewRows(), []
 
     def get(state: str | None, count: int) -> None:
         def compute() -> np.ndarray:
             asked.append(state)
             return np.arange(count)
 
-        np.testing.assert_array_equal(places.get(state, compute), np.arange(count))
+        np.testing.assert_array_equal(rows.get(state, compute), np.arange(count))
 
     for state, count in (("a", 2), ("b", 3), ("a", 2), ("c", 1), ("b", 3), ("large", 9)):
         get(state, count)
