@@ -1,7 +1,10 @@
-"""
-Finds regions by text: the operators in the FiftyOne App.
+"""Finds regions by text: the operators in the FiftyOne App.
 
 FiftyOne runs this module again at every operator call, so it only registers classes.
+
+In the whole plugin ``ctx`` is FiftyOne's ``ExecutionContext``; ``dataset`` a dataset; ``root``
+and ``inputs`` the ``types.Object`` that a panel or a form is laid out in; ``panel`` the one whose
+events the elements call.
 """
 
 from .operators.installation import FinishInstallation, find_problem

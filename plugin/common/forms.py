@@ -1,6 +1,4 @@
-"""
-What the forms of several operators have in common.
-"""
+"""What the forms of several operators have in common."""
 
 import re
 
@@ -18,11 +16,7 @@ def grid_button(config, prompt=True):
     """Makes a button above the samples grid.
 
     Args:
-        config: the operator's :class:`fiftyone.operators.OperatorConfig`
         prompt (True): whether it opens the operator's form, or runs it
-
-    Returns:
-        a :class:`fiftyone.operators.types.Placement`
     """
     return types.Placement(
         types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
@@ -31,14 +25,7 @@ def grid_button(config, prompt=True):
 
 
 def picture_button(config):
-    """Makes a button beside an opened picture that opens an operator's form.
-
-    Args:
-        config: the operator's :class:`fiftyone.operators.OperatorConfig`
-
-    Returns:
-        a :class:`fiftyone.operators.types.Placement`
-    """
+    """Makes a button beside an opened picture that opens an operator's form."""
     return types.Placement(
         types.Places.SAMPLES_VIEWER_ACTIONS,
         types.Button(label=config.label, prompt=True),
@@ -46,11 +33,7 @@ def picture_button(config):
 
 
 def add_background(inputs):
-    """Adds a field that has a job work in the background.
-
-    Args:
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
-    """
+    """Adds a field that has a job work in the background."""
     inputs.bool(
         "background",
         label="Work in the background",
@@ -63,7 +46,6 @@ def refuse(inputs, label, description):
     """Makes a form say why its operator cannot run here.
 
     Args:
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         label: what is missing, Markdown
         description: what to do about it, Markdown
     """
@@ -79,8 +61,6 @@ def refuse_other_media(ctx, inputs, what):
     """Says why an operator on images cannot run on this dataset, if it cannot.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         what: is made of images, as "Masks are made"
 
     Returns:
@@ -106,9 +86,6 @@ def refuse_other_media(ctx, inputs, what):
 def target_images(ctx):
     """Gives the images that a form with a view target is for.
 
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
     Returns:
         a :class:`fiftyone.core.collections.SampleCollection` without patches
     """
@@ -128,17 +105,13 @@ def reject(prop, message):
 
 
 def dropdown(inputs, name, choices, chosen=None, **kwargs):
-    """Adds a field with one of some values; the first is preselected.
+    """Adds a field with one of some values, the first preselected, and returns its property.
 
     Args:
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         name: of the field
         choices: a dict of values and their labels
         chosen (None): what was sent, which is refused if it is no choice
         **kwargs: of the :class:`fiftyone.operators.types.Property`
-
-    Returns:
-        the :class:`fiftyone.operators.types.Property`
     """
     view = types.DropdownView()
     for value, label in choices.items():
@@ -147,8 +120,8 @@ def dropdown(inputs, name, choices, chosen=None, **kwargs):
     first = next(iter(choices), None)
     prop = inputs.enum(name, view.values(), view=view, default=first, **kwargs)
     if chosen is not None and chosen not in view.values():
-        known = ", ".join(map(str, choices)) or "nothing"
-        reject(prop, "There is no %r here: expected one of %s" % (shorten(chosen, 80), known))
+        expected = ", ".join(map(str, choices)) or "nothing"
+        reject(prop, "There is no %r here: expected one of %s" % (shorten(chosen, 80), expected))
 
     return prop
 
@@ -157,7 +130,6 @@ def check_run_name(ctx, prop):
     """Looks whether a new Brain run may have the name that was typed.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         prop: the :class:`fiftyone.operators.types.Property` of the name
     """
     name = ctx.params.get("brain_key")
@@ -201,10 +173,6 @@ def shorten(text, limit=SHOWN_CHARACTERS):
 def choose_index(ctx, inputs):
     """Adds a field with the indexes of the dataset, or says that there is none.
 
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
-
     Returns:
         the key that is chosen, or None if there is none, or none of this name
     """
@@ -241,9 +209,6 @@ def text(title, padding="6px 0", color="text.primary", **kwargs):
         padding: as in CSS
         color: of FiftyOne's theme
         **kwargs: of the :class:`fiftyone.operators.types.TextView`
-
-    Returns:
-        a :class:`fiftyone.operators.types.TextView`
     """
     return types.TextView(title=title, padding=padding, color=color, **kwargs)
 
@@ -268,20 +233,17 @@ def alert(severity, label, description):
         severity: "success", "info", "warning" or "error"
         label: what happened, in a few words
         description: more of it; any text
-
-    Returns:
-        a :class:`fiftyone.operators.types.View`
     """
     kinds = {"success": types.Success, "info": types.Notice, "error": types.Error}
     kind = kinds.get(severity, types.Warning)
     return kind(label=plain(label), description=plain(description, MESSAGE_CHARACTERS))
 
 
-def add_table(shown, name, columns, **kwargs):
+def add_table(outputs, name, columns, **kwargs):
     """Adds a table of results.
 
     Args:
-        shown: a :class:`fiftyone.operators.types.Object`
+        outputs: a :class:`fiftyone.operators.types.Object`
         name: of the result with its rows, a list of dicts
         columns: a dict of the names in a row and their headings
         **kwargs: of the :class:`fiftyone.operators.types.Property`
@@ -290,4 +252,4 @@ def add_table(shown, name, columns, **kwargs):
     for column, heading in columns.items():
         table.add_column(column, label=heading)
 
-    shown.list(name, types.Object(), view=table, **kwargs)
+    outputs.list(name, types.Object(), view=table, **kwargs)

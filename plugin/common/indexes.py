@@ -1,11 +1,12 @@
-"""
-Open indexes and their encoders, kept between operator calls, and what is said of them.
-"""
+"""Open indexes and their encoders, kept between operator calls, and what is said of them."""
 
 import dataclasses
 from functools import lru_cache
 
 import fiftyone as fo
+
+from alphaclip.indexing.dataset.locations import index_folder
+from alphaclip.indexing.store.store import read_manifest
 
 from .forms import count
 from .reports import describe_search, in_words
@@ -16,7 +17,6 @@ def open_index(dataset, key):
     published since.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index
 
     Returns:
@@ -35,11 +35,25 @@ def _open(name, dataset_id, key):
     return indexing.load(fo.load_dataset(name), key)
 
 
-def selected_regions(ctx):
-    """Lists the regions that a person has selected.
+def describe_index(dataset, key, with_skipped=False):
+    """Says what an index holds, without opening it.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
+        key: of the index
+        with_skipped (False): also how many regions have no vector
+
+    Raises:
+        StoreError: if it cannot be read
+    """
+    manifest = read_manifest(index_folder(dataset, key))
+    info = manifest["info"]
+    told = "%s: %d regions of %s, %s" % (key, manifest["count"], info["field"], info["encoder"])
+    skipped = len(info["report"]["skipped"]) if with_skipped else 0
+    return "%s, %d skipped" % (told, skipped) if skipped else told
+
+
+def selected_regions(ctx):
+    """Lists the regions that a person has selected.
 
     Returns:
         the ids of the patches selected in the grid and of the labels selected in pictures
@@ -56,7 +70,6 @@ def update_in_words(dataset, key, progress):
     """Brings an index up to date.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index
         progress: a function of what is counted, how many are done and how many there are
 
@@ -70,7 +83,6 @@ def check_in_words(dataset, key, progress):
     """Compares an index with its dataset.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index
         progress: a function of what is counted, how many are done and how many there are
 
@@ -79,10 +91,13 @@ def check_in_words(dataset, key, progress):
     """
     index = open_index(dataset, key)
     fresh = index.freshness(progress)
-    found = ["%s hold" % count(fresh.held)]
-    found += ["%d edited" % fresh.edited] if fresh.edited else []
-    found += ["%d not embedded" % fresh.missing] if fresh.missing else []
-    found += ["%d gone" % fresh.gone] if fresh.gone else []
-    found += ["%d out of reach" % fresh.unreachable] if fresh.unreachable else []
+    changes = {
+        "edited": fresh.edited,
+        "not embedded": fresh.missing,
+        "gone": fresh.gone,
+        "out of reach": fresh.unreachable,
+    }
+    counts = ["%d %s" % (number, name) for name, number in changes.items() if number]
+    state = ", ".join(["%s hold" % count(fresh.held), *counts])
     advice = "Nothing to update." if fresh.is_fresh else "Update the index."
-    return "%s. %s Searched by %s." % (", ".join(found), advice, describe_search(index.info()))
+    return "%s. %s Searched by %s." % (state, advice, describe_search(index.info()))

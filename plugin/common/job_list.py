@@ -1,6 +1,4 @@
-"""
-The jobs of a dataset, as a panel shows them: those that run, and what came of the last one.
-"""
+"""The jobs of a dataset, as a panel shows them: those that run, and what came of the last one."""
 
 import fiftyone.operators.types as types
 
@@ -14,9 +12,6 @@ TICK_MS = 1000
 def watch(ctx):
     """Shows what came of a job once none runs any more: of the one that was started here, else of
     the last one that has ended since the panel was opened, however short it was.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
     """
     if jobs.running(ctx.dataset):
         return
@@ -34,16 +29,10 @@ def watch(ctx):
 
 
 def add_jobs(ctx, root, panel):
-    """Lays out the jobs that run, with their Stop buttons, and what came of the last one.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
-    found = jobs.running(ctx.dataset)
-    for place, job in enumerate(found):
-        bar = root.grid("job_%d" % place, orientation="2d", gap=1, align_y="center")
+    """Lays out the jobs that run, with their Stop buttons, and what came of the last one."""
+    running = jobs.running(ctx.dataset)
+    for number, job in enumerate(running):
+        bar = root.grid("job_%d" % number, orientation="2d", gap=1, align_y="center")
         said = "%s: %s (%d %%)" % (job["title"], job["label"], 100 * job["progress"])
         fit(bar, "about", text(said, bold=True))
         label = "Stopping …" if job["stopping"] else "Stop"
@@ -52,10 +41,10 @@ def add_jobs(ctx, root, panel):
             params={"id": job["id"]}, disabled=job["stopping"], icon="stop",
         )  # fmt: skip
 
-    if found or ctx.panel.get_state("watched"):
+    if running or ctx.panel.get_state("watched"):
         root.view("timer", types.TimerView(interval=TICK_MS, on_interval=panel.on_tick))
 
     told = ctx.panel.get_state("outcome")
-    if told and not found:
+    if told and not running:
         view = alert(told["severity"], told["title"], told["text"])
         root.view("outcome", view)

@@ -1,5 +1,4 @@
-"""
-Jobs that take long: how far they are, and a way to stop them.
+"""Jobs that take long: how far they are, and a way to stop them.
 
 Both are kept with the dataset in FiftyOne's execution store, so every tab and process sees them, a
 delegated job's as well. A job that was killed is forgotten when it gives no sign of life any more.
@@ -35,7 +34,6 @@ def stoppable(dataset, key, title, report=None):
     for :func:`outcome`, before it is no longer running.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index that the job works on
         title: what it does
         report (None): called with a dict of ``progress`` (0 to 1) and ``label``
@@ -71,7 +69,6 @@ def start(dataset, key, title, work):
     """Runs a job in a thread of its own.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index that the job works on
         title: what it does
         work: a function of one argument, the progress function of :func:`stoppable`, that returns
@@ -107,18 +104,15 @@ def run_alone(work):
 def running(dataset):
     """Lists the jobs of a dataset that are alive.
 
-    Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
-
     Returns:
         a list of dicts of ``id``, ``key``, ``title``, ``label``, ``progress`` (0 to 1),
         ``stopping`` and ``seen``, the time of the last sign of life
     """
     store = jobs_store(dataset)
-    found = [store.get(name) for name in store.list_keys() if name.startswith(RUNNING)]
+    started = [store.get(name) for name in store.list_keys() if name.startswith(RUNNING)]
     return [
         {**job, "stopping": store.has(STOPPED + job["id"])}
-        for job in found
+        for job in started
         if job and job["seen"] > time.time() - ALIVE_SECONDS
     ]
 
@@ -127,7 +121,6 @@ def stop(dataset, job_id):
     """Asks a job to end; it does at its next sign of progress, and what it finished is kept.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         job_id: the ``id`` of a running job
     """
     jobs_store(dataset).set_cache(STOPPED + job_id, True, ttl=KEPT_SECONDS)
@@ -137,7 +130,6 @@ def outcome(dataset, key):
     """Tells what came of the last job of an index.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         key: of the index
 
     Returns:
@@ -150,23 +142,19 @@ def last_outcome(dataset, since):
     """Tells what came of the last job of any index, or of a field of masks.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         since: a time; what ended earlier does not count
 
     Returns:
         see :func:`outcome`
     """
     store = jobs_store(dataset)
-    found = [store.get(name) for name in store.list_keys() if name.startswith(OUTCOME)]
-    late = [told for told in found if told and told["at"] > since]
+    ended = [store.get(name) for name in store.list_keys() if name.startswith(OUTCOME)]
+    late = [told for told in ended if told and told["at"] > since]
     return max(late, key=lambda told: told["at"], default=None)
 
 
 def jobs_store(dataset):
     """Opens what is kept of a dataset's jobs.
-
-    Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
 
     Returns:
         a :class:`fiftyone.operators.store.ExecutionStore`

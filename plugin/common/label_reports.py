@@ -1,6 +1,4 @@
-"""
-What the App says and draws of a labelling run, made of ``LabelReport.to_dict()``.
-"""
+"""What the App says and draws of a labelling run, made of ``LabelReport.to_dict()``."""
 
 import heapq
 from html import escape
@@ -139,9 +137,9 @@ def _each_class(report):
         return
 
     missed = [name for name, promise in promises.items() if promise["threshold"] is None]
-    asked = percent(next(iter(promises.values()))["precision"])
-    kept = len(promises) - len(missed)
-    yield "%s is promised for %d of the %d classes." % (asked, kept, len(promises))
+    precision = percent(next(iter(promises.values()))["precision"])
+    reached = len(promises) - len(missed)
+    yield "%s is promised for %d of the %d classes." % (precision, reached, len(promises))
     for name in missed[:MOST_NAMED]:
         yield "%s: %s" % (shorten(name, NAME_CHARACTERS), _sentence(promises[name]["reason"]))
 
@@ -240,7 +238,7 @@ def _class_figure(report, lines):
     layout |= {
         "xaxis": share,
         "xaxis2": _other_axis("regions", domain=[0.6, 1], anchor="y"),
-        "shapes": [_asked_line(promise) for promise in _asked(report)],
+        "shapes": _asked_lines(report),
     }
     return {"data": [_points(seen), *_region_bars(lines, "x2")], "layout": layout}
 
@@ -275,22 +273,13 @@ def _region_bars(lines, axis):
     ]
 
 
-def _asked(report):
-    """One of the promises: all are asked for the same precision."""
-    return [one for one in (report["promise"], *report["by_class"].values()) if one][:1]
-
-
-def _asked_line(promise):
-    asked = promise["precision"]
-    return {
-        "type": "line",
-        "x0": asked,
-        "x1": asked,
-        "y0": 0,
-        "y1": 1,
-        "yref": "y domain",
-        "line": LINE,
-    }
+def _asked_lines(report):
+    """A line at the precision that was asked for: all promises have the same."""
+    promises = [one for one in (report["promise"], *report["by_class"].values()) if one]
+    return [
+        {"type": "line", "x0": x, "x1": x, "y0": 0, "y1": 1, "yref": "y domain", "line": LINE}
+        for x in [promise["precision"] for promise in promises[:1]]
+    ]
 
 
 def _bars(shares):
@@ -304,12 +293,12 @@ def _bars(shares):
     }
 
 
-def _other_axis(title, **place):
+def _other_axis(title, **options):
     """An axis that FiftyOne gives no colours of its theme."""
     return {
         "title": {"text": title, "font": {"color": "gray", "size": 14}},
         "color": "gray",
         "gridcolor": GREY,
         "automargin": True,
-        **place,
+        **options,
     }

@@ -1,6 +1,4 @@
-"""
-What the panels have in common.
-"""
+"""What the panels have in common."""
 
 import copy
 import logging
@@ -61,7 +59,6 @@ def errors_shown(ctx, panel):
     """Shows what goes wrong in an event of a panel, in the panel.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         panel: what it is called
     """
     try:
@@ -77,7 +74,6 @@ def drop_data(ctx, names):
     """Drops data of a panel from its state, where the App copies it when somebody types.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         names: of the data
     """
     for name in names:
@@ -87,9 +83,6 @@ def drop_data(ctx, names):
 
 def dataset_id(ctx):
     """Tells the dataset from all others.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
 
     Returns:
         a text, or None if no dataset is open

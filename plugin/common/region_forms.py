@@ -1,6 +1,4 @@
-"""
-Fields of the forms that make an index of a field's regions.
-"""
+"""Fields of the forms that make an index of a field's regions."""
 
 import fiftyone.operators.types as types
 
@@ -22,8 +20,6 @@ def refuse_without_regions(ctx, inputs, what):
     """Says why regions cannot be worked on here, if they cannot.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         what: is made of images, as "Regions are embedded"
 
     Returns:
@@ -59,8 +55,6 @@ def add_region_field(ctx, inputs, action, description):
     """Adds the images that are meant, and the field with their regions.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         action: what is done to the images, as "Train on"
         description: of the field
 
@@ -86,7 +80,6 @@ def text_attributes(dataset, field):
     """Lists the attributes with a text that the first labels of a field have.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         field: the name of a field with regions
 
     Returns:
@@ -94,21 +87,19 @@ def text_attributes(dataset, field):
     """
     kind = region_fields(dataset)[field]
     attribute = kind.lower() if kind in PATCHABLE else None
-    found = ["label"]
+    names = ["label"]
     for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
         value = sample[field]
         for label in [value] if attribute is None else value[attribute]:
-            found += [name for name in label.field_names if isinstance(label[name], str)]
+            names += [name for name in label.field_names if isinstance(label[name], str)]
 
-    return [name for name in dict.fromkeys(found) if name not in NO_TEXTS]
+    return [name for name in dict.fromkeys(names) if name not in NO_TEXTS]
 
 
 def add_encoder(ctx, inputs, label, description):
     """Adds a field with the installed encoders.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         label: of the field
         description: of the field
     """
@@ -129,8 +120,6 @@ def add_key(ctx, inputs, default, **kwargs):
     """Adds a field for the name of an index.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
         default: the name unless another is typed
         **kwargs: of the :class:`fiftyone.operators.types.Property`
 

@@ -1,8 +1,4 @@
-"""
-What the App says about an index that was built.
-"""
-
-import fiftyone.operators.types as types
+"""What the App says about an index that was built."""
 
 from .forms import add_table, count
 
@@ -50,9 +46,6 @@ def in_words(key, report):
     Args:
         key: of the index
         report: a dict, as ``index.info()["report"]``
-
-    Returns:
-        one sentence
     """
     changes = ["%d %s" % (report[name], name) for name in CHANGES if report[name]]
     skipped = len(report["skipped"])
@@ -79,50 +72,46 @@ def describe_search(info):
     return "%s, recall@%d measured: %s" % (search["type"], recall["k"], measured)
 
 
-def outputs(results):
-    """Lays out a summary.
+def add_summary(outputs, results):
+    """Lays a summary out.
 
     Args:
+        outputs: a :class:`fiftyone.operators.types.Object`
         results: see :func:`summarize`
-
-    Returns:
-        a :class:`fiftyone.operators.types.Property`
     """
-    shown = types.Object()
-    shown.str("index", label="Index")
-    shown.str("encoder", label="Encoder")
-    shown.int("regions", label="Regions in the index")
-    add_counts(shown, results, CHANGES)
-    shown.int("images", label="Images")
-    shown.float("seconds", label="Seconds")
-    shown.str("search", label="Searched by")
+    outputs.str("index", label="Index")
+    outputs.str("encoder", label="Encoder")
+    outputs.int("regions", label="Regions in the index")
+    add_counts(outputs, results, CHANGES)
+    outputs.int("images", label="Images")
+    outputs.float("seconds", label="Seconds")
+    outputs.str("search", label="Searched by")
     unfilled = "Polylines that are not filled, embedded as their box"
-    add_counts(shown, results, {"unfilled": unfilled})
-    add_skipped(shown, results)
-    return types.Property(shown, view=types.View(label="Regions embedded"))
+    add_counts(outputs, results, {"unfilled": unfilled})
+    add_skipped(outputs, results)
 
 
-def add_counts(shown, results, labels):
+def add_counts(outputs, results, labels):
     """Adds the numbers that are not 0.
 
     Args:
-        shown: a :class:`fiftyone.operators.types.Object`
+        outputs: a :class:`fiftyone.operators.types.Object`
         results: a dict of them
         labels: a dict of their names and labels
     """
     for name, label in labels.items():
         if results.get(name):
-            shown.int(name, label=label)
+            outputs.int(name, label=label)
 
 
-def add_skipped(shown, results):
+def add_skipped(outputs, results):
     """Adds how many were skipped, and a table of the first ones and why.
 
     Args:
-        shown: a :class:`fiftyone.operators.types.Object`
+        outputs: a :class:`fiftyone.operators.types.Object`
         results: with ``skipped`` and ``skipped_items``
     """
     if results.get("skipped"):
-        shown.int("skipped", label="Skipped")
+        outputs.int("skipped", label="Skipped")
         label = "Skipped, the first %d" % SHOWN_SKIPPED
-        add_table(shown, "skipped_items", SKIPPED_COLUMNS, label=label)
+        add_table(outputs, "skipped_items", SKIPPED_COLUMNS, label=label)

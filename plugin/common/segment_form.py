@@ -1,6 +1,4 @@
-"""
-The form of the operator that makes masks: of what, by which model, into which field.
-"""
+"""The form of the operator that makes masks: of what, by which model, into which field."""
 
 import math
 from dataclasses import dataclass
@@ -59,33 +57,21 @@ class SegmentForm:
 
 
 def add_form(ctx, inputs):
-    """Lays the form out, or says why no masks can be made.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        inputs: the form, a :class:`fiftyone.operators.types.Object`
-    """
+    """Lays the form out, or says why no masks can be made."""
     if _can_segment(ctx, inputs):
         _add_fields(ctx, inputs)
 
 
 def read_form(ctx):
-    """Reads the form.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a :class:`SegmentForm`
-    """
+    """Reads the form."""
     source = ctx.params["source"]
     usual = vars(_usual_limits(source))
-    asked = [name for name in usual if name != "min_stability" or source == AUTOMATIC]
+    names = [name for name in usual if name != "min_stability" or source == AUTOMATIC]
     return SegmentForm(
         source=source,
         into=(ctx.params.get("into") or _default_into(source)).strip(),
         model=None if source.startswith(PARTS) else _model(ctx, _models()),
-        limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in asked}}),
+        limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in names}}),
         points=int(_number(ctx, "points", USUAL_POINTS)),
         overwrite=ctx.params.get("overwrite", False),
     )

@@ -1,6 +1,4 @@
-"""
-Crops of regions in a panel, and rows of buttons: what several panels lay out alike.
-"""
+"""Crops of regions in a panel, and rows of buttons: what several panels lay out alike."""
 
 import base64
 import io
@@ -29,32 +27,26 @@ def draw_crops(listed, size=TILE):
     Returns:
         a ``PIL.Image`` of each, which says so where there is no picture
     """
-    places = {}
-    for place, (path, region) in enumerate(listed):
-        places.setdefault((path, region is None), []).append(place)
+    of_pictures = {}
+    for number, (path, region) in enumerate(listed):
+        of_pictures.setdefault((path, region is None), []).append(number)
 
     def draw(of_picture):
-        (path, is_whole), those = of_picture
-        regions = None if is_whole else [listed[place][1] for place in those]
-        return those, _draw(path, regions, size)
+        (path, is_whole), numbers = of_picture
+        regions = None if is_whole else [listed[number][1] for number in numbers]
+        return numbers, _draw(path, regions, size)
 
     crops = {}
     with ThreadPoolExecutor(DRAWING_THREADS) as threads:
-        for those, drawn in threads.map(draw, places.items()):
-            crops.update({place: drawn[number % len(drawn)] for number, place in enumerate(those)})
+        for numbers, drawn in threads.map(draw, of_pictures.items()):
+            # A whole picture is drawn once, however often it is listed
+            crops.update({number: drawn[turn % len(drawn)] for turn, number in enumerate(numbers)})
 
-    return [crops[place] for place in range(len(listed))]
+    return [crops[number] for number in range(len(listed))]
 
 
 def data_uri(image):
-    """Makes a picture something that a browser shows without a file.
-
-    Args:
-        image: a ``PIL.Image``
-
-    Returns:
-        a data URI
-    """
+    """Makes a picture something that a browser shows without a file."""
     return "data:image/jpeg;base64," + as_base64(image, 85)
 
 
@@ -62,11 +54,7 @@ def as_base64(image, quality):
     """Writes a picture as the text of a JPEG.
 
     Args:
-        image: a ``PIL.Image``
         quality: of the JPEG, in percent
-
-    Returns:
-        base64
     """
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
@@ -160,7 +148,6 @@ def add_pager(root, page, pages, on_previous, on_next):
     """Adds a row with the buttons to turn pages, where there are several.
 
     Args:
-        root: the :class:`fiftyone.operators.types.Object` to add to
         page: that is shown, from 0
         pages: how many there are
         on_previous: an event of the panel

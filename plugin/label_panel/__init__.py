@@ -1,6 +1,4 @@
-"""
-The panel "Label regions".
-"""
+"""The panel "Label regions"."""
 
 import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories
@@ -73,11 +71,7 @@ class LabelRegionsPanel(ClassEvents, PreviewEvents, RunEvents, ReviewEvents, Rep
         self.show_step(ctx, step if step in STEPS else CLASSES)
 
     def on_run_over(self, ctx):
-        """Shows what a run has led to.
-
-        Args:
-            ctx: the :class:`fiftyone.operators.ExecutionContext`
-        """
+        """Shows what a run has led to."""
         into = ctx.panel.get_state("running_into")
         told = ctx.panel.get_state("outcome")
         if into in labelled_fields(ctx.dataset) and told and told["severity"] == "success":
@@ -90,7 +84,6 @@ class LabelRegionsPanel(ClassEvents, PreviewEvents, RunEvents, ReviewEvents, Rep
         """Shows a step.
 
         Args:
-            ctx: the :class:`fiftyone.operators.ExecutionContext`
             step: of ``STEPS``
         """
         known = labelled_fields(ctx.dataset)
@@ -105,11 +98,7 @@ class LabelRegionsPanel(ClassEvents, PreviewEvents, RunEvents, ReviewEvents, Rep
             show_report(ctx, into)
 
     def redraw(self, ctx):
-        """Draws the pictures of what is shown.
-
-        Args:
-            ctx: the :class:`fiftyone.operators.ExecutionContext`
-        """
+        """Draws the pictures of what is shown."""
         step = ctx.panel.get_state("step")
         if step == REVIEW:
             draw_page(ctx)

@@ -1,6 +1,4 @@
-"""
-The first step: the classes, as text, as examples, and kept under a name.
-"""
+"""The first step: the classes, as text, as examples, and kept under a name."""
 
 from dataclasses import replace
 
@@ -68,7 +66,6 @@ def open_set(ctx, name):
     """Fills the form in with classes that are kept under a name.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         name: of the set
 
     Raises:
@@ -84,7 +81,6 @@ def fill_in(ctx, classes, name=None):
     """Fills the form in.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         classes: a list of ``LabelClass``
         name (None): that they are kept under
     """
@@ -102,12 +98,6 @@ def fill_in(ctx, classes, name=None):
 
 def read_classes(ctx):
     """Reads the classes.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a list of ``LabelClass``
 
     Raises:
         AlphaClipError: if there is none, a line is malformed, or they contradict each other
@@ -132,13 +122,7 @@ def read_classes(ctx):
 
 
 def add_classes(ctx, root, panel):
-    """Lays the form out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the form out."""
     where = root.h_stack("where", columns=2, gap=1)
     keys = index_keys(ctx.dataset)
     dropdown(where, "key", {key: key for key in keys}, label="Index of the regions")

@@ -1,6 +1,4 @@
-"""
-The pages of the review: which regions stand on one, and their crops.
-"""
+"""The pages of the review: which regions stand on one, and their crops."""
 
 import logging
 
@@ -26,7 +24,6 @@ def first_page(ctx, into, only=ALL):
     """Shows what waits first.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         into: what is labelled into
         only ("all"): "none", or "c" and the place of a class: what was taken for that alone
 
@@ -38,22 +35,14 @@ def first_page(ctx, into, only=ALL):
 
 
 def queue_page(ctx):
-    """Shows the page after the one that is shown; after the last, what is left of all.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Shows the page after the one that is shown; after the last, what is left of all."""
     review = ctx.panel.get_state("review")
     shown = [tile["id"] for tile in review["tiles"]]
     _show(ctx, review["into"], review["only"], [*review["before"], *shown][-MOST_BEFORE:])
 
 
 def previous_page(ctx):
-    """Shows the page before the one that is shown, with what was answered.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Shows the page before the one that is shown, with what was answered."""
     review = ctx.panel.get_state("review")
     before = review["before"]
     if before:
@@ -62,11 +51,7 @@ def previous_page(ctx):
 
 
 def draw_page(ctx):
-    """Draws the crops of the page that is shown.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Draws the crops of the page that is shown."""
     review = ctx.panel.get_state("review")
     if review and review["tiles"]:
         tiles = review["tiles"]

@@ -1,6 +1,4 @@
-"""
-What the classes would be: how many regions of each, and some of them.
-"""
+"""What the classes would be: how many regions of each, and some of them."""
 
 import json
 import threading
@@ -52,7 +50,6 @@ def show_preview(ctx, page):
     """Shows a page of the classes, each with the regions that are most surely of it.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         page: its number, from 0
     """
     key, classes = chosen_key(ctx), read_classes(ctx)
@@ -68,13 +65,7 @@ def show_preview(ctx, page):
 
 
 def add_preview(ctx, root, panel):
-    """Lays the preview out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the preview out."""
     bar = root.grid("look", orientation="2d", gap=1)
     add_button(bar, "preview", "Preview", panel.on_preview, variant="contained", icon="visibility")
     view = types.ComponentView(

@@ -1,6 +1,4 @@
-"""
-The last step: what the last run did, and what to do next.
-"""
+"""The last step: what the last run did, and what to do next."""
 
 import fiftyone as fo
 import fiftyone.operators.types as types
@@ -54,7 +52,6 @@ def show_report(ctx, into):
     """Shows what the last run did.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         into: what was labelled into; None shows nothing
     """
     labelling = labelling_of(ctx.dataset, into) if into else None
@@ -77,13 +74,7 @@ def show_report(ctx, into):
 
 
 def add_report(ctx, root, panel):
-    """Lays the report out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the report out."""
     report = ctx.panel.get_state("report")
     if not report:
         root.view("nothing", types.Notice(label="Nothing was labelled yet"))

@@ -1,6 +1,4 @@
-"""
-The keys of the review, which the component in ``js/keys.js`` listens to.
-"""
+"""The keys of the review, which the component in ``js/keys.js`` listens to."""
 
 import fiftyone.operators.types as types
 
@@ -26,7 +24,6 @@ def add_review_keys(root, panel, review, known):
     """Has the crops listen to keys, and says which.
 
     Args:
-        root: the :class:`fiftyone.operators.types.Object` to add to
         panel: whose events the keys are
         review: of the state
         known: an :class:`answers.Known`

@@ -1,5 +1,4 @@
-"""
-What the panel keeps in the browser, and how it is read.
+"""What the panel keeps in the browser, and how it is read.
 
 The App gives all tabs of a dataset the same panel: the state that one tab gets reaches the others
 too, while these go on showing what they showed. So each button says which screen it stands on, and
@@ -39,14 +38,7 @@ _screens = Screens()
 
 
 def guarded(event):
-    """Makes an event of the panel show what went wrong, in the panel.
-
-    Args:
-        event: a method of the panel
-
-    Returns:
-        the method
-    """
+    """Makes an event of the panel show what went wrong, in the panel."""
 
     @wraps(event)
     def run(self, ctx):
@@ -59,12 +51,6 @@ def guarded(event):
 def timed(event):
     """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays, and so
     does the screen, as a timer keeps the one that it began on.
-
-    Args:
-        event: a method of the panel
-
-    Returns:
-        the method
     """
 
     @wraps(event)
@@ -75,11 +61,7 @@ def timed(event):
 
 
 def prepare(ctx):
-    """Fills in what a panel that was just opened does not have yet.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Fills in what a panel that was just opened does not have yet."""
     state = ctx.panel.get_state
     missing = {name: value for name, value in FORM.items() if state(name) is None}
     if state("dataset") != dataset_id(ctx):
@@ -94,26 +76,13 @@ def prepare(ctx):
 
 
 def reviewer_of(ctx):
-    """Names the person whose answers are kept.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a text
-    """
+    """Names the person whose answers are kept."""
     user = ctx.user
     return str(getattr(user, "name", None) or getattr(user, "email", None) or "app")
 
 
 def chosen_key(ctx):
     """Reads which index is meant.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        its key
 
     Raises:
         AlphaClipError: if there is no such index
@@ -129,26 +98,13 @@ def chosen_key(ctx):
 
 
 def chosen_into(ctx):
-    """Reads where labels are to be written.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a field or an attribute
-    """
+    """Reads where labels are to be written."""
     return str(ctx.panel.get_state("where.into") or "").strip() or FORM["where.into"]
 
 
 def text_field(ctx):
     """Names the field that a person types the classes into: a new one each time that the panel
     fills it in, as the App leaves a field alone once somebody has typed into it.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        the path in the state
     """
     return "classes.text_%d" % (ctx.panel.get_state("edition") or 1)
 
@@ -166,14 +122,7 @@ def digest_of(typed):
 
 
 def screen(ctx):
-    """Reads what is shown.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a dict of the state
-    """
+    """Reads what is shown."""
     return copy.deepcopy({name: ctx.panel.get_state(name) for name in SCREEN})
 
 

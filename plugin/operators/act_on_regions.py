@@ -103,14 +103,7 @@ def _add_scope(ctx, inputs):
 
 
 def measure_above(ctx):
-    """Counts the regions that an action on everything above the threshold is for.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a number
-    """
+    """Counts the regions that an action on everything above the threshold is for."""
     asked, least = ctx.params["asked"], ctx.params["min_score"]
     if asked["mode"] == "regions":
         return measure(ctx.dataset, asked).above(least)

@@ -25,9 +25,6 @@ def configure(name, label, description, icon="embed", **kwargs):
         description: what it does, in a few words
         icon: of ``assets``, "embed" or "search"
         **kwargs: of the :class:`fiftyone.operators.OperatorConfig`
-
-    Returns:
-        a :class:`fiftyone.operators.OperatorConfig`
     """
     return foo.OperatorConfig(
         name=name,
@@ -50,11 +47,7 @@ class FormOperator(foo.Operator):
         return self.config.label
 
     def add_form(self, ctx, inputs):
-        """Lays the form out.
-
-        Args:
-            inputs: a :class:`fiftyone.operators.types.Object`
-        """
+        """Lays the form out."""
         raise NotImplementedError
 
     def steps(self, ctx):
@@ -85,6 +78,9 @@ class JobOperator(FormOperator):
     begins = "Starting"
     """What the progress says before the first report of the job."""
 
+    results_label = None
+    """What stands above the results."""
+
     offers_background = True
 
     def describe_job(self, ctx):
@@ -106,11 +102,11 @@ class JobOperator(FormOperator):
         """
         raise NotImplementedError
 
-    def lay_out(self, results):
-        """Shows the results.
+    def lay_out(self, results, outputs):
+        """Lays the results out.
 
-        Returns:
-            a :class:`fiftyone.operators.types.Property`
+        Args:
+            outputs: a :class:`fiftyone.operators.types.Object`
         """
         raise NotImplementedError
 
@@ -121,7 +117,11 @@ class JobOperator(FormOperator):
             messages to the App
         """
         yield ctx.ops.reload_dataset()
-        yield ctx.ops.show_output(self.lay_out(results).to_json(), results)
+        yield self.show_results(ctx, results)
+
+    def show_results(self, ctx, results):
+        """Makes the message that shows the results in the App."""
+        return ctx.ops.show_output(self._outputs(results).to_json(), results)
 
     def execute(self, ctx):
         if ctx.delegated:
@@ -130,7 +130,7 @@ class JobOperator(FormOperator):
         return super().execute(ctx)
 
     def resolve_output(self, ctx):
-        return self.lay_out(ctx.results)
+        return self._outputs(ctx.results)
 
     def steps(self, ctx):
         if self.offers_background and ctx.params.get("background"):
@@ -145,6 +145,11 @@ class JobOperator(FormOperator):
             lambda report: ctx.ops.set_progress(**report),
         )
         yield from self.finish(ctx, results)
+
+    def _outputs(self, results):
+        outputs = types.Object()
+        self.lay_out(results, outputs)
+        return types.Property(outputs, view=types.View(label=self.results_label))
 
     def _run(self, ctx, report):
         key, title = self.describe_job(ctx)

@@ -6,7 +6,7 @@ from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_background, grid_button, reject, target_images
 from ..common.region_forms import add_encoder, add_key, add_region_field, refuse_without_regions
-from ..common.reports import in_words, outputs, summarize
+from ..common.reports import add_summary, in_words, summarize
 from .base import JobOperator, configure
 
 
@@ -21,6 +21,7 @@ class EmbedRegions(JobOperator):
         risk_level=types.RiskLevel.MEDIUM,
     )
     begins = "Loading the encoder"
+    results_label = "Regions embedded"
 
     def resolve_placement(self, ctx):
         return grid_button(self.config)
@@ -61,8 +62,8 @@ class EmbedRegions(JobOperator):
         job.said = in_words(key, index.info()["report"])
         return summarize(index.info())
 
-    def lay_out(self, results):
-        return outputs(results)
+    def lay_out(self, results, outputs):
+        add_summary(outputs, results)
 
 
 def _add_key(ctx, inputs):

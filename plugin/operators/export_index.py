@@ -19,6 +19,7 @@ class ExportIndex(JobOperator):
     )
     button = "Export"
     begins = "Copying the vectors"
+    results_label = "Index exported"
     offers_background = False
 
     def add_form(self, ctx, inputs):
@@ -54,11 +55,9 @@ class ExportIndex(JobOperator):
         message = "%d vectors are in %s" % (results["vectors"], results["brain_key"])
         yield ctx.ops.notify(message, variant="success")
 
-    def lay_out(self, results):
-        shown = types.Object()
-        shown.int("vectors", label="Vectors copied")
-        shown.str("brain_key", label="Brain run")
-        return types.Property(shown, view=types.View(label="Index exported"))
+    def lay_out(self, results, outputs):
+        outputs.int("vectors", label="Vectors copied")
+        outputs.str("brain_key", label="Brain run")
 
 
 def _backends():

@@ -49,6 +49,7 @@ class FinetuneEncoder(JobOperator):
         risk_level=types.RiskLevel.MEDIUM,
     )
     begins = "Reading the regions"
+    results_label = "Fine-tuned"
 
     def add_form(self, ctx, inputs):
         if refuse_without_regions(ctx, inputs, "Encoders are trained"):
@@ -101,41 +102,39 @@ class FinetuneEncoder(JobOperator):
         job.said = "%s: %s" % (key, "; ".join(done.lines()))
         return _summarize(done, key if embeds else None)
 
-    def lay_out(self, results):
-        shown = types.Object()
-        shown.int("trained_on", label="Regions trained on")
-        shown.int("held_out", label="Regions kept out and measured on")
+    def lay_out(self, results, outputs):
+        outputs.int("trained_on", label="Regions trained on")
+        outputs.int("held_out", label="Regions kept out and measured on")
         if results.get("reviews"):
             about = "Those of a promise's random sample are in neither"
-            shown.str("reviews", label="Both as reviewed, into", description=about)
+            outputs.str("reviews", label="Both as reviewed, into", description=about)
 
-        add_table(shown, "gains", GAIN_COLUMNS, label="On the pictures that were kept out")
+        add_table(outputs, "gains", GAIN_COLUMNS, label="On the pictures that were kept out")
         if results.get("classes"):
-            add_table(shown, "classes", CLASS_COLUMNS, label="The first hits for each class")
+            add_table(outputs, "classes", CLASS_COLUMNS, label="The first hits for each class")
 
-        add_counts(shown, results, {"skipped": "Labels and images left out"})
-        shown.str("model", label="The model, to be loaded from")
+        add_counts(outputs, results, {"skipped": "Labels and images left out"})
+        outputs.str("model", label="The model, to be loaded from")
         if results.get("index"):
-            shown.str("index", label="Index of its vectors")
+            outputs.str("index", label="Index of its vectors")
         else:
             told = "In Python, indexing.build(…, encoder=MODEL) embeds with it"
-            shown.view("next", types.Notice(label=told))
-
-        return types.Property(shown, view=types.View(label="Fine-tuned"))
+            outputs.view("next", types.Notice(label=told))
 
 
 def _add_text(ctx, inputs, field):
     choices = {name: name for name in text_attributes(ctx.dataset, field)}
-    places = labelled_fields(ctx.dataset)
-    choices |= {REVIEWED + into: "as reviewed, into %s" % shorten(into) for into in places}
+    for into in labelled_fields(ctx.dataset):
+        choices[REVIEWED + into] = "as reviewed, into %s" % shorten(into)
+
     prefilled = REVIEWED + str(ctx.params.get("reviews") or "")
     first = sorted(choices, key=lambda name: name != prefilled)
-    asked = ctx.params.get("text") or (None if prefilled == REVIEWED else prefilled)
+    chosen = ctx.params.get("text") or (None if prefilled == REVIEWED else prefilled)
     dropdown(
         inputs,
         "text",
         {name: choices[name] for name in first},
-        asked,
+        chosen,
         label="Text",
         description="The attribute that says what a region shows; or what people answered when "
         "they reviewed labels, on their regions only, without the random sample of a promise",
@@ -144,8 +143,8 @@ def _add_text(ctx, inputs, field):
 
 def _texts(params):
     """What finetune_on_dataset is told of the texts: what the form shows, else the prefilled."""
-    asked, reviews = params.get("text"), params.get("reviews")
-    text = str(asked or (REVIEWED + str(reviews) if reviews else "label"))
+    chosen, reviews = params.get("text"), params.get("reviews")
+    text = str(chosen or (REVIEWED + str(reviews) if reviews else "label"))
     if text.startswith(REVIEWED):
         return {"reviews": text[len(REVIEWED) :]}
 

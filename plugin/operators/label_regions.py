@@ -34,6 +34,7 @@ class LabelRegions(JobOperator):
     )
     button = "Label"
     begins = "Reading the regions"
+    results_label = "Regions labelled"
 
     def add_form(self, ctx, inputs):
         add_form(ctx, inputs)
@@ -58,10 +59,9 @@ class LabelRegions(JobOperator):
         if results["outcome"] == WAITS:
             yield ctx.ops.open_panel("label_regions_panel", layout="horizontal")
 
-        yield ctx.ops.show_output(self.lay_out(results).to_json(), results)
+        yield self.show_results(ctx, results)
 
-    def lay_out(self, results):
-        shown = types.Object()
+    def lay_out(self, results, outputs):
         severity, label = SAID[results["outcome"]]
         counts, told = results["counts"], results["lines"][0]
         if results["outcome"] == WAITS:
@@ -71,20 +71,18 @@ class LabelRegions(JobOperator):
                 % (missing, sample, told)
             )
 
-        shown.view("outcome", alert(severity, label, told))
+        outputs.view("outcome", alert(severity, label, told))
         for number, line in enumerate(results["lines"][1:]):
-            shown.view("line_%d" % number, text(line))
+            outputs.view("line_%d" % number, text(line))
 
         for name, figure in results["figures"].items():
-            shown.plot("%s_figure" % name, label=FIGURES[name], **figure)
+            outputs.plot("%s_figure" % name, label=FIGURES[name], **figure)
 
-        add_table(shown, "classes", CLASS_COLUMNS, label="Classes")
+        add_table(outputs, "classes", CLASS_COLUMNS, label="Classes")
         if results["outcome"] != WAITS:
-            shown.view("rests_on", types.Header(label="What this rests on"))
+            outputs.view("rests_on", types.Header(label="What this rests on"))
             for number, line in enumerate(results["assumptions"]):
-                shown.view("assumption_%d" % number, text(line))
-
-        return types.Property(shown, view=types.View(label="Regions labelled"))
+                outputs.view("assumption_%d" % number, text(line))
 
 
 def _summarize(report):

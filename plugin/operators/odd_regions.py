@@ -45,6 +45,7 @@ class FindOddRegions(JobOperator):
     )
     button = "Find"
     begins = "Comparing the regions"
+    results_label = "Odd regions"
     offers_background = False
 
     def add_form(self, ctx, inputs):
@@ -86,21 +87,19 @@ class FindOddRegions(JobOperator):
             return
 
         if "errors" in results:
-            yield ctx.ops.show_output(self.lay_out(results).to_json(), results)
+            yield self.show_results(ctx, results)
 
         patches = ctx.dataset.to_patches(open_index(ctx.dataset, ctx.params["key"]).field)
         yield ctx.ops.set_view(patches.select(results["label_ids"][:MAX_SHOWN], ordered=True))
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
-    def lay_out(self, results):
-        shown = types.Object()
+    def lay_out(self, results, outputs):
         if "errors" in results:
-            _add_errors(shown, results)
+            _add_errors(outputs, results)
         else:
-            shown.int("count", label="Regions")
+            outputs.int("count", label="Regions")
 
-        shown.list("label_ids", types.String(), label="Labels")
-        return types.Property(shown, view=types.View(label="Odd regions"))
+        outputs.list("label_ids", types.String(), label="Labels")
 
 
 def _add_attribute(ctx, inputs):
@@ -127,37 +126,37 @@ def _find_outliers(ctx, key, progress):
 def _find_errors(ctx, key, progress):
     from alphaclip.indexing import find_label_errors
 
-    found = find_label_errors(
+    suspects = find_label_errors(
         open_index(ctx.dataset, key),
         ctx.params.get("count", DEFAULT_COUNT),
         ctx.params.get("attribute") or "label",
         progress=progress,
     )
     return {
-        **_summarize(found.hits.label_ids.tolist()),
-        "given": found.given.tolist(),
-        "suggested": found.suggested.tolist(),
-        "probabilities": found.hits.scores.tolist(),
-        "rows": _rows(found),
-        "errors": found.errors,
-        "judged": found.judged,
-        "left_out": found.left_out,
-        "judged_by": found.judged_by,
-        "agreement": found.agreement,
+        **_summarize(suspects.hits.label_ids.tolist()),
+        "given": suspects.given.tolist(),
+        "suggested": suspects.suggested.tolist(),
+        "probabilities": suspects.hits.scores.tolist(),
+        "rows": _rows(suspects),
+        "errors": suspects.errors,
+        "judged": suspects.judged,
+        "left_out": suspects.left_out,
+        "judged_by": suspects.judged_by,
+        "agreement": suspects.agreement,
     }
 
 
-def _rows(found):
+def _rows(suspects):
     """What is said of the first ones."""
-    columns = (found.given, found.suggested, found.hits.scores.tolist())
+    columns = (suspects.given, suspects.suggested, suspects.hits.scores.tolist())
     return [
         {
             "number": number,
-            "given": shorten(given),
+            "given": shorten(label),
             "suggested": shorten(suggested),
             "probability": percent(score),
         }
-        for number, (given, suggested, score) in enumerate(zip(*columns, strict=True), start=1)
+        for number, (label, suggested, score) in enumerate(zip(*columns, strict=True), start=1)
         if number <= MAX_NAMED
     ]
 
@@ -171,11 +170,11 @@ def _summarize(label_ids):
 
 def _grouped(neighbors):
     """The ids of each region and of those that are like it, side by side."""
-    groups = ([kept, *(near for near, _ in others)] for kept, others in neighbors.items())
+    groups = ([one, *(near for near, _ in others)] for one, others in neighbors.items())
     return list(dict.fromkeys(str(label_id) for group in groups for label_id in group))
 
 
-def _add_errors(shown, results):
+def _add_errors(outputs, results):
     label = "%d of %s estimated to be wrong" % (
         results["errors"],
         count(results["judged"], "label"),
@@ -188,5 +187,5 @@ def _add_errors(shown, results):
     if results["left_out"]:
         told += "; %s could not be judged" % count(results["left_out"])
 
-    shown.view("errors_note", alert("info", label, told))
-    add_table(shown, "rows", ERROR_COLUMNS, label="The first %d" % len(results["rows"]))
+    outputs.view("errors_note", alert("info", label, told))
+    add_table(outputs, "rows", ERROR_COLUMNS, label="The first %d" % len(results["rows"]))

@@ -29,6 +29,7 @@ class ComputeRegionVisualization(JobOperator):
     )
     button = "Compute"
     begins = "Laying the regions out"
+    results_label = "Regions laid out"
     offers_background = False
 
     def add_form(self, ctx, inputs):
@@ -80,11 +81,9 @@ class ComputeRegionVisualization(JobOperator):
         message %= results["points"], results["brain_key"]
         yield ctx.ops.notify(message, variant="success")
 
-    def lay_out(self, results):
-        shown = types.Object()
-        shown.int("points", label="Points")
-        shown.str("brain_key", label="Brain run")
-        return types.Property(shown, view=types.View(label="Regions laid out"))
+    def lay_out(self, results, outputs):
+        outputs.int("points", label="Points")
+        outputs.str("brain_key", label="Brain run")
 
 
 def _free_name(dataset, key):

@@ -2,8 +2,8 @@
 
 import fiftyone.operators.types as types
 
-from alphaclip.indexing.dataset.locations import index_folder, index_keys
-from alphaclip.indexing.store.store import StoreError, read_manifest
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.store.store import StoreError
 
 from ..common.forms import (
     MESSAGE_CHARACTERS,
@@ -15,7 +15,7 @@ from ..common.forms import (
     reject,
     shorten,
 )
-from ..common.indexes import open_index
+from ..common.indexes import describe_index, open_index
 from ..common.reports import describe_search
 from ..panel.state import MAX_CHARACTERS
 from .base import FormOperator, configure
@@ -96,21 +96,11 @@ def _describe_all(dataset):
     described, damaged = {}, []
     for key in index_keys(dataset):
         try:
-            described[key] = _describe(dataset, key)
+            described[key] = describe_index(dataset, key)
         except StoreError as error:
             damaged.append(str(error))
 
     return described, "; ".join(damaged)
-
-
-def _describe(dataset, key):
-    manifest = read_manifest(index_folder(dataset, key))
-    return "%s: %d regions of %s, %s" % (
-        key,
-        manifest["count"],
-        manifest["info"]["field"],
-        manifest["info"]["encoder"],
-    )
 
 
 def _restriction(ctx):

@@ -27,6 +27,7 @@ class SegmentRegions(JobOperator):
         risk_level=types.RiskLevel.MEDIUM,
     )
     begins = "Loading the model"
+    results_label = "Regions segmented"
 
     def add_form(self, ctx, inputs):
         add_form(ctx, inputs)
@@ -49,19 +50,17 @@ class SegmentRegions(JobOperator):
         skipped = report["skipped"]
         return {**report, "skipped": len(skipped), "skipped_items": skipped[:SHOWN_SKIPPED]}
 
-    def lay_out(self, results):
-        shown = types.Object()
-        shown.str("into", label="Field")
-        shown.int("added", label="Masks added")
-        add_counts(shown, results, {"kept": "Masks kept from before"})
-        shown.int("samples", label="Images")
-        add_counts(shown, results, {"done_before": "Images that were done before"})
+    def lay_out(self, results, outputs):
+        outputs.str("into", label="Field")
+        outputs.int("added", label="Masks added")
+        add_counts(outputs, results, {"kept": "Masks kept from before"})
+        outputs.int("samples", label="Images")
+        add_counts(outputs, results, {"done_before": "Images that were done before"})
         dropped = types.Object()
         add_counts(dropped, results.get("dropped", {}), DROPPED)
-        shown.define_property("dropped", dropped)
-        shown.float("seconds", label="Seconds")
-        add_skipped(shown, results)
-        return types.Property(shown, view=types.View(label="Regions segmented"))
+        outputs.define_property("dropped", dropped)
+        outputs.float("seconds", label="Seconds")
+        add_skipped(outputs, results)
 
 
 def _make_masks(images, form, progress):

@@ -1,12 +1,10 @@
 """The operator that brings an index up to date."""
 
-import dataclasses
-
 import fiftyone.operators.types as types
 
 from ..common.forms import add_background, choose_index
-from ..common.indexes import open_index
-from ..common.reports import in_words, outputs, summarize
+from ..common.indexes import open_index, update_in_words
+from ..common.reports import add_summary, summarize
 from .base import JobOperator, configure
 
 
@@ -23,6 +21,7 @@ class UpdateIndex(JobOperator):
     )
     button = "Update"
     begins = "Reading the labels"
+    results_label = "Regions embedded"
 
     def add_form(self, ctx, inputs):
         if choose_index(ctx, inputs) is not None:
@@ -35,9 +34,9 @@ class UpdateIndex(JobOperator):
         return ctx.params["key"], "Updating %s" % ctx.params["key"]
 
     def work(self, ctx, job):
-        index = open_index(ctx.dataset, ctx.params["key"])
-        job.said = in_words(index.key, dataclasses.asdict(index.update(job.progress)))
-        return summarize(index.info())
+        key = ctx.params["key"]
+        job.said = update_in_words(ctx.dataset, key, job.progress)
+        return summarize(open_index(ctx.dataset, key).info())
 
-    def lay_out(self, results):
-        return outputs(results)
+    def lay_out(self, results, outputs):
+        add_summary(outputs, results)

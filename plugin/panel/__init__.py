@@ -1,6 +1,4 @@
-"""
-The panel "Region search".
-"""
+"""The panel "Region search"."""
 
 import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories

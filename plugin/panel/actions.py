@@ -80,7 +80,6 @@ class ActionEvents:
         """Lays the buttons out.
 
         Args:
-            ctx: the :class:`fiftyone.operators.ExecutionContext`
             bar: the :class:`fiftyone.operators.types.Object` to add to
         """
         for action, (label, icon) in ACTIONS.items():
@@ -96,9 +95,6 @@ class ActionEvents:
 def show_last_action(ctx):
     """Looks up what the Undo button takes back: the last action of this tab, else the last one of
     the dataset, which the button then names.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
     """
     from alphaclip.indexing.act.acting import history
 
@@ -113,7 +109,6 @@ def keep_done(dataset, token, action_id):
     """Keeps which action a form did, for the tab that opened the form.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         token: that the tab gave to the form
         action_id: of the action
     """
@@ -125,9 +120,6 @@ def say(action):
 
     Args:
         action: an ``alphaclip.indexing.act.acting.Action``
-
-    Returns:
-        a text
     """
     detail = action.detail
     value = next((detail[name] for name in NAMED if detail.get(name)), "")

@@ -1,6 +1,4 @@
-"""
-What was found, page by page: a crop of each region, its outline, its score, and marks.
-"""
+"""What was found, page by page: a crop of each region, its outline, its score, and marks."""
 
 from ..common.forms import shorten, text
 from ..common.tiles import (
@@ -34,10 +32,6 @@ class GalleryEvents:
         marks.toggle(ctx, "selected", ctx.params["id"])
 
     @guarded
-    def on_clear_selection(self, ctx):
-        marks.put(ctx, selected=[])
-
-    @guarded
     def on_right(self, ctx):
         marks.toggle(ctx, "right", ctx.params["id"], "wrong")
 
@@ -47,13 +41,7 @@ class GalleryEvents:
 
 
 def add_gallery(ctx, root, panel):
-    """Lays the gallery out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the gallery out."""
     tiles = ctx.panel.get_state("tiles") or []
     if not tiles:
         return

@@ -1,15 +1,13 @@
-"""
-How the indexes are: what they hold, how they are searched, and bringing them up to date.
-"""
+"""How the indexes are: what they hold, how they are searched, and bringing them up to date."""
 
 import fiftyone.operators.types as types
 
-from alphaclip.indexing.dataset.locations import index_folder, index_keys
-from alphaclip.indexing.store.store import StoreError, read_manifest
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.store.store import StoreError
 
 from ..common import jobs
 from ..common.forms import text
-from ..common.indexes import check_in_words, update_in_words
+from ..common.indexes import check_in_words, describe_index, update_in_words
 from ..common.job_list import watch
 from ..common.tiles import add_button, fit
 from .state import guarded, timed
@@ -36,13 +34,7 @@ class HealthEvents:
 
 
 def add_health(ctx, root, panel):
-    """Lays out what the indexes are like.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays out what the indexes are like."""
     section = types.Object()
     shown = types.ObjectView(label="Indexes", collapsible=True)
     root.define_property("health", section, view=shown)
@@ -63,14 +55,6 @@ def _start(ctx, title, work):
 
 def _describe(ctx, key):
     try:
-        manifest = read_manifest(index_folder(ctx.dataset, key))
+        return describe_index(ctx.dataset, key, with_skipped=True)
     except StoreError as error:
         return "%s: %s" % (key, error)
-
-    info = manifest["info"]
-    text = "%s: %d regions of %s, %s" % (key, manifest["count"], info["field"], info["encoder"])
-    skipped = len(info["report"]["skipped"])
-    if skipped:
-        text += ", %d skipped" % skipped
-
-    return text

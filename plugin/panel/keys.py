@@ -1,6 +1,4 @@
-"""
-The keys of the gallery, which the component in ``js/keys.js`` listens to.
-"""
+"""The keys of the gallery, which the component in ``js/keys.js`` listens to."""
 
 import fiftyone.operators.types as types
 
@@ -35,8 +33,6 @@ def add_keys(ctx, root, panel, pages):
     """Has the gallery listen to keys, and says which.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
         panel: whose events the keys are
         pages: how many there are
     """

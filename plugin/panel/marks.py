@@ -1,5 +1,4 @@
-"""
-What a person selects and marks in the gallery.
+"""What a person selects and marks in the gallery.
 
 Clicks may come faster than their answers, each with a state that does not know of the one before,
 so what is marked for a search is kept here too; the browser's copy counts after a restart.
@@ -18,7 +17,6 @@ def toggle(ctx, name, value, other=None):
     """Marks a region, or takes its mark away.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         name: "selected", "right" or "wrong"
         value: the region's id
         other (None): the list in which it cannot be at the same time
@@ -37,7 +35,6 @@ def put(ctx, **lists):
     """Sets what is marked.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         **lists: ids, by the name of the list
     """
     with _lock:
@@ -49,11 +46,7 @@ def put(ctx, **lists):
 
 
 def catch_up(ctx):
-    """Brings an old state of the browser up to date.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Brings an old state of the browser up to date."""
     with _lock:
         for name, known in _marked.get(_key(ctx), {}).items():
             if known != (ctx.panel.get_state(name) or []):

@@ -1,5 +1,4 @@
-"""
-Pictures that a person gives as a query; they are kept with the dataset, for a day.
+"""Pictures that a person gives as a query; they are kept with the dataset, for a day.
 
 A panel sends its state with every click, so the picture itself is no part of it.
 """
@@ -26,11 +25,7 @@ def keep_picture(dataset, content):
     """Keeps an uploaded picture, made smaller where it is large.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         content: the file, as base64
-
-    Returns:
-        its token
 
     Raises:
         AlphaClipError: if it is too large, or no picture
@@ -58,7 +53,6 @@ def load_picture(dataset, picture):
     """Opens a kept picture as a query.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         picture: a dict of ``token`` and ``box``, ``[x, y, width, height]`` relative to the
             picture, or None for the whole of it
 
@@ -81,11 +75,7 @@ def preview(dataset, picture):
     """Draws a kept picture with its box.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         picture: see :func:`load_picture`
-
-    Returns:
-        a data URI
     """
     from PIL import ImageDraw
 

@@ -1,6 +1,4 @@
-"""
-The outcome of a search: how the scores are spread, the threshold, and the ways to show the hits.
-"""
+"""The hits of a search: how the scores are spread, the threshold, and the ways to show them."""
 
 import fiftyone.operators.types as types
 
@@ -53,13 +51,7 @@ class ResultEvents:
 
 
 def add_results(ctx, root, panel):
-    """Lays out what was found.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays out what was found."""
     if not ctx.panel.get_state("asked"):
         return
 

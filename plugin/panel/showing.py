@@ -1,6 +1,4 @@
-"""
-From a question to what the panel shows of its answer: the spread of the scores, a page of crops.
-"""
+"""From a question to what the panel shows of its hits: the spread of scores, a page of crops."""
 
 from ..common.tiles import PAGE, data_uri, draw_crops
 from .asking import find, measure
@@ -11,12 +9,7 @@ BARS = "#5b7fa6"
 
 
 def search(ctx, asked):
-    """Searches, and shows the first page.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        asked: see :mod:`asking`
-    """
+    """Searches, and shows the first page."""
     ctx.panel.state.set(RESULT)
     hits = find(ctx.dataset, asked)
     least = asked["min_score"]
@@ -34,11 +27,7 @@ def search(ctx, asked):
 
 
 def show_above(ctx):
-    """Shows the first page of what lies at or above the threshold.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Shows the first page of what lies at or above the threshold."""
     asked = ctx.panel.get_state("asked")
     if asked["mode"] == REGIONS:
         above = measure(ctx.dataset, asked).above(threshold(ctx))
@@ -53,7 +42,6 @@ def show_page(ctx, page):
     """Draws a page of what was found.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         page: its number, from 0
     """
     asked = {**ctx.panel.get_state("asked"), "min_score": threshold(ctx)}

@@ -1,5 +1,4 @@
-"""
-What the panel keeps in the browser, and how it is read.
+"""What the panel keeps in the browser, and how it is read.
 
 The state goes back and forth with every click, so it holds ids and numbers only; pictures and plots
 are the panel's data, which the browser keeps.
@@ -44,14 +43,7 @@ EXAMPLES = {"like": [], "unlike": [], "token": None}
 
 
 def guarded(event):
-    """Makes an event of a panel show what went wrong, in the panel.
-
-    Args:
-        event: a method of the panel
-
-    Returns:
-        the method
-    """
+    """Makes an event of a panel show what went wrong, in the panel."""
 
     @wraps(event)
     def run(self, ctx):
@@ -62,14 +54,7 @@ def guarded(event):
 
 
 def timed(event):
-    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays.
-
-    Args:
-        event: a method of the panel
-
-    Returns:
-        the method
-    """
+    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays."""
 
     @wraps(event)
     def run(self, ctx):
@@ -79,11 +64,7 @@ def timed(event):
 
 
 def prepare(ctx):
-    """Fills in what a panel that was just opened does not have yet.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-    """
+    """Fills in what a panel that was just opened does not have yet."""
     missing = {
         name: value
         for name, value in {**FORM, **RESULT, **EXAMPLES}.items()
@@ -103,9 +84,6 @@ def prepare(ctx):
 
 def ask(ctx):
     """Reads the form.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
 
     Returns:
         what is asked, see :mod:`asking`
@@ -139,9 +117,6 @@ def ask(ctx):
 def read_picture(ctx):
     """Reads the picture that is part of the query, and its box.
 
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
     Returns:
         a dict of ``token`` and ``box``, or None if there is no picture
     """
@@ -160,23 +135,13 @@ def read_picture(ctx):
 
 
 def shows_pictures(ctx):
-    """Says whether what was found are whole pictures.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        True/False
-    """
+    """Says whether what was found are whole pictures."""
     asked = ctx.panel.get_state("asked")
     return bool(asked) and asked["mode"] == PICTURES
 
 
 def threshold(ctx):
     """Reads the slider.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
 
     Returns:
         the lowest cosine
@@ -189,14 +154,7 @@ def threshold(ctx):
 
 
 def threshold_name(ctx):
-    """Says where the slider's value is; see :func:`move_threshold`.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        the name in the state
-    """
+    """Says where the slider's value is; see :func:`move_threshold`."""
     return "cut.%s" % ctx.panel.get_state("cut.name")
 
 
@@ -207,7 +165,6 @@ def move_threshold(ctx, least):
     is on the screen. So a slider that is moved from here is a new one.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         least: the lowest cosine
     """
     number = (ctx.panel.get_state("cut.number") or 0) + 1

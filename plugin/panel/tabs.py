@@ -1,5 +1,4 @@
-"""
-What each tab shows.
+"""What each tab shows.
 
 The App gives all tabs of a dataset the same panel: the state that one tab gets reaches the others
 too, while these go on showing what they showed. So each button and timer says for which search it
@@ -39,9 +38,6 @@ _shown = Screens()
 def search_of(ctx):
     """Names the search that the panel's state is of.
 
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
     Returns:
         digits; an empty text before the first search
     """
@@ -51,9 +47,6 @@ def search_of(ctx):
 def bring_back(ctx):
     """Gives the state that an event came with up for what is kept of its search: it may be another
     tab's, in part too, or older than what a click has changed meanwhile.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
 
     Returns:
         whether the state was of another search
@@ -83,26 +76,12 @@ def bring_back(ctx):
 
 
 def is_of_slider(ctx):
-    """Says whether an event is of the slider.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        True/False
-    """
+    """Says whether an event is of the slider."""
     return _slider(ctx) is not None
 
 
 def shown(ctx):
-    """Reads what is shown of a search.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-
-    Returns:
-        a dict
-    """
+    """Reads what is shown of a search."""
     return copy.deepcopy({name: ctx.panel.get_state(name) for name in NAMES})
 
 
@@ -111,7 +90,6 @@ def keep(ctx, before):
     timer's state may be older than what a click has changed meanwhile.
 
     Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
         before: see :func:`shown`, when the event began
     """
     now = shown(ctx)

@@ -1,6 +1,4 @@
-"""
-Where the encoder looked: how much each part of a picture speaks for the words, for one region.
-"""
+"""Where the encoder looked: how much each part of a picture speaks for the words, of a region."""
 
 import fiftyone as fo
 
@@ -40,12 +38,7 @@ class WhyEvents:
         ctx.panel.state.set("why", None)
 
     def add_why(self, ctx, root):
-        """Lays the explanation out.
-
-        Args:
-            ctx: the :class:`fiftyone.operators.ExecutionContext`
-            root: the :class:`fiftyone.operators.types.Object` to add to
-        """
+        """Lays the explanation out."""
         shown = ctx.panel.get_state("why")
         if not shown:
             return
