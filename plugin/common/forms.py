@@ -8,28 +8,20 @@ from alphaclip.indexing.dataset.locations import index_keys
 
 SHOWN_CHARACTERS = 120
 MESSAGE_CHARACTERS = 600
+"""Of what a person typed and of a message: names of fields and classes may be of any length."""
+
 LINK_START = re.compile(r"://|www(?=\.)|@", re.IGNORECASE)
 """Where the App would begin a link, escaped or not; an invisible character keeps it from that."""
 
 
-def grid_button(config, prompt=True):
-    """Makes a button above the samples grid.
+def form_button(config, where=types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, prompt=True):
+    """Makes a button that opens an operator's form, above the samples grid.
 
     Args:
-        prompt (True): whether it opens the operator's form, or runs it
+        where (SAMPLES_GRID_SECONDARY_ACTIONS): the button stands
+        prompt (True): whether it opens the form, or runs the operator
     """
-    return types.Placement(
-        types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
-        types.Button(label=config.label, prompt=prompt),
-    )
-
-
-def picture_button(config):
-    """Makes a button beside an opened picture that opens an operator's form."""
-    return types.Placement(
-        types.Places.SAMPLES_VIEWER_ACTIONS,
-        types.Button(label=config.label, prompt=True),
-    )
+    return types.Placement(where, types.Button(label=config.label, prompt=prompt))
 
 
 def add_background(inputs):
@@ -83,8 +75,22 @@ def refuse_other_media(ctx, inputs, what):
     return True
 
 
+def add_images(ctx, inputs, action):
+    """Adds a field with the images that are meant.
+
+    Args:
+        action: what is done to them, as "Train on"
+    """
+    inputs.view_target(
+        ctx,
+        action_description=action,
+        allow_dataset_view=ctx.view._is_generated,
+        current_view_description="The images shown",
+    )
+
+
 def target_images(ctx):
-    """Gives the images that a form with a view target is for.
+    """Gives the images that were chosen; see :func:`add_images`.
 
     Returns:
         a :class:`fiftyone.core.collections.SampleCollection` without patches

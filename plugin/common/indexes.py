@@ -28,6 +28,7 @@ def open_index(dataset, key):
     return _open(dataset.name, str(dataset._doc.id), key)
 
 
+# Each holds an encoder and maps its vectors, so a server with many datasets lets old ones go
 @lru_cache(maxsize=8)
 def _open(name, dataset_id, key):
     from alphaclip import indexing

@@ -19,7 +19,10 @@ STORE = "alphaclip_jobs"
 RUNNING, STOPPED, OUTCOME = "running:", "stop:", "outcome:"
 BEAT_SECONDS = 0.5
 ALIVE_SECONDS = 15
+"""A job without a sign of life for so long is taken for dead; a busy machine misses many beats."""
+
 KEPT_SECONDS = 24 * 3600
+"""What came of a job can still be read the next morning; FiftyOne then drops it by itself."""
 
 logger = logging.getLogger(__name__)
 

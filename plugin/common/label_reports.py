@@ -6,6 +6,8 @@ from html import escape
 from .forms import count, shorten
 
 MOST_ROWS, MOST_DRAWN, MOST_NAMED = 200, 30, 5
+"""Classes in the table, in the figure, and in the sentences: a run may have thousands."""
+
 NAME_CHARACTERS = 24
 CLASS_COLUMNS = {
     "class": "Class",

@@ -5,14 +5,18 @@ import logging
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager
+from functools import wraps
 
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
 KEPT = 200
+"""Screens: tabs that nobody looked at for so many searches have to search again."""
+
 CALLS = ("on_click", "operator", "on_interval")
 COMPONENT = "AlphaClipKeys"
+# Without its script the App would say "Unsupported view" here
 ONLY_WITH_SCRIPT = {"&:not(:has([data-keys]))": {"display": "none"}}
 
 logger = logging.getLogger(__name__)
@@ -52,6 +56,28 @@ class Screens:
             self._screens.move_to_end(name)
             while len(self._screens) > KEPT:
                 self._screens.popitem(last=False)
+
+
+def events(run, cleared=None):
+    """Makes a decorator for the events of a panel.
+
+    Args:
+        run: called with an event, the panel and ``ctx``: what all events of the panel have around
+            them
+        cleared (None): what is set before, a dict of the state
+    """
+
+    def decorate(event):
+        @wraps(event)
+        def call(panel, ctx):
+            if cleared:
+                ctx.panel.state.set(cleared)
+
+            run(event, panel, ctx)
+
+        return call
+
+    return decorate
 
 
 @contextmanager

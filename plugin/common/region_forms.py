@@ -6,7 +6,7 @@ from alphaclip.catalog.zoo import NANO, NANO_WARNING, list_models
 from alphaclip.indexing.dataset.labels import PATCHABLE, REGION_TYPES, region_fields
 from alphaclip.indexing.dataset.locations import KeyNameError, check_key
 
-from .forms import dropdown, refuse, refuse_other_media, reject
+from .forms import add_images, dropdown, refuse, refuse_other_media, reject
 
 KEY_CHARACTERS = 80
 """Of a key that is too long anyway, so many are shown."""
@@ -61,12 +61,7 @@ def add_region_field(ctx, inputs, action, description):
     Returns:
         the field that is chosen, or None if it is none
     """
-    inputs.view_target(
-        ctx,
-        action_description=action,
-        allow_dataset_view=ctx.view._is_generated,
-        current_view_description="The images shown",
-    )
+    add_images(ctx, inputs, action)
     fields = region_fields(ctx.dataset)
     choices = {name: "%s (%s)" % (name, kind) for name, kind in fields.items()}
     chosen = ctx.params.get("field")

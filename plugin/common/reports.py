@@ -3,6 +3,8 @@
 from .forms import add_table, count
 
 SHOWN_SKIPPED = 100
+"""All results go to the browser, and of a delegated run into its record."""
+
 CHANGES = {
     "added": "Added",
     "edited": "Embedded again, because they were edited",

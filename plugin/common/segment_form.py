@@ -17,7 +17,7 @@ from alphaclip.sam.checkpoints import (
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 from alphaclip.sam.sam import MOST_POINTS
 
-from .forms import add_background, dropdown, refuse, refuse_other_media, reject
+from .forms import add_background, add_images, dropdown, refuse, refuse_other_media, reject
 
 AUTOMATIC = "automatic"
 BOXES, PARTS = "boxes:", "parts:"
@@ -90,12 +90,7 @@ def _can_segment(ctx, inputs):
 
 
 def _add_fields(ctx, inputs):
-    inputs.view_target(
-        ctx,
-        action_description="Segment",
-        allow_dataset_view=ctx.view._is_generated,
-        current_view_description="The images shown",
-    )
+    add_images(ctx, inputs, "Segment")
     models = _models()
     sources = _sources(ctx.dataset, models)
     chosen = ctx.params.get("source")

@@ -9,6 +9,8 @@ from alphaclip.errors import AlphaClipError
 from .forms import text
 
 PAGE = 24
+"""Crops of a page: the App takes about 2 seconds to draw them, with their buttons, anew."""
+
 TILE = 136
 DRAWING_THREADS = 4
 BACKGROUND, DIMMED = "#222222", "#999999"

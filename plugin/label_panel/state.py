@@ -9,12 +9,12 @@ answers is no part of a screen: see :mod:`answers`.
 import copy
 import hashlib
 import uuid
-from functools import wraps
+from functools import partial
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
-from ..common.panels import Screens, dataset_id, drop_data, errors_shown
+from ..common.panels import Screens, dataset_id, drop_data, errors_shown, events
 
 CLASSES, LABEL, REVIEW, REPORT = "classes", "label", "review", "report"
 STEPS = {CLASSES: "Classes", LABEL: "Label", REVIEW: "Review", REPORT: "Report"}
@@ -35,29 +35,6 @@ SCREEN = ("step", "preview", "review", "report")
 DATA = ("previews", "gallery", "reliability", "by_class")
 
 _screens = Screens()
-
-
-def guarded(event):
-    """Makes an event of the panel show what went wrong, in the panel."""
-
-    @wraps(event)
-    def run(self, ctx):
-        ctx.panel.state.set({"error": None, "class_error": None})
-        _run(event, self, ctx, _bring_back)
-
-    return run
-
-
-def timed(event):
-    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays, and so
-    does the screen, as a timer keeps the one that it began on.
-    """
-
-    @wraps(event)
-    def run(self, ctx):
-        _run(event, self, ctx, lambda ctx: False)
-
-    return run
 
 
 def prepare(ctx):
@@ -126,7 +103,7 @@ def screen(ctx):
     return copy.deepcopy({name: ctx.panel.get_state(name) for name in SCREEN})
 
 
-def _run(event, panel, ctx, bring_back):
+def _run(event, panel, ctx, bring_back=lambda ctx: False):
     drop_data(ctx, DATA)
     before = screen(ctx)
     with errors_shown(ctx, "Label regions"):
@@ -161,3 +138,11 @@ def _keep(ctx, before):
     stamp = uuid.uuid4().hex[:12]
     ctx.panel.state.set("stamp", stamp)
     _screens.keep((dataset_id(ctx), stamp), now)
+
+
+guarded = events(partial(_run, bring_back=_bring_back), {"error": None, "class_error": None})
+"""For the events of the panel: what goes wrong is shown in it."""
+
+timed = events(_run)
+"""The same for what a timer or the App calls: an error that is shown stays, and so does the screen,
+as a timer keeps the one that it began on."""

@@ -4,7 +4,7 @@ import fiftyone.operators.types as types
 
 from alphaclip.indexing.dataset.locations import index_keys
 
-from ..common.forms import add_background, grid_button, reject, target_images
+from ..common.forms import add_background, form_button, reject, target_images
 from ..common.region_forms import add_encoder, add_key, add_region_field, refuse_without_regions
 from ..common.reports import add_summary, in_words, summarize
 from .base import JobOperator, configure
@@ -24,7 +24,7 @@ class EmbedRegions(JobOperator):
     results_label = "Regions embedded"
 
     def resolve_placement(self, ctx):
-        return grid_button(self.config)
+        return form_button(self.config)
 
     def add_form(self, ctx, inputs):
         if refuse_without_regions(ctx, inputs, "Regions are embedded"):

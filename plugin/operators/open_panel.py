@@ -3,7 +3,7 @@
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..common.forms import grid_button
+from ..common.forms import form_button
 from .base import configure
 
 
@@ -22,7 +22,7 @@ class OpenRegionSearch(foo.Operator):
     )
 
     def resolve_placement(self, ctx):
-        return grid_button(self.config, prompt=False)
+        return form_button(self.config, prompt=False)
 
     def execute(self, ctx):
         ctx.ops.open_panel("region_search", layout="horizontal")

@@ -4,7 +4,7 @@ import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 
-from ..common.forms import choose_index, count, grid_button, picture_button, refuse
+from ..common.forms import choose_index, count, form_button, refuse
 from ..common.indexes import open_index, selected_regions
 from .base import FormOperator, configure
 
@@ -26,9 +26,9 @@ class FindSimilarRegions(FormOperator):
 
     def resolve_placement(self, ctx):
         if ctx.view is not None and ctx.view._is_patches:
-            return grid_button(self.config)
+            return form_button(self.config)
 
-        return picture_button(self.config)
+        return form_button(self.config, types.Places.SAMPLES_VIEWER_ACTIONS)
 
     def title(self, ctx):
         return "Find regions like the %s selected" % len(selected_regions(ctx))

@@ -26,7 +26,6 @@ KEYS_HELP = """
 - `u`: take back the last thing that a key marked or selected
 - `[` and `]`: the previous and the next page
 """
-# Without its script the App would say "Unsupported view" here.
 
 
 def add_keys(ctx, root, panel, pages):

@@ -6,12 +6,11 @@ are the panel's data, which the browser keeps.
 
 import json
 import time
-from functools import wraps
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
-from ..common.panels import dataset_id, drop_data, errors_shown
+from ..common.panels import dataset_id, drop_data, errors_shown, events
 from . import marks, tabs
 
 REGIONS, UNLABELLED, PICTURES = "regions", "unlabelled", "pictures"
@@ -40,27 +39,6 @@ RESULT = {
 }
 DATA = ("gallery", "spread", "picture.preview", "why_shown.picture")
 EXAMPLES = {"like": [], "unlike": [], "token": None}
-
-
-def guarded(event):
-    """Makes an event of a panel show what went wrong, in the panel."""
-
-    @wraps(event)
-    def run(self, ctx):
-        ctx.panel.state.set("error", None)
-        _run(event, self, ctx)
-
-    return run
-
-
-def timed(event):
-    """As :func:`guarded`, for what a timer or the App calls: an error that is shown stays."""
-
-    @wraps(event)
-    def run(self, ctx):
-        _run(event, self, ctx)
-
-    return run
 
 
 def prepare(ctx):
@@ -190,6 +168,13 @@ def _run(event, panel, ctx):
         # Somebody may have clicked meanwhile, and what is shown next is made of this state.
         marks.catch_up(ctx)
         tabs.keep(ctx, before)
+
+
+guarded = events(_run, {"error": None})
+"""For the events of the panel: what goes wrong is shown in it."""
+
+timed = events(_run)
+"""The same for what a timer or the App calls: an error that is shown stays."""
 
 
 def _keys(ctx):
