@@ -219,17 +219,15 @@ def text(title, padding="6px 0", color="text.primary", **kwargs):
     return types.TextView(title=title, padding=padding, color=color, **kwargs)
 
 
-def count(number, what="region"):
-    """Says how many there are.
+def count(number, what="region", several=None):
+    """Says how many there are, as "1 region" or "2 regions".
 
     Args:
         number: how many
         what: of what, in the singular
-
-    Returns:
-        as "1 region" or "2 regions"
+        several (None): the plural, where it is not made with an s
     """
-    return "%d %s%s" % (number, what, "" if number == 1 else "s")
+    return "%d %s" % (number, what if number == 1 else several or "%ss" % what)
 
 
 def alert(severity, label, description):

@@ -42,7 +42,7 @@ class ClassEvents:
         classes = read_classes(ctx)
         save_classes(ctx.dataset, name, classes)
         ctx.panel.state.set("sets.chosen", name)
-        message = "%s kept as “%s”" % (_said(len(classes)), name)
+        message = "%s kept as “%s”" % (count(len(classes), "class", "classes"), name)
         ctx.ops.notify(message, variant="success")
 
     @guarded
@@ -211,7 +211,3 @@ def _shown_by(one, examples):
         return one
 
     return replace(one, examples=tuple(map(str, examples)), prompts=one.prompts or (one.name,))
-
-
-def _said(number):
-    return "1 class" if number == 1 else "%d classes" % number
