@@ -53,6 +53,12 @@ def test_risk__is_declared():
     assert risks == dict(zip(NAMES, ["MEDIUM", "HIGH", "MEDIUM", "LOW", "LOW"], strict=True))
 
 
+def test_forms__offer_the_background_where_the_operator_takes_it(indexed):
+    for name in set(NAMES) - {"delete_index"}:
+        offered = "background" in form(indexed, name)
+        assert foo.get_operator(URI + name).offers_background == offered == (name == "update_index")
+
+
 def test_update__embeds_what_was_edited(indexed):
     sample = indexed.first()
     sample.shapes.detections[0].bounding_box = [0.5, 0.5, 0.3, 0.3]
