@@ -25,7 +25,7 @@ def first_page(ctx, into, only=ALL):
 
     Args:
         into: what is labelled into
-        only ("all"): "none", or "c" and the place of a class: what was taken for that alone
+        only ("all"): "none", or "c" and the number of a class: what was taken for that alone
 
     Raises:
         AlphaClipError: if nothing was labelled into it
@@ -55,7 +55,7 @@ def draw_page(ctx):
     review = ctx.panel.get_state("review")
     if review and review["tiles"]:
         tiles = review["tiles"]
-        crops = draw_crops(_places_of(ctx, review["key"], [tile["id"] for tile in tiles]))
+        crops = draw_crops(_pictures_of(ctx, review["key"], [tile["id"] for tile in tiles]))
         drawn = {
             "t" + tile["id"]: {"crop": data_uri(crop)}
             for tile, crop in zip(tiles, crops, strict=True)
@@ -119,18 +119,18 @@ def _maybe(ctx, labelling, label_ids):
 
     try:
         index = open_index(ctx.dataset, labelling.key)
-        found = alternatives(index, list(labelling.class_set), label_ids, count=OFFERED + 1)
+        names_of = alternatives(index, list(labelling.class_set), label_ids, count=OFFERED + 1)
     except AlphaClipError:
         logger.warning("what wrong regions may be could not be told", exc_info=True)
         return {}
 
     return {
         label_id: [name for name in names if name != labelling.answers.get(label_id)][:OFFERED]
-        for label_id, names in found.items()
+        for label_id, names in names_of.items()
     }
 
 
-def _places_of(ctx, key, label_ids):
+def _pictures_of(ctx, key, label_ids):
     """The picture and region of each; a region that is gone has no picture."""
     import numpy as np
 
@@ -139,11 +139,11 @@ def _places_of(ctx, key, label_ids):
 
     index = open_index(ctx.dataset, key)
     now = index.snapshot()
-    places = now.lookup.find(as_bytes(label_ids))
-    there = places[places >= 0]
-    scores = np.zeros(len(there), np.float32)
-    found = {hit.label_id: hit for hit in list_hits(index.hits(now, there, scores, scores))}
-    hits = [found.get(label_id) for label_id in label_ids]
+    rows = now.lookup.find(as_bytes(label_ids))
+    rows = rows[rows >= 0]
+    scores = np.zeros(len(rows), np.float32)
+    by_id = {hit.label_id: hit for hit in list_hits(index.hits(now, rows, scores, scores))}
+    hits = [by_id.get(label_id) for label_id in label_ids]
     return [(hit.image, hit.region) if hit and hit.region else ("", None) for hit in hits]
 
 
@@ -154,15 +154,15 @@ def _is_meant(answer, only, classes):
     if only == NOTHING:
         return answer is None
 
-    place = only[1:]
-    return place.isdigit() and int(place) < len(classes) and classes[int(place)] == answer
+    number = only[1:]
+    return number.isdigit() and int(number) < len(classes) and classes[int(number)] == answer
 
 
 def _choices(classes):
     if len(classes) > MOST_CHOICES:
         return []
 
-    named = [["c%d" % place, shorten(name, 40)] for place, name in enumerate(classes)]
+    named = [["c%d" % number, shorten(name, 40)] for number, name in enumerate(classes)]
     return [[ALL, "all classes"], *named, [NOTHING, "none of these"]]
 
 

@@ -48,18 +48,18 @@ def add_gallery(ctx, root, panel):
 
     add_keys(ctx, root, panel, _count_pages(ctx))
     grid = root.grid("gallery", orientation="2d", gap=1)
-    for place, tile in enumerate(tiles):
-        _add_tile(ctx, grid, panel, place, tile)
+    for number, tile in enumerate(tiles):
+        _add_tile(ctx, grid, panel, number, tile)
 
     page = ctx.panel.get_state("page") or 0
     add_pager(root, page, _count_pages(ctx), panel.on_previous, panel.on_next)
 
 
-def _add_tile(ctx, grid, panel, place, tile):
+def _add_tile(ctx, grid, panel, number, tile):
     params = {"id": tile["id"]}
     alt_text = "%d. %s" % (tile["rank"], shorten(tile["caption"], 40))
     frame = _frame(ctx, tile["id"])
-    box = add_tile(grid, "t%d" % place, panel.on_select, params, alt_text, frame)
+    box = add_tile(grid, "t%d" % number, panel.on_select, params, alt_text, frame)
     words = "%d · %.3f · %s" % (tile["rank"], tile["score"], shorten(tile["caption"], 40) or "-")
     box.view("about", text(words, "0", no_wrap=True, font_size="0.8rem"))
     if not shows_pictures(ctx):

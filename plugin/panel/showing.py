@@ -51,11 +51,11 @@ def show_page(ctx, page):
     listed = _list_pictures(some) if asked["mode"] == PICTURES else _list_regions(some)
     crops = draw_crops([(path, region) for *_, path, region in listed])
     tiles = [{"id": id_, "caption": caption, "score": score} for id_, caption, score, *_ in listed]
-    for place, tile in enumerate(tiles):
-        tile["rank"] = page * PAGE + place + 1
+    for number, tile in enumerate(tiles, page * PAGE + 1):
+        tile["rank"] = number
 
     ctx.panel.state.set({"page": page, "tiles": tiles, "found.shown": len(hits)})
-    data = {"gallery.t%d.crop" % place: data_uri(crop) for place, crop in enumerate(crops)}
+    data = {"gallery.t%d.crop" % number: data_uri(crop) for number, crop in enumerate(crops)}
     if data:
         ctx.panel.data.set(data)
 
