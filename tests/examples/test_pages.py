@@ -93,6 +93,14 @@ def packages_of(house: str) -> Iterator[Path]:
     yield from sorted((ROOT / house).glob("*/**/__init__.py"))
 
 
+def test_skill__names_every_operator() -> None:
+    listed = re.search(r"^operators:\n((?:  - \w+\n)+)", (ROOT / "fiftyone.yml").read_text(), re.M)
+    assert listed
+    skill = (ROOT / "skills" / "region-search" / "SKILL.md").read_text()
+    names = set(re.findall(r"\w+", listed[1])) - {"finish_installation"}
+    assert {name for name in names if f"`{name}`" not in skill} == set()
+
+
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"])
 def test_links__lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)[^)]*\)", (ROOT / page).read_text())
