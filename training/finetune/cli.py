@@ -100,8 +100,10 @@ def _train(fields: dict[str, Any], source: str) -> int:
     from alphaclip.training.finetune.run import finetune
 
     report = finetune(FinetuneConfig.from_dict(fields, source))
-    if _is_first():
-        print(*report.lines(), sep="\n")
+    if not _is_first():
+        # The first process may still be writing its last checkpoint: there is nothing to name.
+        return 0 if report.finished else STOPPED
+    print(*report.lines(), sep="\n")
     kept = (report.output / name for name in ("best", "last"))
     return _end(report.finished, next(filter(Path.is_dir, kept)))
 
@@ -126,11 +128,9 @@ def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
 
 def _end(finished: bool, model: Path) -> int:
     if not finished:
-        if _is_first():
-            print("stopped: run the same again to go on")
+        print("stopped: run the same again to go on")
         return STOPPED
-    if _is_first():
-        print(f"use it: alphaclip.load({str(model)!r})")
+    print(f"use it: alphaclip.load({str(model)!r})")
     return 0
 
 

@@ -10,6 +10,7 @@ import pytest
 from alphaclip.cli import Command
 from alphaclip.training.finetune import cli as train_cli
 from alphaclip.training.finetune import run as run_module
+from alphaclip.training.finetune.outputs.report import FinetuneReport
 
 from .shape_pairs import config_of, write_model, write_shapes
 
@@ -55,6 +56,19 @@ def test_train__says_what_it_did_and_where_the_model_is(
     said = capsys.readouterr().out
     assert "2 of 2 steps on 16 pairs" in said
     assert f"alphaclip.load('{config.parent / 'run' / 'last'}')" in said
+
+
+def test_train__another_process_than_the_first_waits_for_no_file_and_says_nothing(
+    tmp_path: Path,
+    config: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = FinetuneReport(tmp_path / "none-yet", 2, 2, 0, 16, 1.0, 0.0, {}, {}, None, 0, 0)
+    monkeypatch.setattr(run_module, "finetune", lambda config: report)
+    monkeypatch.setenv("RANK", "1")
+    assert _run("--config", config) == 0
+    assert capsys.readouterr().out == ""
 
 
 def test_train__stopped_it_says_how_to_go_on(
