@@ -1,5 +1,4 @@
-"""
-What the panel asks, as JSON, and the answers, which are kept while a person looks through them.
+"""What the panel asks, as JSON, and the answers, which are kept while a person looks through them.
 
 What was asked is a dict:
 

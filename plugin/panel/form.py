@@ -1,6 +1,4 @@
-"""
-The panel's form: words, examples and a picture to look for, and where.
-"""
+"""The panel's form: words, examples and a picture to look for, and where."""
 
 import fiftyone.operators.types as types
 
@@ -120,13 +118,7 @@ class FormEvents:
 
 
 def add_form(ctx, root, panel):
-    """Lays the form out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the form out."""
     words = root.h_stack("words", columns=2, gap=1)
     example = types.TextFieldView(placeholder="a red apple")
     words.str("query", label="Search for", view=example)
@@ -141,13 +133,7 @@ def add_form(ctx, root, panel):
 
 
 def add_pending(ctx, root, panel):
-    """Says why the first search takes longer, and has it begin.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Says why the first search takes longer, and has it begin."""
     asked = ctx.panel.get_state("pending")
     if not asked:
         return

@@ -1,6 +1,4 @@
-"""
-The searches that are kept with the dataset, to be run again.
-"""
+"""The searches that are kept with the dataset, to be run again."""
 
 import dataclasses
 import time
@@ -17,7 +15,6 @@ def remember(dataset, asked):
     """Keeps a search by words or examples; one by a picture is not kept.
 
     Args:
-        dataset: a :class:`fiftyone.core.dataset.Dataset`
         asked: see :mod:`asking`
     """
     from alphaclip import indexing
@@ -73,13 +70,7 @@ def as_asked(found):
 
 
 def add_history(ctx, root, panel):
-    """Lays the history out.
-
-    Args:
-        ctx: the :class:`fiftyone.operators.ExecutionContext`
-        root: the :class:`fiftyone.operators.types.Object` to add to
-        panel: whose events
-    """
+    """Lays the history out."""
     from alphaclip.indexing.explore.searches import recent
 
     rows = [_row(found) for found in recent(ctx.dataset, SHOWN)]
