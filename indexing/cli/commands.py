@@ -15,6 +15,7 @@ from alphaclip.indexing.cli.index_cli import (
     add_build_options,
     add_index_parser,
     build_arguments,
+    command,
     print_report,
 )
 from alphaclip.indexing.cli.label_cli import add_label_parsers
@@ -24,12 +25,10 @@ from alphaclip.indexing.dataset.samples import open_dataset
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     """Adds ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and ``demo``."""
-    embed = subparsers.add_parser("embed", help="embed a field's regions and index them")
-    add_build_options(embed)
-    embed.set_defaults(run=_embed)
-
-    search = subparsers.add_parser("search", help="find the regions that match a text")
-    search.add_argument("dataset", help="name of a FiftyOne dataset")
+    add_build_options(
+        command(subparsers, "embed", "embed a field's regions and index them", _embed)
+    )
+    search = command(subparsers, "search", "find the regions that match a text", _search)
     search.add_argument("key", help="of the index")
     search.add_argument("query", nargs="+", help="text; several are one query")
     search.add_argument("-k", type=int, default=10, help="regions to find")
@@ -37,8 +36,6 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--min-score", type=float, help="the lowest cosine, in [-1, 1]")
     search.add_argument("--per-image", action="store_true", help="only the best of each image")
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
-    search.set_defaults(run=_search)
-
     add_segment_parser(subparsers)
     add_label_parsers(subparsers)
     add_index_parser(subparsers)

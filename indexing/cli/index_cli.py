@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,50 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     """Adds ``index`` and what follows it."""
     index = subparsers.add_parser("index", help="look at indexes, bring them up to date, clear up")
     actions = index.add_subparsers(dest="action", required=True, metavar="ACTION")
-    _add_of_dataset(actions)
-    _add_split_job(actions)
+    command(actions, "list", "the indexes of a dataset", _list)
+    about = "what an index holds, how it is searched, and its measured recall"
+    info = _of_index(actions, "info", about, _info)
+    info.add_argument("--fresh", action="store_true", help="compare with the labels")
+    _of_index(actions, "update", "embed what is new or edited, drop what is gone", _update)
+    _of_index(actions, "verify", "check every byte of an index", _verify)
+    export = command(
+        actions, "export", "copy an index to another backend of FiftyOne's Brain", _export
+    )
+    export.add_argument("key", help="of the index")
+    export.add_argument("backend", help="as FiftyOne calls it: sklearn, lancedb, qdrant, ...")
+    export.add_argument("brain_key", help="what the copy is called")
+    plan = command(actions, "plan", "write the shards of a build, to be embedded elsewhere", _plan)
+    add_build_options(plan)
+    embed = actions.add_parser("embed", help="embed a part of a plan's shards; needs no database")
+    embed.add_argument("folder", type=Path, help="of the plan")
+    embed.add_argument("--shard", type=_part, default=(1, 1), help="i/n: the i-th of n parts")
+    embed.set_defaults(run=_embed)
+    _of_index(actions, "merge", "publish an index whose shards are all embedded", _merge)
     collect = actions.add_parser("gc", help="list stores that no dataset names any more")
     collect.add_argument("--delete", action="store_true", help="delete them")
     collect.set_defaults(run=_gc)
 
 
+def command(
+    actions: Any, name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    """Adds a command on a dataset."""
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=about)
+    parser.add_argument("dataset", help="name of a FiftyOne dataset")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _of_index(
+    actions: Any, name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser = command(actions, name, about, run)
+    parser.add_argument("key", nargs="?", default="regions", help="of the index")
+    return parser
+
+
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Adds what says which regions are embedded, and by what."""
-    parser.add_argument("dataset", help="name of a FiftyOne dataset")
     parser.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
     parser.add_argument("--key", default="regions", help="what the index is called")
     parser.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
@@ -58,43 +92,6 @@ def print_report(report: Mapping[str, Any]) -> None:
     print(", ".join([*counts, f"{len(report['skipped'])} skipped"]))
     for skipped in report["skipped"]:
         print(f"skipped {skipped['filepath']} {skipped['label_id']}: {skipped['reason']}")
-
-
-def _add_of_dataset(actions: Any) -> None:
-    helps = {
-        "list": ("the indexes of a dataset", _list),
-        "info": ("what an index holds, how it is searched, and its measured recall", _info),
-        "update": ("embed what is new or edited, drop what is gone", _update),
-        "verify": ("check every byte of an index", _verify),
-    }
-    for name, (text, run) in helps.items():
-        action = actions.add_parser(name, help=text)
-        action.add_argument("dataset", help="name of a FiftyOne dataset")
-        if name != "list":
-            action.add_argument("key", nargs="?", default="regions", help="of the index")
-        if name == "info":
-            action.add_argument("--fresh", action="store_true", help="compare with the labels")
-        action.set_defaults(run=run)
-    out = actions.add_parser("export", help="copy an index to another backend of FiftyOne's Brain")
-    out.add_argument("dataset", help="name of a FiftyOne dataset")
-    out.add_argument("key", help="of the index")
-    out.add_argument("backend", help="as FiftyOne calls it: sklearn, lancedb, qdrant, ...")
-    out.add_argument("brain_key", help="what the copy is called")
-    out.set_defaults(run=_export)
-
-
-def _add_split_job(actions: Any) -> None:
-    plan = actions.add_parser("plan", help="write the shards of a build, to be embedded elsewhere")
-    add_build_options(plan)
-    plan.set_defaults(run=_plan)
-    embed = actions.add_parser("embed", help="embed a part of a plan's shards; needs no database")
-    embed.add_argument("folder", type=Path, help="of the plan")
-    embed.add_argument("--shard", type=_part, default=(1, 1), help="i/n: the i-th of n parts")
-    embed.set_defaults(run=_embed)
-    merge = actions.add_parser("merge", help="publish an index whose shards are all embedded")
-    merge.add_argument("dataset", help="name of a FiftyOne dataset")
-    merge.add_argument("key", nargs="?", default="regions", help="of the index")
-    merge.set_defaults(run=_merge)
 
 
 def _list(args: argparse.Namespace) -> int:
