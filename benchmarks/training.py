@@ -56,7 +56,7 @@ def ours(options: dict[str, Any]) -> dict[str, Any]:
 
     from alphaclip.network.factory import create_model
     from alphaclip.training.finetune.config import FinetuneConfig
-    from alphaclip.training.finetune.outputs.logs import RowLog
+    from alphaclip.training.finetune.logs import RowLog
     from alphaclip.training.finetune.run import finetune
 
     settings = _configuration(options["model"])

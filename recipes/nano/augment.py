@@ -49,7 +49,7 @@ PLAIN = Augmentation(
 """For held-out scenes: the drawing as its artist made it, turned a little."""
 
 
-def place(
+def augment(
     sprite: np.ndarray, side: float, rng: np.random.Generator, augmentation: Augmentation
 ) -> np.ndarray:
     """One drawing, changed at random and scaled.
@@ -184,8 +184,8 @@ def _blur_plane(alpha: np.ndarray, sigma: float) -> np.ndarray:
 
 
 def _trim(pixels: np.ndarray) -> np.ndarray:
-    shown = pixels[..., 3] > 0.05
-    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
+    visible = pixels[..., 3] > 0.05
+    rows, columns = np.flatnonzero(visible.any(1)), np.flatnonzero(visible.any(0))
     if not len(rows):
         return pixels
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -25,9 +25,9 @@ TEMPLATES = (
 """What goes round a phrase; the first is the one that figures are measured with."""
 
 
-def caption_object(found: SceneObject, rng: np.random.Generator) -> str:
+def caption_object(drawn: SceneObject, rng: np.random.Generator) -> str:
     """A caption of one object, for the region-text pair (scene, mask of the object)."""
-    return TEMPLATES[rng.integers(len(TEMPLATES))].format(_phrase(found, rng))
+    return TEMPLATES[rng.integers(len(TEMPLATES))].format(_phrase(drawn, rng))
 
 
 def caption_scene(scene: Scene, rng: np.random.Generator) -> str:
@@ -54,8 +54,8 @@ def join(phrases: Sequence[str]) -> str:
     return f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
-def _name(found: SceneObject) -> str:
-    return concepts()[found.concept].name
+def _name(drawn: SceneObject) -> str:
+    return concepts()[drawn.concept].name
 
 
 def article(phrase: str) -> str:
@@ -63,15 +63,15 @@ def article(phrase: str) -> str:
     return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
 
 
-def _phrase(found: SceneObject, rng: np.random.Generator) -> str:
-    noun = _noun(concepts()[found.concept], rng)
+def _phrase(drawn: SceneObject, rng: np.random.Generator) -> str:
+    noun = _noun(concepts()[drawn.concept], rng)
     if rng.random() < 0.2:
-        noun = f"{color_word(found.color)} {noun}"
+        noun = f"{color_word(drawn.color)} {noun}"
     if rng.random() < 0.1:
-        noun = f"{_size_word(found)} {noun}"
+        noun = f"{_size_word(drawn)} {noun}"
     phrase = article(noun) if rng.random() < 0.7 else noun
     if rng.random() < 0.15:
-        phrase = f"{phrase} {_position_words(found)}"
+        phrase = f"{phrase} {_position_words(drawn)}"
     return phrase
 
 
@@ -99,13 +99,13 @@ def color_word(color: tuple[float, float, float]) -> str:
     return names[int(np.searchsorted(edges, hue))]
 
 
-def _size_word(found: SceneObject) -> str:
-    side = max(found.box[2], found.box[3])
+def _size_word(drawn: SceneObject) -> str:
+    side = max(drawn.box[2], drawn.box[3])
     return "small" if side < 0.25 else "large" if side > 0.5 else "medium sized"
 
 
-def _position_words(found: SceneObject) -> str:
-    x, y = found.box[0] + found.box[2] / 2, found.box[1] + found.box[3] / 2
+def _position_words(drawn: SceneObject) -> str:
+    x, y = drawn.box[0] + drawn.box[2] / 2, drawn.box[1] + drawn.box[3] / 2
     column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
     row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
     return " ".join(filter(None, (row, column))) or "in the middle"

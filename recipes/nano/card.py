@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.finetune.logs import smooth
 from recipes.nano.drawings import DRAWING_SETS, concepts, fetch
 from recipes.nano.figures import best_view, caption_recall, held_out_scenes, measure
 from recipes.nano.recipe import NanoRecipe
@@ -36,12 +37,12 @@ def make_card(
     fetch(drawings)
     seen = SpriteBook(drawings, training_sets())
     view, tried = best_view(model, held_out_scenes(seen, scenes // 4, VIEW_SEED))
-    known = held_out_scenes(seen, scenes, FIGURE_SEED)
+    held_out = held_out_scenes(seen, scenes, FIGURE_SEED)
     unseen = held_out_scenes(SpriteBook(drawings, held_out_sets()), scenes, FIGURE_SEED)
     figures = {
-        "held-out scenes": measure(model, base, known, view),
+        "held-out scenes": measure(model, base, held_out, view),
         "kept-out artist": measure(model, base, unseen, view),
-        "picture to caption, recall@1": _captions(model, base, known),
+        "picture to caption, recall@1": _captions(model, base, held_out),
         "top1 of views": tried,
     }
     return {
@@ -80,19 +81,13 @@ def _draw_phase(axis: Any, name: str, log: Path) -> None:
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     steps = [row["step"] for row in rows]
     for key, title in (("loss", "contrastive loss"), ("named", "loss over all names")):
-        axis.plot(steps, _smooth([row[key] for row in rows]), label=title)
+        axis.plot(steps, smooth([row[key] for row in rows]), label=title)
     axis.set(title=f"{name} phase", xlabel="step", ylabel="loss", ylim=(0, None))
     recall = axis.twinx()
-    recall.plot(steps, _smooth([row["hit"] for row in rows]), "k:", label="recall@1 in the batch")
+    recall.plot(steps, smooth([row["hit"] for row in rows]), "k:", label="recall@1 in the batch")
     recall.set(ylim=(0, 1))
     lines = axis.get_lines() + recall.get_lines()
     axis.legend(lines, [line.get_label() for line in lines], loc="center right")
-
-
-def _smooth(values: Sequence[float], window: int = 10) -> list[float]:
-    return [
-        sum(values[max(0, i - window + 1) : i + 1]) / min(i + 1, window) for i in range(len(values))
-    ]
 
 
 def _captions(model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene]) -> dict[str, Any]:

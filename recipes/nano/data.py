@@ -20,6 +20,7 @@ from recipes.nano.scenes import (
     TRAINING,
     Scene,
     SceneConfig,
+    SceneObject,
     SpriteBook,
     compose,
     training_sets,
@@ -75,6 +76,10 @@ class Batch:
         return replace(self, **tensors)
 
 
+_Pair = tuple[np.ndarray, np.ndarray, str]
+"""A picture, its alpha map and its caption."""
+
+
 class NanoBatches(Dataset[Batch]):
     """Item ``i`` is the batch of step ``start + i``.
 
@@ -105,18 +110,30 @@ class NanoBatches(Dataset[Batch]):
         cv2.setNumThreads(1)
         step = self._start + index
         rng = np.random.default_rng([self._seed, step])
-        pairs = _Pairs(self._plan.small_side if step < self._plan.small_steps else self._size)
-        wholes = round(self._plan.size * self._plan.whole)
-        while len(pairs) < self._plan.size - wholes:
-            scene = compose(self._book, rng, _scene_config(rng, self._plan))
-            room = self._plan.size - wholes - len(pairs)
-            _add_regions(pairs, scene, rng, self._plan, room)
-            if pairs.wholes < wholes:
-                pairs.add_whole(scene, caption_scene(scene, rng))
-        while pairs.wholes < wholes:
-            scene = compose(self._book, rng, TRAINING)
-            pairs.add_whole(scene, caption_scene(scene, rng))
-        return pairs.batch()
+        plan, size = self._plan, self._size
+        if step < plan.small_steps:
+            size = plan.small_side
+        pairs, concepts, wholes = list[_Pair](), list[int](), list[_Pair]()
+        most_wholes = round(plan.size * plan.whole)
+        most_pairs = plan.size - most_wholes
+        while len(pairs) < most_pairs or len(wholes) < most_wholes:
+            needs_pairs = len(pairs) < most_pairs
+            scene = compose(self._book, rng, _scene_config(rng, plan) if needs_pairs else TRAINING)
+            if needs_pairs:
+                fresh = [o for o in scene.objects if o.concept not in concepts]
+                for drawn in fresh[-min(plan.regions_per_scene, most_pairs - len(pairs)) :]:
+                    pairs.append(_region_pair(scene, drawn, rng, plan, size))
+                    concepts.append(drawn.concept)
+            if len(wholes) < most_wholes:
+                image = _crop(
+                    scene.image, square_window(scene.image.shape, (0, 0, 1, 1), 1.0), size
+                )
+                alpha = np.full((size, size), 255, np.uint8)
+                wholes.append((image, alpha, caption_scene(scene, rng)))
+        images, alphas, captions = zip(*pairs, *wholes, strict=True)
+        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        maps = torch.from_numpy(np.stack(alphas))[:, None]
+        return Batch(pixels, maps, list(captions), torch.tensor(concepts), len(wholes))
 
 
 def square_window(
@@ -140,55 +157,19 @@ def _scene_config(rng: np.random.Generator, plan: BatchPlan) -> SceneConfig:
     return replace(config, augmentation=PLAIN) if rng.random() < plan.plain else config
 
 
-def _add_regions(
-    pairs: _Pairs, scene: Scene, rng: np.random.Generator, plan: BatchPlan, room: int
-) -> None:
-    fresh = [o for o in scene.objects if o.concept not in pairs.concepts]
-    for found in fresh[-min(plan.regions_per_scene, room) :]:
-        if rng.random() < plan.whole_view:
-            window = square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
-        else:
-            window = square_window(scene.image.shape, found.box, rng.uniform(*plan.crop))
-        boxed = bool(plan.boxes) and rng.random() < plan.boxes
-        height, width = found.mask.shape
-        mask = Region.from_box(found.box).alpha_map(height, width) if boxed else found.mask
-        caption = caption_object(found, rng)
-        pairs.add_region(found.concept, np.dstack([scene.image, mask]), window, caption)
-
-
-class _Pairs:
-    """Collects region-text pairs and whole pictures."""
-
-    def __init__(self, size: int) -> None:
-        self.concepts: list[int] = []
-        self._size = size
-        self._regions: list[tuple[np.ndarray, np.ndarray, str]] = []
-        self._wholes: list[tuple[np.ndarray, np.ndarray, str]] = []
-
-    def __len__(self) -> int:
-        return len(self._regions)
-
-    @property
-    def wholes(self) -> int:
-        return len(self._wholes)
-
-    def add_region(
-        self, concept: int, rgba: np.ndarray, window: tuple[float, float, float], caption: str
-    ) -> None:
-        self.concepts.append(concept)
-        self._regions.append((*_split(_crop(rgba, window, self._size)), caption))
-
-    def add_whole(self, scene: Scene, caption: str) -> None:
+def _region_pair(
+    scene: Scene, drawn: SceneObject, rng: np.random.Generator, plan: BatchPlan, size: int
+) -> _Pair:
+    if rng.random() < plan.whole_view:
         window = square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
-        image = _crop(scene.image, window, self._size)
-        alpha = np.full((self._size, self._size), 255, np.uint8)
-        self._wholes.append((image, alpha, caption))
-
-    def batch(self) -> Batch:
-        images, alpha, captions = zip(*self._regions, *self._wholes, strict=True)
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        maps = torch.from_numpy(np.stack(alpha))[:, None]
-        return Batch(pixels, maps, list(captions), torch.tensor(self.concepts), self.wholes)
+    else:
+        window = square_window(scene.image.shape, drawn.box, rng.uniform(*plan.crop))
+    boxed = bool(plan.boxes) and rng.random() < plan.boxes
+    height, width = drawn.mask.shape
+    mask = Region.from_box(drawn.box).alpha_map(height, width) if boxed else drawn.mask
+    caption = caption_object(drawn, rng)
+    rgba = _crop(np.dstack([scene.image, mask]), window, size)
+    return rgba[..., :3], rgba[..., 3], caption
 
 
 def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> np.ndarray:
@@ -199,7 +180,3 @@ def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> 
     row, column = max(0, -top), max(0, -left)
     square[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
     return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
-
-
-def _split(rgba: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return rgba[..., :3], rgba[..., 3]

@@ -40,9 +40,11 @@ def held_out_scenes(book: SpriteBook, count: int, seed: int) -> list[Scene]:
 
 def best_view(model: AlphaCLIP, scenes: Sequence[Scene]) -> tuple[View, dict[str, float]]:
     """The view whose zero-shot top-1 with mask alpha is highest, and the figure of each."""
-    names, known = _names(model), _known(scenes)
-    scores = {v: _top1(encode_scenes(model, scenes, v, "mask"), names, known) for v in VIEWS}
-    return max(VIEWS, key=scores.__getitem__), {_spell(v): scores[v] for v in VIEWS}
+    names, truth = _names(model), _truth(scenes)
+    scores = {v: _top1(encode_scenes(model, scenes, v, "mask"), names, truth) for v in VIEWS}
+    return max(VIEWS, key=scores.__getitem__), {
+        v.kind if v.kind == "image" else f"{v.kind} {v.context}": scores[v] for v in VIEWS
+    }
 
 
 def measure(
@@ -61,14 +63,14 @@ def measure(
         concept names, ``recall@1`` and ``recall@10`` (share of names with a right region among
         the first k) and ``map`` of text to region
     """
-    names, known = _names(model), _known(scenes)
-    figures: dict[str, Any] = {"regions": len(known), "concepts": len(np.unique(known))}
+    names, truth = _names(model), _truth(scenes)
+    figures: dict[str, Any] = {"regions": len(truth), "concepts": len(np.unique(truth))}
     for alpha in ALPHAS:
         vectors = encode_scenes(model, scenes, view, alpha)
-        figures[f"{alpha} alpha"] = _retrieval(vectors, names, known)
-    for title, shown in (("crops", View("context", 1.2)), ("whole pictures", View("image"))):
-        vectors = encode_scenes(base, scenes, shown, "all-ones")
-        figures[f"base on {title}"] = _retrieval(vectors, _names(base), known)
+        figures[f"{alpha} alpha"] = _retrieval(vectors, names, truth)
+    for title, base_view in (("crops", View("context", 1.2)), ("whole pictures", View("image"))):
+        vectors = encode_scenes(base, scenes, base_view, "all-ones")
+        figures[f"base on {title}"] = _retrieval(vectors, _names(base), truth)
     return figures
 
 
@@ -76,9 +78,11 @@ def caption_recall(model: AlphaCLIP, scenes: Sequence[Scene]) -> float:
     """Share of whole pictures, all-ones alpha, whose own caption is nearest among all scenes'."""
     tokens = nano_tokenizer(model.clip.context_length)([plain_scene_caption(s) for s in scenes])
     with torch.inference_mode():
-        text = normalize(model.clip.encode_text(tokens.to(_device(model))), dim=-1).cpu()
+        text = normalize(
+            model.clip.encode_text(tokens.to(model.clip.logit_scale.device)), dim=-1
+        ).cpu()
     views = [
-        make_views(s.image, [Region.whole_image()], View("image"), _size(model)) for s in scenes
+        make_views(s.image, [Region.whole_image()], View("image"), model.image_size) for s in scenes
     ]
     image = _encode(model, torch.cat([v[0] for v in views]), torch.cat([v[1] for v in views]))
     nearest = (image @ text.T).argmax(dim=1)
@@ -89,19 +93,18 @@ def encode_scenes(model: AlphaCLIP, scenes: Sequence[Scene], view: View, alpha: 
     """Every object of every scene, in order: float32 (n, D) on the CPU, unit length."""
     images, maps = [], []
     for scene in scenes:
-        regions = [_region(found, alpha) for found in scene.objects]
-        pixels, alphas = make_views(scene.image, regions, view, _size(model))
+        regions = [
+            Region.from_mask(drawn.mask > 127) if alpha == "mask" else Region.from_box(drawn.box)
+            for drawn in scene.objects
+        ]
+        pixels, alphas = make_views(scene.image, regions, view, model.image_size)
         images.append(pixels)
         maps.append(torch.full_like(alphas, 255) if alpha == "all-ones" else alphas)
     return _encode(model, torch.cat(images), torch.cat(maps))
 
 
-def _region(found: Any, alpha: str) -> Region:
-    return Region.from_mask(found.mask > 127) if alpha == "mask" else Region.from_box(found.box)
-
-
 def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
-    device, rows = _device(model), []
+    device, rows = model.clip.logit_scale.device, []
     with torch.inference_mode():
         for p, a in zip(pixels.split(256), alpha.split(256), strict=True):
             some = normalize_pixels(p.to(device)), normalize_alpha(a.to(device))
@@ -109,39 +112,27 @@ def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
     return normalize(torch.cat(rows), dim=-1)
 
 
-def _retrieval(vectors: Tensor, names: Tensor, known: np.ndarray) -> dict[str, float]:
-    asked = np.unique(known)
-    similar = (names[asked] @ vectors.T).numpy()
-    relevant = known[None] == asked[:, None]
+def _retrieval(vectors: Tensor, names: Tensor, truth: np.ndarray) -> dict[str, float]:
+    present = np.unique(truth)
+    similar = (names[present] @ vectors.T).numpy()
+    relevant = truth[None] == present[:, None]
     ranked = np.take_along_axis(relevant, np.argsort(-similar, axis=1, kind="stable"), axis=1)
     precision = [average_precision_score(r, s) for r, s in zip(relevant, similar, strict=True)]
     return {
-        "top1": _top1(vectors, names, known),
+        "top1": _top1(vectors, names, truth),
         "recall@1": round(float(ranked[:, 0].mean()), 4),
         "recall@10": round(float(ranked[:, :10].any(axis=1).mean()), 4),
         "map": round(float(np.mean(precision)), 4),
     }
 
 
-def _top1(vectors: Tensor, names: Tensor, known: np.ndarray) -> float:
-    return round(float(((vectors @ names.T).argmax(dim=1).numpy() == known).mean()), 4)
+def _top1(vectors: Tensor, names: Tensor, truth: np.ndarray) -> float:
+    return round(float(((vectors @ names.T).argmax(dim=1).numpy() == truth).mean()), 4)
 
 
 def _names(model: AlphaCLIP) -> Tensor:
     return concept_features(model.clip, nano_tokenizer(model.clip.context_length)).cpu()
 
 
-def _known(scenes: Sequence[Scene]) -> np.ndarray:
-    return np.array([found.concept for scene in scenes for found in scene.objects])
-
-
-def _device(model: AlphaCLIP) -> torch.device:
-    return model.clip.logit_scale.device
-
-
-def _size(model: AlphaCLIP) -> int:
-    return int(model.image_size)
-
-
-def _spell(view: View) -> str:
-    return view.kind if view.kind == "image" else f"{view.kind} {view.context}"
+def _truth(scenes: Sequence[Scene]) -> np.ndarray:
+    return np.array([drawn.concept for scene in scenes for drawn in scene.objects])

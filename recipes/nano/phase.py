@@ -11,15 +11,17 @@ import torch
 from open_clip.loss import ClipLoss
 from torch import Tensor, nn
 
+from alphaclip.training.finetune.checkpoints import read_training, write_training
+from alphaclip.training.finetune.logs import RowLog
 from alphaclip.training.finetune.loop import Figures, Pace, run_steps
-from alphaclip.training.finetune.outputs.checkpoints import read_training, write_training
-from alphaclip.training.finetune.outputs.logs import RowLog
+from alphaclip.training.finetune.optimization.optimizer import scale_rates
 from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.recipe import Phase
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY = 100
+"""Steps: some minutes on a CPU, which is what a stop may lose."""
 
 
 class Outputs(NamedTuple):
@@ -70,11 +72,19 @@ def run_phase(
     def step(index: int, batch: Batch) -> Figures:
         outputs = forward(batch.to(device))
         paired = loss_of(outputs.image, outputs.text, outputs.scale)
-        _step(optimizers, paired + outputs.named, phase.scale(index))
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        (paired + outputs.named).backward()
+        for optimizer in optimizers:
+            scale_rates(optimizer, phase.scale(index))
+            optimizer.step()
         return outputs._asdict() | {"loss": paired}
 
     def write_row(index: int, figures: Figures, pace: Pace) -> dict[str, str]:
-        hit = _hits(figures["image"], figures["text"])
+        with torch.no_grad():
+            nearest = (figures["image"] @ figures["text"].T).argmax(dim=1)
+            own = torch.arange(len(nearest), device=nearest.device)
+            hit = (nearest == own).float().mean().item()
         row = {"step": index, "loss": figures["loss"].item(), "named": figures["named"].item()}
         row |= {"hit": hit, "scale": figures["scale"].item(), "seconds": round(pace.seconds, 1)}
         log.append(row)
@@ -88,23 +98,6 @@ def run_phase(
         return False
 
     run_steps(name, range(first, phase.steps), batches(first, phase.steps), step, write_row, keep)
-
-
-def _step(optimizers: list[torch.optim.Optimizer], loss: Tensor, scale: float) -> None:
-    for optimizer in optimizers:
-        optimizer.zero_grad()
-    loss.backward()
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * scale
-        optimizer.step()
-
-
-def _hits(image_features: Tensor, text_features: Tensor) -> float:
-    with torch.no_grad():
-        nearest = (image_features @ text_features.T).argmax(dim=1)
-        own = torch.arange(len(nearest), device=nearest.device)
-        return (nearest == own).float().mean().item()
 
 
 def _resume(checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:

@@ -71,24 +71,24 @@ def _write_picture(path: Path, scene: Scene, orientation: int) -> None:
 
 def _regions(scene: Scene, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     names = [concept.name for concept in concepts()]
-    for found in scene.objects:
-        label = names[found.concept]
-        row: dict[str, Any] = {"label": label, "artist": found.artist}
+    for drawn in scene.objects:
+        label = names[drawn.concept]
+        row: dict[str, Any] = {"label": label, "artist": drawn.artist}
         if rng.random() < WRONG:
             others = [name for name in names if name != label]
             row |= {"label": others[rng.integers(len(others))], "true_label": label}
-        yield row | _geometry(found, rng)
+        yield row | _geometry(drawn, rng)
 
 
-def _geometry(found: SceneObject, rng: np.random.Generator) -> dict[str, Any]:
+def _geometry(drawn: SceneObject, rng: np.random.Generator) -> dict[str, Any]:
     kind = ("box", "mask", "polygon")[rng.integers(3)]
     if kind == "polygon":
-        rings = _outline(found.mask)
+        rings = _outline(drawn.mask)
         if rings:
             return {"polygon": rings}
-    geometry: dict[str, Any] = {"box": [round(value, 5) for value in found.box]}
+    geometry: dict[str, Any] = {"box": [round(value, 5) for value in drawn.box]}
     if kind == "mask":
-        geometry["mask"] = _runs(found)
+        geometry["mask"] = _runs(drawn)
     return geometry
 
 
@@ -106,13 +106,13 @@ def _outline(mask: np.ndarray) -> list[list[list[float]]]:
     return rings
 
 
-def _runs(found: SceneObject) -> dict[str, Any]:
+def _runs(drawn: SceneObject) -> dict[str, Any]:
     """The mask inside its box, as an uncompressed COCO RLE."""
-    height, width = found.mask.shape
-    x, y, w, h = found.box
+    height, width = drawn.mask.shape
+    x, y, w, h = drawn.box
     rows = slice(round(y * height), round((y + h) * height))
     columns = slice(round(x * width), round((x + w) * width))
-    inside = found.mask[rows, columns] > 127
+    inside = drawn.mask[rows, columns] > 127
     flat = np.concatenate([[False], inside.T.ravel()])
     changes = np.flatnonzero(np.diff(flat.astype(np.int8)))
     edges = np.concatenate([[0], changes, [inside.size]])

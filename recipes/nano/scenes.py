@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recipes.nano.augment import PLAIN, STRONG, Augmentation, place
+from recipes.nano.augment import PLAIN, STRONG, Augmentation, augment
 from recipes.nano.backgrounds import background
 from recipes.nano.drawings import DRAWING_SETS, DrawingSet, concepts, load_sprites
 
@@ -87,12 +87,12 @@ class SpriteBook:
             ]
             for c in concepts()
         ]
-        self.drawn = [i for i, found in enumerate(self._by_concept) if found]
+        self.drawn = [i for i, options in enumerate(self._by_concept) if options]
 
     def draw(self, concept: int, rng: np.random.Generator) -> tuple[str, np.ndarray]:
         """The name of an artist taken at random, and that artist's drawing of the concept."""
-        found = self._by_concept[concept]
-        return found[rng.integers(len(found))]
+        options = self._by_concept[concept]
+        return options[rng.integers(len(options))]
 
 
 def training_sets() -> tuple[DrawingSet, ...]:
@@ -144,7 +144,7 @@ class _Layer:
     artist: str
     mask: np.ndarray
     area: float
-    shown: float
+    uncovered: float
 
 
 def _canvas_size(rng: np.random.Generator, config: SceneConfig) -> tuple[int, int]:
@@ -164,7 +164,7 @@ def _choose_concepts(
 
 
 _Drawing = tuple[np.ndarray, int, int]
-"""Pixels as :func:`~recipes.nano.augment.place` makes them, and where: top, left."""
+"""Pixels as :func:`~recipes.nano.augment.augment` makes them, and where: top, left."""
 
 
 def _find_room(
@@ -176,9 +176,9 @@ def _find_room(
 ) -> _Drawing | None:
     height, width = canvas.shape[:2]
     low, high = config.size
-    for shrink in (1.0, 0.6):
+    for shrink in (1.0, 0.6):  # A smaller one, where the first finds no room in eight tries.
         side = rng.uniform(low, max(low, high * shrink)) * min(height, width)
-        pixels = place(sprite, side, rng, config.augmentation)[:height, :width]
+        pixels = augment(sprite, side, rng, config.augmentation)[:height, :width]
         for _ in range(8):
             drawing = _position(pixels, rng, height, width, config.outside)
             if _leaves_enough(layers, drawing, config.visible):
@@ -192,8 +192,8 @@ def _position(
     reach_y, reach_x = (int(outside * n) for n in pixels.shape[:2])
     top = int(rng.integers(-reach_y, height - pixels.shape[0] + reach_y + 1))
     left = int(rng.integers(-reach_x, width - pixels.shape[1] + reach_x + 1))
-    shown = pixels[max(0, -top) : height - top, max(0, -left) : width - left]
-    return shown, max(0, top), max(0, left)
+    uncovered = pixels[max(0, -top) : height - top, max(0, -left) : width - left]
+    return uncovered, max(0, top), max(0, left)
 
 
 def _window(drawing: _Drawing) -> tuple[slice, slice]:
@@ -204,7 +204,7 @@ def _window(drawing: _Drawing) -> tuple[slice, slice]:
 def _leaves_enough(layers: list[_Layer], drawing: _Drawing, visible: float) -> bool:
     window, covering = _window(drawing), drawing[0][..., 3]
     return all(
-        layer.shown - np.vdot(layer.mask[window], covering) >= visible * layer.area
+        layer.uncovered - np.vdot(layer.mask[window], covering) >= visible * layer.area
         for layer in layers
     )
 
@@ -217,7 +217,7 @@ def _paint(
     canvas[window] = canvas[window] * (1 - alpha) + pixels[..., :3] * alpha
     for layer in layers:
         layer.mask[window] *= 1 - alpha[..., 0]
-        layer.shown = float(layer.mask.sum())
+        layer.uncovered = float(layer.mask.sum())
     mask = np.zeros(canvas.shape[:2], np.float32)
     mask[window] = alpha[..., 0]
     area = float(mask.sum())

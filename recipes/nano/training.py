@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 NANO_FOLDER = Path(alphaclip.nano.__file__).parent
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
+"""OpenAI's, which Alpha-CLIP's towers take; nano has them so that it is loaded as they are."""
+
+MOST_SCALE = 4.6052
+"""ln 100, CLIP's limit of the logit scale."""
 
 
 def train_base(
@@ -58,7 +62,7 @@ def train_base(
         with _mixed_precision(batch.images.device):
             image = encode_pixels(model.visual, normalize_pixels(batch.images))
             text = encode_captions(model, tokenizer, batch)
-        scale = model.logit_scale.clamp(max=4.6052).exp()
+        scale = model.logit_scale.clamp(max=MOST_SCALE).exp()
         return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
 
     size = config["vision_cfg"]["image_size"]
@@ -86,7 +90,7 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
     model.clip.requires_grad_(False)
     model.clip.visual.requires_grad_(True)
     tokenizer = nano_tokenizer(model.clip.context_length)
-    scale = model.clip.logit_scale.clamp(max=4.6052).exp()
+    scale = model.clip.logit_scale.clamp(max=MOST_SCALE).exp()
     names = concept_features(model.clip, tokenizer)
 
     def forward(batch: Batch) -> Outputs:
@@ -216,10 +220,10 @@ class _Prototypes(nn.Module):
         self.embedding = nn.Parameter(torch.randn(len(concepts()), width))
         self._scale = scale
 
-    def loss(self, image: Tensor, text: Tensor, known: Tensor) -> Tensor:
+    def loss(self, image: Tensor, text: Tensor, truth: Tensor) -> Tensor:
         vectors = normalize(self.embedding, dim=-1)
         of_image, of_text = (
-            _named_loss(side, vectors, self._scale, known) for side in (image, text)
+            _named_loss(side, vectors, self._scale, truth) for side in (image, text)
         )
         return (of_image + of_text) / 2
 
@@ -230,5 +234,5 @@ def _mixed_precision(device: torch.device) -> Iterator[None]:
         yield
 
 
-def _named_loss(features: Tensor, names: Tensor, scale: Tensor | float, known: Tensor) -> Tensor:
-    return cross_entropy(scale * features[: len(known)] @ names.T, known)
+def _named_loss(features: Tensor, names: Tensor, scale: Tensor | float, truth: Tensor) -> Tensor:
+    return cross_entropy(scale * features[: len(truth)] @ names.T, truth)

@@ -29,9 +29,14 @@ logger = logging.getLogger(__name__)
 
 SEED = 7
 PICTURES = 8
+"""Of a step."""
+
 BACKGROUND_POINTS = 2
-PEAK = 1.5e-3
-WARM_UP = 100
+"""Of a picture, where nothing is: their masks are no good, which the predicted IoU has to say."""
+
+PEAK, WARM_UP = 1.5e-3, 100
+"""Highest rate, and the steps in which it rises; anew after a stop, as AdamW starts anew."""
+
 SAVE_EVERY = 100
 SHARPNESS = 4.0
 """The loss sees logits divided by this, which makes them steeper: the pictures are small, and SAM's
@@ -94,8 +99,8 @@ class _Batches(Dataset):
     def __len__(self) -> int:
         return self.steps - self.first
 
-    def __getitem__(self, place: int) -> list[tuple[ShapeScene, np.random.Generator]]:
-        step = self.first + place
+    def __getitem__(self, index: int) -> list[tuple[ShapeScene, np.random.Generator]]:
+        step = self.first + index
         chances = [np.random.default_rng([SEED, step, number]) for number in range(PICTURES)]
         drawn = [(draw_scene(chance), chance) for chance in chances]
         return [(scene, chance) for scene, chance in drawn if scene.shapes]
@@ -134,9 +139,9 @@ def held_out_overlap(model: nn.Module, scenes: int) -> float:
     sam, overlaps = SamModel("small", model), []
     for number in range(scenes):
         scene = draw_scene(np.random.default_rng(HELD_OUT + number))
-        found = masks_for_boxes(sam, scene.image, [known.box for known in scene.shapes])
-        for mask, known in zip(found, scene.shapes, strict=True):
-            full, truth = mask.full(*scene.image.shape[:2]), known.mask
+        predicted = masks_for_boxes(sam, scene.image, [shape.box for shape in scene.shapes])
+        for mask, shape in zip(predicted, scene.shapes, strict=True):
+            full, truth = mask.full(*scene.image.shape[:2]), shape.mask
             overlaps.append((full & truth).sum() / (full | truth).sum())
     return float(np.mean(overlaps))
 
@@ -152,7 +157,7 @@ def _frame(model: Any, scene: ShapeScene) -> tuple[Tensor, Tensor]:
     scale = side / max(height, width)
     size = (round(height * scale), round(width * scale))
     picture = torch.from_numpy(scene.image).permute(2, 0, 1)[None].float()
-    masks = torch.from_numpy(np.stack([known.mask for known in scene.shapes]))[None].float()
+    masks = torch.from_numpy(np.stack([shape.mask for shape in scene.shapes]))[None].float()
     picture = interpolate(picture, size, mode="bilinear", antialias=True)[0]
     masks = interpolate(masks, size, mode="bilinear", antialias=True)[0]
     return picture, pad(masks, (0, side - size[1], 0, side - size[0]))
@@ -173,12 +178,12 @@ def _picture_loss(
         dense_prompt_embeddings=dense,
     )
     objects = 2 * len(masks)
-    found = logits[:objects] / SHARPNESS
-    scale = masks.shape[-1] // found.shape[-1]
-    target = avg_pool2d(masks[:, None], scale).repeat(2, 1, 1, 1).expand_as(found)
+    predicted = logits[:objects] / SHARPNESS
+    scale = masks.shape[-1] // predicted.shape[-1]
+    target = avg_pool2d(masks[:, None], scale).repeat(2, 1, 1, 1).expand_as(predicted)
     truth = torch.zeros_like(quality)
-    truth[:objects] = _overlap(found.detach() > 0, target > 0.5)
-    loss = _mask_loss(found, target) + 2 * (quality - truth).square().mean()
+    truth[:objects] = _overlap(predicted.detach() > 0, target > 0.5)
+    loss = _mask_loss(predicted, target) + 2 * (quality - truth).square().mean()
     return loss, truth[: len(masks), 0].mean().item()
 
 
@@ -190,17 +195,17 @@ def _prompts(model: Any, boxes: Tensor, points: Tensor) -> tuple[Tensor, Tensor]
     return torch.cat([boxed, pointed]), torch.cat([dense, more])
 
 
-def _mask_loss(found: Tensor, target: Tensor) -> Tensor:
-    cross_entropy = binary_cross_entropy_with_logits(found, target, reduction="none")
-    chance = found.sigmoid()
+def _mask_loss(predicted: Tensor, target: Tensor) -> Tensor:
+    cross_entropy = binary_cross_entropy_with_logits(predicted, target, reduction="none")
+    chance = predicted.sigmoid()
     shared = (chance * target).sum(dim=(2, 3))
     dice = 1 - (2 * shared + 1) / (chance.sum(dim=(2, 3)) + target.sum(dim=(2, 3)) + 1)
     return 5 * cross_entropy.mean() + dice.mean()
 
 
-def _overlap(found: Tensor, truth: Tensor) -> Tensor:
-    shared = (found & truth).sum(dim=(2, 3))
-    return shared / (found | truth).sum(dim=(2, 3)).clamp(min=1)
+def _overlap(predicted: Tensor, truth: Tensor) -> Tensor:
+    shared = (predicted & truth).sum(dim=(2, 3))
+    return shared / (predicted | truth).sum(dim=(2, 3)).clamp(min=1)
 
 
 def _box(mask: Tensor, rng: np.random.Generator) -> Tensor:
@@ -211,8 +216,8 @@ def _box(mask: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def _point(mask: Tensor, rng: np.random.Generator) -> Tensor:
-    places = torch.nonzero(mask)
-    row, column = places[int(rng.integers(len(places)))].tolist() if len(places) else (0, 0)
+    pixels = torch.nonzero(mask)
+    row, column = pixels[int(rng.integers(len(pixels)))].tolist() if len(pixels) else (0, 0)
     return torch.tensor([column + 0.5, row + 0.5])
 
 

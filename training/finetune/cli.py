@@ -13,6 +13,7 @@ STOPPED = 130
 """Exit status of a run that Ctrl-C or SIGTERM stopped, as shells have it."""
 
 OUTPUT = "alphaclip-train"
+"""Folder of a fine-tune on a dataset, unless the fields say another."""
 
 _DESCRIPTION = """\
 Trains the image encoder of a CLIP on region-text pairs, with the paper's recipe unless told
@@ -77,8 +78,8 @@ def stated_fields(args: argparse.Namespace) -> dict[str, Any]:
 
     fields = read_fields(args.config) if args.config is not None else {}
     shortcuts = {name: getattr(args, name) for name in _SHORTCUTS}
-    given = {name: value for name, value in shortcuts.items() if value is not None}
-    return {**fields, **given, **dict(args.changes)}
+    stated = {name: value for name, value in shortcuts.items() if value is not None}
+    return {**fields, **stated, **dict(args.changes)}
 
 
 def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
@@ -104,8 +105,8 @@ def _train(fields: dict[str, Any], source: str) -> int:
         # The first process may still be writing its last checkpoint: there is nothing to name.
         return 0 if report.finished else STOPPED
     print(*report.lines(), sep="\n")
-    kept = (report.output / name for name in ("best", "last"))
-    return _end(report.finished, next(filter(Path.is_dir, kept)))
+    folders = (report.output / name for name in ("best", "last"))
+    return _end(report.finished, next(filter(Path.is_dir, folders)))
 
 
 def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
@@ -113,7 +114,7 @@ def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
 
     folder, model = Path(fields.pop("output", OUTPUT)), fields.pop("model", "auto")
     held_out = HELD_OUT_SHARE if args.held_out is None else args.held_out
-    found = finetune_on_dataset(
+    training = finetune_on_dataset(
         args.dataset,
         args.field,
         folder,
@@ -122,8 +123,8 @@ def _train_on_dataset(args: argparse.Namespace, fields: dict[str, Any]) -> int:
         changed=fields,
         reviews=args.reviews,
     )
-    print(*found.lines(), *found.class_lines(), sep="\n")
-    return _end(found.finished, found.model)
+    print(*training.lines(), *training.class_lines(), sep="\n")
+    return _end(training.finished, training.model)
 
 
 def _end(finished: bool, model: Path) -> int:

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from alphaclip.training.finetune.errors import ConfigError
+from alphaclip.errors import AlphaClipError
+
+
+class FinetuneError(AlphaClipError):
+    """A fine-tuning run cannot start or go on as it was asked for."""
+
+
+class ConfigError(FinetuneError):
+    """A configuration's field is unknown, missing, of another type or out of range."""
+
 
 RELEASED: Mapping[str, Any] = {
     "rate": 1e-6,
@@ -30,88 +39,12 @@ the code never passes the paper's on.
 """
 
 
-_AT_LEAST: Mapping[str, float] = {
-    "seed": 0,
-    "epochs": 0,
-    "steps": 0,
-    "batch_size": 2,
-    "micro_batch": 0,
-    "rate": 0,
-    "alpha_rate": 0,
-    "weight_decay": 0,
-    "warm_up": 0,
-    "horizon": 0,
-    "clip_norm": 0,
-    "unfrozen_blocks": 0,
-    "lora_rank": 0,
-    "lora_scale": 0,
-    "negatives": 0,
-    "workers": 0,
-    "checkpoint_every": 1,
-    "evaluate_every": 0,
-    "log_every": 1,
-}
-_SHARES = ("whole_share", "context_share", "box_share")
+def _at_least(least: float, default: Any) -> Any:
+    return field(default=default, metadata={"least": least})
 
-_Rule = tuple[Callable[[Any], bool], str]
 
-_RULES: tuple[_Rule, ...] = (
-    (lambda c: not c.model, "model is empty: name one that `alphaclip models` lists, or a path"),
-    (lambda c: not c.output, "output is empty: name the folder for checkpoints and logs"),
-    (lambda c: not c.pairs or "" in c.pairs, "pairs names no folder: give one at least"),
-    (
-        lambda c: c.steps == 0 and c.epochs == 0,
-        "steps and epochs are both 0, so nothing would be trained: set one of them",
-    ),
-    (
-        lambda c: not 0 <= c.label_smoothing < 1,
-        "label_smoothing has to be at least 0 and less than 1",
-    ),
-    (
-        lambda c: not all(0 <= beta < 1 for beta in c.betas),
-        "betas have to be at least 0 and less than 1, both",
-    ),
-    (
-        lambda c: not 1 <= c.context[0] <= c.context[1] <= 100,
-        "context has to be two sides from 1 to 100, the lesser first, such as [1.1, 1.9]",
-    ),
-    (
-        lambda c: not c.keep or not set(c.keep) <= {"last", "best"},
-        "keep has to be a list of 'last', 'best' or both",
-    ),
-    (
-        lambda c: c.loss == "sigmoid" and c.label_smoothing > 0,
-        "label_smoothing is for loss 'infonce'; set it to 0 with 'sigmoid'",
-    ),
-    (
-        lambda c: c.loss == "sigmoid" and c.negatives > 0,
-        "negatives are further columns of loss 'infonce'; set them to 0 with 'sigmoid'",
-    ),
-    (
-        lambda c: c.loss == "sigmoid" and c.reference,
-        "reference is the released code, which has no loss 'sigmoid': set one of them off",
-    ),
-    (
-        lambda c: c.reference and c.gradient == "cache",
-        "reference is the released code, which has no gradient 'cache': take 'accumulate'",
-    ),
-    (
-        lambda c: c.gradient == "cache" and c.micro_batch == 0,
-        "gradient 'cache' needs a micro_batch: the pairs that fit into memory at once",
-    ),
-    (
-        lambda c: not c.use_alpha and c.unfrozen_blocks == 0,
-        "use_alpha is false and unfrozen_blocks 0, so nothing would be trained: change one",
-    ),
-    (
-        lambda c: not c.use_alpha and c.alpha_init == "random",
-        "use_alpha is false, so alpha_init cannot be 'random'",
-    ),
-    (
-        lambda c: c.lora_rank > 0 and c.unfrozen_blocks is not None,
-        "lora_rank trains adapters in every block: leave unfrozen_blocks out, or set the rank to 0",
-    ),
-)
+def _share(default: float) -> Any:
+    return field(default=default, metadata={"least": 0, "most": 1})
 
 
 @dataclass(frozen=True)
@@ -184,27 +117,27 @@ class FinetuneConfig:
     pretrained: str | None = None
     checkpoint: str | None = None
     evaluate: tuple[str, ...] = ()
-    seed: int = 0
-    epochs: float = 6.0
-    steps: int = 0
-    batch_size: int = 4096
-    micro_batch: int = 0
+    seed: int = _at_least(0, 0)
+    epochs: float = _at_least(0, 6.0)
+    steps: int = _at_least(0, 0)
+    batch_size: int = _at_least(2, 4096)
+    micro_batch: int = _at_least(0, 0)
     gradient: Literal["accumulate", "cache"] = "accumulate"
-    rate: float = 2e-6
-    alpha_rate: float = 2e-4
-    weight_decay: float = 2e-2
+    rate: float = _at_least(0, 2e-6)
+    alpha_rate: float = _at_least(0, 2e-4)
+    weight_decay: float = _at_least(0, 2e-2)
     betas: tuple[float, float] = (0.9, 0.999)
-    warm_up: int | None = None
+    warm_up: int | None = _at_least(0, None)
     schedule: Literal["cosine", "constant"] = "cosine"
-    horizon: int = 0
-    clip_norm: float = 0.0
-    whole_share: float = 0.1
-    unfrozen_blocks: int | None = None
+    horizon: int = _at_least(0, 0)
+    clip_norm: float = _at_least(0, 0.0)
+    whole_share: float = _share(0.1)
+    unfrozen_blocks: int | None = _at_least(0, None)
     alpha_init: Literal["kept", "zero", "random"] = "kept"
     use_alpha: bool = True
-    lora_rank: int = 0
-    lora_scale: float = 1.0
-    negatives: int = 0
+    lora_rank: int = _at_least(0, 0)
+    lora_scale: float = _at_least(0, 1.0)
+    negatives: int = _at_least(0, 0)
     loss: Literal["infonce", "sigmoid"] = "infonce"
     label_smoothing: float = 0.0
     reference: bool = False
@@ -213,20 +146,72 @@ class FinetuneConfig:
     compile: bool = False
     geometry: Literal["pad", "context"] = "pad"
     context: tuple[float, float] = (1.1, 1.9)
-    context_share: float = 1.0
+    context_share: float = _share(1.0)
     antialias: bool = True
-    box_share: float = 0.0
+    box_share: float = _share(0.0)
     flip: bool = False
-    workers: int | None = None
-    checkpoint_every: int = 500
-    evaluate_every: int = 0
-    log_every: int = 10
+    workers: int | None = _at_least(0, None)
+    checkpoint_every: int = _at_least(1, 500)
+    evaluate_every: int = _at_least(0, 0)
+    log_every: int = _at_least(1, 10)
     keep: tuple[str, ...] = ("last", "best")
 
     def __post_init__(self) -> None:
-        for name, value in _typed_fields(self).items():
-            object.__setattr__(self, name, value)
-        _check_rules(self)
+        hints = get_type_hints(type(self))
+        for one in fields(self):
+            value = _typed(one.name, getattr(self, one.name), hints[one.name])
+            object.__setattr__(self, one.name, value)
+        for one in fields(self):
+            value, limits = getattr(self, one.name), one.metadata
+            if value is None or not limits:
+                continue
+            if "most" in limits and not limits["least"] <= value <= limits["most"]:
+                raise ConfigError(f"{one.name} is {value}: a share is from 0 to 1")
+            if value < limits["least"]:
+                raise ConfigError(f"{one.name} is {value}: expected at least {limits['least']:g}")
+        problem = next(self._problems(), None)
+        if problem is not None:
+            raise ConfigError(problem)
+
+    def _problems(self) -> Iterator[str]:
+        """What does not go together, and values without limits of their own."""
+        if not self.model:
+            yield "model is empty: name one that `alphaclip models` lists, or a path"
+        if not self.output:
+            yield "output is empty: name the folder for checkpoints and logs"
+        if not self.pairs or "" in self.pairs:
+            yield "pairs names no folder: give one at least"
+        if self.steps == 0 and self.epochs == 0:
+            yield "steps and epochs are both 0, so nothing would be trained: set one of them"
+        if not 0 <= self.label_smoothing < 1:
+            yield "label_smoothing has to be at least 0 and less than 1"
+        if not all(0 <= beta < 1 for beta in self.betas):
+            yield "betas have to be at least 0 and less than 1, both"
+        if not 1 <= self.context[0] <= self.context[1] <= 100:
+            yield "context has to be two sides from 1 to 100, the lesser first, such as [1.1, 1.9]"
+        if not self.keep or not set(self.keep) <= {"last", "best"}:
+            yield "keep has to be a list of 'last', 'best' or both"
+        if self.loss == "sigmoid" and self.label_smoothing > 0:
+            yield "label_smoothing is for loss 'infonce'; set it to 0 with 'sigmoid'"
+        if self.loss == "sigmoid" and self.negatives > 0:
+            yield "negatives are further columns of loss 'infonce'; set them to 0 with 'sigmoid'"
+        if self.loss == "sigmoid" and self.reference:
+            yield "reference is the released code, which has no loss 'sigmoid': set one of them off"
+        if self.reference and self.gradient == "cache":
+            yield "reference is the released code, which has no gradient 'cache': take 'accumulate'"
+        if self.gradient == "cache" and self.micro_batch == 0:
+            yield "gradient 'cache' needs a micro_batch: the pairs that fit into memory at once"
+        if not self.use_alpha and self.unfrozen_blocks == 0:
+            yield (
+                "use_alpha is false and unfrozen_blocks 0, so nothing would be trained: change one"
+            )
+        if not self.use_alpha and self.alpha_init == "random":
+            yield "use_alpha is false, so alpha_init cannot be 'random'"
+        if self.lora_rank > 0 and self.unfrozen_blocks is not None:
+            yield (
+                "lora_rank trains adapters in every block: leave unfrozen_blocks out, or set the "
+                "rank to 0"
+            )
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "config") -> FinetuneConfig:
@@ -239,13 +224,13 @@ class FinetuneConfig:
         Raises:
             ConfigError: a field is unknown, missing or wrong; names it
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(content) - known)
+        names = {field.name for field in fields(cls)}
+        unknown = sorted(set(content) - names)
         missing = [name for name in ("model", "pairs", "output") if name not in content]
         if unknown:
             raise ConfigError(
                 f"{source}: unknown field {', '.join(unknown)}; "
-                f"known are {', '.join(sorted(known))}"
+                f"known are {', '.join(sorted(names))}"
             )
         if missing:
             raise ConfigError(f"{source}: {', '.join(missing)} missing; each run has to state it")
@@ -280,54 +265,26 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
-    content = _parse(text, path)
+    try:
+        if path.suffix == ".json":
+            content = json.loads(text)
+        elif path.suffix != ".toml":
+            raise ConfigError(f"{path}: a configuration is a .json or .toml file")
+        elif sys.version_info < (3, 11):
+            raise ConfigError(
+                f"{path}: TOML needs Python 3.11 or later; write the same as JSON here"
+            )
+        else:
+            import tomllib
+
+            content = tomllib.loads(text)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from error
     if not isinstance(content, dict):
         raise ConfigError(f"{path}: holds a {type(content).__name__}, expected fields by name")
     return content
-
-
-def _parse(text: str, path: Path) -> Any:
-    try:
-        if path.suffix == ".json":
-            return json.loads(text)
-        if path.suffix == ".toml" and sys.version_info >= (3, 11):
-            import tomllib
-
-            return tomllib.loads(text)
-    except ValueError as error:
-        raise ConfigError(f"{path}: not valid {path.suffix[1:].upper()}: {error}") from error
-    if path.suffix == ".toml":
-        raise ConfigError(f"{path}: TOML needs Python 3.11 or later; write the same as JSON here")
-    raise ConfigError(f"{path}: a configuration is a .json or .toml file")
-
-
-def _typed_fields(config: FinetuneConfig) -> dict[str, Any]:
-    """The configuration's values, lists made tuples and whole numbers made floats where due.
-
-    Raises:
-        ConfigError: a value is of another type; names the field
-    """
-    hints = get_type_hints(type(config))
-    names = [field.name for field in fields(config)]
-    return {name: _typed(name, getattr(config, name), hints[name]) for name in names}
-
-
-def _check_rules(config: FinetuneConfig) -> None:
-    """Checks that values are in range and fit each other.
-
-    Raises:
-        ConfigError: they do not; names the field and what is expected
-    """
-    for name, least in _AT_LEAST.items():
-        value = getattr(config, name)
-        if value is not None and value < least:
-            raise ConfigError(f"{name} is {value}: expected at least {least:g}")
-    for name in _SHARES:
-        if not 0 <= getattr(config, name) <= 1:
-            raise ConfigError(f"{name} is {getattr(config, name)}: a share is from 0 to 1")
-    for is_wrong, message in _RULES:
-        if is_wrong(config):
-            raise ConfigError(message)
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:

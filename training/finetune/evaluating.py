@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from alphaclip.training.evaluation.classification.protocols import region_protoc
 from alphaclip.training.evaluation.retrieval.retrieval import DIRECTIONS, PRIMARY, retrieve
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.pairs.format.reading import PairSet, open_pairs
-from alphaclip.training.pairs.format.records import PairPicture
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ class HeldOut:
     """
 
     def __init__(self, folders: Sequence[Path], pictures: Path) -> None:
-        names = _set_names(folders)
+        names = [folder.resolve().name for folder in folders]
+        if len(set(names)) < len(names):
+            names = [
+                f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in folders
+            ]
         self._sets = [
             read_held_out(folder, name, pictures)
             for folder, name in zip(folders, names, strict=True)
@@ -58,8 +62,13 @@ class HeldOut:
         """Measures an encoder on every set."""
         figures: dict[str, float] = {}
         for regions in self._sets:
-            for name, value in _measure(encoder, regions):
-                figures[f"{regions.name}: {name}"] = round(value, 4)
+            for direction, suffix in zip(DIRECTIONS, ("", " by region"), strict=True):
+                metrics = retrieve(encoder, regions, direction).metrics
+                for name in FIGURES:
+                    figures[f"{regions.name}: {name}{suffix}"] = round(metrics[name], 4)
+            if len(regions.classes) > 1:
+                top = classify(encoder, regions, region_protocol("own")).metrics[TOP_1]
+                figures[f"{regions.name}: {TOP_1}"] = round(top, 4)
         return figures
 
 
@@ -125,35 +134,15 @@ def _examples(pairs: PairSet, into: Path) -> Iterator[Example]:
     for picture, (_, entry) in zip(pairs.pictures(), pairs.entries(), strict=True):
         path = into / f"{picture.key}.{picture.suffix}"
         if not path.exists() or path.stat().st_size != len(picture.image):
-            write_atomically(path, _writer(picture.image))
+            write_atomically(path, partial(_write, picture.image))
         width, height = entry["width"], entry["height"]
-        yield Example(picture.key, path, width, height, _regions(picture, height, width))
+        regions = []
+        for number, pair in enumerate(picture.regions):
+            area = float(pair.region.alpha_map(height, width).sum(dtype=np.float64) / 255)
+            key = f"{picture.key}/{number}"
+            regions.append(LabelledRegion(key, pair.region, area, pair.label or "", pair.texts))
+        yield Example(picture.key, path, width, height, tuple(regions))
 
 
-def _writer(content: bytes) -> Callable[[Any], object]:
-    return lambda stream: stream.write(content)
-
-
-def _regions(picture: PairPicture, height: int, width: int) -> tuple[LabelledRegion, ...]:
-    found = []
-    for place, pair in enumerate(picture.regions):
-        area = float(pair.region.alpha_map(height, width).sum(dtype=np.float64) / 255)
-        key = f"{picture.key}/{place}"
-        found.append(LabelledRegion(key, pair.region, area, pair.label or "", pair.texts))
-    return tuple(found)
-
-
-def _measure(encoder: Encoder, regions: RegionSet) -> Iterator[tuple[str, float]]:
-    for direction, suffix in zip(DIRECTIONS, ("", " by region"), strict=True):
-        metrics = retrieve(encoder, regions, direction).metrics
-        yield from ((name + suffix, metrics[name]) for name in FIGURES)
-    if len(regions.classes) > 1:
-        yield TOP_1, classify(encoder, regions, region_protocol("own")).metrics[TOP_1]
-
-
-def _set_names(folders: Sequence[Path]) -> list[str]:
-    """The folders' own names, with their parents' where two are the same."""
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) == len(names):
-        return names
-    return [f"{folder.resolve().parent.name}/{folder.resolve().name}" for folder in folders]
+def _write(content: bytes, stream: BinaryIO) -> None:
+    stream.write(content)

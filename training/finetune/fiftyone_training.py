@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.files import write_text
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.indexing.progress import Progress
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from alphaclip.training.finetune.config import FinetuneConfig
     from alphaclip.training.finetune.gains import ClassHits, Gain
+    from alphaclip.training.pairs.format.reports import PairsReport
 
 logger = logging.getLogger(__name__)
 
@@ -27,12 +28,13 @@ SMALL = 10_000_000
 """Parameters of an image encoder below which the rates are those of small models."""
 
 MOST_BATCH, LEAST_BATCHES = 256, 8
+"""Pairs of a batch at most, and batches of an epoch at least, so that steps see different pairs."""
+
 EPOCHS, LEAST_STEPS, MOST_STEPS = 10, 50, 5000
 CHECKPOINT_EVERY = 50
-SMALL_RATES = {"rate": 1e-4, "alpha_rate": 1e-3}
+"""Steps: a minute or so of a small model on a CPU, which is what a stop may lose."""
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is counted, how many are done and how many there are."""
+SMALL_RATES = {"rate": 1e-4, "alpha_rate": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ def finetune_on_dataset(
             `alphaclip.training.pairs.sources.fiftyone_pairs.pairs_from_dataset`
         held_out: share of the pictures that is measured on, above 0 and below 1
         changed: fields of :class:`FinetuneConfig` in place of :func:`defaults`
-        progress: see `Progress`
+        progress: called with what is counted, how many are done and how many there are
         reviews: what was labelled into, in place of ``text``, see there
 
     Raises:
@@ -142,21 +144,21 @@ def finetune_on_dataset(
         raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
     config = make_config(model, folder, counts[TRAIN], changed or {})
     report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
-    found = DatasetTraining(
+    training = DatasetTraining(
         model=folder / RUN / "last",
         base=model,
         trained_on=counts[TRAIN],
         held_out=counts[VALIDATION],
         gains={},
         finished=report.finished,
-        skipped=_skipped(reports) | _missing(samples, field, reviews),
+        skipped=_skipped(reports, samples, field, reviews),
         reviews=reviews,
     )
-    if found.finished:
-        found = _measured(found, folder, reviews is not None or text == ("label",), tell)
-    content = asdict(found) | {"model": str(found.model)}
+    if training.finished:
+        training = _measured(training, folder, reviews is not None or text == ("label",), tell)
+    content = asdict(training) | {"model": str(training.model)}
     write_text(folder / REPORT, json.dumps(content, indent=1) + "\n")
-    return found
+    return training
 
 
 def make_config(model: str, folder: Path, pairs: int, changed: Mapping[str, Any]) -> FinetuneConfig:
@@ -168,7 +170,6 @@ def make_config(model: str, folder: Path, pairs: int, changed: Mapping[str, Any]
         pairs: to train on
         changed: fields in place of :func:`defaults`
     """
-    from alphaclip.training.finetune.config import FinetuneConfig
     from alphaclip.training.pairs.sources.fiftyone_pairs import TRAIN
 
     content = {
@@ -192,16 +193,16 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
 
     batch = max(2, min(MOST_BATCH, pairs // LEAST_BATCHES))
     steps = min(MOST_STEPS, max(LEAST_STEPS, EPOCHS * pairs // batch))
-    found: dict[str, Any] = {"batch_size": batch, "steps": steps}
-    found["checkpoint_every"] = CHECKPOINT_EVERY
+    changed: dict[str, Any] = {"batch_size": batch, "steps": steps}
+    changed["checkpoint_every"] = CHECKPOINT_EVERY
     view = resolve(model).default_view
     if view.kind == "context":
-        around = view.context
-        found |= {"geometry": "context", "context": [max(1.0, 0.8 * around), 1.2 * around]}
+        around = view.context  # A fifth less and more, so that none is learned by heart.
+        changed |= {"geometry": "context", "context": [max(1.0, 0.8 * around), 1.2 * around]}
     visual = create_model(model).clip.visual
     if sum(parameter.numel() for parameter in visual.parameters()) < SMALL:
-        found |= SMALL_RATES
-    return found
+        changed |= SMALL_RATES
+    return changed
 
 
 def _too_few(field: str, reviews: str | None, trained: int, held_out: int) -> str:
@@ -219,7 +220,7 @@ def _too_few(field: str, reviews: str | None, trained: int, held_out: int) -> st
 
 
 def _measured(
-    found: DatasetTraining, folder: Path, with_classes: bool, tell: Progress
+    training: DatasetTraining, folder: Path, with_classes: bool, tell: Progress
 ) -> DatasetTraining:
     """The same with what was gained on the held-out pictures."""
     from alphaclip.encoder.load import load
@@ -230,32 +231,32 @@ def _measured(
 
     pictures = folder / RUN / "evaluation"
     regions = read_held_out(folder / PAIRS / VALIDATION, VALIDATION, pictures)
-    compared = Compared(load(found.base), load(str(found.model)), regions, pictures / "vectors")
-    gains = {}
-    for place, direction in enumerate(DIRECTIONS):
-        tell("measurements", place, len(DIRECTIONS))
+    encoders = load(training.base), load(str(training.model))
+    compared = Compared(*encoders, regions, pictures / "vectors")
+    gains: dict[str, Gain] = {}
+    for number, direction in enumerate(DIRECTIONS):
+        tell("measurements", number, len(DIRECTIONS))
         gains[direction] = compared.gain(direction)
-    return replace(found, gains=gains, classes=compared.class_hits() if with_classes else ())
+    return replace(training, gains=gains, classes=compared.class_hits() if with_classes else ())
 
 
-def _skipped(reports: Mapping[str, Any]) -> dict[str, int]:
-    found: dict[str, int] = {}
-    for report in reports.values():
-        for tally in (report.skipped, report.left_out):
-            for reason, count in tally.counts.items():
-                found[reason] = found.get(reason, 0) + count
-    return found
-
-
-def _missing(samples: fo.SampleCollection | str, field: str, reviews: str | None) -> dict[str, int]:
-    """How many reviewed regions are not in the samples: deleted since, or of others."""
+def _skipped(
+    reports: Mapping[str, PairsReport],
+    samples: fo.SampleCollection | str,
+    field: str,
+    reviews: str | None,
+) -> dict[str, int]:
+    """What is no pair, by reason; reviewed regions may be deleted since, or of other samples."""
     from alphaclip.indexing.dataset.labels import images_of
     from alphaclip.indexing.dataset.samples import open_dataset
+    from alphaclip.training.pairs.format.reports import Tally
     from alphaclip.training.pairs.sources.fiftyone_reviews import reviewed_regions
 
+    tallies = (t for report in reports.values() for t in (report.skipped, report.left_out))
+    counts = Tally.merged(tallies).counts
     if reviews is None:
-        return {}
+        return counts
     pictures = images_of(open_dataset(samples) if isinstance(samples, str) else samples)
     reviewed = reviewed_regions(pictures._root_dataset, reviews)
     count = reviewed.missing(reviewed.pictures(pictures, field), field)
-    return {"reviewed, but not in these samples": count} if count else {}
+    return counts | ({"reviewed, but not in these samples": count} if count else {})

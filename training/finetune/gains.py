@@ -13,9 +13,9 @@ import numpy as np
 from alphaclip.training.evaluation.outcomes import Means
 from alphaclip.training.evaluation.report.statistics import compare
 from alphaclip.training.evaluation.retrieval.ranking import rank
-from alphaclip.training.evaluation.retrieval.retrieval import DIRECTIONS, retrieve
+from alphaclip.training.evaluation.retrieval.retrieval import Direction, retrieve
 from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 
 if TYPE_CHECKING:
     from alphaclip.encoder.encoder import Encoder
@@ -94,23 +94,16 @@ class Compared:
     regions: RegionSet
     cache: Path
 
-    @property
-    def encoders(self) -> tuple[Encoder, Encoder]:
-        """Both, in order."""
-        return self.before, self.after
-
-    def gain(self, direction: str) -> Gain:
+    def gain(self, direction: Direction) -> Gain:
         """The mean average precision of retrieval.
-
-        Args:
-            direction: one of ``retrieval.DIRECTIONS``
 
         Raises:
             FinetuneError: if no region could be measured twice
         """
-        (asked,) = (one for one in DIRECTIONS if one == direction)
         means = Means(self.cache)
-        outcomes = [retrieve(one, self.regions, asked, means=means) for one in self.encoders]
+        outcomes = [
+            retrieve(one, self.regions, direction, means=means) for one in (self.before, self.after)
+        ]
         first, second = compare(outcomes)
         gained = second.difference
         if gained is None:
@@ -130,13 +123,15 @@ class Compared:
         names, counts = np.unique(labels[labels != ""], return_counts=True)
         if len(names) < 2:
             return ()
-        wanted = [str(name) for name in names[np.argsort(-counts, kind="stable")][:MOST_CLASSES]]
-        right = [np.flatnonzero(labels == name) for name in wanted]
-        columns = [self._found(encoder, wanted, right) for encoder in self.encoders]
-        rows = zip(wanted, map(len, right), *columns, strict=True)
+        frequent = [str(name) for name in names[np.argsort(-counts, kind="stable")][:MOST_CLASSES]]
+        right = [np.flatnonzero(labels == name) for name in frequent]
+        columns = [
+            self._first_hits(encoder, frequent, right) for encoder in (self.before, self.after)
+        ]
+        rows = zip(frequent, map(len, right), *columns, strict=True)
         return tuple(ClassHits(*row) for row in rows)
 
-    def _found(
+    def _first_hits(
         self, encoder: Encoder, names: Sequence[str], right: Sequence[np.ndarray]
     ) -> list[int]:
         """How many of the right regions of each class are among the first."""

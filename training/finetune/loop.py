@@ -37,11 +37,11 @@ class Pace:
         self._since = time.monotonic()
         while batch is not None:
             yield batch
-            asked = time.monotonic()
+            began = time.monotonic()
             batch = next(source, None)
             if batch is not None:
-                self._since = asked
-                self.waiting += time.monotonic() - asked
+                self._since = began
+                self.waiting += time.monotonic() - began
 
     def count_step(self) -> None:
         """Notes that the step of the last batch is done."""
@@ -111,6 +111,7 @@ def make_loader(batches: Dataset[Any], workers: int | None = None) -> DataLoader
     """
     trainers = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
     count = max(1, (os.cpu_count() or 1) // 2 // trainers) if workers is None else workers
+    # Four batches ahead of each process even out pictures of very different sizes.
     return DataLoader(
         batches,
         batch_size=None,

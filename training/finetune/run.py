@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,39 +17,25 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.data import Drawn, PairBatches, step_count
-from alphaclip.training.finetune.errors import FinetuneError, NotFiniteError
+from alphaclip.training.finetune.batches import Drawn, PairBatches, step_count
+from alphaclip.training.finetune.checkpoints import Checkpoints, RunState
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.evaluating import Evaluate, HeldOut, Twin, evaluation_view
-from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.logs import FinetuneReport, RunLogs, draw_curves
 from alphaclip.training.finetune.loop import Figures, Pace, run_steps
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.precision import find_dtype
 from alphaclip.training.finetune.optimization.schedule import check_schedule, rate_scale
-from alphaclip.training.finetune.optimization.steps import TrainingStep
+from alphaclip.training.finetune.optimization.steps import NotFiniteError, TrainingStep
 from alphaclip.training.finetune.optimization.trainable import prepare, state_to_save
-from alphaclip.training.finetune.outputs.bad_batch import save_bad_batch
-from alphaclip.training.finetune.outputs.checkpoints import Checkpoints, RunState
-from alphaclip.training.finetune.outputs.curves import draw_curves
-from alphaclip.training.finetune.outputs.logs import RunLogs
-from alphaclip.training.finetune.outputs.report import FinetuneReport
-from alphaclip.training.finetune.processes import (
-    any_rank,
-    gather_lines,
-    joined_processes,
-    only_run,
-    wait_for_first,
-)
-from alphaclip.training.finetune.stopping import StopRequest
+from alphaclip.training.finetune.processes import Ranks, StopRequest, joined_processes, only_run
+from alphaclip.training.pairs.format.jobs import Progress
 from alphaclip.training.pairs.format.reading import open_pairs
 
 logger = logging.getLogger(__name__)
 
-CURVES = "curves.png"
-_SHOWN = 100
-
-Progress = Callable[[int, int], None]
-"""Called with steps done and steps in all."""
+_DETAILS = 100
+"""Lines of the report for pairs that were replaced: enough to see what is wrong with the set."""
 
 
 def finetune(
@@ -74,7 +60,7 @@ def finetune(
             the configuration's held-out pairs, see
             `alphaclip.training.finetune.evaluating.HeldOut`
         best_by (None): the figure whose highest value picks ``best/``; None is the first one
-        progress (None): see `Progress`
+        progress (None): called with steps done and steps in all
 
     Returns:
         what came of it; ``finished`` is False where it was stopped
@@ -89,6 +75,11 @@ def finetune(
 
 
 class _Run:
+    """A run in one of its processes.
+
+    Of several processes the first alone measures, logs and saves; all read the same output folder.
+    """
+
     def __init__(
         self,
         config: FinetuneConfig,
@@ -105,7 +96,12 @@ class _Run:
         check_schedule(self.steps, config)
         if model is None:
             model = create_model(config.model, config.checkpoint, config.pretrained)
-        self.evaluate, self.twin = self._prepare_measuring(model, evaluate)
+        self.evaluate, self.twin = evaluate, None
+        if self.is_first and (evaluate is not None or config.evaluate):
+            folders = [Path(folder) for folder in config.evaluate]
+            self.evaluate = evaluate or HeldOut(folders, self.folder / "evaluation")
+            dtype = find_dtype(config.precision, device)
+            self.twin = Twin(model, config.output, evaluation_view(config), device, dtype)
         self.state = RunState(
             step=0,
             world=ranks.world,
@@ -130,17 +126,36 @@ class _Run:
                 pace = self._train(first, stop, progress)
         return self._report(first, pace)
 
+    def _resume(self) -> int:
+        """The step to go on from."""
+        if self.is_first:
+            self.checkpoints.settle()
+        self.ranks.any(False, self.device)  # Nobody reads before that.
+        checkpoint = self.checkpoints.read()
+        if checkpoint is None:
+            return 0
+        state, training = checkpoint
+        state.check_fits(self.state, self.checkpoints.last)
+        self.step.load_state_dict(training)
+        self.state = replace(state, config=self.state.config)
+        if self.is_first:
+            logger.info("%s: going on after step %d", self.checkpoints.last, state.step)
+        return state.step
+
     def _train(self, first: int, stop: StopRequest, progress: Progress | None) -> Pace:
         if first == self.steps:
             return Pace()
+        model, config = self.trainable.model.config, self.config
         size = self.trainable.image_size
-        batches = PairBatches(
-            self.pairs, self.config, self.trainable.model.config, size, first, self.ranks
-        )
 
         def after(done: int) -> bool:
-            stops = any_rank(stop.asked, self.ranks, self.device)
-            self._keep(done, stops)
+            """Measures and saves where it is time to."""
+            stops = self.ranks.any(stop.requested, self.device)
+            ends = done == self.steps
+            if self.twin is not None and (ends or _is_due(done, config.evaluate_every)):
+                self._measure(done, state_to_save(self.trainable))
+            if ends or stops or _is_due(done, config.checkpoint_every):
+                self._save(done)
             if progress is not None:
                 progress(done, self.steps)
             return stops
@@ -148,12 +163,12 @@ class _Run:
         return run_steps(
             name="fine-tuning",
             steps=range(first, self.steps),
-            batches=batches,
+            batches=PairBatches(self.pairs, config, model, size, first, self.ranks),
             step=self._step,
             log=self._log,
             after=after,
-            log_every=self.config.log_every,
-            workers=self.config.workers,
+            log_every=config.log_every,
+            workers=config.workers,
             show=self.is_first,
         )
 
@@ -162,7 +177,8 @@ class _Run:
         try:
             return vars(self.step.run(drawn.batch, rate_scale(index, self.steps, self.config)))
         except NotFiniteError as error:
-            path = save_bad_batch(error.batch, self.folder, self.ranks.rank)
+            path = self.folder / f"bad-batch-{self.ranks.rank}.safetensors"
+            drawn.batch.save(path)
             raise FinetuneError(
                 f"step {index}: {error}. The batch is kept in {path}. Other settings need another "
                 f"output folder; model {str(self.checkpoints.last)!r} starts from the last "
@@ -179,53 +195,18 @@ class _Run:
             row["samples_per_second"] = recent.steps * figures["samples"] / recent.seconds
             row["waiting"] = recent.waiting / recent.seconds
         row["seconds"] = pace.seconds
-        self.logs.add_step({name: _short(value) for name, value in row.items()})
+        # Six digits are what float32 sums are good for, and rows stay readable.
+        self.logs.add_step({name: float(f"{value:.6g}") for name, value in row.items()})
         speed = f"{row.get('samples_per_second', 0.0):.1f}/s"
         return {"loss": f"{row['loss']:.3f}", "hit": f"{row['hit']:.2f}", "samples": speed}
 
-    def _keep(self, done: int, stops: bool) -> None:
-        """Measures and saves where it is time to."""
-        ends = done == self.steps
-        if self.twin is not None and (ends or _is_due(done, self.config.evaluate_every)):
-            self._measure(done, state_to_save(self.trainable))
-        if ends or stops or _is_due(done, self.config.checkpoint_every):
-            self._save(done)
-
-    def _resume(self) -> int:
-        """The step to go on from; all processes need to see the same output folder."""
-        if self.is_first:
-            self.checkpoints.settle()
-        wait_for_first(self.ranks, self.device)
-        found = self.checkpoints.read()
-        if found is None:
-            return 0
-        state, training = found
-        state.check_fits(self.state, self.checkpoints.last)
-        self.step.load_state_dict(training)
-        self.state = replace(state, config=self.state.config)
-        if self.is_first:
-            logger.info("%s: going on after step %d", self.checkpoints.last, state.step)
-        return state.step
-
     def _save(self, done: int) -> None:
-        lines, self.replaced = gather_lines(self.replaced, self.ranks), []
-        self.details = [*self.details, *lines][:_SHOWN]
+        lines, self.replaced = self.ranks.gather_lines(self.replaced), []
+        self.details = [*self.details, *lines][:_DETAILS]
         self.state = replace(self.state, step=done, replaced=self.state.replaced + len(lines))
         if self.is_first:
             weights = state_to_save(self.trainable)
             self.checkpoints.save_last(weights, self.step.state_dict(), self.state)
-
-    def _prepare_measuring(
-        self, model: AlphaCLIP, evaluate: Evaluate | None
-    ) -> tuple[Evaluate | None, Twin | None]:
-        """What measures, in the first process, if anything is to be measured."""
-        if not self.is_first or (evaluate is None and not self.config.evaluate):
-            return None, None
-        folders = [Path(folder) for folder in self.config.evaluate]
-        measure = evaluate or HeldOut(folders, self.folder / "evaluation")
-        dtype = find_dtype(self.config.precision, self.device)
-        view = evaluation_view(self.config)
-        return measure, Twin(model, self.config.output, view, self.device, dtype)
 
     def _measure(self, done: int, weights: Mapping[str, Tensor] | None) -> None:
         """Measures, and keeps the weights if they are the best so far; None is before training."""
@@ -236,8 +217,8 @@ class _Run:
         name = self.best_by or next(iter(figures))
         if name not in figures:
             raise FinetuneError(f"best_by is {name!r}, but what is measured is {list(figures)}")
-        is_known = self.state.best is not None and self.state.best_by == name
-        if weights is not None and not (is_known and figures[name] <= self.state.best):
+        best = self.state.best if self.state.best_by == name else None
+        if weights is not None and not (best is not None and figures[name] <= best):
             self.state = replace(self.state, best=figures[name], best_step=done, best_by=name)
             if "best" in self.config.keep:
                 self.checkpoints.save_best(weights, done)
@@ -263,7 +244,7 @@ class _Run:
         )
         if self.is_first:
             report.write()
-            draw_curves(self.logs.steps, self.logs.evaluation, self.folder / CURVES)
+            draw_curves(self.logs.steps, self.logs.evaluation, self.folder / "curves.png")
             if report.finished and "last" not in self.config.keep:
                 self.checkpoints.drop_last()
         return report
@@ -271,11 +252,6 @@ class _Run:
 
 def _is_due(done: int, every: int) -> bool:
     return every > 0 and done % every == 0
-
-
-def _short(value: float) -> float:
-    """Six significant digits, which is what the log shows."""
-    return float(f"{value:.6g}")
 
 
 def _card(config: FinetuneConfig) -> dict[str, Any]:

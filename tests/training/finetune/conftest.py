@@ -8,8 +8,8 @@ import torch
 
 from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.finetune.batches import PairBatch
 from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.types import PairBatch
 
 TEXT = {"context_length": 8, "vocab_size": 50, "width": 32, "heads": 2, "layers": 1}
 ARCHITECTURES: dict[str, dict[str, Any]] = {

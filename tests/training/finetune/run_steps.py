@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from alphaclip.network.factory import create_model
+from alphaclip.training.finetune.batches import PairBatch
 from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.gathering import Ranks
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.steps import TrainingStep
 from alphaclip.training.finetune.optimization.trainable import prepare
-from alphaclip.training.finetune.types import PairBatch
+from alphaclip.training.finetune.processes import Ranks
 
 
 def run_case(path: Path, ranks: Ranks) -> dict[str, object]:

@@ -13,7 +13,7 @@ from alphaclip import indexing
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.samples import load_sample
 from alphaclip.indexing.labelling.review.runs import add_reviews, labelling_of
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.fiftyone_training import finetune_on_dataset
 from alphaclip.training.pairs.format.reading import open_pairs
 

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 
-from alphaclip.training.finetune.config import RELEASED, FinetuneConfig, read_fields
-from alphaclip.training.finetune.errors import ConfigError
+from alphaclip.training.finetune.config import RELEASED, ConfigError, FinetuneConfig, read_fields
 
 GIVEN = {"model": "alphaclip-nano", "pairs": ["pairs"], "output": "run"}
 

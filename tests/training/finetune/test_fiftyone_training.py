@@ -12,7 +12,7 @@ import pytest
 
 import alphaclip
 from alphaclip.indexing.dataset.samples import load_sample
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.fiftyone_training import (
     LEAST_STEPS,
     DatasetTraining,

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from alphaclip.network.factory import create_model
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.config import FinetuneError
+from alphaclip.training.finetune.processes import Ranks
 
 SCRIPT = Path(__file__).with_name("run_steps.py")
 TOLERANCE = 1e-5

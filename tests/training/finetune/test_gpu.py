@@ -10,10 +10,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from alphaclip.training.finetune.logs import RowLog
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.steps import TrainingStep
 from alphaclip.training.finetune.optimization.trainable import Trainable, prepare
-from alphaclip.training.finetune.outputs.logs import RowLog
 from alphaclip.training.finetune.run import finetune
 
 from .shape_pairs import config_of, write_model, write_shapes

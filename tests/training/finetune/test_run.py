@@ -20,12 +20,12 @@ import alphaclip
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.regions.region import Region
 from alphaclip.training.finetune import run as run_module
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.checkpoints import Checkpoints
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
+from alphaclip.training.finetune.logs import RowLog
 from alphaclip.training.finetune.optimization.steps import TrainingStep
-from alphaclip.training.finetune.outputs.checkpoints import Checkpoints
-from alphaclip.training.finetune.outputs.logs import RowLog
-from alphaclip.training.finetune.run import Progress, finetune
+from alphaclip.training.finetune.run import finetune
+from alphaclip.training.pairs.format.jobs import Progress
 from alphaclip.training.pairs.format.records import PairError
 
 from .shape_pairs import config_of, write_model, write_shapes
@@ -369,7 +369,7 @@ def test_finetune__two_runs_do_not_share_a_folder(folder: Path, shapes: Path, mo
     config = config_of(folder / "shared", shapes, model, steps=2)
 
     def again(done: int, total: int) -> None:
-        with pytest.raises(FinetuneError, match="another run is writing there"):
+        with pytest.raises(FinetuneError, match="another process writes into"):
             finetune(config)
         tried.append(done)
 

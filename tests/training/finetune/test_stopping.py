@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from alphaclip.training.finetune import stopping
-from alphaclip.training.finetune.stopping import StopRequest
+from alphaclip.training.finetune import processes
+from alphaclip.training.finetune.processes import StopRequest
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def python_heeds_ctrl_c() -> Iterator[None]:
 def test_request__is_noted_and_handlers_come_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with StopRequest() as stop:
-        assert not stop.asked
+        assert not stop.requested
         signal.raise_signal(number)
-        assert stop.asked
+        assert stop.requested
         signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
@@ -32,7 +32,7 @@ def test_request__is_noted_and_handlers_come_back(number: signal.Signals) -> Non
 def test_request__a_later_one_acts_at_once(
     monkeypatch: pytest.MonkeyPatch, python_heeds_ctrl_c: None
 ) -> None:
-    monkeypatch.setattr(stopping, "_PAUSE", -1.0)
+    monkeypatch.setattr(processes, "_PAUSE", -1.0)
     with StopRequest():
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):

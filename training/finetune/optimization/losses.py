@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.processes import Ranks
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def batch_loss(
     allowed = _allowed(texts.tokens, as_released=config.reference)
     logits = scale * image @ texts.vectors.T
     if config.loss == "sigmoid":
-        shown = logits if bias is None else logits + bias
-        return Loss(_sigmoid(shown, allowed), _hit(shown, allowed))
+        biased = logits if bias is None else logits + bias
+        return Loss(_sigmoid(biased, allowed), _hit(biased, allowed))
     columns = logits.detach() if config.reference and world > 1 else logits
     of_text = _cross_entropy(columns.T, allowed, config.label_smoothing)
     wrong = scale * torch.einsum("nd,nkd->nk", image, texts.negatives)

@@ -8,7 +8,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from alphaclip.network.precisions import gpu_dtype
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from math import cos, pi
 
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import ConfigError
+from alphaclip.training.finetune.config import ConfigError, FinetuneConfig
 
 _USUAL_WARM_UP = 200
 

@@ -14,9 +14,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.network.precisions import check_compiler
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import FinetuneError, NotFiniteError, OutOfMemoryError
-from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.batches import PairBatch
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.optimization.losses import (
     Loss,
     Texts,
@@ -30,7 +29,15 @@ from alphaclip.training.finetune.optimization.precision import (
     mixed_precision,
 )
 from alphaclip.training.finetune.optimization.trainable import Trainable
-from alphaclip.training.finetune.types import PairBatch
+from alphaclip.training.finetune.processes import Ranks
+
+
+class OutOfMemoryError(FinetuneError):
+    """A step needs more memory than there is; the message says which setting to lower."""
+
+
+class NotFiniteError(FinetuneError):
+    """A step's loss or gradient is infinite or not a number; the weights are as before it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +111,7 @@ class TrainingStep:
             self._scaler.unscale_(self._optimizer)
             norm = clip_grad_norm_(self._parameters, self._config.clip_norm or float("inf"))
             result = self._result(loss, norm, len(batch))
-            self._check(result, batch)
+            self._check(result)
             self._scaler.step(self._optimizer)
             self._scaler.update()
         return result
@@ -172,9 +179,9 @@ class TrainingStep:
             part.tokens.new_empty(count, 0, length) if part.negatives is None else part.negatives
         )
         every = torch.cat([part.tokens, wrong.flatten(0, 1)])
-        distinct, place = every.unique(dim=0, return_inverse=True)
+        distinct, inverse = every.unique(dim=0, return_inverse=True)
         with mixed_precision(self.device, self._dtype):
-            own, others = self._trainable.encode_text(distinct)[place].tensor_split([count])
+            own, others = self._trainable.encode_text(distinct)[inverse].tensor_split([count])
         negatives = others.unflatten(0, wrong.shape[:2])
         return Texts(own, part.tokens, negatives, usable_negatives(wrong, part.tokens))
 
@@ -183,7 +190,7 @@ class TrainingStep:
         overflowed = self._scaler.is_enabled() and not math.isfinite(norm)
         return StepResult(value, hit, norm, rows * self._ranks.world, overflowed)
 
-    def _check(self, result: StepResult, batch: PairBatch) -> None:
+    def _check(self, result: StepResult) -> None:
         """fp16's scale halves at each overflow; one below 1 says that it is not the scale."""
         is_usual = result.skipped and self._scaler.get_scale() >= 1
         is_finite = math.isfinite(result.gradient_norm) or is_usual
@@ -192,8 +199,7 @@ class TrainingStep:
         raise NotFiniteError(
             f"the loss is {result.loss:g} and its gradient's length {result.gradient_norm:g}; the "
             "weights are as before this step. Look at the batch; if nothing is wrong with it, "
-            "lower rate and alpha_rate, or take precision 'bf16' or 'fp32'",
-            batch,
+            "lower rate and alpha_rate, or take precision 'bf16' or 'fp32'"
         )
 
 

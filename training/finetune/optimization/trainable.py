@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.optimization import lora
 from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, ALPHA_SUFFIX
 
@@ -112,9 +111,9 @@ class Trainable(nn.Module):
         """
         parameters = self.trained()
         shapes = {name: tuple(parameter.shape) for name, parameter in parameters.items()}
-        given = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        if shapes != given:
-            differing = sorted(name for name, _ in shapes.items() ^ given.items())
+        saved = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if shapes != saved:
+            differing = sorted(name for name, _ in shapes.items() ^ saved.items())
             raise FinetuneError(
                 f"the saved weights are not those in training here: {', '.join(differing[:5])} "
                 "differ; go on with the model and settings that the run was started with"
@@ -138,13 +137,28 @@ def prepare(model: AlphaCLIP, config: FinetuneConfig) -> Trainable:
     Raises:
         FinetuneError: the model cannot be trained as configured; says why
     """
-    _check_model(model, config)
+    name = model.config.name
+    model.load_text()
+    if not model.has_text:
+        raise FinetuneError(
+            f"{name}: its text encoder has no weights, so there is nothing to train towards; name "
+            'the base weights, for example pretrained = "openai"'
+        )
+    if config.loss == "sigmoid" and getattr(model.clip, "logit_bias", None) is None:
+        raise FinetuneError(
+            f"{name}: loss 'sigmoid' is for models that were trained with it, such as SigLIP, "
+            "and this one has no logit_bias: take loss 'infonce'"
+        )
     visual = model.clip.visual
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         _start_alpha(visual, config)
         model.clip.requires_grad_(False)
-        _choose_trained(visual, config)
+        # With adapters, those alone are trained beside the alpha convolution.
+        others = set() if config.lora_rank else set(_unfrozen(visual, config.unfrozen_blocks))
+        for name, parameter in visual.named_parameters():
+            is_alpha = name.endswith(f"{ALPHA_SUFFIX}.weight")
+            parameter.requires_grad_(config.use_alpha if is_alpha else name in others)
         if config.lora_rank:
             lora.add_adapters(visual, config.lora_rank, config.lora_scale)
     if config.activation_checkpointing:
@@ -169,21 +183,6 @@ def state_to_save(trainable: Trainable) -> dict[str, Tensor]:
     return {name: t.detach().to("cpu", copy=True).contiguous() for name, t in state.items()}
 
 
-def _check_model(model: AlphaCLIP, config: FinetuneConfig) -> None:
-    name = model.config.name
-    model.load_text()
-    if not model.has_text:
-        raise FinetuneError(
-            f"{name}: its text encoder has no weights, so there is nothing to train towards; name "
-            'the base weights, for example pretrained = "openai"'
-        )
-    if config.loss == "sigmoid" and getattr(model.clip, "logit_bias", None) is None:
-        raise FinetuneError(
-            f"{name}: loss 'sigmoid' is for models that were trained with it, such as SigLIP, "
-            "and this one has no logit_bias: take loss 'infonce'"
-        )
-
-
 def _start_alpha(visual: nn.Module, config: FinetuneConfig) -> None:
     for name, module in visual.named_modules():
         if not name.endswith(ALPHA_SUFFIX) or not isinstance(module, nn.Conv2d):
@@ -192,14 +191,6 @@ def _start_alpha(visual: nn.Module, config: FinetuneConfig) -> None:
             module.reset_parameters()
         elif config.alpha_init == "zero" or not config.use_alpha:
             nn.init.zeros_(module.weight)
-
-
-def _choose_trained(visual: nn.Module, config: FinetuneConfig) -> None:
-    """Marks the parameters that are trained; with adapters, those are marked by themselves."""
-    others = set() if config.lora_rank else set(_unfrozen(visual, config.unfrozen_blocks))
-    for name, parameter in visual.named_parameters():
-        is_alpha = name.endswith(f"{ALPHA_SUFFIX}.weight")
-        parameter.requires_grad_(config.use_alpha if is_alpha else name in others)
 
 
 def _unfrozen(visual: nn.Module, blocks: int | None) -> Iterator[str]:
@@ -213,16 +204,16 @@ def _unfrozen(visual: nn.Module, blocks: int | None) -> Iterator[str]:
     path = _BLOCKS.get(kind, "")
     total = len({name.removeprefix(path).split(".")[0] for name in names if name.startswith(path)})
     if kind is None or not total or blocks > total:
-        found = f"{total} such blocks" if kind and total else "no row of transformer blocks"
+        there = f"{total} such blocks" if kind and total else "no row of transformer blocks"
         raise FinetuneError(
             f"unfrozen_blocks is {blocks}, but the image encoder ({type(visual).__name__}) has "
-            f"{found}: leave it out to train all of it"
+            f"{there}: leave it out to train all of it"
         )
     for name in names:
-        place = name.removeprefix(path).split(".")[0] if name.startswith(path) else ""
-        if place.isdigit() and int(place) < total - blocks:
+        block = name.removeprefix(path).split(".")[0] if name.startswith(path) else ""
+        if block.isdigit() and int(block) < total - blocks:
             continue
-        if place.isdigit() or not name.startswith(_FIRST[kind]):
+        if block.isdigit() or not name.startswith(_FIRST[kind]):
             yield name
 
 

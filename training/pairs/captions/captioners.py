@@ -18,6 +18,7 @@ Captioner = Callable[[Sequence[np.ndarray]], list[str]]
 """From pictures, each uint8 (H, W, 3), to a caption of each."""
 
 _TOKENS = 40
+"""Of a caption: those of crops are a sentence, and a model that repeats itself has to end."""
 
 BACKGROUND_PHRASES = (
     "isolated on a plain white background",
@@ -77,7 +78,6 @@ def load_captioner(name: str, device: str | None = None, batch: int = 8) -> Capt
     """
     from alphaclip.encoder.load import find_device
 
-    place = find_device(device)
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -94,7 +94,7 @@ def load_captioner(name: str, device: str | None = None, batch: int = 8) -> Capt
             "with safetensors weights, such as Salesforce/blip-image-captioning-base, by its name "
             "on the Hugging Face Hub or its folder"
         ) from error
-    return model_captioner(processor, model.to(place).eval(), batch)
+    return model_captioner(processor, model.to(find_device(device)).eval(), batch)
 
 
 def model_captioner(processor: Any, model: Any, batch: int = 8) -> Captioner:
@@ -107,20 +107,16 @@ def model_captioner(processor: Any, model: Any, batch: int = 8) -> Captioner:
     """
 
     def caption(images: Sequence[np.ndarray]) -> list[str]:
-        found: list[str] = []
+        import torch
+        from PIL import Image
+
+        texts: list[str] = []
         for start in range(0, len(images), batch):
-            found += _caption(processor, model, images[start : start + batch])
-        return found
+            some = [Image.fromarray(image) for image in images[start : start + batch]]
+            inputs = processor(images=some, return_tensors="pt").to(model.device)
+            with torch.inference_mode():
+                tokens = model.generate(**inputs, max_new_tokens=_TOKENS, do_sample=False)
+            texts += processor.batch_decode(tokens, skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
 
     return caption
-
-
-def _caption(processor: Any, model: Any, images: Sequence[np.ndarray]) -> list[str]:
-    import torch
-    from PIL import Image
-
-    inputs = processor(images=[Image.fromarray(image) for image in images], return_tensors="pt")
-    with torch.inference_mode():
-        tokens = model.generate(**inputs.to(model.device), max_new_tokens=_TOKENS, do_sample=False)
-    texts: list[str] = processor.batch_decode(tokens, skip_special_tokens=True)
-    return [" ".join(text.split()) for text in texts]

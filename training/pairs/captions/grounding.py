@@ -119,19 +119,16 @@ class SamGrounder:
         """See :meth:`Grounder.ground`; a phrase has one box at most."""
         if not phrases:
             return []
-        masks = self._masks(image)
+        limits = self._settings.limits
+        every = automatic_masks(self._sam, image, limits, self._settings.points_per_side)
+        verdicts = judge(every, limits)
+        masks = [mask for mask, verdict in zip(every, verdicts, strict=True) if verdict == "kept"]
         if not masks:
             return [[] for _ in phrases]
         regions = [Region.from_mask(mask.mask, box=mask.relative_box) for mask in masks]
         vectors = self._encoder.encode_regions(image, regions)
         words = self._encoder.encode_text(list(phrases), self._settings.templates)
         return [self._match(masks, cosines) for cosines in words @ vectors.T]
-
-    def _masks(self, image: np.ndarray) -> list[SamMask]:
-        limits = self._settings.limits
-        masks = automatic_masks(self._sam, image, limits, self._settings.points_per_side)
-        verdicts = judge(masks, limits)
-        return [mask for mask, verdict in zip(masks, verdicts, strict=True) if verdict == "kept"]
 
     def _match(self, masks: Sequence[SamMask], cosines: np.ndarray) -> list[FoundBox]:
         best = int(cosines.argmax())
@@ -147,27 +144,18 @@ class SamGrounder:
         return [FoundBox((x, y, x + w, y + h), score)]
 
 
-def keep_boxes(found: Sequence[FoundBox], settings: GroundingSettings) -> list[FoundBox]:
+def keep_boxes(boxes: Sequence[FoundBox], settings: GroundingSettings) -> list[FoundBox]:
     """The boxes of one phrase that are kept, the surest first; clipped to the picture."""
-    kept: list[FoundBox] = []
-    for box in sorted(map(_clipped, found), key=lambda box: -box.score):
-        left, top, right, bottom = box.corners
-        if box.score < settings.least_score or left >= right or top >= bottom:
-            continue
-        if all(box_iou(box.corners, other.corners) <= settings.max_overlap for other in kept):
-            kept.append(box)
-    return kept[: settings.most_boxes]
-
-
-def box_iou(one: Corners, other: Corners) -> float:
-    """Intersection over union of two boxes."""
     import torch
-    from torchvision.ops import box_iou as pairwise
+    from torchvision.ops import nms
 
-    pair = torch.tensor([one, other], dtype=torch.float64)
-    return float(pairwise(pair[:1], pair[1:])[0, 0])
-
-
-def _clipped(box: FoundBox) -> FoundBox:
-    left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box.corners)
-    return FoundBox((left, top, right, bottom), float(box.score))
+    inside = []
+    for box in boxes:
+        left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box.corners)
+        if box.score >= settings.least_score and left < right and top < bottom:
+            inside.append(FoundBox((left, top, right, bottom), float(box.score)))
+    # In float64, as the corners are: a picture is one unit wide.
+    corners = torch.tensor([box.corners for box in inside], dtype=torch.float64).reshape(-1, 4)
+    scores = torch.tensor([box.score for box in inside], dtype=torch.float64)
+    order = nms(corners, scores, settings.max_overlap).tolist()
+    return [inside[number] for number in order[: settings.most_boxes]]

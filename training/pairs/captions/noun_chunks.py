@@ -9,8 +9,9 @@ chunk is what is joined to that one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets.phrases import MODEL, NO_OBJECTS, Sentence, load_parser
@@ -31,6 +32,10 @@ PRONOUNS = frozenset(_PRONOUNS.split())
 """Chunks of one word that name nothing by themselves."""
 
 
+Span = tuple[int, int]
+"""First and last word or character, the last exclusive."""
+
+
 @dataclass(frozen=True)
 class Phrase:
     """A part of a caption that names something.
@@ -41,8 +46,8 @@ class Phrase:
             of another chunk holds it
     """
 
-    chunk: tuple[int, int]
-    expression: tuple[int, int] | None
+    chunk: Span
+    expression: Span | None
 
 
 Chunker = Callable[[str], list[Phrase]]
@@ -80,28 +85,27 @@ def find_phrases(sentence: Sentence) -> list[Phrase]:
     Returns:
         a phrase for each noun chunk that names something to see
     """
-    starts = _starts(sentence)
+    lengths = (len(word.text) + len(word.space) for word in sentence.words)
+    starts = list(accumulate(lengths, initial=0))
+
+    def characters(span: Span) -> Span:
+        last = span[1] - 1
+        return starts[span[0]], starts[last] + len(sentence.words[last].text)
+
     chunks = [chunk for chunk in sentence.chunks if _is_visible(sentence, chunk)]
-    words = [_grown(sentence, chunk) for chunk in chunks]
-    longest = _not_inside_another(words)
+    grown = [_grown(sentence, chunk) for chunk in chunks]
+    longest = {
+        span
+        for span in grown
+        if not any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in grown)
+    }
     return [
-        Phrase(
-            _characters(sentence, starts, chunk),
-            _characters(sentence, starts, grown) if grown in longest else None,
-        )
-        for chunk, grown in zip(chunks, words, strict=True)
+        Phrase(characters(chunk), characters(span) if span in longest else None)
+        for chunk, span in zip(chunks, grown, strict=True)
     ]
 
 
-def _starts(sentence: Sentence) -> list[int]:
-    starts, place = [], 0
-    for word in sentence.words:
-        starts.append(place)
-        place += len(word.text) + len(word.space)
-    return starts
-
-
-def _is_visible(sentence: Sentence, chunk: tuple[int, int]) -> bool:
+def _is_visible(sentence: Sentence, chunk: Span) -> bool:
     first, last = chunk
     name = sentence.words[last - 1].text.lower()
     if last - first == 1 and name in PRONOUNS:
@@ -109,11 +113,13 @@ def _is_visible(sentence: Sentence, chunk: tuple[int, int]) -> bool:
     return name not in ABSTRACT and any(char.isalnum() for char in name)
 
 
-def _grown(sentence: Sentence, chunk: tuple[int, int]) -> tuple[int, int]:
+def _grown(sentence: Sentence, chunk: Span) -> Span:
     """A chunk and the words after it that depend on it, up to the first that does not."""
     root = sentence.chunk_root(chunk)
-    if any(_is_joined(sentence, child, chunk) for child in sentence.children[root]):
-        return chunk
+    for child in sentence.children[root]:
+        other = sentence.chunk(child)
+        if other is not None and other != chunk and sentence.chunk_root(other) == child:
+            return chunk  # Joined to another chunk, as by "and".
     below = set(sentence.subtree(root))
     end = chunk[1]
     while end in below:
@@ -121,23 +127,3 @@ def _grown(sentence: Sentence, chunk: tuple[int, int]) -> tuple[int, int]:
     while end > chunk[1] and not any(char.isalnum() for char in sentence.words[end - 1].text):
         end -= 1
     return chunk[0], end
-
-
-def _is_joined(sentence: Sentence, place: int, chunk: tuple[int, int]) -> bool:
-    other = sentence.chunk(place)
-    return other is not None and other != chunk and sentence.chunk_root(other) == place
-
-
-def _not_inside_another(spans: Sequence[tuple[int, int]]) -> set[tuple[int, int]]:
-    return {
-        span
-        for span in spans
-        if not any(other != span and other[0] <= span[0] and span[1] <= other[1] for other in spans)
-    }
-
-
-def _characters(
-    sentence: Sentence, starts: Sequence[int], span: tuple[int, int]
-) -> tuple[int, int]:
-    last = span[1] - 1
-    return starts[span[0]], starts[last] + len(sentence.words[last].text)

@@ -51,10 +51,13 @@ class PhraseDetector:
             threshold=self._settings.least_score,
         )
         height, width = image.shape[:2]
-        found: dict[str, list[FoundBox]] = {label: [] for label in written}
+        boxes: dict[str, list[FoundBox]] = {label: [] for label in written}
         for answer in answers:
-            found[answer["label"]].append(_found_box(answer, height, width))
-        return [keep_boxes(found[label], self._settings) for label in written]
+            box = answer["box"]
+            left, right = box["xmin"] / width, box["xmax"] / width
+            corners = left, box["ymin"] / height, right, box["ymax"] / height
+            boxes[answer["label"]].append(FoundBox(corners, float(answer["score"])))
+        return [keep_boxes(boxes[label], self._settings) for label in written]
 
 
 def load_detector(
@@ -72,14 +75,13 @@ def load_detector(
     Raises:
         AlphaClipError: if it cannot be had or is no such model; says what to do
     """
-    place = find_device(device)
     try:
         from transformers import pipeline
 
         detect = pipeline(
             "zero-shot-object-detection",
             model=name,
-            device=place,
+            device=find_device(device),
             model_kwargs={"use_safetensors": True},
         )
     except ImportError as error:
@@ -99,9 +101,3 @@ def load_detector(
 def _as_sentence(phrase: str) -> str:
     """As Grounding DINO was trained: in lower case, with a full stop."""
     return f"{phrase.lower().rstrip('. ')}."
-
-
-def _found_box(answer: dict[str, Any], height: int, width: int) -> FoundBox:
-    left, top, right, bottom = (answer["box"][side] for side in ("xmin", "ymin", "xmax", "ymax"))
-    corners = left / width, top / height, right / width, bottom / height
-    return FoundBox(corners, float(answer["score"]))

@@ -99,11 +99,11 @@ def cut_crop(image: np.ndarray, mask: np.ndarray, is_masked: bool, settings: Cro
     side = max(1, math.ceil(settings.share * max(right - left, bottom - top)))
     x, y = (left + right - side) // 2, (top + bottom - side) // 2
     ground = np.array(settings.background, np.uint8)
-    shown = np.where(mask[..., None], image, ground) if is_masked else image
+    painted = np.where(mask[..., None], image, ground) if is_masked else image
     square = np.broadcast_to(ground, (side, side, 3)).copy()
     inside = np.zeros((side, side), bool)
     to, source = _windows(x, y, side, mask.shape)
-    square[to], inside[to] = shown[source], mask[source]
+    square[to], inside[to] = painted[source], mask[source]
     return _scaled(square, inside, settings.side)
 
 

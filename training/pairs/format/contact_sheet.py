@@ -14,6 +14,8 @@ from alphaclip.regions.region import Region
 from alphaclip.training.pairs.format.reading import Pair
 
 COUNT, COLUMNS = 24, 6
+"""Pairs and columns: what fits on a screen with texts that can be read."""
+
 TILE, TEXT, MARGIN = (220, 165), 48, 8
 BACKGROUND, INK, OUTLINE = "white", "#222222", (255, 0, 160)
 DIMMED = 0.4
@@ -48,10 +50,10 @@ def draw_contact_sheet(pairs: Sequence[Pair], path: Path) -> None:
     rows = -(-len(pairs) // columns)
     wide, high = TILE[0] + MARGIN, TILE[1] + TEXT + MARGIN
     sheet = Image.new("RGB", (MARGIN + columns * wide, MARGIN + rows * high), BACKGROUND)
-    for place, pair in enumerate(pairs):
-        left, top = MARGIN + place % columns * wide, MARGIN + place // columns * high
+    for number, pair in enumerate(pairs):
+        left, top = MARGIN + number % columns * wide, MARGIN + number // columns * high
         sheet.paste(lit_up(pair.image, pair.region), (left, top))
-        _write(sheet, (left, top + TILE[1] + 2), f"{place + 1}. {' | '.join(pair.texts)}")
+        _write(sheet, (left, top + TILE[1] + 2), f"{number + 1}. {' | '.join(pair.texts)}")
     write_atomically(path, lambda stream: sheet.save(stream, "PNG"))
 
 
@@ -66,13 +68,13 @@ def lit_up(image: np.ndarray, region: Region) -> Image.Image:
     alpha = Image.fromarray(region.alpha_map(*image.shape[:2]))
     picture.thumbnail(TILE, Image.Resampling.BICUBIC)
     alpha = alpha.resize(picture.size, Image.Resampling.BILINEAR)
-    shown = Image.composite(picture, picture.point(lambda value: value * DIMMED), alpha)
+    lit = Image.composite(picture, picture.point(lambda value: value * DIMMED), alpha)
     if region.is_whole_image:
-        return shown
+        return lit
     inside = alpha.point(lambda value: 255 * (value > 127))
     edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
-    shown.paste(OUTLINE, mask=edge)
-    return shown
+    lit.paste(OUTLINE, mask=edge)
+    return lit
 
 
 def _write(sheet: Image.Image, corner: tuple[int, int], text: str) -> None:

@@ -223,14 +223,14 @@ def agree(path: Path, plan: Mapping[str, Any]) -> None:
         AlphaClipError: if it cannot be written
     """
     try:
-        kept = json.loads(path.read_bytes())
+        before = json.loads(path.read_bytes())
     except FileNotFoundError:
         write_json(path, plan)
         return
     except (OSError, ValueError) as error:
         raise PairError(f"{path} cannot be read ({error}): take another folder") from error
-    if kept != plan:
-        old, new = _flat(kept), _flat(plan)
+    if before != plan:
+        old, new = _flat(before), _flat(plan)
         differences = [
             f"{name}: {old.get(name)!r:.60} there, {new.get(name)!r:.60} now"
             for name in sorted(old.keys() | new.keys())

@@ -45,8 +45,8 @@ def picture_suffix(content: bytes, name: str = "the picture") -> str | None:
 
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
-            found = {kind: suffix for suffix, kind in SUFFIXES.items()}
-            return found.get(image.format or "")
+            suffixes = {kind: suffix for suffix, kind in SUFFIXES.items()}
+            return suffixes.get(image.format or "")
     except Exception as error:
         raise ImageError(f"{name} is not one of {', '.join(FORMATS)}, or is damaged") from error
 

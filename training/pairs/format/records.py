@@ -267,12 +267,12 @@ def _to_entry(region: PairRegion, shape: tuple[int, int], key: str) -> dict[str,
     if not region.texts or not all(text.strip() for text in region.texts):
         raise PairError(f"{key}: region {region.id!r} has no text, or an empty one")
     try:
-        kept = _geometry(region.region, shape)
+        geometry = _geometry(region.region, shape)
     except RegionError as error:
         raise type(error)(f"{key}: region {region.id!r}: {error}") from error
     content = {
         "id": region.id,
-        **kept,
+        **geometry,
         "label": region.label,
         "texts": list(region.texts),
         "negatives": list(region.negatives),

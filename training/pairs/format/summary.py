@@ -52,10 +52,10 @@ def write_summary(report: PairsReport, seed: int) -> list[Path]:
         write_text(page, statistics_page(report, [], Counter(), []))
         return [page]
     pairs = open_pairs(report.folder)
-    shown = [pairs[number] for number in draw_numbers(len(pairs), seed)]
-    draw_contact_sheet(shown, sheet)
+    chosen = [pairs[number] for number in draw_numbers(len(pairs), seed)]
+    draw_contact_sheet(chosen, sheet)
     histograms, labels = count_entries(pairs.entries())
-    examples = [(pair.key, pair.texts) for pair in shown]
+    examples = [(pair.key, pair.texts) for pair in chosen]
     write_text(page, statistics_page(report, histograms, labels, examples))
     return [page, sheet]
 
@@ -140,7 +140,7 @@ def statistics_page(
     """
     names = ("items", "pictures", "regions", "texts")
     totals = [(name, getattr(report, name)) for name in names]
-    shown = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:LABELS]
+    chosen = sorted(labels.items(), key=lambda item: (-item[1], item[0]))[:LABELS]
     texts = "".join(
         f"<li>{escape(' | '.join(texts))} <small>{escape(key)}</small></li>"
         for key, texts in examples
@@ -150,7 +150,7 @@ def statistics_page(
         _tally("Items left out", report.skipped),
         _tally("Regions and texts left out", report.left_out),
         *(_figure(histogram) for histogram in histograms),
-        f"<h2>Labels: {len(labels)}</h2>{_table(shown)}" if labels else "",
+        f"<h2>Labels: {len(labels)}</h2>{_table(chosen)}" if labels else "",
         f"<h2>The pairs of contact-sheet.png</h2><ol>{texts}</ol>" if examples else "",
     ]
     return (

@@ -84,13 +84,17 @@ def pairs_from_dataset(
             nobody reviewed regions of a class
     """
     texts = _Texts(field, tuple(text), tuple(templates), caption_field, only_reviewed)
-    texts.check()
+    label_texts(field, templates)  # Raises an error now, rather than leave every label out.
+    if not texts.text:
+        raise PairError("text names no attribute of a label: take at least 'label'")
     if reviews is not None and texts.text != ("label",):
         raise PairError(f"text and reviews are both given ({text!r}, {reviews!r}): leave one out")
     settings = settings or PairSettings()
     pictures, reviewed = _reviewed(_pictures(samples, texts, tags), texts, reviews)
     source = _Source(pictures, texts, reviewed)
-    parts = _split(_items(pictures), validation, settings.seed)
+    columns = pictures.values(["id", "filepath", "last_modified_at"])
+    items = [(sample, path, str(changed)) for sample, path, changed in zip(*columns, strict=True)]
+    parts = _split(items, validation, settings.seed)
     made = {**settings.made, **source.settings(), "tags": list(tags or ())}
     made["validation"] = validation
     return {
@@ -114,12 +118,6 @@ class _Texts:
     templates: tuple[str, ...]
     caption_field: str | None
     only_reviewed: str | None
-
-    def check(self) -> None:
-        """Raises an error before the first picture, rather than leave all of them out."""
-        label_texts(self.field, self.templates)
-        if not self.text:
-            raise PairError("text names no attribute of a label: take at least 'label'")
 
 
 def _pictures(
@@ -157,11 +155,6 @@ def _reviewed(
     return some, reviewed
 
 
-def _items(pictures: fo.SampleCollection) -> list[Item]:
-    columns = pictures.values(["id", "filepath", "last_modified_at"])
-    return [(sample, path, str(changed)) for sample, path, changed in zip(*columns, strict=True)]
-
-
 def _split(items: Sequence[Item], validation: float, seed: int) -> dict[str, list[Item]]:
     """Draws whole pictures, so that samples of one file stay together."""
     if not 0 <= validation < 1:
@@ -170,7 +163,7 @@ def _split(items: Sequence[Item], validation: float, seed: int) -> dict[str, lis
         raise PairError("there is no sample to make pairs of: check the view and the tags")
     paths = list(dict.fromkeys(path for _, path, _ in items))
     order = np.random.default_rng(seed).permutation(len(paths))
-    drawn = {paths[place] for place in order[: round(validation * len(paths))]}
+    drawn = {paths[number] for number in order[: round(validation * len(paths))]}
     parts = {TRAIN: [item for item in items if item[1] not in drawn]}
     if validation:
         parts[VALIDATION] = [item for item in items if item[1] in drawn]
@@ -197,10 +190,10 @@ class _Source:
     def settings(self) -> dict[str, Any]:
         """What decides the pairs, beside the samples."""
         stages = hashlib.sha256(self._stages.encode()).hexdigest()[:16]
-        found = {"dataset": self._name, "view": stages, **vars(self._texts)}
+        content = {"dataset": self._name, "view": stages, **vars(self._texts)}
         if self._reviewed is not None:
-            found |= {"reviews": self._reviewed.into, "reviewed": self._reviewed.digest}
-        return found
+            content |= {"reviews": self._reviewed.into, "reviewed": self._reviewed.digest}
+        return content
 
     def make(self, item: Item) -> PairPicture | Skipped:
         """Makes a picture; labels that cannot be regions are left out."""
@@ -242,8 +235,8 @@ class _Source:
 
     def _said(self, label: Any) -> RegionTexts | str:
         """What is said of a label, or why it is left out."""
-        wanted = self._texts.only_reviewed
-        if wanted is not None and not (wanted in label.tags or _attribute(label, wanted)):
+        mark = self._texts.only_reviewed
+        if mark is not None and not (mark in label.tags or _attribute(label, mark)):
             return "not reviewed"
         if self._reviewed is None:
             texts = (text for name in self._texts.text for text in self._values(label, name))
@@ -272,5 +265,5 @@ def _attribute(label: Any, name: str) -> Any:
 
 def _scores(label: Any) -> dict[str, float]:
     confidence = _attribute(label, "confidence")
-    known = isinstance(confidence, (int, float)) and math.isfinite(confidence)
-    return {"confidence": float(confidence)} if known else {}
+    is_number = isinstance(confidence, (int, float)) and math.isfinite(confidence)
+    return {"confidence": float(confidence)} if is_number else {}

@@ -75,14 +75,14 @@ class Reviewed:
         Raises:
             PairError: if there is none
         """
-        found = samples.match_labels(ids=list(self.said), fields=field)
-        if not len(found):
+        named = samples.match_labels(ids=list(self.said), fields=field)
+        if not len(named):
             raise PairError(
                 f"none of the {len(self.said)} reviewed regions is in field {field!r} of these "
                 f"samples: take the field of index {self.key!r}, whose regions were labelled into "
                 f"{self.into!r}, and a view that holds them; deleted regions cannot be trained on"
             )
-        return found
+        return named
 
     def missing(self, samples: fo.SampleCollection, field: str) -> int:
         """How many reviewed regions a field of the samples does not have: deleted since, or of
@@ -111,10 +111,10 @@ def reviewed_regions(dataset: fo.Dataset, into: str, templates: Sequence[str] = 
 
     labelling = labelling_of(dataset, into)
     if labelling is None:
-        known = ", ".join(labelled_fields(dataset)) or "none"
+        others = ", ".join(labelled_fields(dataset)) or "none"
         raise PairError(
             f"reviews is {into!r:.80}: nothing was labelled into it; places that dataset "
-            f"{dataset.name!r} was labelled into: {known}"
+            f"{dataset.name!r} was labelled into: {others}"
         )
     book = book_of(dataset, labelling)
     classes = ClassSet(labelling.class_set) if labelling.class_set else None
@@ -136,10 +136,10 @@ def _texts(
     if answer is None:
         return None
     try:
-        found = None if classes is None else classes[classes.place(answer)]
+        named = None if classes is None else classes[classes.place(answer)]
     except AlphaClipError:
-        found = None  # Named by a reviewer, and no class of the last run.
-    if found is None:
+        named = None  # Named by a reviewer, and no class of the last run.
+    if named is None:
         return RegionTexts(answer, label_texts(answer, templates))
-    texts = found.prompts or label_texts(found.name, templates)
-    return RegionTexts(found.name, texts, found.negatives)
+    texts = named.prompts or label_texts(named.name, templates)
+    return RegionTexts(named.name, texts, named.negatives)

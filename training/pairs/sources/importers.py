@@ -15,7 +15,6 @@ from typing import Any, TypeAlias
 from alphaclip.training.datasets.coco import Shape, read_coco
 from alphaclip.training.datasets.examples import (
     Example,
-    Expression,
     ExpressionSet,
     LabelledRegion,
     RegionSet,
@@ -89,14 +88,7 @@ def write_imported(
     settings: PairSettings | None = None,
     progress: Progress | None = None,
 ) -> PairsReport:
-    """Writes the pairs of a published data set, see :func:`write_pairs`.
-
-    Args:
-        imported: from a function of this module
-        folder: of the set of pairs
-        settings: how it is written
-        progress: of pictures
-    """
+    """Writes the pairs of a published data set, see :func:`write_pairs`."""
     settings = settings or PairSettings()
     made = {**settings.made, "set": imported.name, "templates": list(imported.templates)}
     settings = replace(settings, made=made)
@@ -115,15 +107,8 @@ def import_coco(
     Whole pictures have their first caption where ``annotations/captions_SPLIT.json`` is there.
 
     Args:
-        data: as :func:`read_coco` takes it
-        split: such as ``train2017``
-        shape: ``mask``, or ``box`` for the annotated box
-        limit: how many pictures; None takes all
+        data, split, shape, limit: as :func:`read_coco` takes them, whose errors are raised
         templates: each with one ``{}``
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form, or a template has no ``{}``
     """
     regions = read_coco(data, split, shape, limit)
     skipped: list[str] = []
@@ -142,12 +127,7 @@ def import_refcoco(
 ) -> ImportedSet:
     """Described objects of RefCOCO, RefCOCO+ or RefCOCOg as refer has them (``refs(*).p``).
 
-    Args:
-        data: as :func:`read_refs_regions` takes it, and so the others
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form, or there is no such split
+    Arguments and errors are those of :func:`read_refs_regions`.
     """
     regions = read_refs_regions(data, dataset, split, split_by, shape, limit)
     return ImportedSet(regions.name, _items(regions))
@@ -158,15 +138,7 @@ def import_reclip(
 ) -> ImportedSet:
     """Described boxes of RefCOCO, RefCOCO+ or RefCOCOg as ReCLIP has them (``jsonl``).
 
-    Args:
-        data: as :func:`read_reclip` takes it
-        dataset: as there
-        split: as there; ReCLIP has no ``train``
-        limit: how many pictures; None takes all
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form, or there is no such split
+    Arguments and errors are those of :func:`read_reclip`; it has no split ``train``.
     """
     expressions = read_reclip(data, dataset, split, "annotated")
     regions = take_first(_described_boxes(expressions), limit)
@@ -174,16 +146,7 @@ def import_reclip(
 
 
 def import_visual_genome(data: Path, limit: int | None = None) -> ImportedSet:
-    """Visual Genome's described boxes.
-
-    Args:
-        data: as :func:`read_visual_genome` takes it
-        limit: how many pictures; None takes all
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form
-    """
+    """Visual Genome's described boxes; arguments and errors are :func:`read_visual_genome`'s."""
     regions = read_visual_genome(data, limit)
     return ImportedSet(regions.name, _items(regions))
 
@@ -221,16 +184,12 @@ def _described_boxes(expressions: ExpressionSet) -> RegionSet:
     ordered = sorted(expressions, key=lambda e: (int(e.example.id), e.truth))
     examples = []
     for _, of_picture in groupby(ordered, key=lambda e: e.example.id):
-        found = list(of_picture)
-        groups = (list(group) for _, group in groupby(found, key=lambda e: e.truth))
-        example = found[0].example
-        regions = tuple(_described(group, example) for group in groups)
-        examples.append(replace(example, regions=regions))
+        regions = []
+        for box, group in groupby(of_picture, key=lambda e: e.truth):
+            said = list(group)
+            example = said[0].example
+            region = boxed_region(box, example.width, example.height)
+            texts = tuple(dict.fromkeys(expression.text for expression in said))
+            regions.append(LabelledRegion(said[0].id, region, box[2] * box[3], texts=texts))
+        examples.append(replace(example, regions=tuple(regions)))
     return RegionSet(expressions.name, tuple(examples), (), expressions.skipped)
-
-
-def _described(expressions: Sequence[Expression], example: Example) -> LabelledRegion:
-    box = expressions[0].truth
-    texts = tuple(dict.fromkeys(expression.text for expression in expressions))
-    region = boxed_region(box, example.width, example.height)
-    return LabelledRegion(expressions[0].id, region, box[2] * box[3], texts=texts)

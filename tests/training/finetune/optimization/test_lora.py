@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from alphaclip.network.factory import create_model
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.optimization.lora import SplitAttention
 from alphaclip.training.finetune.optimization.trainable import Trainable, prepare, state_to_save
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alphaclip.training.finetune.errors import ConfigError
+from alphaclip.training.finetune.config import ConfigError
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer, scale_rates
 from alphaclip.training.finetune.optimization.schedule import check_schedule, rate_scale
 from alphaclip.training.finetune.optimization.trainable import prepare

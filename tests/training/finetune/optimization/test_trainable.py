@@ -6,7 +6,7 @@ from safetensors.torch import save_file
 
 import alphaclip
 from alphaclip.network.factory import create_model
-from alphaclip.training.finetune.errors import FinetuneError
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.optimization.trainable import Trainable, prepare, state_to_save
 
 

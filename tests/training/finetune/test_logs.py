@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from alphaclip.training.finetune.outputs.curves import draw_curves, smooth
-from alphaclip.training.finetune.outputs.logs import RowLog, RunLogs
+from alphaclip.training.finetune.logs import RowLog, RunLogs, draw_curves, smooth
 
 
 @pytest.mark.parametrize("name", ["log.csv", "log.jsonl"])

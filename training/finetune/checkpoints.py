@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable, Mapping
@@ -18,8 +19,7 @@ from torch import Tensor
 
 from alphaclip.files import write_atomically
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.outputs.folders import replace_folder, settle_folder, write_flushed
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.weights.architectures import UNNAMED
 
 LAST, BEST = "last", "best"
@@ -43,6 +43,8 @@ FREE = (
 
 They do not decide the weights, or what they name is compared by its content instead.
 """
+
+_TOKENIZER_FILES = ("merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model")
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class RunState:
             FinetuneError: what decides the weights differs; names both values
         """
         ours, theirs = other._identity(), self._identity()
-        found = [
+        differences = [
             f"{what} {theirs[what][1]} there and {ours[what][1]} here"
             for what in ours
             if ours[what][0] != theirs[what][0]
@@ -90,11 +92,11 @@ class RunState:
         for name in sorted({*self.config, *other.config} - {*FREE}):
             there, here = self.config.get(name), other.config.get(name)
             if there != here:
-                found.append(f"{name} is {there!r} there and {here!r} here")
-        if found:
+                differences.append(f"{name} is {there!r} there and {here!r} here")
+        if differences:
             raise FinetuneError(
-                f"{folder} is a checkpoint of another run: {'; '.join(found)}. Go on with what it "
-                "was started with, or train into another output folder"
+                f"{folder} is a checkpoint of another run: {'; '.join(differences)}. Go on with "
+                "what it was started with, or train into another output folder"
             )
 
     def _identity(self) -> dict[str, tuple[Any, str]]:
@@ -129,8 +131,8 @@ class Checkpoints:
 
     def settle(self) -> None:
         """Ends what a kill interrupted; for one process, before any of them reads."""
-        for place in (self.last, self.best):
-            settle_folder(place)
+        for path in (self.last, self.best):
+            settle_folder(path)
 
     def read(self) -> tuple[RunState, dict[str, Any]] | None:
         """State and training state of ``last``; None where no checkpoint is.
@@ -149,7 +151,7 @@ class Checkpoints:
                 f"{self.last} is damaged ({error}): train into another folder, or remove this one "
                 "to begin again"
             ) from error
-        self._saved = _of_step(state.step)
+        self._saved = f"of step {state.step}"
         return state, training
 
     def save_last(
@@ -169,11 +171,10 @@ class Checkpoints:
         def write(folder: Path) -> None:
             self._write_model(folder, weights, state.step)
             write_flushed(folder / TRAINING_FILE, lambda path: torch.save(dict(training), path))
-            text = json.dumps(asdict(state), indent=1) + "\n"
-            write_flushed(folder / STATE_FILE, lambda path: path.write_text(text, "utf-8"))
+            _write_json(folder / STATE_FILE, asdict(state))
 
         self._replace(self.last, write, state.step)
-        self._saved = _of_step(state.step)
+        self._saved = f"of step {state.step}"
 
     def save_best(self, weights: Mapping[str, Tensor], step: int) -> None:
         """Puts a model in the place of the best one before; otherwise as `save_last`."""
@@ -187,27 +188,22 @@ class Checkpoints:
         metadata = {"format": "pt", "steps": str(step), "licence": str(self._card["licence"])}
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         write_flushed(folder / "model.safetensors", lambda path: save_file(tensors, path, metadata))
-        card = json.dumps({**self._card, "steps": step}, indent=1) + "\n"
-        write_flushed(folder / "card.json", lambda path: path.write_text(card, "utf-8"))
+        _write_json(folder / "card.json", {**self._card, "steps": step})
         write_configuration(self._model, folder)
 
-    def _replace(self, place: Path, write: Callable[[Path], None], step: int) -> None:
+    def _replace(self, path: Path, write: Callable[[Path], None], step: int) -> None:
         try:
-            replace_folder(place, write)
+            replace_folder(path, write)
         except (OSError, RuntimeError, SafetensorError) as error:
             reason = (isinstance(error, OSError) and error.strerror) or error
             raise FinetuneError(
-                f"{place}: the checkpoint of step {step} cannot be written ({reason}); the one "
+                f"{path}: the checkpoint of step {step} cannot be written ({reason}); the one "
                 f"before stays: {self._saved}. See to that, then run again to go on"
             ) from error
 
 
 def write_training(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a training state, whole or not at all.
-
-    Args:
-        path: of the file
-        content: tensors, numbers, texts, lists and dicts
+    """Writes tensors, numbers, texts, lists and dicts, whole or not at all.
 
     Raises:
         AlphaClipError: it cannot be written, as on a full disk
@@ -235,29 +231,78 @@ def write_configuration(model: AlphaCLIP, folder: Path) -> None:
         model: the configuration of a dict or of open_clip's own becomes a file as well
         folder: exists
     """
-    path = model.config.path
-    named = "model" if model.config.name == UNNAMED else model.config.name
+    config, named = model.config.path, model.config.name
     content = {
         "model_cfg": dict(model.config.settings),
         "preprocess_cfg": {"mean": list(model.mean), "std": list(model.std)},
     }
+    name = f"{'model' if named == UNNAMED else named}.json" if config is None else config.name
+    _write_json(folder / name, content)
+    if config is not None:
+        for source in (
+            s for pattern in _TOKENIZER_FILES for s in sorted(config.parent.glob(pattern))
+        ):
+            write_flushed(folder / source.name, partial(shutil.copyfile, source))
+
+
+def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Writes a folder beside its place, and puts it there once it is whole.
+
+    A folder that is there already stays until then. Where a kill interrupts this,
+    `settle_folder` tells what is whole.
+
+    Args:
+        path: of the folder; its parents are made if need be
+        write: fills a new folder, with `write_flushed`; what it raises leaves all as it was
+    """
+    new, old = _beside(path)
+    try:
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        write(new)
+        _flush_folder(new)
+        shutil.rmtree(old, ignore_errors=True)
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+        _flush_folder(path.parent)
+    except Exception:
+        shutil.rmtree(new, ignore_errors=True)
+        settle_folder(path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def settle_folder(path: Path) -> None:
+    """Ends what interrupted `replace_folder`: one leaves its place only when another is whole."""
+    new, old = _beside(path)
+    if not path.exists() and old.exists():
+        (new if new.exists() else old).rename(path)
+    for left in (new, old):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def write_flushed(path: Path, write: Callable[[Path], object]) -> None:
+    """Has a file written and flushes it to the disk."""
+    write(path)
+    with path.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     text = json.dumps(content, indent=1) + "\n"
-    write_flushed(
-        folder / (f"{named}.json" if path is None else path.name),
-        lambda place: place.write_text(text, "utf-8"),
-    )
-    for source in _tokenizer_files(path):
-        write_flushed(folder / source.name, partial(shutil.copyfile, source))
+    write_flushed(path, lambda path: path.write_text(text, "utf-8"))
 
 
-_TOKENIZER_FILES = ("merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model")
+def _beside(path: Path) -> tuple[Path, Path]:
+    return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
 
 
-def _tokenizer_files(config: Path | None) -> list[Path]:
-    if config is None:
-        return []
-    return [path for pattern in _TOKENIZER_FILES for path in sorted(config.parent.glob(pattern))]
-
-
-def _of_step(step: int) -> str:
-    return f"of step {step}"
+def _flush_folder(folder: Path) -> None:
+    """So that names outlive a power cut; other systems than POSIX have no such thing."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from alphaclip.training.finetune.data import PairBatches, step_count
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.gathering import Ranks
+from alphaclip.training.finetune.batches import PairBatch, PairBatches, step_count
+from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.loop import make_loader
-from alphaclip.training.finetune.types import PairBatch
+from alphaclip.training.finetune.processes import Ranks
 from alphaclip.training.pairs.format.reading import PairSet, open_pairs
 from alphaclip.weights.architectures import read_config
 

@@ -11,16 +11,17 @@ import alphaclip
 from alphaclip.errors import AlphaClipError
 from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.outputs.checkpoints import (
+from alphaclip.training.finetune.checkpoints import (
     Checkpoints,
     RunState,
     read_training,
+    replace_folder,
+    settle_folder,
     write_training,
 )
-from alphaclip.training.finetune.outputs.folders import replace_folder, settle_folder
+from alphaclip.training.finetune.config import FinetuneError
 
-from ..shape_pairs import ARCHITECTURE, write_model
+from .shape_pairs import ARCHITECTURE, write_model
 
 STATE = RunState(
     step=3, world=1, pairs="aa", base="bb", config={"rate": 1e-6, "pairs": ["old"]}, best=4.5

@@ -2,28 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import write_atomically
 from alphaclip.regions.region import Region
-from alphaclip.training.finetune.config import FinetuneConfig
-from alphaclip.training.finetune.errors import FinetuneError
-from alphaclip.training.finetune.gathering import Ranks
-from alphaclip.training.finetune.types import PairBatch
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
+from alphaclip.training.finetune.processes import Ranks
 from alphaclip.training.pairs.format.reading import Pair, PairSet
 from alphaclip.views.cutter import Cutter
 from alphaclip.views.view import View
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
 _TRIES = 20
-"""Pairs that are tried in the place of one that cannot be read."""
+"""Pairs that are tried in the place of one that cannot be read; beyond it, the set is damaged."""
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Regions with their texts, row by row.
+
+    Attributes:
+        images: uint8 (N, 3, R, R)
+        alpha: uint8 (N, 1, R, R); 255 is to be looked at, 0 is not
+        tokens: int64 (N, L), the texts, from the model's tokenizer
+        negatives: int64 (N, K, L), K texts that are wrong for the row's region; None without.
+            A row of zeros in place of tokens is no text and counts for nothing.
+        whole: bool (N,), where the sample is a whole picture with its caption, alpha all 255
+        keys: where each sample is from, for the report of a bad batch
+    """
+
+    images: Tensor
+    alpha: Tensor
+    tokens: Tensor
+    negatives: Tensor | None
+    whole: Tensor
+    keys: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> PairBatch:
+        """The same on a device; from pinned memory the copy is asynchronous."""
+        moved: dict[str, Any] = {
+            name: tensor.to(device, non_blocking=True) for name, tensor in self._tensors().items()
+        }
+        return replace(self, **moved)
+
+    def split(self, size: int) -> list[PairBatch]:
+        """Parts of at most ``size`` rows, in order; one part where ``size`` is 0."""
+        if size <= 0 or size >= len(self):
+            return [self]
+        tensors = {name: tensor.split(size) for name, tensor in self._tensors().items()}
+        return [
+            replace(
+                self,
+                **{name: parts[number] for name, parts in tensors.items()},
+                keys=self.keys[number * size : (number + 1) * size],
+            )
+            for number in range(-(-len(self) // size))
+        ]
+
+    def save(self, path: Path) -> None:
+        """Writes a batch that a step cannot use, to be looked at.
+
+        Args:
+            path: of a safetensors file: the tensors by name, and in its metadata ``keys``, a JSON
+                list of where each sample is from
+
+        Raises:
+            AlphaClipError: it cannot be written
+        """
+        tensors = {name: t.detach().cpu().contiguous() for name, t in self._tensors().items()}
+        content = save(tensors, {"keys": json.dumps(list(self.keys))})
+        write_atomically(path, lambda stream: stream.write(content))
+
+    def _tensors(self) -> dict[str, Tensor]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 @dataclass(frozen=True)
@@ -70,7 +135,9 @@ class PairBatches(Dataset[Drawn]):
         self._pairs, self._config, self._model, self._size = pairs, config, model, size
         self._start = start
         self._stop = step_count(config, len(pairs))
-        self._places = _places(config.batch_size, ranks or Ranks())
+        ranks = ranks or Ranks()
+        each = ranks.share(config.batch_size)
+        self._rows = range(ranks.rank * each, (ranks.rank + 1) * each)
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
     def __len__(self) -> int:
@@ -81,13 +148,14 @@ class PairBatches(Dataset[Drawn]):
             raise IndexError(index)
         step = self._start + index
         replaced: list[str] = []
-        samples = [self._sample(step, place, replaced) for place in self._places]
+        samples = [self._sample(step, row, replaced) for row in self._rows]
         return Drawn(self._batch(samples), tuple(replaced))
 
-    def _sample(self, step: int, place: int, replaced: list[str]) -> _Sample:
-        """What is shown at a place of a step's batch, with its text."""
-        rng = np.random.default_rng([self._config.seed, 1, step, place])
-        for number in self._candidates(step, place):
+    def _sample(self, step: int, row: int, replaced: list[str]) -> _Sample:
+        """What a row of a step's batch shows, with its text."""
+        # 1 tells samples from the order of an epoch, which is drawn with 0.
+        rng = np.random.default_rng([self._config.seed, 1, step, row])
+        for number in self._candidates(step, row):
             try:
                 pair: Pair = self._pairs[number]
                 return _draw(pair, self._config, self._size, rng)
@@ -98,12 +166,12 @@ class PairBatches(Dataset[Drawn]):
             f"{replaced[-1]}. `alphaclip pairs check` says what is wrong with the set"
         )
 
-    def _candidates(self, step: int, place: int) -> list[int]:
-        """The pair for a place, and those that following steps have in it."""
+    def _candidates(self, step: int, row: int) -> list[int]:
+        """The pair for a row, and those that following steps have in it."""
         size = self._config.batch_size
         epoch, within = divmod(step, len(self._pairs) // size)
         order = self._order_of(0 if self._config.reference else epoch)
-        first = within * size + place
+        first = within * size + row
         return [int(order[(first + i * size) % len(order)]) for i in range(_TRIES)]
 
     def _order_of(self, epoch: int) -> np.ndarray:
@@ -118,22 +186,19 @@ class PairBatches(Dataset[Drawn]):
         return build_tokenizer(self._model)
 
     def _batch(self, samples: list[_Sample]) -> PairBatch:
-        negatives = [self._negatives(sample) for sample in samples]
+        tokens = self._tokenizer([sample.text for sample in samples])
+        negatives = tokens.new_zeros(len(samples), self._config.negatives, tokens.shape[1])
+        for row, sample in zip(negatives, samples, strict=True):
+            if sample.negatives:
+                row[: len(sample.negatives)] = self._tokenizer(list(sample.negatives))
         return PairBatch(
             torch.stack([sample.image for sample in samples]),
             torch.stack([sample.alpha for sample in samples]),
-            self._tokenizer([sample.text for sample in samples]),
-            torch.stack(negatives) if self._config.negatives else None,
+            tokens,
+            negatives if self._config.negatives else None,
             torch.tensor([sample.whole for sample in samples]),
             tuple(sample.key for sample in samples),
         )
-
-    def _negatives(self, sample: _Sample) -> Tensor:
-        """int64 (K, L); rows of zeros where a sample has fewer texts."""
-        tokens = self._tokenizer([*sample.negatives, ""])[:-1]
-        rows = tokens.new_zeros(self._config.negatives, tokens.shape[1])
-        rows[: len(tokens)] = tokens
-        return rows
 
 
 def step_count(config: FinetuneConfig, pairs: int) -> int:
@@ -166,16 +231,13 @@ class _Sample:
     key: str
 
 
-def _places(batch_size: int, ranks: Ranks) -> range:
-    """A process's slice of a step's batch."""
-    each = ranks.share(batch_size)
-    return range(ranks.rank * each, (ranks.rank + 1) * each)
-
-
 def _draw(pair: Pair, config: FinetuneConfig, size: int, rng: np.random.Generator) -> _Sample:
     whole = rng.random() < config.whole_share
     text = pair.caption if whole else pair.texts[rng.integers(len(pair.texts))]
-    negatives = () if whole else _some(pair.negatives, config.negatives, rng)
+    negatives: tuple[str, ...] = ()
+    if not whole:
+        chosen = rng.permutation(len(pair.negatives))[: config.negatives]
+        negatives = tuple(pair.negatives[number] for number in chosen)
     region = Region.whole_image() if whole else pair.region
     view = View(antialias=config.antialias) if whole else _view(config, rng)
     # A region that scaling down loses keeps one pixel: a sample without any says nothing.
@@ -185,11 +247,6 @@ def _draw(pair: Pair, config: FinetuneConfig, size: int, rng: np.random.Generato
     if config.flip and rng.random() < 0.5:
         image, alpha = image.flip(-1), alpha.flip(-1)
     return _Sample(image, alpha, text, negatives, whole, pair.key)
-
-
-def _some(texts: tuple[str, ...], count: int, rng: np.random.Generator) -> tuple[str, ...]:
-    chosen = rng.permutation(len(texts))[:count]
-    return tuple(texts[place] for place in chosen)
 
 
 def _view(config: FinetuneConfig, rng: np.random.Generator) -> View:

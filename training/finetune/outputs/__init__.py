@@ -1,1 +1,0 @@
-"""What a run writes: checkpoints, logs, curves, its report."""
