@@ -10,7 +10,7 @@ import pytest
 from alphaclip.cli import Command
 from alphaclip.training.finetune import cli as train_cli
 from alphaclip.training.finetune import run as run_module
-from alphaclip.training.finetune.outputs.report import FinetuneReport
+from alphaclip.training.finetune.logs import FinetuneReport
 
 from .shape_pairs import config_of, write_model, write_shapes
 
