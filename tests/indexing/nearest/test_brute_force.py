@@ -5,7 +5,7 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest import brute_force as scanning
-from alphaclip.indexing.nearest.brute_force import scan, scan_top
+from alphaclip.indexing.nearest.brute_force import Best, scan, scan_top
 from alphaclip.indexing.nearest.metrics import (
     METRICS,
     Metric,
@@ -168,3 +168,27 @@ def test_scan_top__many_queries_take_small_blocks(monkeypatch: pytest.MonkeyPatc
     sizes = [len(here) for here, _ in scan(table, np.ones((40, 8)), "cosine")]
     assert max(sizes) == 10
     assert sum(sizes) == 500
+
+
+@pytest.mark.parametrize("k", [1, 5, 17, None])
+@pytest.mark.parametrize("queries", [1, 3])
+def test_best__of_equals_the_first_rows(queries: int, k: int | None) -> None:
+    keys = np.random.default_rng(0).integers(0, 4, (queries, 200)).astype(np.float32)
+    best = Best(k, queries, beside=1)
+    for start in range(0, 200, 13):
+        block = keys[:, start : start + 13]
+        best.add(np.arange(start, start + block.shape[1]), block, 2 * block)
+    rows, top, beside = best.ranked()
+    expected = np.argsort(-keys, axis=1, kind="stable")[:, :k]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(top, np.take_along_axis(keys, expected, 1))
+    np.testing.assert_array_equal(beside, 2 * top)
+
+
+def test_best__what_is_no_number_is_the_worst() -> None:
+    keys = np.full((2, 50), np.nan, np.float32)
+    keys[0, 30] = 1
+    best = Best(3, 2)
+    for start in (0, 50):
+        best.add(np.arange(start, start + 50), keys)
+    assert best.ranked()[0][0, :2].tolist() == [30, 80]
