@@ -24,6 +24,7 @@ JOIN = " & "
 """Between the names of an ensemble's members."""
 
 PROMPTED = "maskprompt"
+"""The one method that needs weights of its own."""
 
 
 @dataclass(frozen=True)

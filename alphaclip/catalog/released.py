@@ -13,6 +13,7 @@ from alphaclip.errors import CheckpointError, ModelNotFoundError
 
 LICENCE = "CC BY-NC 4.0, for research only; CLIP's own model terms apply as well"
 BASE_TAG = "openai"
+"""Alpha-CLIP trains the image encoder only: its text encoder is OpenAI's, and has to be theirs."""
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def load(
                 f"an ensemble of {len(members)} was given {len(views)} views: expected one for each"
             )
         pairs = zip(members, views, strict=True)
-        return Ensemble([load(member, device, precision, shown) for member, shown in pairs])
+        return Ensemble([load(member, device, precision, its_view) for member, its_view in pairs])
     (name,) = members
     if isinstance(name, Encoder):
         return name
@@ -77,11 +77,11 @@ def load(
     spec = zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
-    shown = lay_over(view, spec.methods) if view else spec.default_view
+    its_view = lay_over(view, spec.methods) if view else spec.default_view
     model, way = _build(spec)
 
     def encoder_in(dtype: torch.dtype) -> Encoder:
-        return Encoder(model, spec.name, shown, chosen_device, dtype, way)
+        return Encoder(model, spec.name, its_view, chosen_device, dtype, way)
 
     chosen: str = precision
     if precision == "auto":
@@ -132,7 +132,7 @@ def encoder_of(info: Mapping[str, Any], given: Encoder | None = None) -> Encoder
 
 @lru_cache(maxsize=2)
 def _shared_encoder(name: str, view: View) -> Encoder:
-    """An encoder that all indexes built with it share in this process."""
+    """An encoder that all indexes built with it share in this process; it holds gigabytes."""
     return load(name, view=view)
 
 

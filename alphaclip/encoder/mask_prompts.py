@@ -55,9 +55,9 @@ class MaskPrompted:
         """See `Way.encode`; a whole-image region keeps every patch."""
         visual = self._visual
         ones = (torch.ones_like(maps) - ALPHA_MEAN) / ALPHA_STD
-        kept = foreground(maps, visual.grid_size)[..., None]
+        inside = foreground(maps, visual.grid_size)[..., None]
         patches = visual.conv1(join_alpha(images, ones.to(images.dtype))).flatten(2).mT
-        patches = torch.where(kept, patches, visual.mask_embedding[0].to(patches.dtype))
+        patches = torch.where(inside, patches, visual.mask_embedding[0].to(patches.dtype))
         first = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         positions = visual.positional_embedding.to(patches.dtype)
         tokens: Tensor = visual.ln_pre(torch.cat((first, patches), dim=1) + positions)
@@ -65,7 +65,7 @@ class MaskPrompted:
             tokens = block(tokens)
             if depth < len(visual.mask_embedding):
                 prompts = visual.mask_embedding[depth].to(tokens.dtype)
-                tokens = torch.cat((tokens[:, :1], torch.where(kept, tokens[:, 1:], prompts)), 1)
+                tokens = torch.cat((tokens[:, :1], torch.where(inside, tokens[:, 1:], prompts)), 1)
         pooled: Tensor = visual._pool(tokens)[0]
         return pooled @ visual.proj
 
@@ -117,12 +117,12 @@ def _clip_tensors(path: Path) -> dict[str, Tensor]:
     for wrapper in ("model", "state_dict"):
         inside = content.get(wrapper)
         content = inside if isinstance(inside, Mapping) else content
-    found = [name for name in content if name.endswith(MASK_TOKENS)]
-    if len(found) != 1:
+    names = [name for name in content if name.endswith(MASK_TOKENS)]
+    if len(names) != 1:
         raise CheckpointError(
             f"{path}: holds no {MASK_TOKENS}: take OVSeg's weights that were made with mask prompt "
             "tuning, such as ovseg_swinbase_vitL14_ft_mpt.pth"
         )
-    prefix = found[0].removesuffix(MASK_TOKENS)
+    prefix = names[0].removesuffix(MASK_TOKENS)
     named = {n.removeprefix(prefix): t for n, t in content.items() if n.startswith(prefix)}
     return {n: t for n, t in named.items() if isinstance(t, Tensor) and n not in _NO_WEIGHTS}

@@ -24,6 +24,7 @@ from alphaclip.weights.checkpoints import Checkpoint, check_tensors, read_checkp
 logger = logging.getLogger(__name__)
 
 _QUICK_GELU = "-quickgelu"
+"""OpenAI's activation. With the other one a model loads without a complaint and is wrong."""
 
 
 def create_model(

@@ -156,8 +156,8 @@ def cpu_capabilities() -> dict[str, Any]:
 
 def has_vnni() -> bool:
     """Whether the CPU adds products of 8-bit integers in 32 bits."""
-    found = cpu_capabilities()
-    return any(found.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    cpu = cpu_capabilities()
+    return any(cpu.get(name) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
 
 
 def _is_plain_attention(module: Any) -> bool:

@@ -28,6 +28,7 @@ HOW_TO_INSTALL_OWN = (
     "a SAM of your own is installed by `alphaclip segment --install sam-NAME --file FILE`"
 )
 _OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
+"""It becomes a file's name, so it can be no path and nothing that another system cannot write."""
 _TIMEOUT = 60
 """Seconds without an answer after which a download is given up."""
 

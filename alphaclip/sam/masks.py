@@ -108,17 +108,17 @@ def judge(
         else:
             fits = limits.min_area <= mask.area <= limits.max_area
             verdicts.append("kept" if fits else "area")
-    kept: list[int] = []
+    chosen: list[int] = []
     for i in sorted(range(len(masks)), key=lambda i: -masks[i].quality):
         if verdicts[i] != "kept":
             continue
-        rivals = [j for j in kept if groups is None or groups[i] == groups[j]]
+        rivals = [j for j in chosen if groups is None or groups[i] == groups[j]]
         if limits.max_overlap < 1 and any(
             mask_iou(masks[i], masks[j]) > limits.max_overlap for j in rivals
         ):
             verdicts[i] = "duplicate"
         else:
-            kept.append(i)
+            chosen.append(i)
     return verdicts
 
 

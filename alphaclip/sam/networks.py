@@ -86,7 +86,7 @@ def read_sam(path: Path) -> tuple[str, nn.Module]:
         tensors[name] = value.float()
     name = "image_encoder.pos_embed"
     shape = tuple(tensors[name].shape) if name in tensors else None
-    by_shape = {(1, s.grid, s.grid, s.width): known for known, s in SAM_ARCHITECTURES.items()}
+    by_shape = {(1, s.grid, s.grid, s.width): name for name, s in SAM_ARCHITECTURES.items()}
     if shape not in by_shape:
         seen = f"{name} has shape {shape}" if shape else f"there is no {name}"
         raise CheckpointError(

@@ -24,6 +24,7 @@ FORMAT_VERSION = "1"
 
 Shape = tuple[int, ...]
 
+# The released files state nothing: patch size, width and number of positions tell them apart.
 _RELEASED_SHAPES: dict[tuple[Shape, Shape], str] = {
     ((768, 1, 16, 16), (197, 768)): "ViT-B-16-quickgelu",
     ((1024, 1, 14, 14), (257, 1024)): "ViT-L-14-quickgelu",
@@ -127,10 +128,10 @@ def recognize_architecture(tensors: Mapping[str, Tensor], label: str) -> str:
             "Alpha-CLIP weights; plain CLIP weights are given as `pretrained`"
         )
     if (alpha, positions) not in _RELEASED_SHAPES:
-        known = "; ".join(f"{name}: {a} and {p}" for (a, p), name in _RELEASED_SHAPES.items())
+        released = "; ".join(f"{name}: {a} and {p}" for (a, p), name in _RELEASED_SHAPES.items())
         raise CheckpointError(
             f"{label}: conv1_alpha.weight has shape {alpha} and positional_embedding {positions}, "
-            f"which is none of the released architectures ({known}); for another one, name it: "
+            f"which is none of the released architectures ({released}); for another one, name it: "
             "convert_checkpoint(..., architecture=...)"
         )
     return _RELEASED_SHAPES[alpha, positions]
@@ -332,9 +333,9 @@ def _require_file(path: Path) -> None:
 
 
 def _listed(items: list[str], separator: str = ", ") -> str:
-    shown = separator.join(items[:_SHOWN])
+    first = separator.join(items[:_SHOWN])
     rest = len(items) - _SHOWN
-    return f"{shown}{separator}and {rest} more" if rest > 0 else shown
+    return f"{first}{separator}and {rest} more" if rest > 0 else first
 
 
 def _first_line(error: Exception) -> str:
