@@ -33,10 +33,7 @@ _answers, _begun, _lock = OrderedDict(), deque(maxlen=100), threading.RLock()
 
 
 def search_of(asked):
-    """Makes a search of what was asked.
-
-    Returns:
-        an ``alphaclip.indexing.Search``
+    """Makes an ``alphaclip.indexing.Search`` of what was asked.
 
     Raises:
         AlphaClipError: if nothing is asked
@@ -95,61 +92,38 @@ def find(dataset, asked):
 
 
 def find_these(dataset, asked, label_ids):
-    """Finds some regions, whatever their score.
-
-    Returns:
-        hits; regions that are in no index any more are left out
-    """
+    """Finds some regions, whatever their score; those that are in no index any more are left out."""
     search = search_of(asked)
     ranking = _ranking(dataset, asked, search)
     return search.hits_of(indexes_of(dataset, asked), label_ids, ranking)
 
 
 def find_above(dataset, asked, min_score):
-    """Finds all that lies at or above a score, however many.
-
-    Returns:
-        hits
-    """
+    """Finds all that lies at or above a score, however many."""
     search = dataclasses.replace(search_of(asked), k=None, min_score=min_score)
     return _run(dataset, asked, search)
 
 
 def measure(dataset, asked):
-    """Counts the scores of all regions.
-
-    Returns:
-        an ``alphaclip.indexing.explore.scores.Distribution``
-    """
+    """Counts the scores of all regions: a ``Distribution``; of the mode "regions" only."""
     _, spread = _everything(dataset, asked)
     return spread
 
 
 def indexes_of(dataset, asked):
-    """Opens the indexes that a question is for.
-
-    Returns:
-        a list of indexes
-    """
+    """Opens the indexes that a question is for."""
     return [open_index(dataset, key) for key in asked["keys"]]
 
 
 def is_ready(dataset, asked):
-    """Says whether the encoder is loaded.
-
-    Returns:
-        True/False
-    """
+    """Says whether the encoder is loaded."""
     return all("encoder" in vars(index) for index in indexes_of(dataset, asked))
 
 
 def begin(asked):
-    """Notes that a question is being answered.
+    """Notes that a question is being answered; says whether nobody has begun before.
 
     A timer of the App may go off twice, the second time with a state that is out of date.
-
-    Returns:
-        whether nobody has begun before
     """
     with _lock:
         fresh = asked["at"] not in _begun
@@ -159,11 +133,7 @@ def begin(asked):
 
 
 def parts(text):
-    """Splits a text at its commas.
-
-    Returns:
-        a list of texts, without empty ones
-    """
+    """Splits a text at its commas, as "a tree, a red car"; empty parts are left out."""
     return [part for part in map(str.strip, text.split(",")) if part]
 
 
