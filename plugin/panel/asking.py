@@ -92,7 +92,7 @@ def find(dataset, asked):
 
 
 def find_these(dataset, asked, label_ids):
-    """Finds some regions, whatever their score; those that are in no index any more are left out."""
+    """Finds some regions, whatever their score; those in no index any more are left out."""
     search = search_of(asked)
     ranking = _ranking(dataset, asked, search)
     return search.hits_of(indexes_of(dataset, asked), label_ids, ranking)
