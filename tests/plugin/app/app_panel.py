@@ -1,20 +1,12 @@
-"""The panel "Region search" in the App, for the tests that use it as a person does.
-
-``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
-"""
+"""The panel "Region search" in the App, for the tests that use it as a person does."""
 
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import fiftyone as fo
-import pytest
+import numpy as np
 from playwright.sync_api import expect
 
-from alphaclip.indexing import build
-from alphaclip.indexing.dataset.samples import load_sample
-
-from .fiftyone_app import App, browse, run_app
+from .fiftyone_app import App
 
 NANO, KEY = "alphaclip-nano", "drawn"
 
@@ -69,24 +61,15 @@ class Panel:
         self.app.shoot(f"panel-{name}")
 
 
-@pytest.fixture(scope="module")
-def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the App, whose jobs take their time."""
-    with run_app(tmp_path_factory.mktemp("app") / "server.log", slowly=True) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def scenes() -> Iterator[fo.Dataset]:
-    """The sample dataset, its objects embedded."""
-    dataset = load_sample(name="panel-scenes")
-    build(dataset, "objects", encoder=NANO, key=KEY)
-    yield dataset
-    dataset.delete()
-
-
-@pytest.fixture
-def panel(server: str, chromium: str, tmp_path: Path) -> Iterator[Panel]:
-    """The App in a headless browser."""
-    with browse(server, chromium, tmp_path) as app:
-        yield Panel(app)
+def edit_boxes(dataset: fo.Dataset) -> None:
+    """Gives every object another box."""
+    samples, objects = dataset.values(["id", "objects.detections.id"])
+    rows = [
+        {"sample_id": sample, "label_id": label}
+        for sample, labels in zip(samples, objects, strict=True)
+        for label in labels or []
+    ]
+    boxes = np.random.default_rng(2).random((len(rows), 4)) * 0.5 + 0.01
+    for row, box in zip(rows, boxes.tolist(), strict=True):
+        row["value"] = box
+    dataset.set_label_values("objects.detections.bounding_box", rows)

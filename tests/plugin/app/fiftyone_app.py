@@ -12,14 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
-from playwright.sync_api import Locator, Page, Request, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Request, expect
 from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader"]
 START_SECONDS = 90
 WAIT_MS = 60_000
-SLOWLY = [sys.executable, str(Path(__file__).with_name("slow_encoder.py"))]
-"""Followed by a file of Python and its arguments: runs it with an encoder that takes its time."""
+GATED = [sys.executable, str(Path(__file__).with_name("gated_jobs.py"))]
+"""Followed by a file of Python and its arguments: runs it with jobs that wait at the gate."""
+
+GATE = "ALPHACLIP_TEST_GATE"
 
 BROWSER_TRIES = 6
 TICK_MS, QUIET_TICKS = 100, 5
@@ -33,11 +35,15 @@ VISIBLE_IDS = """selector => [...document.querySelectorAll(selector)]
 
 
 @contextmanager
-def run_app(log: Path, slowly: bool = False) -> Iterator[str]:
+def run_app(log: Path) -> Iterator[str]:
     """Starts the App's server with this process's database and plugins; yields its address."""
     port = _free_port()
-    run = SLOWLY if slowly else [sys.executable]
-    command = [*run, str(Path(fo.__file__).parent / "server" / "main.py"), "--address", "127.0.0.1"]
+    command = [
+        *GATED,
+        str(Path(fo.__file__).parent / "server" / "main.py"),
+        "--address",
+        "127.0.0.1",
+    ]
     settings = {
         "FIFTYONE_PLUGINS_DIR": str(fo.config.plugins_dir),
         "FIFTYONE_DATABASE_NAME": fo.config.database_name,
@@ -57,19 +63,23 @@ def run_app(log: Path, slowly: bool = False) -> Iterator[str]:
         server.wait(timeout=30)
 
 
-@contextmanager
-def browse(address: str, chromium: str, folder: Path, height: int = 1000) -> Iterator["App"]:
-    """The App in a headless browser, at an address of :func:`run_app`.
+class Gate:
+    """Holds jobs before each picture, see ``gated_jobs.py``.
 
-    ``ALPHACLIP_SCREENSHOTS`` names a folder for the screenshots in place of the given one.
+    Args:
+        path: the file that is the gate
     """
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1600, "height": height}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        expect.set_options(timeout=WAIT_MS)
-        yield App(page, address, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or folder))
-        browser.close()
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def hold(self, after: int = 0) -> None:
+        """Lets so many pictures pass, and no more."""
+        self._path.write_text(str(after))
+
+    def open(self) -> None:
+        """Lets everything pass."""
+        self._path.unlink(missing_ok=True)
 
 
 class App:

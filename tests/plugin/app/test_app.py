@@ -3,51 +3,24 @@
 ``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
 """
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import fiftyone as fo
 import pytest
 from playwright.sync_api import expect
 
 from alphaclip.indexing import RegionIndex, build, load
-from alphaclip.indexing.dataset.samples import load_sample
 
-from .fiftyone_app import App, browse, run_app
+from .app_panel import KEY, NANO
+from .fiftyone_app import App
 
-NANO = "alphaclip-nano"
-KEY = "drawn"
 pytestmark = pytest.mark.app
-
-
-@pytest.fixture(scope="module")
-def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the App."""
-    with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
-        yield address
-
-
-@pytest.fixture
-def scenes() -> Iterator[fo.Dataset]:
-    """The sample dataset."""
-    dataset = load_sample(name="scenes")
-    yield dataset
-    dataset.delete()
-
-
-@pytest.fixture
-def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
-    """The App in a headless browser."""
-    with browse(server, chromium, tmp_path, height=900) as app:
-        yield app
 
 
 def search(index: RegionIndex, query: str, k: int) -> list[str]:
     return index.search(query, k=k).label_ids.tolist()
 
 
-def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
-    app.open(scenes)
+def test_app__embeds_then_searches(app: App, few_scenes: fo.Dataset) -> None:
+    app.open(few_scenes)
     app.choose_operator("Embed regions")
     app.fill("Name of the index", KEY)
     app.shoot_form("app-embed-form", "Execute")
@@ -57,8 +30,8 @@ def test_app__embeds_then_searches(app: App, scenes: fo.Dataset) -> None:
     app.shoot("app-embed-outcome")
     outcome.get_by_role("button", name="Done").click()
 
-    index = load(scenes, KEY)
-    assert len(index) == scenes.count("objects.detections")
+    index = load(few_scenes, KEY)
+    assert len(index) == few_scenes.count("objects.detections")
 
     app.choose_operator("Search regions")
     app.fill("Search for", "a red apple")

@@ -18,31 +18,16 @@ from alphaclip.indexing import build, load
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.sam.checkpoints import installed_sam_path, installed_sams
 
-from . import app_panel
 from .app_panel import NANO, Panel
-from .fiftyone_app import WAIT_MS, run_app
+from .fiftyone_app import Gate
 
-panel = app_panel.panel
 WEIGHTS = Path(__file__).parents[2] / "sam_vit_nano.safetensors"
 OWN_SAM = "sam-drawings"
 LIMITS = {"Points a side": "12", "Least stability": "0.8", "Least quality": "0.4"}
 """The small SAM knows drawings only: at the usual limits it finds nothing in photographs."""
 
-SLOW = {"Points a side": "32"}
-"""So that each picture takes long enough for somebody to see it, and to press Stop."""
-
-LONG_MS = 5 * WAIT_MS
 ELSEWHERE = "alphaclip-vit-b16-grit1m-mim"
 pytestmark = [pytest.mark.app, pytest.mark.shared]
-
-
-@pytest.fixture(scope="module")
-def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the App, which looks for models in a folder that is empty at first."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ALPHACLIP_MODELS", str(tmp_path_factory.mktemp("models")))
-        with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
-            yield address
 
 
 @pytest.fixture
@@ -77,25 +62,27 @@ def press(content: Locator, label: str) -> None:
     content.get_by_role("button", name=label, exact=True).click()
 
 
-def fill_segment_form(panel: Panel, content: Locator, **others: str) -> None:
+def fill_segment_form(panel: Panel, content: Locator) -> None:
     app, prompt = panel.app, panel.app.prompt
     press(content, "Segment regions")
     prompt.wait_for()
     expect(prompt.get_by_text("Everything in the picture")).to_be_visible()
     expect(prompt.get_by_text(f"{OWN_SAM}, installed by you")).to_be_visible()
-    for label, value in {**LIMITS, **others}.items():
+    for label, value in LIMITS.items():
         app.fill(label, value)
 
 
-def segment(panel: Panel, content: Locator) -> None:
+def segment(panel: Panel, content: Locator, gate: Gate) -> None:
     """Fills the form in, and watches the job in the panel."""
     app = panel.app
-    fill_segment_form(panel, content, **SLOW)
+    gate.hold()
+    fill_segment_form(panel, content)
     app.shoot_form("first-3-segment-form", "Execute")
     app.submit("Execute")
     expect(content.get_by_text("Segmenting into masks")).to_be_visible()
     expect(content.locator("button").filter(has_text="Stop")).to_be_visible()
     app.page.screenshot(path=app.shots / "first-4-segmenting.png")
+    gate.open()
 
 
 def embed(panel: Panel, content: Locator) -> None:
@@ -109,15 +96,15 @@ def embed(panel: Panel, content: Locator) -> None:
 
 
 def test_first_run__segment_embed_and_search(
-    panel: Panel, photos: fo.Dataset, own_sam: str
+    panel: Panel, photos: fo.Dataset, own_sam: str, gate: Gate
 ) -> None:
     content = open_first(panel, photos)
     expect(content.get_by_text("Segment regions first")).to_be_visible()
     expect(content.get_by_role("button", name="Embed regions", exact=True)).to_be_hidden()
     panel.app.shoot("first-2-panel")
 
-    segment(panel, content)
-    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible(timeout=LONG_MS)
+    segment(panel, content, gate)
+    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible()
     photos.reload()
     masks = photos.values("masks.detections.id")
     count = sum(map(len, masks))
@@ -129,7 +116,7 @@ def test_first_run__segment_embed_and_search(
 
     expect(content.get_by_text("Embed regions first")).to_be_visible()
     embed(panel, content)
-    expect(content.get_by_text(f"regions holds {count} regions")).to_be_visible(timeout=LONG_MS)
+    expect(content.get_by_text(f"regions holds {count} regions")).to_be_visible()
     index = load(photos, "regions")
     assert len(index) == count
     assert (index.info()["encoder"], index.info()["field"]) == (NANO, "masks")
@@ -145,15 +132,20 @@ def test_first_run__segment_embed_and_search(
     panel.app.shoot("first-8-gallery")
 
 
-def test_first_run__stopped_then_goes_on(panel: Panel, photos: fo.Dataset, own_sam: str) -> None:
+def test_first_run__stopped_then_goes_on(
+    panel: Panel, photos: fo.Dataset, own_sam: str, gate: Gate
+) -> None:
     content = open_first(panel, photos)
-    fill_segment_form(panel, content, **SLOW)
+    fill_segment_form(panel, content)
+    gate.hold(after=1)
     panel.app.submit("Execute")
     running = re.compile("Segmenting into masks: 1 of 3 pictures segmented")
-    expect(content.get_by_text(running)).to_be_visible(timeout=LONG_MS)
+    expect(content.get_by_text(running)).to_be_visible()
     press(content, "Stop")
+    expect(content.get_by_text("Stopping")).to_be_visible()
+    gate.open()
     stopped = content.get_by_text(re.compile("Stopped at [12] of 3 pictures segmented"))
-    expect(stopped).to_be_visible(timeout=LONG_MS)
+    expect(stopped).to_be_visible()
     photos.reload()
     done = len(photos.exists("masks"))
     assert f"Stopped at {done} of 3" in stopped.inner_text()
@@ -162,9 +154,9 @@ def test_first_run__stopped_then_goes_on(panel: Panel, photos: fo.Dataset, own_s
     panel.app.page.screenshot(path=panel.app.shots / "first-10-stopped.png")
     expect(content.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
 
-    fill_segment_form(panel, content, **SLOW)
+    fill_segment_form(panel, content)
     panel.app.submit("Execute")
-    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible(timeout=LONG_MS)
+    expect(content.get_by_text(re.compile(r"masks? added to masks"))).to_be_visible()
     photos.reload()
     assert len(photos.exists("masks")) == 3
     assert photos.values("masks.detections.id", unwind=True)[: len(before)] == before

@@ -3,8 +3,7 @@
 ``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each step.
 """
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 from urllib.parse import quote, urlsplit
 
@@ -14,11 +13,9 @@ from playwright.sync_api import Page, expect
 
 from alphaclip.indexing import build
 
-from . import app_panel
 from .app_panel import KEY, NANO, Panel
-from .fiftyone_app import App, browse
+from .fiftyone_app import App
 
-server = app_panel.server
 HOSTILE = (
     '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script> '
     "![x](http://elsewhere.invalid/a.png) [y](http://elsewhere.invalid) `c` *b* \"q\" 's' 🍎 שלום"
@@ -75,13 +72,6 @@ class Watch:
         place = urlsplit(url)
         if (place.hostname or "").startswith("elsewhere") or place.path.endswith("/elsewhere"):
             self.seen.append(url)
-
-
-@pytest.fixture
-def app(server: str, chromium: str, tmp_path: Path) -> Iterator[App]:
-    """The App in a headless browser."""
-    with browse(server, chromium, tmp_path) as app:
-        yield app
 
 
 @pytest.fixture

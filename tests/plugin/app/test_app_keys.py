@@ -6,11 +6,9 @@ import fiftyone as fo
 import pytest
 from playwright.sync_api import expect
 
-from . import app_panel
 from .app_panel import Panel
 from .fiftyone_app import WAIT_MS
 
-server, scenes, panel = app_panel.server, app_panel.scenes, app_panel.panel
 HELP = "keys: arrows move, y right, n wrong, s select, u undo the last mark, [ ] pages"
 BORDERS = {
     "right": "rgb(46, 158, 79)",

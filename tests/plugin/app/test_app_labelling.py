@@ -1,18 +1,14 @@
 """The panel "Label regions", used in the App as a person uses it."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import fiftyone as fo
 import pytest
 from playwright.sync_api import Locator, expect
 
-from alphaclip.indexing import build, load
-from alphaclip.indexing.dataset.samples import load_sample
+from alphaclip.indexing import load
 from alphaclip.indexing.labelling.review.reviewing import SKIPPED
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 
-from .fiftyone_app import App, browse, run_app
+from .fiftyone_app import App
 
 CLASSES = "red apple: a red apple; not: a red ball\ngreen pear\npenguin\nviolin\ncar; also: auto"
 RIGHT, WRONG, NOTHING = "rgb(46, 158, 79)", "rgb(209, 55, 63)", "rgba(0, 0, 0, 0)"
@@ -64,27 +60,10 @@ class LabelPanel:
         self.app.shoot(f"label-{name}")
 
 
-@pytest.fixture(scope="module")
-def server(installed_plugin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the App."""
-    with run_app(tmp_path_factory.mktemp("app") / "server.log") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def scenes() -> Iterator[fo.Dataset]:
-    """The sample dataset, its objects embedded."""
-    dataset = load_sample(name="label-scenes")
-    build(dataset, "objects", encoder="alphaclip-nano", key="drawn")
-    yield dataset
-    dataset.delete()
-
-
 @pytest.fixture
-def panel(server: str, chromium: str, tmp_path: Path) -> Iterator[LabelPanel]:
-    """The App in a headless browser."""
-    with browse(server, chromium, tmp_path) as app:
-        yield LabelPanel(app)
+def panel(app: App) -> LabelPanel:
+    """The panel "Label regions" in the App."""
+    return LabelPanel(app)
 
 
 def given(dataset: fo.Dataset) -> list[str | None]:

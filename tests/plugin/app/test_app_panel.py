@@ -3,17 +3,14 @@
 import re
 
 import fiftyone as fo
-import numpy as np
 import pytest
 from playwright.sync_api import expect
 
 from alphaclip.indexing import RegionIndex, build, load
 
-from . import app_panel
-from .app_panel import KEY, NANO, Panel
-from .fiftyone_app import WAIT_MS
+from .app_panel import KEY, NANO, Panel, edit_boxes
+from .fiftyone_app import Gate
 
-server, scenes, panel = app_panel.server, app_panel.scenes, app_panel.panel
 HOSTILE = '<b onclick="alert(1)">it\'s</b> *x* 🍎 שלום `y`'
 pytestmark = pytest.mark.app
 
@@ -100,41 +97,37 @@ def test_panel__any_text_is_only_text(panel: Panel, scenes: fo.Dataset) -> None:
     panel.shoot("error")
 
 
-def test_panel__update_after_a_box_was_edited(panel: Panel, scenes: fo.Dataset) -> None:
-    sample = scenes.match(fo.ViewField("objects.detections").length() > 0).first()
+def test_panel__update_after_a_box_was_edited(panel: Panel, few_scenes: fo.Dataset) -> None:
+    count = len(build(few_scenes, "objects", encoder=NANO, key=KEY))
+    sample = few_scenes.match(fo.ViewField("objects.detections").length() > 0).first()
     sample.objects.detections[0].bounding_box = [0.1, 0.1, 0.4, 0.4]
     sample.save()
-    panel.open(scenes)
+    panel.open(few_scenes)
     panel.page.get_by_role("button", name="Indexes").click()
     panel.press("Check")
     expect(panel.page.get_by_text("1 edited. Update the index")).to_be_visible()
     panel.press("Update")
-    expect(panel.page.get_by_text("1 edited, 1045 kept")).to_be_visible()
+    expect(panel.page.get_by_text(f"1 edited, {count - 1} kept")).to_be_visible()
     panel.shoot("update")
-    assert load(scenes, KEY).freshness().is_fresh
+    assert load(few_scenes, KEY).freshness().is_fresh
 
 
-def test_panel__stop_and_resume(panel: Panel, scenes: fo.Dataset) -> None:
-    ids = scenes.values("objects.detections.id", unwind=True)
-    numbers = np.random.default_rng(1).random((len(ids), 4)) * 0.5 + 0.01
-    samples = scenes.values(["id", "objects.detections.id"])
-    boxes = dict(zip(ids, numbers.tolist(), strict=True))
-    rows = [
-        {"sample_id": sample, "label_id": label, "value": boxes[label]}
-        for sample, found in zip(*samples, strict=True)
-        for label in found or []
-    ]
-    scenes.set_label_values("objects.detections.bounding_box", rows)
-    panel.open(scenes)
+def test_panel__stop_and_resume(panel: Panel, few_scenes: fo.Dataset, gate: Gate) -> None:
+    count = len(build(few_scenes, "objects", encoder=NANO, key=KEY))
+    edit_boxes(few_scenes)
+    panel.open(few_scenes)
     panel.page.get_by_role("button", name="Indexes").click()
+    gate.hold(after=1)
     panel.press("Update")
     expect(panel.page.get_by_text("regions embedded")).to_be_visible()
     panel.press("Stop")
+    expect(panel.page.get_by_text("Stopping")).to_be_visible()
+    gate.open()
     expect(panel.page.get_by_text("The next run goes on")).to_be_visible()
-    assert not load(scenes, KEY).freshness().is_fresh
+    assert not load(few_scenes, KEY).freshness().is_fresh
     panel.press("Update")
-    expect(panel.page.get_by_text("drawn holds 1046 regions")).to_be_visible(timeout=3 * WAIT_MS)
-    assert load(scenes, KEY).freshness().is_fresh
+    expect(panel.page.get_by_text(f"drawn holds {count} regions")).to_be_visible()
+    assert load(few_scenes, KEY).freshness().is_fresh
 
 
 def test_panel__index_of_a_deleted_field(panel: Panel, drawings: fo.Dataset) -> None:

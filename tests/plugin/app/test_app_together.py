@@ -9,63 +9,44 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
 import fiftyone.operators as foo
-import numpy as np
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
-from playwright.sync_api import Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from alphaclip.indexing import build, load
-from alphaclip.indexing.dataset.samples import load_sample
 
-from . import app_panel
-from .app_panel import KEY, NANO, Panel
-from .fiftyone_app import ARGUMENTS, SLOWLY, WAIT_MS, App
+from .app_panel import KEY, NANO, Panel, edit_boxes
+from .fiftyone_app import GATED, App, Gate
 
-server = app_panel.server
 UPDATE = "@alphaclip/regions/update_index"
 APPLE, PEAR = "an apple", "a green pear"
-REGIONS = 1046
 pytestmark = pytest.mark.app
 
 
 @pytest.fixture
-def scenes() -> Iterator[fo.Dataset]:
-    """The sample dataset, its objects embedded; kept, for a process of its own to open."""
-    dataset = load_sample(name="scenes-together")
-    build(dataset, "objects", encoder=NANO, key=KEY)
-    dataset.persistent = True
-    yield dataset
-    dataset.delete()
+def scenes(few_scenes: fo.Dataset) -> fo.Dataset:
+    """Some pictures of the sample, their objects embedded."""
+    build(few_scenes, "objects", encoder=NANO, key=KEY)
+    return few_scenes
 
 
 @pytest.fixture
-def tabs(server: str, chromium: str, tmp_path: Path) -> Iterator[list[Panel]]:
-    """Two browsers at the same App, which share nothing else."""
+def tabs(new_page: Callable[[], Page], server: str, tmp_path: Path) -> list[Panel]:
+    """Two tabs of a browser."""
     shots = Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path)
-    expect.set_options(timeout=WAIT_MS)
-    with sync_playwright() as playwright, ExitStack() as stack:
-        pages = [stack.enter_context(_page(playwright, chromium)) for _ in range(2)]
-        yield [Panel(App(page, server, shots)) for page in pages]
-
-
-@contextmanager
-def _page(playwright: Playwright, chromium: str) -> Iterator[Page]:
-    """A page in a browser of its own."""
-    with playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser:
-        page = browser.new_page(viewport={"width": 1600, "height": 1000}, color_scheme="dark")
-        page.set_default_timeout(WAIT_MS)
-        yield page
+    return [Panel(App(new_page(), server, shots)) for _ in range(2)]
 
 
 def test_together__two_tabs_and_a_delegated_update(
-    tabs: list[Panel], scenes: fo.Dataset, tmp_path: Path
+    tabs: list[Panel], scenes: fo.Dataset, gate: Gate, tmp_path: Path
 ) -> None:
     one, other = tabs
+    count = scenes.count("objects.detections")
     for tab, query in ((one, APPLE), (other, PEAR)):
         tab.open(scenes)
         tab.search(query)
@@ -79,6 +60,7 @@ def test_together__two_tabs_and_a_delegated_update(
         tab.tile(2).click()
         tab.press("Tag")
         tab.app.fill("Tag", tag)
+    gate.hold(after=1)
     with delegated_worker(tmp_path / "worker.log"):
         wait_for(lambda: state_of(operation) == "running")
         for tab in tabs:
@@ -86,15 +68,16 @@ def test_together__two_tabs_and_a_delegated_update(
         for tab in tabs:
             expect(tab.page.get_by_text("Tag: 2 regions")).to_be_visible()
         assert state_of(operation) == "running"
+        gate.open()
         wait_for(lambda: state_of(operation) != "running")
     assert state_of(operation) == "completed"
 
     assert tagged(scenes, "red") == chosen[APPLE]
     assert tagged(scenes, "green") == chosen[PEAR]
     index = load(scenes, KEY)
-    assert len(index) == REGIONS
+    assert len(index) == count
     assert index.freshness().is_fresh
-    assert index.info()["report"]["edited"] == REGIONS
+    assert index.info()["report"]["edited"] == count
     for tab, query, tiles in zip(tabs, (APPLE, PEAR), shown, strict=True):
         tab.expect_summary(f"to “{query}”")
         assert tab.tiles() == tiles
@@ -112,56 +95,49 @@ def test_together__two_tabs_and_a_delegated_update(
     assert scenes.count_label_tags() == {}
 
 
-def test_together__two_updates_of_one_index(tabs: list[Panel], scenes: fo.Dataset) -> None:
+def test_together__two_updates_of_one_index(
+    tabs: list[Panel], scenes: fo.Dataset, gate: Gate
+) -> None:
     one, other = tabs
+    count = scenes.count("objects.detections")
     for tab in tabs:
         tab.open(scenes)
     edit_boxes(scenes)
     other.app.choose_operator("Update region index")
     one.page.get_by_role("button", name="Indexes").click()
+    gate.hold(after=1)
     one.press("Update")
     expect(one.page.get_by_text("regions embedded")).to_be_visible()
     other.app.submit("Update")
     expect(other.page.get_by_text("“Updating drawn” is running")).to_be_visible()
     other.shoot("together-busy")
-    expect(one.page.get_by_text(f"drawn holds {REGIONS} regions")).to_be_visible(
-        timeout=3 * WAIT_MS
-    )
+    gate.open()
+    expect(one.page.get_by_text(f"drawn holds {count} regions")).to_be_visible()
     index = load(scenes, KEY)
-    assert (len(index), index.freshness().is_fresh) == (REGIONS, True)
-    assert index.info()["report"]["edited"] == REGIONS
+    assert (len(index), index.freshness().is_fresh) == (count, True)
+    assert index.info()["report"]["edited"] == count
 
 
-def test_together__update_while_the_operator_runs(tabs: list[Panel], scenes: fo.Dataset) -> None:
+def test_together__update_while_the_operator_runs(
+    tabs: list[Panel], scenes: fo.Dataset, gate: Gate
+) -> None:
     one, other = tabs
+    count = scenes.count("objects.detections")
     for tab in tabs:
         tab.open(scenes)
     edit_boxes(scenes)
     one.page.get_by_role("button", name="Indexes").click()
     other.app.choose_operator("Update region index")
+    gate.hold(after=1)
     other.app.submit("Update")
     expect(other.page.get_by_text("regions embedded")).to_be_visible()
     one.press("Update")
     expect(one.page.get_by_text("Updating drawn: ")).to_be_visible()
-    expect(one.page.get_by_text(f"drawn holds {REGIONS} regions")).to_be_visible(
-        timeout=3 * WAIT_MS
-    )
+    gate.open()
+    expect(one.page.get_by_text(f"drawn holds {count} regions")).to_be_visible()
     index = load(scenes, KEY)
-    assert (len(index), index.freshness().is_fresh) == (REGIONS, True)
-    assert index.info()["report"]["edited"] == REGIONS
-
-
-def edit_boxes(dataset: fo.Dataset) -> None:
-    """Gives every object another box."""
-    numbers = np.random.default_rng(2).random((REGIONS, 4)) * 0.5 + 0.01
-    boxes = iter(numbers.tolist())
-    ids = zip(*dataset.values(["id", "objects.detections.id"]), strict=True)
-    rows = [
-        {"sample_id": sample, "label_id": label, "value": next(boxes)}
-        for sample, labels in ids
-        for label in labels or []
-    ]
-    dataset.set_label_values("objects.detections.bounding_box", rows)
+    assert (len(index), index.freshness().is_fresh) == (count, True)
+    assert index.info()["report"]["edited"] == count
 
 
 @contextmanager
@@ -171,7 +147,7 @@ def delegated_worker(log: Path) -> Iterator[None]:
         "FIFTYONE_PLUGINS_DIR": str(fo.config.plugins_dir),
         "FIFTYONE_DATABASE_NAME": fo.config.database_name,
     }
-    command = [*SLOWLY, str(Path(sys.executable).parent / "fiftyone"), "delegated", "launch"]
+    command = [*GATED, str(Path(sys.executable).parent / "fiftyone"), "delegated", "launch"]
     with log.open("wb") as stream:
         worker = subprocess.Popen(
             command, stdout=stream, stderr=subprocess.STDOUT, env={**os.environ, **settings}
