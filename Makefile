@@ -4,10 +4,11 @@ APP ?= 1
 KILLS ?= 200
 JOBS ?= 2
 
-.PHONY: help setup setup-tests demo test soak lint release-check docs
+.PHONY: help setup setup-tests demo quick test soak lint release-check docs
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
+	@echo "make quick   set up .venv and run the tests that need neither database nor browser"
 	@echo "make test    set up .venv and run every test (JOBS=2 at a time, but one browser)"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
@@ -22,6 +23,9 @@ setup-tests:
 
 demo: setup
 	@$(BIN)/python scripts/sandbox.py $(BIN)/alphaclip demo $(if $(filter 0,$(APP)),--no-app)
+
+quick: setup-tests
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not app and not database and not slow"
 
 test: setup-tests
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not app"

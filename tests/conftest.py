@@ -1,11 +1,14 @@
 """One real FiftyOne database for the session, and which tests this machine can run."""
 
 import atexit
+import inspect
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -34,11 +37,23 @@ def pytest_configure(config: pytest.Config) -> None:
     stack = ExitStack()
     atexit.register(stack.close)
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="alphaclip-tests-")))
-    environ = stack.enter_context(sandbox.sandbox(folder, os.environ))
+    if "not database" in config.getoption("markexpr"):
+        environ = sandbox.isolate(folder, os.environ)
+    else:
+        environ = stack.enter_context(sandbox.sandbox(folder, os.environ))
     os.environ.clear()
     os.environ.update(environ, ALPHACLIP_MODELS=str(folder / "alphaclip-models"))
     if workers := int(environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Marks the tests that use FiftyOne: those whose file, or one of whose fixtures, names it."""
+    fixtures = item._fixtureinfo.name2fixturedefs.values()
+    own = [f.func for several in fixtures for f in several if _is_ours(f.func)]
+    if any(_names_fiftyone(one) for one in (item.module, *own)):
+        item.add_marker("database")
 
 
 @pytest.hookimpl(trylast=True)
@@ -67,6 +82,15 @@ def pytest_terminal_summary(
     """Says how many tests were left out, and what they need."""
     for reason, count in config.stash[LEFT_OUT].items():
         terminalreporter.write_line(f"left out on this machine: {count} marked {reason}")
+
+
+def _is_ours(function: Any) -> bool:
+    return function.__module__.startswith("tests")
+
+
+@cache
+def _names_fiftyone(source: Any) -> bool:
+    return re.search(r"fiftyone|load_sample|Dataset\b", inspect.getsource(source)) is not None
 
 
 def is_leader(config: pytest.Config) -> bool:
