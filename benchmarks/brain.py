@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 from measuring import folder_bytes, only_steps, run_step, timed
-from systems import object_ids, random_stamps
+from systems import write_store
 from vectors import BLOCK, Source
 
 BACKENDS = {"sklearn": "sklearn_run", "ours": "our_run"}
@@ -50,8 +50,9 @@ def compare(options: dict[str, Any]) -> dict[str, Any]:
         figures["sklearn"]["bytes"] = _saved_bytes(dataset, BACKENDS["sklearn"])
         figures["ours"]["bytes"] = _our_bytes(dataset)
         samples = dataset.values("id")
-    figures["float16_bytes"] = _float16_bytes(Path(options["work"]) / "float16", source, samples)
-    return figures
+    folder = Path(options["work"]) / "float16"
+    write_store(folder, samples, source.blocks(), source)
+    return {**figures, "float16_bytes": folder_bytes(folder)}
 
 
 def load_and_ask(options: dict[str, Any]) -> dict[str, Any]:
@@ -102,19 +103,6 @@ def _our_bytes(dataset: Any) -> int:
 
     key = BACKENDS["ours"]
     return folder_bytes(index_folder(dataset, key)) + _saved_bytes(dataset, key)
-
-
-def _float16_bytes(folder: Path, source: Source, samples: list[str]) -> int:
-    """A store as a region index has it: with label ids and fingerprints."""
-    from alphaclip.indexing.store.segments import RowIds
-    from alphaclip.indexing.store.store import writing
-
-    labels = object_ids(np.arange(source.count))
-    ids = RowIds.of(samples, labels, "ground_truth", random_stamps(source.count))
-    with writing(folder) as writer:
-        piece = writer.add(source.blocks(), ids, source.dim, np.float16)
-        writer.publish([piece], source.dim, np.dtype(np.float16), {"kind": "regions"})
-    return folder_bytes(folder)
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 from measuring import machine, run_as_step, run_step, tell
+from systems import write_store
 from vectors import Source
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -168,7 +169,7 @@ def _look_around(driver: Any, times: Times, number: int) -> None:
         driver.do("on_next")
     with times.of("a crop selected"):
         driver.do("on_select", id=driver.hits[0])
-    name = f"t{driver.get('cut.number')}"
+    name = driver.get("cut.name")
     driver.state["cut"][name] += 0.01
     with times.of("threshold moved"):
         driver.do("on_threshold", value=driver.state["cut"][name])
@@ -220,8 +221,8 @@ def _driver(dataset: Any) -> Any:
 
 
 def _load_encoder(driver: Any, pictures: int) -> None:
-    package = type(driver.panel).__module__.rpartition(".")[0]
-    index = sys.modules[f"{package}.indexes"].open_index(driver.dataset, KEY)
+    package = type(driver.panel).__module__.partition(".regions")[0] + ".regions"
+    index = sys.modules[f"{package}.common.indexes"].open_index(driver.dataset, KEY)
     vars(index)["encoder"] = TextEncoder(Source(pictures * BOXES, DIM))
 
 
@@ -265,25 +266,21 @@ def _index(dataset: Any, count: int) -> None:
     import fiftyone.brain as fob
 
     from alphaclip.indexing.dataset.locations import own_folder, store_id
-    from alphaclip.indexing.similarity import register
-    from alphaclip.indexing.store.segments import RowIds
-    from alphaclip.indexing.store.store import writing
+    from alphaclip.indexing.similarity import register_run
 
     samples, labels = dataset.values(["id", f"{FIELD}.detections.id"])
-    repeated = np.repeat(samples, BOXES)
-    stamps = [f"{place:032x}" for place in range(len(repeated))]
-    ids = RowIds.of(repeated, np.concatenate(labels), FIELD, stamps)
-    vectors = np.concatenate(list(Source(count * BOXES, DIM).blocks(np.float16)))
-    report = {"skipped": [], "added": len(ids)}
+    source = Source(count * BOXES, DIM)
+    vectors = np.concatenate(list(source.blocks(np.float16)))
+    report = {"skipped": [], "added": source.count}
     info = {"kind": "regions", "metric": "cosine", "field": FIELD, "report": report}
     info |= {"encoder": "stand-in", "fingerprint": "0" * 64, "view": {"kind": "image"}}
-    with writing(own_folder(dataset, KEY)) as writer:
-        piece = writer.add([vectors], ids, DIM, np.float16)
-        writer.publish([piece], DIM, np.dtype(np.float16), {**info, "stages": []})
-    register(dataset, KEY, store_id(dataset, KEY), "alphaclip-nano", FIELD)
-    given = dict(zip(samples, vectors.astype(np.float32).reshape(count, BOXES, DIM), strict=True))
+    info["stages"] = []
+    folder, repeated = own_folder(dataset, KEY), np.repeat(samples, BOXES)
+    write_store(folder, repeated, [vectors], source, np.concatenate(labels), FIELD, info)
+    register_run(dataset, KEY, store_id(dataset, KEY), "alphaclip-nano", FIELD)
+    own = dict(zip(samples, vectors.astype(np.float32).reshape(count, BOXES, DIM), strict=True))
     fob.compute_similarity(
-        dataset, patches_field=FIELD, embeddings=given, backend="sklearn", brain_key=PEER
+        dataset, patches_field=FIELD, embeddings=own, backend="sklearn", brain_key=PEER
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from measuring import each_timed, folder_bytes, latency, only_steps, timed
-from systems import SYSTEMS, Searcher, tuning_queries
+from systems import SYSTEMS, System, tuning_queries
 from vectors import KEPT, Source, lowest_scores, recall, write_vectors
 
 QUERIES = 1000
@@ -84,7 +84,7 @@ def search(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _batches(
-    system: Searcher, texts: np.ndarray, k: int, vectors: np.ndarray, lowest: np.ndarray
+    system: System, texts: np.ndarray, k: int, vectors: np.ndarray, lowest: np.ndarray
 ) -> dict[str, float]:
     batches = [texts[i * BATCH : (i + 1) * BATCH] for i in range(BATCHES)]
     system.several(batches[0][:8], k)

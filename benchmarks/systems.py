@@ -18,10 +18,11 @@ its matrix products set as ours is: batches of 64 are much faster so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import sqrt
 from pathlib import Path
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from vectors import BLOCK, BUCKETS, Source
@@ -31,25 +32,38 @@ TARGET = 0.99
 """Recall that LanceDB's number of probes is chosen for, as ours is."""
 
 
-class Searcher(Protocol):
-    """A system that is open; one with ``kept`` can restrict a search to rows of some buckets."""
+Search = Callable[[np.ndarray, int], np.ndarray]
+"""The rows nearest to one query (dim,), best first."""
+
+
+class System:
+    """A system that is open; built before by its ``build(folder, source, vectors)``.
+
+    Those with ``kept`` can restrict a search to the rows whose bucket is below a number.
+    """
+
+    modules: tuple[str, ...]
+    """Imported before the clock starts."""
 
     def one(self, query: np.ndarray, k: int) -> np.ndarray:
-        """The rows nearest to one query (dim,), best first."""
+        """See :data:`Search`."""
+        raise NotImplementedError
 
     def several(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
-        """The same for independent queries (m, dim), asked together."""
+        """The same for independent queries (m, dim), asked together where that is faster."""
+        return [self.one(query, k) for query in queries]
+
+    def tune(self, recall: Callable[[Search], float]) -> None:
+        """Sets what there is to set, by the recall on queries that are for tuning only."""
 
     def facts(self) -> dict[str, Any]:
         """What the system says of its index."""
+        return {"type": "flat"}
 
 
-Recall = Callable[[Callable[[np.ndarray, int], np.ndarray]], float]
-"""The recall of a search for one query, on queries that are for tuning only."""
-
-
-class Alphaclip:
-    """Our store and engine; the limit of exact search is scaled with the number of vectors."""
+class Alphaclip(System):
+    """Our store and engine, whose build tunes it; its limit of exact search is scaled with the
+    number of vectors."""
 
     modules = (
         "alphaclip.indexing.nearest.engine",
@@ -59,25 +73,23 @@ class Alphaclip:
     )
 
     def __init__(self, folder: Path, source: Source, exact: bool = False) -> None:
-        from alphaclip.indexing.nearest.engine import open_engine
+        from alphaclip.indexing.nearest.engine import EXACT_LIMIT, open_engine
         from alphaclip.indexing.store.store import open_store
 
-        self._table = open_store(folder).table
-        limit = source.count if exact else exact_limit(source.count)
-        texts = tuning_queries(source)
+        # smaller trials search in the same way as a million
+        limit = source.count if exact else min(EXACT_LIMIT, source.count // 5)
+        texts, table = tuning_queries(source), open_store(folder).table
         self._engine = open_engine(
-            self._table, "cosine", folder / "cache", lambda: texts, exact_limit=limit
+            table, "cosine", folder / "cache", lambda: texts, exact_limit=limit
         )
         self._buckets = source.buckets()
 
     @staticmethod
     def build(folder: Path, source: Source, vectors: np.ndarray, exact: bool = False) -> None:
         """Writes the store from blocks, and builds and tunes its index."""
-        _write_store(folder, source, vectors)
+        rows = np.arange(source.count)
+        write_store(folder, object_ids(rows // 10), _blocks(vectors), source)
         Alphaclip(folder, source, exact)
-
-    def tune(self, _: Recall) -> None:
-        """Is done by the build."""
 
     def one(self, query: np.ndarray, k: int) -> np.ndarray:
         return self._engine.search(query[None], k)[1][0]
@@ -85,9 +97,9 @@ class Alphaclip:
     def several(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
         return list(self._engine.search(queries, k)[1])
 
-    def kept(self, below: int) -> Callable[[np.ndarray, int], np.ndarray]:
-        places = np.flatnonzero(self._buckets < below)
-        return lambda query, k: self._engine.search(query[None], k, places)[1][0]
+    def kept(self, below: int) -> Search:
+        rows = np.flatnonzero(self._buckets < below)
+        return lambda query, k: self._engine.search(query[None], k, rows)[1][0]
 
     def facts(self) -> dict[str, Any]:
         return dict(self._engine.facts)
@@ -105,7 +117,7 @@ class AlphaclipExact(Alphaclip):
         Alphaclip.build(folder, source, vectors, exact=True)
 
 
-class Lance:
+class Lance(System):
     """LanceDB's IVF_FLAT."""
 
     modules = ("lancedb",)
@@ -129,7 +141,7 @@ class Lance:
         )
         table.create_scalar_index("bucket")
 
-    def tune(self, recall: Recall) -> None:
+    def tune(self, recall: Callable[[Search], float]) -> None:
         """Doubles the probes until enough is found."""
         while self._probes < self._partitions and recall(self.one) < TARGET:
             self._probes *= 2
@@ -138,11 +150,11 @@ class Lance:
         return self._query(query).limit(k).to_arrow()["id"].to_numpy()
 
     def several(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
-        found = self._query(list(queries)).limit(k).to_arrow()
-        which, rows = found["query_index"].to_numpy(), found["id"].to_numpy()
+        hits = self._query(list(queries)).limit(k).to_arrow()
+        which, rows = hits["query_index"].to_numpy(), hits["id"].to_numpy()
         return [rows[which == i] for i in range(len(queries))]
 
-    def kept(self, below: int) -> Callable[[np.ndarray, int], np.ndarray]:
+    def kept(self, below: int) -> Search:
         def search(query: np.ndarray, k: int) -> np.ndarray:
             restricted = self._query(query).where(f"bucket < {below}", prefilter=True)
             if self._probes:
@@ -156,8 +168,8 @@ class Lance:
         return {"type": "IVF_FLAT", "nprobes": self._probes}
 
     def _query(self, query: Any) -> Any:
-        asked = self._table.search(query).distance_type("cosine").select(["id", "_distance"])
-        return asked.nprobes(self._probes) if self._probes else asked
+        search = self._table.search(query).distance_type("cosine").select(["id", "_distance"])
+        return search.nprobes(self._probes) if self._probes else search
 
 
 class LanceFlat(Lance):
@@ -172,17 +184,10 @@ class LanceFlat(Lance):
         """Writes a table of float16."""
         _lance_table(folder, source, vectors, np.float16).create_scalar_index("bucket")
 
-    def tune(self, _: Recall) -> None:
-        """Has nothing to tune."""
-
-    def several(self, queries: np.ndarray, k: int) -> list[np.ndarray]:
-        return [self.one(query, k) for query in queries]
-
-    def facts(self) -> dict[str, Any]:
-        return {"type": "flat"}
+    tune, several, facts = System.tune, System.several, System.facts
 
 
-class FaissFlat:
+class FaissFlat(System):
     """FAISS's exact index of float32."""
 
     modules = ("faiss",)
@@ -205,9 +210,6 @@ class FaissFlat:
         for block in _blocks(vectors):
             index.add(block.astype(np.float32))
         faiss.write_index(index, str(folder / "flat.faiss"))
-
-    def tune(self, _: Recall) -> None:
-        """Has nothing to tune."""
 
     def one(self, query: np.ndarray, k: int) -> np.ndarray:
         return self._index.search(query[None], k)[1][0]
@@ -232,13 +234,6 @@ def _partitions(source: Source) -> int:
     return max(1, round(sqrt(source.count)))
 
 
-def exact_limit(count: int) -> int:
-    """Ours is 200,000; smaller trials search in the same way as a million."""
-    from alphaclip.indexing.nearest.engine import EXACT_LIMIT
-
-    return min(EXACT_LIMIT, count // 5)
-
-
 def tuning_queries(source: Source) -> np.ndarray:
     """Text-like queries that nothing is reported on."""
     return source.queries(128, draw=1)
@@ -251,27 +246,31 @@ def object_ids(numbers: np.ndarray) -> np.ndarray:
     return np.frombuffer(raw.tobytes().hex().encode(), "S24")
 
 
-def random_stamps(count: int) -> np.ndarray:
-    """Fingerprints as a region index has them: they do not compress."""
-    raw = np.random.default_rng(7).bytes(16 * count).hex().encode()
-    return np.frombuffer(raw, "S32")
-
-
 def _blocks(vectors: np.ndarray) -> Iterator[np.ndarray]:
     for start in range(0, len(vectors), BLOCK):
         yield vectors[start : start + BLOCK]
 
 
-def _write_store(folder: Path, source: Source, vectors: np.ndarray) -> None:
+def write_store(
+    folder: Path,
+    samples: Sequence[str] | np.ndarray,
+    blocks: Iterable[np.ndarray],
+    source: Source,
+    labels: Sequence[str] | np.ndarray | None = None,
+    field: str = "ground_truth",
+    info: Mapping[str, Any] = MappingProxyType({"kind": "regions"}),
+) -> None:
+    """A store of ours as a region index has it: with label ids and fingerprints, in float16."""
     from alphaclip.indexing.store.segments import RowIds
     from alphaclip.indexing.store.store import writing
 
-    rows = np.arange(source.count)
-    stamps = random_stamps(source.count)
-    ids = RowIds.of(object_ids(rows // 10), object_ids(rows), "ground_truth", stamps)
+    # random, so that they do not compress, as those of a region index
+    raw = np.random.default_rng(7).bytes(16 * source.count).hex().encode()
+    labels = object_ids(np.arange(source.count)) if labels is None else labels
+    ids = RowIds.of(samples, labels, field, np.frombuffer(raw, "S32"))
     with writing(folder) as writer:
-        piece = writer.add(_blocks(vectors), ids, source.dim, np.float16)
-        writer.publish([piece], source.dim, np.dtype(np.float16), {"kind": "regions"})
+        segment = writer.add(blocks, ids, source.dim, np.float16)
+        writer.publish([segment], source.dim, np.dtype(np.float16), dict(info))
 
 
 def _lance_table(folder: Path, source: Source, vectors: np.ndarray, dtype: type) -> Any:

@@ -41,40 +41,19 @@ def read_coco(
         split: such as ``val2017``
         shape: ``mask``, or ``box`` for the annotated box
         limit: how many pictures that have objects; None takes all
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if the annotations have another form
     """
     return _region_set(f"coco-{split}", open_coco(data, split), shape, limit)
 
 
-def read_lvis(
-    data: Path,
-    split: str = "val",
-    shape: Shape = "mask",
-    limit: int | None = None,
-    underscores: bool = True,
-) -> RegionSet:
-    """Reads LVIS's objects.
+def read_lvis(data: Path, split: str = "val", limit: int | None = None) -> RegionSet:
+    """Reads LVIS's objects; the 1203 names keep their underscores, as in Alpha-CLIP's evaluation.
 
     Args:
         data: folder with ``annotations/lvis_v1_SPLIT.json``, ``train2017/`` and ``val2017/``
         split: ``train`` or ``val``
-        shape: as in :func:`read_coco`
         limit: as in :func:`read_coco`
-        underscores: whether the 1203 names stay as in the file, as Alpha-CLIP's evaluation has
-            them, such as ``aerosol_can``; else they are ``aerosol can``
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if the annotations have another form
     """
-    instances = open_lvis(data, split)
-    if not underscores:
-        names = {key: name.replace("_", " ") for key, name in instances.categories.items()}
-        instances = replace(instances, categories=names)
-    return _region_set(f"lvis-{split}", instances, shape, limit)
+    return _region_set(f"lvis-{split}", open_lvis(data, split), "mask", limit)
 
 
 @dataclass(frozen=True)
@@ -139,12 +118,7 @@ def open_lvis(data: Path, split: str) -> Instances:
 
 
 def read_instances(path: Path, source: Source, path_of: Callable[[Entry], Path]) -> Instances:
-    """Reads a file of COCO's form.
-
-    Raises:
-        MissingDataError: if it is not there
-        AlphaClipError: if it has another form
-    """
+    """Reads a file of COCO's form."""
     content, skipped = read_json(path, source), list[str]()
     images = _by_id(content, "images", path, skipped)
     categories = _by_id(content, "categories", path, skipped)
@@ -158,12 +132,9 @@ def annotated_region(annotation: Entry, example: Example, shape: Shape) -> Label
 
     Args:
         annotation: with ``id``, ``segmentation`` or ``bbox``, and ``area`` and ``iscrowd`` where
-            they are known
+            they are stated
         example: its picture
         shape: which of the two is taken
-
-    Raises:
-        AlphaClipError: if it is malformed or empty
     """
     if shape == "box":
         box = pixel_box(annotation["bbox"])

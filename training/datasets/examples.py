@@ -48,15 +48,7 @@ class LabelledRegion:
 
 @dataclass(frozen=True)
 class Example:
-    """A picture and its regions.
-
-    Attributes:
-        id: unique in its set
-        path: of the picture
-        width: in pixels
-        height: in pixels
-        regions: of the picture
-    """
+    """A picture and its regions; ``id`` is unique in its set, width and height are in pixels."""
 
     id: str
     path: Path
@@ -71,8 +63,8 @@ class RegionSet:
 
     Attributes:
         name: as in reports, such as ``coco-val2017``
-        examples: in the order of the file they come from
-        classes: the names of all classes, in the order of the file they come from
+        examples: in the order of the file they come from, as are
+        classes: the names of all classes
         skipped: what could not be read, a line each
     """
 

@@ -27,12 +27,7 @@ _TURNED = {5, 6, 7, 8}
 
 
 def read_json(path: Path, source: Source) -> Any:
-    """The content of a JSON file.
-
-    Raises:
-        MissingDataError: if it is not there
-        AlphaClipError: if it is not JSON, as when a download broke off
-    """
+    """The content of a JSON file; what is none says where to get the file again."""
     try:
         return json.loads(source.require(path).read_text("utf-8"))
     except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -60,16 +55,8 @@ def section(content: Any, name: str, path: Path) -> list[Any]:
 def each(
     entries: Iterable[Any], read: Callable[[Any], T], name: str, skipped: list[str]
 ) -> Iterator[T]:
-    """Reads entries one by one; a bad one is left out and gets a line.
-
-    Args:
-        entries: of a file
-        read: makes something of an entry
-        name: of the list, in lines
-        skipped: gets the lines
-
-    Yields:
-        what was made of the good entries, in order
+    """Yields what ``read`` makes of entries, in order; a bad one is left out and gets a line in
+    ``skipped``, with the name of the list and its number.
     """
     for number, entry in enumerate(entries):
         try:
@@ -124,11 +111,7 @@ def text_of(entry: Entry, key: str, what: str) -> str:
 
 
 def inside(root: Path, name: Any) -> Path:
-    """A file that is named in a file, in its folder.
-
-    Args:
-        root: the folder
-        name: relative, with forward slashes
+    """A file that is named in a file, relative and with forward slashes, in its folder.
 
     Raises:
         AlphaClipError: if the name leads out of the folder
@@ -159,22 +142,14 @@ def shown_size(path: Path) -> tuple[int, int]:
 
 
 class Pictures:
-    """Finds pictures, and counts those that are not there.
-
-    Args:
-        skipped: gets a line for what is missing in :meth:`report`
-    """
+    """Finds pictures, and counts those that are not there; ``skipped`` gets a line for them."""
 
     def __init__(self, skipped: list[str]) -> None:
         self._skipped = skipped
         self._missing: dict[Path, None] = {}
 
     def size(self, path: Path) -> tuple[int, int] | None:
-        """Width and height as the picture is shown; None, and counted, if it is not there.
-
-        Raises:
-            AlphaClipError: if it is no picture
-        """
+        """Width and height as the picture is shown; None, and counted, if it is not there."""
         try:
             return shown_size(path)
         except FileNotFoundError:

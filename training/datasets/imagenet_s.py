@@ -24,21 +24,14 @@ Count = Literal[50, 300, 919]
 def read_imagenet_s_json(data: Path, limit: int | None = None) -> RegionSet:
     """Reads ``imagenet_919.json``, the annotations that Alpha-CLIP was evaluated with.
 
-    An entry has ``image_pth`` (relative to the folder), ``category_word`` (a WordNet id) and
-    ``mask`` (an RLE). A class's index is that of its first appearance. The reference code
-    takes the number of classes seen so far instead, which is the same only while the entries of a
-    class follow one another.
+    An entry has ``image_pth`` (relative to the folder), ``category_word`` (a WordNet id, which is
+    the class's name) and ``mask`` (an RLE). A class's index is that of its first appearance. The
+    reference code takes the number of classes seen so far instead, which is the same only while
+    the entries of a class follow one another.
 
     Args:
         data: folder with ``imagenet_919.json`` and ``ImageNetS919/validation/``
         limit: how many pictures; None takes all
-
-    Returns:
-        the classes are WordNet ids, such as ``n01440764``
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if the annotations have another form
     """
     path = data / "imagenet_919.json"
     entries = as_list(read_json(path, IMAGENET_S_JSON), path)
@@ -74,13 +67,6 @@ def read_imagenet_s_folder(
         count: of the classes
         split: ``validation``, or another with a folder ``{split}-segmentation``
         limit: how many pictures; None takes all
-
-    Returns:
-        the classes are WordNet ids, sorted
-
-    Raises:
-        MissingDataError: if a folder is not there
-        AlphaClipError: if folders of classes are missing
     """
     root = IMAGENET_S.require(data / f"ImageNetS{count}")
     masks = IMAGENET_S.require(root / f"{split}-segmentation")

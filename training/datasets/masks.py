@@ -15,13 +15,10 @@ from alphaclip.regions.rle import decode_rle
 
 
 def masked_region(mask: np.ndarray) -> Region:
-    """A region of a mask, which keeps the pixels inside the mask's bounds only.
+    """A region of a mask, bool (H, W), which keeps the pixels inside the mask's bounds only.
 
     A hundred thousand masks of whole pictures fit no memory. The bounds lie on pixel borders, so
     the region is the same, pixel by pixel, in a picture of the mask's shape.
-
-    Args:
-        mask: bool (H, W), of the picture's shape
 
     Raises:
         EmptyRegionError: if no pixel is set
@@ -36,11 +33,7 @@ def masked_region(mask: np.ndarray) -> Region:
 
 
 def boxed_region(box: tuple[float, float, float, float], width: int, height: int) -> Region:
-    """A region of a box ``(x, y, w, h)`` in pixels of a picture.
-
-    Raises:
-        EmptyRegionError: if nothing of it is inside the picture
-    """
+    """A region of a box in pixels of a picture, of which something has to be inside."""
     x, y, w, h = box
     region = Region.from_box((x / width, y / height, w / width, h / height))
     region.bounds(height, width)
@@ -48,15 +41,12 @@ def boxed_region(box: tuple[float, float, float, float], width: int, height: int
 
 
 def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """A COCO annotation's ``segmentation``.
+    """A COCO annotation's ``segmentation``: bool (height, width).
 
     Args:
         segmentation: polygons in pixels, which are united, or an RLE in either spelling
         height: of the picture
         width: of the picture
-
-    Returns:
-        bool (height, width)
 
     Raises:
         AlphaClipError: if it is malformed or is for another size
@@ -67,17 +57,11 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
 
 def decode_mask(rle: Mapping[str, Any], shape: tuple[int, int] | None = None) -> np.ndarray:
-    """An RLE that is no larger than a picture may be.
+    """An RLE that is no larger than a picture may be: bool (H, W).
 
     Args:
         rle: as :func:`alphaclip.regions.rle.decode_rle` takes it
         shape: height and width that it has to have; None takes any
-
-    Returns:
-        bool (H, W)
-
-    Raises:
-        AlphaClipError: if it is malformed, too large or of another shape
     """
     height, width = (int(side) for side in rle["size"])
     if height * width > MAX_PIXELS:

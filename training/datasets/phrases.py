@@ -54,12 +54,8 @@ _LEADING_ON = _RELATION_WORDS | frozenset(NO_OBJECTS)
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a parsed sentence.
-
-    Attributes:
-        text: as written, in lower case
-        head: place of the word it depends on; its own place for a root
-        space: what follows it in the text
+    """A word of a parsed sentence: ``text`` in lower case, the number of the word that it depends
+    on (its own for a root), and the space behind it.
     """
 
     text: str

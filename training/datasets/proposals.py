@@ -41,8 +41,7 @@ class Proposal:
         """What the encoder looks at: the mask, or the box where there is none or it is empty.
 
         Raises:
-            EmptyRegionError: if the box has no area inside the picture
-            AlphaClipError: if the mask is malformed or of another size than the picture
+            AlphaClipError: if the box is outside the picture, or the mask does not fit it
         """
         if self.rle is not None:
             mask = decode_mask(self.rle, (example.height, example.width))
@@ -55,7 +54,7 @@ Proposals = Mapping[str, Sequence[Proposal]]
 """By the picture's id."""
 
 
-def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str, list[Proposal]]:
+def read_proposals(path: Path, most: int = 300) -> dict[str, list[Proposal]]:
     """Reads COCO's format of results, whatever made them.
 
     Args:
@@ -63,14 +62,9 @@ def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str,
             RLE or both, and ``score`` in [0, 1]; categories do not count, and of equal
             boxes and masks the surest one is kept
         most (300): kept of a picture, the surest ones
-        least (0): score that is kept
 
     Returns:
         by ``image_id`` as text, the surest first
-
-    Raises:
-        MissingDataError: if the file is not there
-        AlphaClipError: if it is no such list; names the entry
     """
     found: dict[str, dict[Any, Proposal]] = {}
     for number, entry in enumerate(_entries(path)):
@@ -81,11 +75,10 @@ def read_proposals(path: Path, most: int = 300, least: float = 0.0) -> dict[str,
                 f"{path}, entry {number}: {error!r}. Expected image_id, bbox [x, y, w, h] in "
                 "pixels or a compressed RLE as segmentation, and score in [0, 1]"
             ) from error
-        if proposal.objectness >= least:
-            of_picture = found.setdefault(picture, {})
-            key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
-            if key not in of_picture or of_picture[key].objectness < proposal.objectness:
-                of_picture[key] = proposal
+        of_picture = found.setdefault(picture, {})
+        key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
+        if key not in of_picture or of_picture[key].objectness < proposal.objectness:
+            of_picture[key] = proposal
     return {picture: surest(some.values(), most) for picture, some in found.items()}
 
 

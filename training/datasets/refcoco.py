@@ -76,10 +76,6 @@ def read_refs_regions(
         split_by: whose splits; None takes the usual
         shape: ``mask``, or ``box`` for the annotated box
         limit: how many pictures; None takes all
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form, or there is no such split
     """
     refs = _Refs.read(data, dataset, split, split_by)
     instances, skipped = refs.instances, refs.instances.skipped
@@ -110,10 +106,7 @@ def read_refs_regions(
 def read_refs_expressions(
     data: Path, dataset: str = "refcoco", split: str = "val", split_by: str | None = None
 ) -> ExpressionSet:
-    """Reads the expressions of a split, to choose among all annotated objects of the picture.
-
-    Arguments and errors are those of :func:`read_refs_regions`.
-    """
+    """Reads the expressions of a split, to choose among all annotated objects of the picture."""
     refs = _Refs.read(data, dataset, split, split_by)
     instances, skipped = refs.instances, refs.instances.skipped
     proposals = grouped(
@@ -154,10 +147,6 @@ def read_reclip(
         dataset: ``refcoco``, ``refcoco+`` or ``refcocog``; the detections are those of the same
         split: one of :data:`SPLITS`
         proposals: ``detector``, or ``annotated`` for all annotated objects
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form, or there is no such split
     """
     if split not in SPLITS.get(dataset, ()):
         splits = "; ".join(f"{name}: {', '.join(own)}" for name, own in SPLITS.items())

@@ -1,4 +1,8 @@
-"""Where published data sets come from, and how their folders look."""
+"""Where published data sets come from, and how their folders look.
+
+Readers raise :class:`MissingDataError` where a file is not there, and another AlphaClipError where
+one has another form than expected. Entries that are bad are left out, with a line each.
+"""
 
 from __future__ import annotations
 
@@ -17,24 +21,14 @@ class MissingDataError(AlphaClipError):
 
 @dataclass(frozen=True)
 class Source:
-    """A published data set.
-
-    Attributes:
-        name: as its authors call it
-        get: where to get it
-        layout: how its folder looks
-    """
+    """A published data set: its name, where to get it, and how its folder looks."""
 
     name: str
     get: str
     layout: str
 
     def require(self, path: Path) -> Path:
-        """A file or folder of the data set.
-
-        Raises:
-            MissingDataError: if it is not there
-        """
+        """A file or folder of the data set, which has to be there."""
         if not path.exists():
             raise MissingDataError(
                 f"{path} is not there: it belongs to {self.name}.\nGet it from {self.get}.\n"

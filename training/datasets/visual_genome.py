@@ -26,7 +26,7 @@ _FOLDERS = ("VG_100K", "VG_100K_2")
 
 
 def read_visual_genome(data: Path, limit: int | None = None) -> RegionSet:
-    """Reads described boxes.
+    """Reads described boxes, one text each; there are no classes.
 
     The files of both versions are understood. There are some five million regions: give a limit
     unless you mean all of them.
@@ -35,13 +35,6 @@ def read_visual_genome(data: Path, limit: int | None = None) -> RegionSet:
         data: folder with ``image_data.json``, ``region_descriptions.json``, ``VG_100K/`` and
             ``VG_100K_2/``
         limit: how many pictures that have regions; None takes all
-
-    Returns:
-        no classes; each region has one text
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if a file has another form
     """
     skipped: list[str] = []
     pictures = Pictures(skipped)

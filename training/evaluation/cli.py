@@ -29,11 +29,7 @@ CACHE = "vectors"
 
 
 def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Adds a subcommand for each task, and ``report``.
-
-    Args:
-        parser: of the command ``alphaclip eval``
-    """
+    """Adds a subcommand for each task, and ``report``, to the parser of ``alphaclip eval``."""
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
     for task in TASKS:
         _add_task(tasks, task)

@@ -101,9 +101,6 @@ def read_predictions(
 
     Returns:
         by the sample's id, the surest first; and a line for each label that is no region
-
-    Raises:
-        FieldError: if the field holds no regions
     """
     sizes = {example.id: (example.height, example.width) for example in pictures.examples}
     found: dict[str, list[Proposal]] = {}

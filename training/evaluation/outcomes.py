@@ -96,8 +96,7 @@ class Means:
     Attributes:
         cache: where region vectors are kept; None keeps none
         progress: called with pictures done and pictures in all
-        device: as in :func:`alphaclip.load`
-        precision: as in :func:`alphaclip.load`
+        device: as in :func:`alphaclip.load`, as is ``precision``
     """
 
     cache: Path | None = None
@@ -115,15 +114,9 @@ _COLUMNS = [field.name for field in fields(Row)]
 
 
 def save_outcome(folder: Path, outcome: Outcome, order: int) -> Path:
-    """Writes an outcome; one of the same task, set, setting and encoder is replaced.
-
-    Args:
-        folder: of the run; the file goes into its folder ``outcomes``
-        outcome: what to write
-        order: the encoder's number in the run; reports compare with the first
-
-    Returns:
-        the file
+    """Writes an outcome into the folder ``outcomes`` of a run; one of the same task, set, setting
+    and encoder is replaced. ``order`` is the encoder's number in the run: reports compare with the
+    first.
     """
     content = {
         "format": _FORMAT,
@@ -138,17 +131,12 @@ def save_outcome(folder: Path, outcome: Outcome, order: int) -> Path:
 
 
 def load_outcomes(folder: Path) -> list[Outcome]:
-    """Reads what one or several runs left in a folder and the folders in it.
-
-    Args:
-        folder: of a run, or one that holds the folders of runs
-
-    Returns:
-        the outcomes in the order of their runs' encoders
+    """What one or several runs left in a folder and the folders in it, in the order of the
+    encoders.
 
     Raises:
-        AlphaClipError: if there are none, a file is damaged, or two runs judged one encoder on one
-            set in one setting with different results
+        AlphaClipError: if there is nothing, a file is damaged, or two runs judged one encoder on
+            one set in one setting with different results
     """
     paths = sorted(folder.rglob(f"{FOLDER}/*.json"))
     if not paths:

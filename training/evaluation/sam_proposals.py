@@ -28,19 +28,12 @@ Make = Callable[[Example], Sequence[Proposal]]
 
 
 def masks_of_boxes(model: SamModel, example: Example, boxes: Sequence[Box]) -> list[Proposal]:
-    """The mask that SAM finds in each box.
+    """The mask that SAM finds in each box: for each a proposal with that box, in order.
 
-    Args:
-        model: the SAM
-        example: the picture
-        boxes: in pixels; those without area keep no mask, as do those where SAM finds nothing
-
-    Returns:
-        for each box a proposal with that box, in order
+    Boxes without area keep no mask, as do those where SAM finds nothing.
 
     Raises:
-        ImageError: if the picture cannot be opened
-        RegionError: if a box is outside the picture
+        AlphaClipError: if the picture cannot be opened, or a box is outside it
     """
     shape = example.height, example.width
     usable = [number for number, box in enumerate(boxes) if Proposal(box).has_area]
@@ -62,19 +55,14 @@ def masks_of_boxes(model: SamModel, example: Example, boxes: Sequence[Box]) -> l
 def masks_of_everything(
     model: SamModel, example: Example, limits: MaskLimits = AUTOMATIC_LIMITS, points: int = 32
 ) -> list[Proposal]:
-    """SAM's automatic masks of a picture.
+    """SAM's automatic masks of a picture, the surest first; objectness is the IoU that SAM
+    predicts.
 
     Args:
         model: the SAM
         example: the picture
         limits (AUTOMATIC_LIMITS): which masks are kept
         points (32): prompts along a side of the picture
-
-    Returns:
-        the surest first; objectness is the IoU that SAM predicts
-
-    Raises:
-        ImageError: if the picture cannot be opened
     """
     found = automatic_masks(model, example.path, limits, points)
     proposals = []

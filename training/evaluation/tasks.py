@@ -50,15 +50,8 @@ def add_dataset_options(parser: argparse.ArgumentParser) -> None:
 
 
 def read_dataset(args: argparse.Namespace, **attributes: Any) -> RegionSet:
-    """Reads the field of the FiftyOne dataset that the options name.
-
-    Args:
-        args: parsed
-        attributes: which attributes of a label are meant, see
-            :func:`~alphaclip.training.evaluation.fiftyone_regions.open_field`
-
-    Raises:
-        AlphaClipError: if options do not fit together, or there is no such dataset
+    """Reads the field of the FiftyOne dataset that the options name; ``attributes`` as in
+    :func:`~alphaclip.training.evaluation.fiftyone_regions.open_field`.
     """
     from alphaclip.training.evaluation.fiftyone_regions import open_field
 

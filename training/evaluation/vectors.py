@@ -49,9 +49,6 @@ def region_vectors(
     Returns:
         float32 (len(regions), dim), unit length, in the order of ``regions.regions``; NaN in the
         rows that cannot be encoded
-
-    Raises:
-        AlphaClipError: if the cache cannot be written
     """
     starts = range(0, len(regions.examples), PICTURES_IN_PART)
     groups = [regions.examples[start : start + PICTURES_IN_PART] for start in starts]
@@ -87,16 +84,8 @@ def text_vectors(
     templates: Sequence[str] | None = None,
     cache: Path | None = None,
 ) -> np.ndarray:
-    """Encodes texts, or finds them in the cache, where encoders of one text tower share them.
-
-    Args:
-        encoder: encodes the texts
-        prompts: as in :meth:`Encoder.encode_text`
-        templates: as in :meth:`Encoder.encode_text`
-        cache: as in :func:`region_vectors`
-
-    Returns:
-        float32 (len(prompts), dim), unit length
+    """Encodes texts as :meth:`Encoder.encode_text` does, or finds them in the cache, where encoders
+    of one text tower share them: float32 (len(prompts), dim), unit length.
     """
     if cache is None:
         return encoder.encode_text(prompts, templates)

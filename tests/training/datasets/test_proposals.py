@@ -65,7 +65,7 @@ def entry(picture: int, box: Sequence[float], score: float) -> dict:
 def test_read_proposals__surest_first_and_at_most_so_many(tmp_path: Path) -> None:
     scores = (0.2, 0.9, 0.5, 0.04)
     entries = [entry(3, (n, 0, 5, 5), score) for n, score in enumerate(scores)]
-    read = read_proposals(write(tmp_path / "p.json", entries), most=2, least=0.05)
+    read = read_proposals(write(tmp_path / "p.json", entries), most=2)
     assert [p.objectness for p in read["3"]] == [0.9, 0.5]
     assert read["3"][0].box == (1, 0, 5, 5)
 

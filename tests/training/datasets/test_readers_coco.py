@@ -243,12 +243,6 @@ def test_read_lvis__pictures_of_both_folders(lvis: Path) -> None:
     assert found.skipped == ()
 
 
-def test_read_lvis__names_with_spaces(lvis: Path) -> None:
-    found = read_lvis(lvis, underscores=False)
-    assert found.classes == ("aerosol can", "bow (decorative ribbons)")
-    assert [region.label for _, region in found.regions] == list(found.classes)
-
-
 def test_read_lvis__missing_and_bad(lvis: Path) -> None:
     path = lvis / "annotations" / "lvis_v1_val.json"
     content = json.loads(path.read_text())

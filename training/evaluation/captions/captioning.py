@@ -100,9 +100,6 @@ def tokenize(captions: Sequence[str]) -> list[str]:
 
     Returns:
         for each caption its tokens, separated by spaces
-
-    Raises:
-        AlphaClipError: if Java is missing or the tokenizer fails
     """
     from pycocoevalcap.tokenizer import ptbtokenizer
 
@@ -125,11 +122,11 @@ def tokenize(captions: Sequence[str]) -> list[str]:
 def score_tokens(
     predictions: Tokens, references: Tokens, further: Sequence[Scorer] = ()
 ) -> CaptionScores:
-    """Scores tokenized captions.
+    """Scores tokenized captions, a list of one prediction for each picture.
 
     Args:
-        predictions: a list of one caption for each picture
-        references: captions for the same pictures, in the same order
+        predictions: by picture
+        references: by picture, in the same order
         further: scorers besides those that need no Java
     """
     overall, each = {}, {}

@@ -44,19 +44,13 @@ class CaptionEntry:
 
 
 def run(predictions: str, entry: CaptionEntry, means: Means | None = None) -> Outcome:
-    """Scores a file of predictions.
-
-    Args:
-        predictions: path of COCO's caption results
-        entry: what they are scored against
-        means: not used
+    """Scores a file of predictions, COCO's caption results.
 
     Returns:
         scores times 100, as papers print CIDEr; a row a picture, whose ``correct`` is its CIDEr,
         0 to 10, with document frequencies from all references
 
     Raises:
-        MissingDataError: if the file is not there
         AlphaClipError: if a picture has no prediction, and ``subset`` is not set; and see
             :func:`~alphaclip.training.evaluation.captions.captioning.score_captions`
     """
@@ -105,18 +99,9 @@ def _matching(
 
 
 def read_predictions(path: Path, skipped: list[str]) -> dict[str, str]:
-    """Reads COCO's caption results, ``[{"image_id": 9, "caption": "a cat"}, ...]``.
+    """Captions by picture from COCO's results, ``[{"image_id": 9, "caption": "a cat"}, ...]``.
 
-    Args:
-        path: of the file
-        skipped: gets a line for each entry that cannot be read, and for a picture's second one
-
-    Returns:
-        captions by picture, in the order of the file
-
-    Raises:
-        MissingDataError: if the file is not there
-        AlphaClipError: if it has another form
+    ``skipped`` gets a line for each entry that cannot be read, and for a picture's second one.
     """
     content = _read(path, '[{"image_id": ..., "caption": "..."}, ...]')
     if not isinstance(content, list):
@@ -138,18 +123,9 @@ def read_predictions(path: Path, skipped: list[str]) -> dict[str, str]:
 
 
 def read_references(path: Path, skipped: list[str]) -> dict[str, tuple[str, ...]]:
-    """Reads COCO's caption annotations, or ``{"9": ["a cat", "one cat"], ...}``.
+    """Captions by picture from COCO's annotations, or ``{"9": ["a cat", "one cat"], ...}``.
 
-    Args:
-        path: of the file
-        skipped: gets a line for each entry that cannot be read
-
-    Returns:
-        captions by picture, in the order of the file; every picture has at least one
-
-    Raises:
-        MissingDataError: if the file is not there
-        AlphaClipError: if it has another form
+    Every picture has at least one; ``skipped`` gets a line for each entry that cannot be read.
     """
     content = _read(path, "COCO's caption annotations, or captions by picture")
 

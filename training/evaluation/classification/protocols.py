@@ -115,19 +115,12 @@ def openai_templates() -> tuple[str, ...]:
 
 
 def imagenet_names(synsets: Sequence[str], names: Names) -> list[str]:
-    """The words for ImageNet-1k classes.
+    """The words for ImageNet-1k classes, given as WordNet ids.
 
     ``paper`` is the first lemma of the WordNet synset with underscores for spaces, as in
     Alpha-CLIP's released test code, such as ``great_white_shark``. ``openai`` is CLIP's curated
     name, as in open_clip, such as ``great white shark``. The order of ImageNet's classes and the
     lemmas come from timm.
-
-    Args:
-        synsets: WordNet ids, such as ``n01484850``
-        names: which words
-
-    Raises:
-        AlphaClipError: if one is not a class of ImageNet-1k
     """
     from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES
     from timm.data import ImageNetInfo

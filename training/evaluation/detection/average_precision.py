@@ -59,16 +59,13 @@ class AveragePrecision:
         threshold: float | None = None,
         size: Size | Literal["all"] = "all",
     ) -> float:
-        """Average precision in percent.
+        """Average precision in percent; NaN where no class has an object.
 
         Args:
             categories: mean over these classes; None takes all. Classes without objects do not
                 count
             threshold: of the IoU; None takes the mean over 0.50, 0.55 ... 0.95
             size: of the objects, by COCO's limits
-
-        Returns:
-            NaN where no class has an object
         """
         precision = self.precision[..., ("all", *SIZES).index(size)]
         if categories is not None:

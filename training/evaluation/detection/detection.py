@@ -78,7 +78,7 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
         ``AP novel`` and so on for each group of classes; ``proposals``, how many there are
 
     Raises:
-        AlphaClipError: if the encoder cannot be used, or masks are compared and a proposal is a box
+        AlphaClipError: if masks are compared and a proposal is a box
     """
     if entry.protocol.kind == "segm":
         _check_masks(entry)
@@ -104,15 +104,8 @@ def detection_rows(entry: DetectionEntry, found: Iterable[Detection]) -> tuple[R
     """One row for each proposal that is left as a detection, with its surest class.
 
     Average precision is not made of these: it counts every class of a proposal, at several
-    overlaps. They say what was taken for what.
-
-    Args:
-        entry: pictures, objects and proposals
-        found: detections of them
-
-    Returns:
-        ``truth`` is the class of the object whose box overlaps the proposal's most, ``nothing``
-        where the IoU is under 0.5
+    overlaps. They say what was taken for what: ``truth`` is the class of the object whose box
+    overlaps the proposal's most, ``nothing`` where the IoU is under 0.5.
     """
     truth = entry.truth
     surest: dict[tuple[str, Any], Detection] = {}
@@ -232,12 +225,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_entries(args: argparse.Namespace) -> Sequence[DetectionEntry]:
-    """Reads pictures, objects and proposals.
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if options do not fit together, or a SAM is not there
-    """
+    """Reads pictures, objects and proposals."""
     if args.predictions_field and not args.dataset:
         raise AlphaClipError("--predictions-field needs --dataset, whose field it is")
     if args.dataset:

@@ -61,11 +61,11 @@ class DetectionProtocol:
 
 @dataclass(frozen=True)
 class DetectionEntry:
-    """A set of pictures with proposals.
+    """A set of pictures with proposals, of which a picture may have none.
 
     Attributes:
         truth: what is really there
-        proposals: by picture; a picture without an entry has none
+        proposals: by picture
         source: where they come from, as in reports
         protocol: how they become detections
     """
@@ -79,13 +79,8 @@ class DetectionEntry:
 def detect(
     encoder: Encoder, entry: DetectionEntry, means: Means, skipped: list[str]
 ) -> Iterator[Detection]:
-    """Names the proposals of every picture.
-
-    Args:
-        encoder: names them
-        entry: pictures and proposals
-        means: cache and progress
-        skipped: gets a line for each proposal that cannot be encoded
+    """Names the proposals of every picture; ``skipped`` gets a line for each that cannot be
+    encoded.
 
     Yields:
         the detections that are left, those of one picture together, the surest first
@@ -108,12 +103,8 @@ def detect(
 def proposed(
     example: Example, proposals: Sequence[Proposal], skipped: list[str]
 ) -> tuple[Example, list[Proposal]]:
-    """The proposals that can be looked at, as regions of their picture, and themselves.
-
-    Args:
-        example: the picture
-        proposals: of it
-        skipped: gets a line for each that is outside the picture or damaged
+    """The proposals that can be looked at, as regions of their picture, and themselves; ``skipped``
+    gets a line for each that is outside the picture or damaged.
     """
     usable, regions = [], []
     for number, proposal in enumerate(proposals):
@@ -134,7 +125,7 @@ def name_proposals(
     texts: np.ndarray,
     entry: DetectionEntry,
 ) -> list[Detection]:
-    """The detections of one picture.
+    """The detections of one picture, the surest first.
 
     Args:
         example: the picture's id
@@ -142,9 +133,6 @@ def name_proposals(
         vectors: float32 (proposals, dim) of unit length; NaN rows are left out
         texts: float32 (classes and then background prompts, dim)
         entry: classes and protocol
-
-    Returns:
-        the surest first
     """
     protocol, categories = entry.protocol, list(entry.truth.classes)
     fine = np.flatnonzero(~np.isnan(vectors).any(axis=1)).tolist()

@@ -73,29 +73,14 @@ class Truth:
 
 
 def coco_truth(data: Path, split: str = "val2017") -> Truth:
-    """COCO's objects, with all 80 classes.
-
-    Args:
-        data: folder with ``annotations/instances_SPLIT.json`` and ``SPLIT/``
-        split: such as ``val2017``
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if the annotations have another form
-    """
+    """COCO's objects, with all 80 classes; ``data`` is as in
+    :func:`~alphaclip.training.datasets.coco.read_coco`."""
     return _of_instances(f"coco-{split}", open_coco(data, split))
 
 
 def lvis_truth(data: Path, split: str = "val") -> Truth:
-    """LVIS's objects, with its federated rules; rare classes are the novel ones, as in ViLD.
-
-    Args:
-        data: folder with ``annotations/lvis_v1_SPLIT.json``, ``train2017/`` and ``val2017/``
-        split: such as ``val``
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if the annotations have another form
+    """LVIS's objects, with its federated rules; rare classes are the novel ones, as in ViLD. See
+    :func:`alphaclip.training.datasets.coco.read_lvis`.
     """
     instances = open_lvis(data, split)
     truth = _of_instances(f"lvis-{split}", instances)
@@ -126,11 +111,8 @@ def truth_of(regions: RegionSet) -> Truth:
 
 
 def split_classes(truth: Truth, groups: Mapping[str, Collection[str]]) -> Truth:
-    """Keeps the classes of some groups only, and names the groups.
-
-    Args:
-        truth: all classes
-        groups: class names by group, such as ``{"novel": NOVEL, "base": BASE}``
+    """Keeps the classes of some groups only, and names the groups, such as
+    ``{"novel": NOVEL, "base": BASE}``.
 
     Raises:
         AlphaClipError: if a name is no class of the truth

@@ -65,7 +65,7 @@ class BoxGroup:
 def group_boxes(
     expressions: ExpressionSet, sam: SamModel | None, means: Means
 ) -> tuple[dict[str, BoxGroup], list[str]]:
-    """The boxes of every picture.
+    """The boxes of every picture, by :func:`group_key`, and a line for each that could not be read.
 
     Expressions of one picture share a group where their boxes are the same. A file of masks
     belongs to one split, one SAM and the boxes of each picture.
@@ -74,10 +74,6 @@ def group_boxes(
         expressions: of a split
         sam: finds the masks of the boxes; None takes the boxes as masks
         means: cache and progress
-
-    Returns:
-        groups by :func:`group_key`, and a line for each picture or box that could not
-        be read
     """
     boxes: dict[str, tuple[Example, tuple[Box, ...]]] = {}
     for expression in expressions:
@@ -166,11 +162,7 @@ class Fits:
                 self._scale *= len(getattr(encoder, "members", (encoder,)))
 
     def over(self, group: BoxGroup, texts: Iterable[str]) -> dict[str, np.ndarray] | None:
-        """How well texts fit.
-
-        Args:
-            group: the boxes
-            texts: among the prompts
+        """How well texts, all among the prompts, fit the boxes of a group.
 
         Returns:
             for each text float64 (boxes,), the softmax over the boxes, 0 for those without area

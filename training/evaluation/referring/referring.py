@@ -312,12 +312,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def load(args: argparse.Namespace) -> Sequence[ReferringEntry]:
-    """Reads the splits.
-
-    Raises:
-        MissingDataError: if a file is not there
-        AlphaClipError: if options do not fit together, or the parser or the SAM is not there
-    """
+    """Reads the splits."""
     data_folder(args, "ReCLIP's or refer's files")
     if args.refs and args.proposals != "annotated":
         raise AlphaClipError("--refs has no detector's boxes: add `--proposals annotated`")

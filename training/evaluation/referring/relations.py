@@ -17,16 +17,13 @@ Probabilities = Mapping[str, np.ndarray]
 def decide(
     expression: str, entity: Entity | None, fits: Probabilities, boxes: Sequence[Box]
 ) -> np.ndarray:
-    """How likely each box is meant.
+    """How likely each box is meant: float64 (boxes,), summing to 1; the largest is the answer.
 
     Args:
         expression: its ``fits`` always count
         entity: what was read from it; None leaves it at the whole expression
         fits: of the expression and of each of the entity's descriptions
         boxes: what is chosen from
-
-    Returns:
-        float64 (boxes,), summing to 1; the largest is the answer
     """
     if entity is None or len(boxes) == 1:
         return fits[expression]
@@ -34,15 +31,16 @@ def decide(
 
 
 def relation(name: str, boxes: np.ndarray) -> np.ndarray:
-    """How far a relation holds from each box to each other.
+    """How far a relation, one of :data:`~alphaclip.training.datasets.phrases.RELATIONS`, holds.
+
+    By centres, by areas, and for ``inside`` by the share of a box's area that lies in the other.
 
     Args:
-        name: one of :data:`~alphaclip.training.datasets.phrases.RELATIONS`
+        name: of the relation
         boxes: float64 (n, 4) of ``x, y, w, h`` in pixels
 
     Returns:
-        float64 (n, n) in [0, 1], [i, j] for "i is left of j"; by centres, by areas, and for
-        ``inside`` the share of i's area that lies in j
+        float64 (n, n) in [0, 1], [i, j] for "i is left of j"
     """
     return _HOLDS[name](boxes)
 

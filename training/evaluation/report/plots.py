@@ -16,12 +16,7 @@ _DPI = 100
 def draw_table(table: Table, folder: Path) -> list[Path]:
     """Draws the metric that is compared, and the same by part of the set where there are parts.
 
-    Args:
-        table: of encoders
-        folder: gets the PNG files, named after the table
-
-    Returns:
-        the files; the same table gives the same bytes
+    Returns the PNG files, named after the table; the same table gives the same bytes.
     """
     path = folder / f"{table.name}.png"
     _draw(path, table, {"all": [line.own for line in table.lines]})

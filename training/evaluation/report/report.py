@@ -30,14 +30,8 @@ _OWN = ("fingerprint", "shown")
 
 
 def write_report(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
-    """Writes ``report.json``, ``report.md`` and ``plots/*.png``; the same outcomes, the same bytes.
-
-    Args:
-        folder: to write into
-        outcomes: see :func:`make_tables`
-
-    Returns:
-        the files
+    """Writes ``report.json``, ``report.md`` and ``plots/*.png``, and returns their paths; the same
+    outcomes, see :func:`make_tables`, give the same bytes.
     """
     tables = make_tables(outcomes)
     plots = {table.name: draw_table(table, folder / "plots") for table in tables}

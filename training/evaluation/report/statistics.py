@@ -61,8 +61,7 @@ class Comparison:
     Attributes:
         encoder: its name
         own: its figure
-        difference: its figure less the first one's, on the rows that both have; None for the
-            first
+        difference: its figure less the first one's, on the rows that both have; None for the first
     """
 
     encoder: str
@@ -71,16 +70,10 @@ class Comparison:
 
 
 def compare(outcomes: Sequence[Outcome]) -> list[Comparison]:
-    """The primary metric of several encoders on one set in one setting.
-
-    Args:
-        outcomes: of one task, set and setting; their estimator is not ``none``
-
-    Returns:
-        one comparison for each outcome, in order
+    """The primary metric of several encoders on one set in one setting, a comparison for each.
 
     Raises:
-        AlphaClipError: if an outcome has no rows, or the estimators differ
+        AlphaClipError: if an outcome has no rows, or they are of different settings
     """
     _check(outcomes)
     first = outcomes[0]
@@ -95,11 +88,7 @@ def compare(outcomes: Sequence[Outcome]) -> list[Comparison]:
 
 
 def group_intervals(outcome: Outcome) -> dict[str, Interval]:
-    """The primary metric on the rows of each group; none where all rows are of one.
-
-    Args:
-        outcome: its estimator is not ``none``
-    """
+    """The primary metric on the rows of each group; none where all rows are of one."""
     groups: dict[str, list[Row]] = {}
     for row in outcome.rows:
         groups.setdefault(row.group, []).append(row)
@@ -115,7 +104,7 @@ def interval(
     confidence: float = CONFIDENCE,
     seed: int = SEED,
 ) -> Interval:
-    """A figure of one encoder's rows, or the first's less the second's.
+    """A figure of one encoder's rows, or the first's less the second's, in percent.
 
     Args:
         sides: one or two lists of rows; two have the same ids in the same order
@@ -123,9 +112,6 @@ def interval(
         resamples: how often the pictures are drawn
         confidence: share of the draws inside the interval
         seed: of the draws
-
-    Returns:
-        figure and interval in percent
     """
     rows = sides[0]
     values = [np.array([row.correct for row in side], float) for side in sides]

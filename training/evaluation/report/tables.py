@@ -75,9 +75,6 @@ def make_tables(outcomes: Sequence[Outcome]) -> list[Table]:
 
     Args:
         outcomes: of any tasks, the encoder to compare with before the others
-
-    Returns:
-        tables by task, set and setting
     """
 
     def key(outcome: Outcome) -> tuple[str, str, str]:
