@@ -20,10 +20,11 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 
 from measuring import StepError, aligned, machine, run_step, tell
@@ -35,6 +36,12 @@ MEMORY_LIMIT = 1.3
 HEADS = ("part", "measure", "ours", "peer", "peer's", "ratio", "target", "met")
 QUICK = 20
 PARTS = ("brain", "search", "stand_in", "whole")
+STEPS: dict[str, tuple[str, str, dict[str, int], dict[str, int]]] = {
+    "brain": ("brain.py", "compare", {"count": 20_000}, {"dim": 768}),
+    "stand_in": ("updates.py", "stand_in", {"regions": 20_000}, {}),
+    "whole": ("updates.py", "whole", {"pictures": 320}, {}),
+}
+"""The steps of the parts that have one: their script, and their sizes in full."""
 
 
 def main() -> int:
@@ -46,15 +53,15 @@ def main() -> int:
         os.environ["ALPHACLIP_STORE"] = str(Path(work) / "stores")
         started = time.monotonic()
         for part in options.only:
-            RUN[part](figures, work, shrink)
+            if part == "search":
+                _search(figures, work, shrink)
+                continue
+            script, step, size, dim = STEPS[part]
+            sizes = {name: count // shrink for name, count in size.items()} | dim
+            _step(figures, part, script, step, {**sizes, "work": work}, sizes if dim else {})
         figures["seconds"] = round(time.monotonic() - started)
     _report(figures, options.output)
     return 1 if figures["failed"] else 0
-
-
-def _brain(figures: dict[str, Any], work: str, shrink: int) -> None:
-    sizes = {"count": 20_000 // shrink, "dim": 768}
-    _step(figures, "brain", "brain.py", "compare", {**sizes, "work": work}, sizes)
 
 
 def _search(figures: dict[str, Any], work: str, shrink: int) -> None:
@@ -65,25 +72,13 @@ def _search(figures: dict[str, Any], work: str, shrink: int) -> None:
         return
     figures["systems"] = {}
     for system in SYSTEMS:
-        asked, steps = {**options, "system": system}, dict[str, Any]()
+        steps: dict[str, Any] = {"failed": figures["failed"]}
         for step in ("build", "search"):
-            if _step(figures, step, "search.py", step, asked, into=steps) is None:
+            if _step(steps, step, "search.py", step, {**options, "system": system}) is None:
                 break
         else:
-            figures["systems"][system] = steps
+            figures["systems"][system] = {step: steps[step] for step in ("build", "search")}
         shutil.rmtree(Path(work) / system.replace(" ", "-"), ignore_errors=True)
-
-
-def _stand_in(figures: dict[str, Any], work: str, shrink: int) -> None:
-    options = {"regions": 20_000 // shrink, "work": work}
-    _step(figures, "stand_in", "updates.py", "stand_in", options)
-
-
-def _whole(figures: dict[str, Any], _: str, shrink: int) -> None:
-    _step(figures, "whole", "updates.py", "whole", {"pictures": 320 // shrink})
-
-
-RUN = dict(zip(PARTS, (_brain, _search, _stand_in, _whole), strict=True))
 
 
 def _step(
@@ -92,20 +87,19 @@ def _step(
     script: str,
     step: str,
     options: dict[str, Any],
-    sizes: dict[str, Any] | None = None,
-    into: dict[str, Any] | None = None,
+    sizes: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
     """Puts the figures of a step under a key; returns None if it failed, which is noted."""
     name = " ".join([script, step, str(options.get("system", ""))]).strip()
     started = time.monotonic()
     try:
-        reached = {**(sizes or {}), **run_step(script, step, options)}
+        reached = {**sizes, **run_step(script, step, options)}
     except StepError as error:
         tell(str(error))
         figures["failed"].append(name)
         return None
     tell(f"{name}: {time.monotonic() - started:.1f} s")
-    (figures if into is None else into)[key] = reached
+    figures[key] = reached
     return reached
 
 

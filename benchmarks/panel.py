@@ -19,7 +19,6 @@ database. It changes less where other work runs on the machine.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import time
@@ -35,7 +34,7 @@ from systems import write_store
 from vectors import Source
 
 ROOT = Path(__file__).resolve().parent.parent
-DRIVER = ROOT / "tests" / "plugin" / "panel" / "panel_driver.py"
+DRIVER = ROOT / "tests" / "plugin" / "panel"
 NAME, FIELD, KEY, PEER = "benchmark-panel", "boxes", "regions", "peer"
 SIDE, BOXES, DIM = (640, 480), 20, 512
 QUERIES, PAGE = 20, 24
@@ -75,10 +74,16 @@ def prepare(options: dict[str, Any]) -> dict[str, Any]:
         dataset.delete_brain_runs()
         dataset.delete()
     rng = np.random.default_rng(0)
-    boxes = _boxes(rng, count)
+    sizes = rng.uniform(0.04, 0.5, (count, BOXES, 2))  # from 20 pixels to half the picture
+    boxes = np.concatenate([rng.uniform(0, 1 - sizes), sizes], axis=2).round(4).tolist()
     _draw_pictures(folder, count, rng)
     dataset = fo.Dataset(NAME, persistent=True)
-    dataset.add_samples([_sample(folder, i, boxes[i]) for i in range(count)], progress=False)
+    samples = []
+    for number, own in enumerate(boxes):
+        detections = [fo.Detection(label="thing", bounding_box=box) for box in own]
+        labels = fo.Detections(detections=detections)
+        samples.append(fo.Sample(str(_path(folder, number)), number=number, **{FIELD: labels}))
+    dataset.add_samples(samples, progress=False)
     _index(dataset, count)
     dataset.info = content
     dataset.save()
@@ -90,8 +95,13 @@ def panel(options: dict[str, Any]) -> dict[str, Any]:
     import fiftyone as fo
 
     dataset, times = fo.load_dataset(NAME), Times()
-    driver = _driver(dataset)
-    _load_encoder(driver, options["pictures"])
+    sys.path.insert(0, str(DRIVER))
+    from panel_driver import PanelDriver
+
+    driver = PanelDriver(dataset)
+    package = type(driver.panel).__module__.partition(".regions")[0] + ".regions"
+    index = sys.modules[f"{package}.common.indexes"].open_index(dataset, KEY)
+    vars(index)["encoder"] = TextEncoder(Source(options["pictures"] * BOXES, DIM))
     driver.search(query="query 999")
     for number in range(QUERIES):
         with times.of("query"):
@@ -117,7 +127,7 @@ def peer(options: dict[str, Any]) -> dict[str, Any]:
     with times.of("peer: index loaded"):
         dataset.load_brain_results(PEER)
     found = []
-    for query in _queries(source)[:QUERIES]:
+    for query in source.queries(1000, draw=0)[:QUERIES]:
         with times.of("peer: query"):
             view = patches.sort_by_similarity(query, k=PAGE, brain_key=PEER)
             found.append(view.values("id"))
@@ -147,7 +157,7 @@ class TextEncoder:
 
         model = open_clip.create_model("ViT-B-16")
         self._model, self._tokenize = model.eval(), open_clip.get_tokenizer("ViT-B-16")
-        self._queries = _queries(source)
+        self._queries = source.queries(1000, draw=0)
 
     def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
         """The vectors of texts like "query 7"."""
@@ -156,10 +166,6 @@ class TextEncoder:
         with torch.inference_mode():
             self._model.encode_text(self._tokenize(list(prompts)))
         return self._queries[[int(prompt.rpartition(" ")[2]) for prompt in prompts]]
-
-
-def _queries(source: Source) -> np.ndarray:
-    return source.queries(1000, draw=0)
 
 
 def _look_around(driver: Any, times: Times, number: int) -> None:
@@ -211,28 +217,6 @@ def _check(driver: Any) -> None:
         raise ValueError(f"the panel shows nothing: {driver.get('error')}")
 
 
-def _driver(dataset: Any) -> Any:
-    spec = importlib.util.spec_from_file_location("panel_driver", DRIVER)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{DRIVER} is missing")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.PanelDriver(dataset)
-
-
-def _load_encoder(driver: Any, pictures: int) -> None:
-    package = type(driver.panel).__module__.partition(".regions")[0] + ".regions"
-    index = sys.modules[f"{package}.common.indexes"].open_index(driver.dataset, KEY)
-    vars(index)["encoder"] = TextEncoder(Source(pictures * BOXES, DIM))
-
-
-def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
-    """Relative boxes, (count, BOXES, 4), from 20 pixels to half the picture."""
-    sizes = rng.uniform(0.04, 0.5, (count, BOXES, 2))
-    corners = rng.uniform(0, 1 - sizes)
-    return np.concatenate([corners, sizes], axis=2).round(4)
-
-
 def _draw_pictures(folder: Path, count: int, rng: np.random.Generator) -> None:
     """Smooth colours with a grain, about as large as photographs are as JPEG."""
     from PIL import Image
@@ -240,8 +224,8 @@ def _draw_pictures(folder: Path, count: int, rng: np.random.Generator) -> None:
     (folder / "pictures").mkdir(parents=True, exist_ok=True)
     width, height = SIDE
     grain = rng.normal(0, 6, (height, width, 3))
-    for place in range(count):
-        path = _path(folder, place)
+    for number in range(count):
+        path = _path(folder, number)
         if path.exists():
             continue
         rough = Image.fromarray(rng.integers(0, 256, (24, 32, 3), np.uint8))
@@ -249,16 +233,8 @@ def _draw_pictures(folder: Path, count: int, rng: np.random.Generator) -> None:
         Image.fromarray(smooth.clip(0, 255).astype(np.uint8)).save(path, quality=90)
 
 
-def _sample(folder: Path, place: int, boxes: np.ndarray) -> Any:
-    import fiftyone as fo
-
-    labels = [fo.Detection(label="thing", bounding_box=box) for box in boxes.tolist()]
-    path = str(_path(folder, place))
-    return fo.Sample(path, number=place, **{FIELD: fo.Detections(detections=labels)})
-
-
-def _path(folder: Path, place: int) -> Path:
-    return folder / "pictures" / f"{place:06d}.jpg"
+def _path(folder: Path, number: int) -> Path:
+    return folder / "pictures" / f"{number:06d}.jpg"
 
 
 def _index(dataset: Any, count: int) -> None:
