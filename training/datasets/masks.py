@@ -53,7 +53,10 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
     """
     if isinstance(segmentation, Mapping):
         return decode_mask(segmentation, (height, width))
-    return _fill(_check_polygons(segmentation, height, width), height, width)
+    from pycocotools import mask
+
+    polygons = _check_polygons(segmentation, height, width)
+    return decode_rle(mask.merge(mask.frPyObjects(polygons, height, width))).astype(bool)
 
 
 def decode_mask(rle: Mapping[str, Any], shape: tuple[int, int] | None = None) -> np.ndarray:
@@ -83,9 +86,3 @@ def _check_polygons(polygons: Any, height: int, width: int) -> list[list[float]]
         if not all(math.isfinite(value) and abs(value) <= limit for value in polygon):
             raise AlphaClipError("has a polygon with points far outside the picture")
     return checked
-
-
-def _fill(polygons: list[list[float]], height: int, width: int) -> np.ndarray:
-    from pycocotools import mask
-
-    return decode_rle(mask.merge(mask.frPyObjects(polygons, height, width))).astype(bool)

@@ -60,12 +60,9 @@ def score_captions(
     frequencies from the references; SPICE, Anderson et al. 2016.
 
     Args:
-        predictions: a caption for each picture, in one line
+        predictions: a caption for each picture, in one line; scores are in their order
         references: captions for the same pictures
         spice: also SPICE, which needs Stanford's CoreNLP 3.6.0
-
-    Returns:
-        scores, pictures in the order of ``predictions``
 
     Raises:
         MissingDataError: if SPICE's files are not there

@@ -176,14 +176,8 @@ def _class_mean(values: np.ndarray, classes: Sequence[str]) -> float:
 
 @dataclass(frozen=True)
 class ClassificationEntry:
-    """A set in a setting.
-
-    Attributes:
-        task: the task's name
-        regions: the set
-        protocol: the setting
-        words: what the classes are called; None as they are
-    """
+    """A set in a setting, for a task; ``words`` are what the classes are called, None as they
+    are."""
 
     task: str
     regions: RegionSet

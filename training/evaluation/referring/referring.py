@@ -87,8 +87,7 @@ class ReferringEntry:
     Attributes:
         expressions: of the split
         protocol: how they are judged
-        parser: of expressions in lower case, for the method ``parse``; see
-            :func:`~alphaclip.training.datasets.phrases.load_parser`
+        parser: of expressions in lower case, for the method ``parse``
         parser_name: of the parser, as in reports
         sam: finds the masks of the boxes; None takes the boxes as masks
     """

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.evaluation.fiftyone_regions import OPAQUE
 from alphaclip.training.evaluation.outcomes import Outcome, Row
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
-OPAQUE = 127
+_MADE = "alphaclip_mistakes_of"
+"""In a dataset's ``info``: only what was made here is ever overwritten."""
 
 
 def make_mistakes(
@@ -40,11 +42,22 @@ def make_mistakes(
     import fiftyone as fo
 
     ids = {labelled.id for _, labelled in regions.regions}
-    found = {_field(outcome): {row.id: row for row in outcome.rows} for outcome in outcomes}
-    fields = {field: rows for field, rows in found.items() if rows.keys() & ids}
+    fields = {}
+    for outcome in outcomes:
+        rows = {row.id: row for row in outcome.rows}
+        if rows.keys() & ids:
+            # a name that FiftyOne takes for a field
+            name_parts = "_".join(filter(None, (outcome.encoder, outcome.setting)))
+            fields[re.sub(r"\W+", "_", name_parts, flags=re.ASCII).strip("_").lower()] = rows
     if not fields:
         raise AlphaClipError(f"none of the rows is of a region of {regions.name}")
-    _make_room(name, overwrite)
+    if fo.dataset_exists(name):
+        if not overwrite or _MADE not in fo.load_dataset(name).info:
+            raise AlphaClipError(
+                f"there is a FiftyOne dataset {name!r} already: take another name, or delete it "
+                "first"
+            )
+        fo.delete_dataset(name)
     dataset = fo.Dataset(name)
     dataset.info = {_MADE: regions.name}
     dataset.add_samples([_sample(example, fields) for example in regions.examples], progress=False)
@@ -52,67 +65,44 @@ def make_mistakes(
     return dataset
 
 
-_MADE = "alphaclip_mistakes_of"
-
-
-def _field(outcome: Outcome) -> str:
-    """A name that FiftyOne takes for a field."""
-    parts = (outcome.encoder, outcome.setting)
-    return re.sub(r"\W+", "_", "_".join(filter(None, parts)), flags=re.ASCII).strip("_").lower()
-
-
-def _make_room(name: str, overwrite: bool) -> None:
-    import fiftyone as fo
-
-    if not fo.dataset_exists(name):
-        return
-    if overwrite and _MADE in fo.load_dataset(name).info:
-        fo.delete_dataset(name)
-        return
-    raise AlphaClipError(
-        f"there is a FiftyOne dataset {name!r} already: take another name, or delete it first"
-    )
-
-
 def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sample:
     import fiftyone as fo
 
     sample = fo.Sample(filepath=str(example.path))
-    shapes = dict(_shapes(example))
+    shapes = []
+    for labelled in example.regions:
+        shape = _shape(example, labelled)
+        if shape is not None:
+            shapes.append((labelled, *shape))
     for field, rows in fields.items():
         detections = [
-            _detection(labelled, rows[labelled.id], *shapes[labelled.id])
-            for labelled in example.regions
-            if labelled.id in rows and labelled.id in shapes
+            fo.Detection(
+                label=row.predicted,
+                bounding_box=box,
+                mask=mask,
+                confidence=row.score,
+                truth=row.truth,
+                correct=row.correct >= 1.0,
+                size=labelled.size,
+                region=labelled.id,
+            )
+            for labelled, box, mask in shapes
+            if (row := rows.get(labelled.id)) is not None
         ]
         sample[field] = fo.Detections(detections=detections)
     return sample
 
 
-def _shapes(example: Example) -> Iterator[tuple[str, tuple[list[float], np.ndarray | None]]]:
-    """The box and the mask inside it of every region that has an area."""
+def _shape(
+    example: Example, labelled: LabelledRegion
+) -> tuple[list[float], np.ndarray | None] | None:
+    """A region's box and the mask inside it; None where it has no area."""
     height, width = example.height, example.width
-    for labelled in example.regions:
-        try:
-            window = labelled.region.bounds(height, width)
-            pixels = labelled.region.alpha_window(height, width, window) > OPAQUE
-        except RegionError:
-            continue
-        left, top, right, bottom = window
-        box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
-        yield labelled.id, (box, None if pixels.all() else pixels)
-
-
-def _detection(labelled: LabelledRegion, row: Row, box: list[float], mask: Any) -> fo.Detection:
-    import fiftyone as fo
-
-    return fo.Detection(
-        label=row.predicted,
-        bounding_box=box,
-        mask=mask,
-        confidence=row.score,
-        truth=row.truth,
-        correct=row.correct >= 1.0,
-        size=labelled.size,
-        region=labelled.id,
-    )
+    try:
+        window = labelled.region.bounds(height, width)
+        pixels = labelled.region.alpha_window(height, width, window) > OPAQUE
+    except RegionError:
+        return None
+    left, top, right, bottom = window
+    box = [left / width, top / height, (right - left) / width, (bottom - top) / height]
+    return box, None if pixels.all() else pixels

@@ -220,13 +220,7 @@ def _regions_to_texts(pairs: _Pairs, texts: np.ndarray) -> _Judged:
 
 @dataclass(frozen=True)
 class RetrievalEntry:
-    """Described regions in a direction.
-
-    Attributes:
-        regions: the set
-        direction: what is asked with what
-        templates: that descriptions are put into
-    """
+    """Described regions in a direction, the descriptions put into templates, if any."""
 
     regions: RegionSet
     direction: Direction
