@@ -46,10 +46,10 @@ def as_list(content: Any, path: Path) -> list[Any]:
 
 def section(content: Any, name: str, path: Path) -> list[Any]:
     """A named list of a JSON file."""
-    found = content.get(name) if isinstance(content, Mapping) else None
-    if not isinstance(found, list):
+    listed = content.get(name) if isinstance(content, Mapping) else None
+    if not isinstance(listed, list):
         raise AlphaClipError(f"{path} has no list {name!r}: it is another file than expected")
-    return found
+    return listed
 
 
 def each(
@@ -167,13 +167,13 @@ class Pictures:
         Raises:
             AlphaClipError: if it has another size, for which the annotations do not fit
         """
-        found = self.size(path)
-        if found not in (None, size):
+        actual = self.size(path)
+        if actual not in (None, size):
             raise AlphaClipError(
-                f"{path} has {found} pixels, its annotations are for {size}: it is "
+                f"{path} has {actual} pixels, its annotations are for {size}: it is "
                 "another picture, or was scaled or turned"
             )
-        return None if found is None else Example(str(key), path, *size, ())
+        return None if actual is None else Example(str(key), path, *size, ())
 
     def report(self) -> None:
         """Adds a line for the pictures that are not there."""

@@ -81,22 +81,23 @@ class Sentence:
 
     def __post_init__(self) -> None:
         count = len(self.words)
-        places = [word.head for word in self.words] + [
+        numbers = [word.head for word in self.words] + [
             i for s, e in self.chunks for i in (s, e - 1)
         ]
-        if not all(0 <= place < count for place in places):
-            raise AlphaClipError(f"parse of {count} words has a place outside it: {places}")
-        for place in range(count):
-            self.path_to_root(place)
+        if not all(0 <= number < count for number in numbers):
+            raise AlphaClipError(f"parse of {count} words has a place outside it: {numbers}")
+        for number in range(count):
+            self.path_to_root(number)
         chunk_at = {i: chunk for chunk in self.chunks for i in range(*chunk)}
         object.__setattr__(self, "_chunk_at", chunk_at)
 
     @cached_property
     def children(self) -> tuple[tuple[int, ...], ...]:
         """For each word the places of those that depend on it, in order."""
-        places = range(len(self.words))
+        numbers = range(len(self.words))
         return tuple(
-            tuple(i for i in places if self.words[i].head == head and i != head) for head in places
+            tuple(i for i in numbers if self.words[i].head == head and i != head)
+            for head in numbers
         )
 
     @property
@@ -104,34 +105,34 @@ class Sentence:
         """The first word that depends on none."""
         return next((i for i, word in enumerate(self.words) if word.head == i), None)
 
-    def chunk(self, place: int) -> tuple[int, int] | None:
+    def chunk(self, number: int) -> tuple[int, int] | None:
         """The noun chunk that a word is in."""
-        return self._chunk_at.get(place)
+        return self._chunk_at.get(number)
 
     def chunk_root(self, chunk: tuple[int, int]) -> int:
         """The word of a chunk that is nearest to the sentence's root."""
         inside = range(*chunk)
         leaving = [i for i in inside if self.words[i].head == i or self.words[i].head not in inside]
-        return min(leaving, key=lambda place: len(self.path_to_root(place)))
+        return min(leaving, key=lambda number: len(self.path_to_root(number)))
 
     def chunk_text(self, chunk: tuple[int, int]) -> str:
         """A chunk as it is written."""
         return "".join(self.words[i].text + self.words[i].space for i in range(*chunk)).rstrip()
 
-    def path_to_root(self, place: int) -> list[int]:
+    def path_to_root(self, number: int) -> list[int]:
         """The words above a word, nearest first."""
         path: list[int] = []
-        while (head := self.words[place].head) != place:
+        while (head := self.words[number].head) != number:
             if len(path) >= len(self.words):
                 raise AlphaClipError("parse has heads that lead round in a circle")
             path.append(head)
-            place = head
+            number = head
         return path
 
-    def subtree(self, place: int) -> Iterator[int]:
+    def subtree(self, number: int) -> Iterator[int]:
         """A word and all that depend on it."""
-        yield place
-        for child in self.children[place]:
+        yield number
+        for child in self.children[number]:
             yield from self.subtree(child)
 
 
@@ -194,30 +195,30 @@ def _entity(sentence: Sentence, head: int) -> Entity:
         raise AlphaClipError(f"word {head} is in no noun chunk")
     links, superlatives = _explore(sentence, head, own, [])
     text, relations = sentence.chunk_text(own), []
-    for chain, place in links:
+    for chain, number in links:
         name = _meant(RELATIONS, sentence, chain)
         if name is not None:
-            relations.append((name, _entity(sentence, place)))
+            relations.append((name, _entity(sentence, number)))
         else:
-            text = _described_with(sentence, own, sentence.chunk(place) or (place, place + 1))
+            text = _described_with(sentence, own, sentence.chunk(number) or (number, number + 1))
     return Entity(text, tuple(relations), tuple(superlatives))
 
 
-def _explore(sentence: Sentence, place: int, own: tuple[int, int], chain: list[int]) -> _Found:
+def _explore(sentence: Sentence, number: int, own: tuple[int, int], chain: list[int]) -> _Found:
     """Goes down the parse from a word, to other objects or to the ends."""
-    text, chunk, children = sentence.words[place].text, sentence.chunk(place), sentence.children
+    text, chunk, children = sentence.words[number].text, sentence.chunk(number), sentence.children
     if chunk and chunk != own and text not in _LEADING_ON:
-        return [(sorted(chain), place)], []
-    if not children[place]:
-        return [], _superlatives(sentence, [*chain, place])
+        return [(sorted(chain), number)], []
+    if not children[number]:
+        return [], _superlatives(sentence, [*chain, number])
     is_kept = not chunk or text in _LEADING_ON | _SUPERLATIVE_WORDS
-    longer = [*chain, place] if is_kept else chain
+    longer = [*chain, number] if is_kept else chain
     links: list[tuple[list[int], int]] = []
     superlatives: list[str] = []
-    for child in children[place]:
+    for child in children[number]:
         if _is_plain_part(sentence, child, chunk):
-            if len(children[place]) == 1:
-                superlatives += _superlatives(sentence, [*chain, place])
+            if len(children[number]) == 1:
+                superlatives += _superlatives(sentence, [*chain, number])
             continue
         further = _explore(sentence, child, own, longer)
         links += further[0]
@@ -238,18 +239,18 @@ def _superlatives(sentence: Sentence, chain: list[int]) -> list[str]:
 def _meant(
     table: Mapping[str, tuple[str, ...]], sentence: Sentence, chain: list[int]
 ) -> str | None:
-    said = {sentence.words[place].text for place in chain}
+    said = {sentence.words[number].text for number in chain}
     return next((name for name, words in table.items() if said.intersection(words)), None)
 
 
 def _described_with(sentence: Sentence, own: tuple[int, int], other: tuple[int, int]) -> str:
     """An object's chunk, another's below it with all that depends on it, and the words above."""
-    below = {place for start in range(*own) for place in sentence.subtree(start)}
+    below = {number for start in range(*own) for number in sentence.subtree(start)}
     said = set(range(*own))
-    for place in range(*other):
-        if place in below:
-            said.update(sentence.path_to_root(place), sentence.subtree(place))
-    return " ".join(sentence.words[place].text for place in sorted(said))
+    for number in range(*other):
+        if number in below:
+            said.update(sentence.path_to_root(number), sentence.subtree(number))
+    return " ".join(sentence.words[number].text for number in sorted(said))
 
 
 def load_parser(model: str = MODEL) -> tuple[Callable[[str], Sentence], str]:

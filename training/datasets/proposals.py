@@ -66,7 +66,7 @@ def read_proposals(path: Path, most: int = 300) -> dict[str, list[Proposal]]:
     Returns:
         by ``image_id`` as text, the surest first
     """
-    found: dict[str, dict[Any, Proposal]] = {}
+    by_picture: dict[str, dict[Any, Proposal]] = {}
     for number, entry in enumerate(_entries(path)):
         try:
             proposal, picture = _proposal(entry), str(entry["image_id"])
@@ -75,11 +75,11 @@ def read_proposals(path: Path, most: int = 300) -> dict[str, list[Proposal]]:
                 f"{path}, entry {number}: {error!r}. Expected image_id, bbox [x, y, w, h] in "
                 "pixels or a compressed RLE as segmentation, and score in [0, 1]"
             ) from error
-        of_picture = found.setdefault(picture, {})
+        of_picture = by_picture.setdefault(picture, {})
         key = proposal.box, None if proposal.rle is None else proposal.rle["counts"]
         if key not in of_picture or of_picture[key].objectness < proposal.objectness:
             of_picture[key] = proposal
-    return {picture: surest(some.values(), most) for picture, some in found.items()}
+    return {picture: surest(some.values(), most) for picture, some in by_picture.items()}
 
 
 def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:

@@ -79,5 +79,5 @@ def _region(region: Entry, width: int, height: int) -> LabelledRegion:
     box = pixel_box([region[name] for name in ("x", "y", "width", "height")])
     text = text_of(region, "phrase", "phrase")
     key = str(int(region["region_id"] if "region_id" in region else region["id"]))
-    shown = boxed_region(box, width, height)
-    return LabelledRegion(key, shown, box[2] * box[3], texts=(text,))
+    drawn = boxed_region(box, width, height)
+    return LabelledRegion(key, drawn, box[2] * box[3], texts=(text,))

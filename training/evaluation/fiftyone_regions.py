@@ -103,7 +103,7 @@ def read_predictions(
         by the sample's id, the surest first; and a line for each label that is no region
     """
     sizes = {example.id: (example.height, example.width) for example in pictures.examples}
-    found: dict[str, list[Proposal]] = {}
+    by_sample: dict[str, list[Proposal]] = {}
     skipped: list[str] = []
     for sample, labels in _labels(samples.select(list(sizes)), field):
         proposals = []
@@ -112,8 +112,8 @@ def read_predictions(
                 proposals.append(_proposal(label, *sizes[sample.id]))
             except AlphaClipError as error:
                 skipped.append(f"prediction {label.id}: {error}")
-        found[str(sample.id)] = surest(proposals, most)
-    return found, skipped
+        by_sample[str(sample.id)] = surest(proposals, most)
+    return by_sample, skipped
 
 
 def open_predictions(

@@ -64,9 +64,9 @@ def masks_of_everything(
         limits (AUTOMATIC_LIMITS): which masks are kept
         points (32): prompts along a side of the picture
     """
-    found = automatic_masks(model, example.path, limits, points)
+    masks = automatic_masks(model, example.path, limits, points)
     proposals = []
-    for mask, verdict in zip(found, judge(found, limits), strict=True):
+    for mask, verdict in zip(masks, judge(masks, limits), strict=True):
         if verdict == "kept":
             x, y, w, h = mask.relative_box
             box = x * example.width, y * example.height, w * example.width, h * example.height
@@ -100,19 +100,19 @@ def kept_in_file(
     """
     path = None if cache is None else cache / f"proposals-{_digest(settings)}.jsonl"
     lines = {} if path is None else dict(_read_lines(path))
-    found, skipped = {}, []
+    proposals, skipped = {}, []
     for done, example in enumerate(examples, start=1):
         key = _digest([example.id, file_stamp(example.path)])
         try:
-            found[example.id] = lines[key] if key in lines else make(example)
+            proposals[example.id] = lines[key] if key in lines else make(example)
         except AlphaClipError as error:
             skipped.append(f"picture {example.id}: {error}")
             continue
         if path is not None and key not in lines:
-            _append(path, key, found[example.id])
+            _append(path, key, proposals[example.id])
         if progress is not None:
             progress(done, len(examples))
-    return found, skipped
+    return proposals, skipped
 
 
 def sam_settings(model: SamModel, limits: MaskLimits | None = None, points: int = 0) -> dict:

@@ -159,10 +159,10 @@ def _folder(cache: Path, encoder: Encoder, fingerprint: str) -> Path:
 def file_stamp(path: Path) -> tuple[str, int, int]:
     """Path, size and time of change of a file: equal while it is the same."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return str(path.absolute()), -1, -1
-    return str(path.absolute()), found.st_size, found.st_mtime_ns
+    return str(path.absolute()), status.st_size, status.st_mtime_ns
 
 
 def _digest(content: str) -> str:

@@ -157,13 +157,13 @@ def _require_programs(spice: bool) -> None:
 
 
 def _java() -> str:
-    found = shutil.which("java")
-    if found is None:
+    program = shutil.which("java")
+    if program is None:
         raise AlphaClipError(
             "captions are tokenized and METEOR is computed by Java programs, and there is no "
             "'java' on PATH: install a Java runtime (Debian: default-jre-headless)"
         )
-    return found
+    return program
 
 
 @contextmanager

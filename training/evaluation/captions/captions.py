@@ -200,9 +200,9 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 def _load(args: argparse.Namespace) -> Sequence[CaptionEntry]:
     skipped: list[str] = []
     references = read_references(args.references, skipped)
-    kept = dict(islice(references.items(), args.limit))
+    first = dict(islice(references.items(), args.limit))
     name = args.set or args.references.stem
-    return [CaptionEntry(name, kept, args.subset, args.spice, tuple(skipped))]
+    return [CaptionEntry(name, first, args.subset, args.spice, tuple(skipped))]
 
 
 CAPTIONS = Task(

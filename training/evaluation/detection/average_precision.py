@@ -95,10 +95,10 @@ def average_precision(
     Raises:
         AlphaClipError: if a detection is of an unknown picture, or has no mask for ``segm``
     """
-    found = list(detections)
-    _check(truth, found, kind)
+    some = list(detections)
+    _check(truth, some, kind)
     if truth.federated is not None:
-        found = _federated(truth, truth.federated, found, most)
+        some = _federated(truth, truth.federated, some, most)
     numbers = _numbers(truth)
     results = [
         {
@@ -107,7 +107,7 @@ def average_precision(
             "score": one.score,
             **({"bbox": list(one.box)} if kind == "bbox" else {"segmentation": one.rle}),
         }
-        for one in found
+        for one in some
     ]
     with redirect_stdout(io.StringIO()):  # pycocotools prints what it does
         judge = _evaluator(truth, results, kind, numbers)
@@ -120,12 +120,12 @@ def average_precision(
 
 def _check(truth: Truth, detections: Sequence[Detection], kind: Kind) -> None:
     pictures = {example.id for example in truth.examples}
-    for found in detections:
-        if found.example not in pictures:
-            raise AlphaClipError(f"a detection is of picture {found.example}, not in {truth.name}")
-        if kind == "segm" and found.rle is None:
+    for one in detections:
+        if one.example not in pictures:
+            raise AlphaClipError(f"a detection is of picture {one.example}, not in {truth.name}")
+        if kind == "segm" and one.rle is None:
             raise AlphaClipError(
-                f"a detection of picture {found.example} has no mask: compare boxes ('bbox'), or "
+                f"a detection of picture {one.example} has no mask: compare boxes ('bbox'), or "
                 "take proposals with masks"
             )
 

@@ -84,15 +84,15 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
         _check_masks(entry)
     skipped = [*entry.truth.skipped]
     loaded = load(encoder, means.device, means.precision)
-    found = list(detect(loaded, entry, means, skipped))
-    judged = average_precision(entry.truth, found, entry.protocol.kind, entry.protocol.most)
+    detections = list(detect(loaded, entry, means, skipped))
+    judged = average_precision(entry.truth, detections, entry.protocol.kind, entry.protocol.most)
     count = sum(len(entry.proposals.get(e.id, ())) for e in entry.truth.examples)
     return Outcome(
         task="detection",
         set=entry.truth.name,
         encoder=encoder,
         metrics=_figures(judged, entry.truth) | {"proposals": float(count)},
-        rows=detection_rows(entry, found),
+        rows=detection_rows(entry, detections),
         settings=_settings(entry) | {"fingerprint": loaded.fingerprint},
         skipped=tuple(skipped),
         primary="AP",
@@ -100,7 +100,7 @@ def run(encoder: str, entry: DetectionEntry, means: Means) -> Outcome:
     )
 
 
-def detection_rows(entry: DetectionEntry, found: Iterable[Detection]) -> tuple[Row, ...]:
+def detection_rows(entry: DetectionEntry, detections: Iterable[Detection]) -> tuple[Row, ...]:
     """One row for each proposal that is left as a detection, with its surest class.
 
     Average precision is not made of these: it counts every class of a proposal, at several
@@ -109,7 +109,7 @@ def detection_rows(entry: DetectionEntry, found: Iterable[Detection]) -> tuple[R
     """
     truth = entry.truth
     surest: dict[tuple[str, Any], Detection] = {}
-    for detection in found:
+    for detection in detections:
         key = (detection.example, detection.box)
         if key not in surest or detection.score > surest[key].score:
             surest[key] = detection
@@ -152,14 +152,14 @@ def _covered(detection: Detection, objects: list[Mapping[str, Any]]) -> Mapping[
 
     if not objects:
         return None
-    boxes = np.array([found["bbox"] for found in objects], np.float64)
+    boxes = np.array([one["bbox"] for one in objects], np.float64)
     overlaps = iou(np.array([detection.box], np.float64), boxes, [0] * len(boxes))[0]
     best = int(np.argmax(overlaps))
     return objects[best] if overlaps[best] >= OVERLAP else None
 
 
 def _check_masks(entry: DetectionEntry) -> None:
-    without = [found["id"] for found in entry.truth.objects if not found.get("segmentation")]
+    without = [one["id"] for one in entry.truth.objects if not one.get("segmentation")]
     if without:
         raise AlphaClipError(
             f"{entry.truth.name}: {len(without)} objects have no mask, the first is {without[0]}: "
@@ -259,8 +259,8 @@ def _proposals(
         from alphaclip.training.evaluation.fiftyone_regions import open_predictions
 
         field = args.predictions_field
-        found, skipped = open_predictions(args.dataset, field, regions, most)
-        return found, f"field {field}", skipped
+        proposals, skipped = open_predictions(args.dataset, field, regions, most)
+        return proposals, f"field {field}", skipped
     if args.proposals:
         return read_proposals(args.proposals, most), args.proposals.name, ()
     sam = load_sam(args.sam, args.device)

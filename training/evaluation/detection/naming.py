@@ -91,8 +91,8 @@ def detect(
     for start in range(0, total, PICTURES_IN_PART):
         some = examples[start : start + PICTURES_IN_PART]
         usable = [proposed(e, entry.proposals.get(e.id, ()), skipped) for e in some]
-        shown = RegionSet(entry.truth.name, tuple(example for example, _ in usable))
-        vectors = region_vectors(encoder, shown, means.cache, None, skipped.append)
+        pictures = RegionSet(entry.truth.name, tuple(example for example, _ in usable))
+        vectors = region_vectors(encoder, pictures, means.cache, None, skipped.append)
         ends = np.cumsum([len(proposals) for _, proposals in usable])
         for (example, proposals), rows in zip(usable, np.split(vectors, ends[:-1]), strict=True):
             yield from name_proposals(example.id, proposals, rows, texts, entry)

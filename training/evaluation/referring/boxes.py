@@ -118,8 +118,8 @@ def _group(example: Example, proposals: Sequence[Proposal], skipped: list[str]) 
                 regions[number] = LabelledRegion(f"{example.id}/{number}", region, area)
     if not regions:
         skipped.append(f"picture {example.id}: none of its {len(proposals)} boxes can be shown")
-    shown = replace(example, regions=tuple(regions.values()))
-    return BoxGroup(shown, tuple(regions), len(proposals))
+    visible = replace(example, regions=tuple(regions.values()))
+    return BoxGroup(visible, tuple(regions), len(proposals))
 
 
 class Fits:
@@ -145,16 +145,16 @@ class Fits:
         means: Means,
         skipped: list[str],
     ) -> None:
-        shown = RegionSet(name, tuple(group.example for group in groups))
-        ids = (example.id for example in shown.examples)
-        self._rows = dict(zip(ids, rows_of(shown.examples), strict=True))
+        pictures = RegionSet(name, tuple(group.example for group in groups))
+        ids = (example.id for example in pictures.examples)
+        self._rows = dict(zip(ids, rows_of(pictures.examples), strict=True))
         self._regions: list[np.ndarray] = []
         self._texts: dict[str, np.ndarray] = {}
         self._scale = logit_scale
         for representation in representations:
             view = REPRESENTATIONS[representation]
             encoder = load(name, means.device, means.precision, view)
-            vectors = region_vectors(encoder, shown, means.cache, means.progress, skipped.append)
+            vectors = region_vectors(encoder, pictures, means.cache, means.progress, skipped.append)
             self._regions.append(vectors)
             if not self._texts and prompts:
                 words = text_vectors(encoder, list(prompts.values()), cache=means.cache)
@@ -173,10 +173,12 @@ class Fits:
         usable = ~np.isnan(np.concatenate(vectors, axis=1)).any(axis=1)
         if not usable.any():
             return None
-        shown = [some[usable] for some in vectors]
+        usable_vectors = [some[usable] for some in vectors]
         fits = {}
         for text in texts:
-            logits = self._scale * np.sum([some @ self._texts[text] for some in shown], axis=0)
+            logits = self._scale * np.sum(
+                [some @ self._texts[text] for some in usable_vectors], axis=0
+            )
             odds = np.exp(logits - logits.max())
             fits[text] = np.zeros(group.count)
             fits[text][np.array(group.numbers)[usable]] = odds / odds.sum()

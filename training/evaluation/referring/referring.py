@@ -176,15 +176,15 @@ def true_regions(entry: ReferringEntry) -> RegionSet:
     """The boxes that are meant, each with its expression's id and text, by picture."""
     by_picture: dict[str, Example] = {}
     for expression in entry.expressions:
-        shown, box = expression.example, expression.truth
+        example, box = expression.example, expression.truth
         meant = LabelledRegion(
             expression.id,
-            boxed_region(box, shown.width, shown.height),
+            boxed_region(box, example.width, example.height),
             box[2] * box[3],
             texts=(expression.text,),
         )
-        before = by_picture.get(shown.id, replace(shown, regions=()))
-        by_picture[shown.id] = replace(before, regions=(*before.regions, meant))
+        before = by_picture.get(example.id, replace(example, regions=()))
+        by_picture[example.id] = replace(before, regions=(*before.regions, meant))
     return RegionSet(entry.expressions.name, tuple(by_picture.values()))
 
 

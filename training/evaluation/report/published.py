@@ -50,13 +50,15 @@ class Published:
 
 def find_published(outcome: Outcome, metric: str) -> Published | None:
     """The published figure of an outcome's own system in the same protocol, if there is one."""
-    fitting = (found for found in PUBLISHED if found.metric == metric and found.is_beside(outcome))
+    fitting = (
+        figure for figure in PUBLISHED if figure.metric == metric and figure.is_beside(outcome)
+    )
     return next(fitting, None)
 
 
 def published_on(task: str, set_name: str) -> list[Published]:
     """Every published figure of a task on a set, in the order of the sources."""
-    return [found for found in PUBLISHED if (found.task, found.set) == (task, set_name)]
+    return [figure for figure in PUBLISHED if (figure.task, figure.set) == (task, set_name)]
 
 
 def _openclip(architecture: str, method: str = "") -> str:
@@ -124,10 +126,10 @@ def _coco() -> Iterator[Published]:
     crop, masked = "1.5x crop, mask alpha", "1.5x crop, masked, mask alpha"
     source = f"{PAPER}, table 11"
     for system, encoders, with_crop, with_mask in _TABLE_11:
-        for place, encoder in enumerate(encoders):
-            label = f"{system} {('ViT-B/16', 'ViT-L/14')[place]}"
+        for number, encoder in enumerate(encoders):
+            label = f"{system} {('ViT-B/16', 'ViT-L/14')[number]}"
             for setting, values in ((crop, with_crop), (masked, with_mask)):
-                yield _object(values[place], label, source, encoder, setting)
+                yield _object(values[number], label, source, encoder, setting)
     for encoder, value in (("b16", 55.39), ("l14", 58.83)):
         name = f"alphaclip-vit-{encoder}-grit1m-mim"
         yield _object(value, f"{name}, COCO crop", ZOO, "", masked)

@@ -59,7 +59,7 @@ def _line_to_dict(line: Line) -> dict[str, Any]:
         "encoder": outcome.encoder,
         **_rounded(line.own),
         "difference": None if line.difference is None else _rounded(line.difference),
-        "groups": {name: _rounded(found) for name, found in line.groups.items()},
+        "groups": {name: _rounded(figure) for name, figure in line.groups.items()},
         "metrics": {name: round(value, 4) for name, value in outcome.metrics.items()},
         "published": None if line.published is None else line.published.value,
         "settings": dict(outcome.settings),
@@ -67,10 +67,10 @@ def _line_to_dict(line: Line) -> dict[str, Any]:
     }
 
 
-def _rounded(found: Interval) -> dict[str, Any]:
+def _rounded(figure: Interval) -> dict[str, Any]:
     return {
         name: round(value, 4) if isinstance(value, float) else value
-        for name, value in asdict(found).items()
+        for name, value in asdict(figure).items()
     }
 
 
@@ -163,20 +163,20 @@ def _skipped(table: Table) -> list[str]:
     return parts
 
 
-def _spell(found: Interval) -> str:
-    if math.isnan(found.low):
-        return _number(found.value)
-    return f"{found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
+def _spell(figure: Interval) -> str:
+    if math.isnan(figure.low):
+        return _number(figure.value)
+    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
 
 
 def _difference(line: Line) -> str:
-    found = line.difference
-    if found is None:
+    figure = line.difference
+    if figure is None:
         return ""
-    if math.isnan(found.low):
-        return f"{found.value:+.2f}"
-    text = f"{found.value:+.2f} [{found.low:+.2f}, {found.high:+.2f}]"
-    return f"**{text}**" if found.low > 0 or found.high < 0 else text
+    if math.isnan(figure.low):
+        return f"{figure.value:+.2f}"
+    text = f"{figure.value:+.2f} [{figure.low:+.2f}, {figure.high:+.2f}]"
+    return f"**{text}**" if figure.low > 0 or figure.high < 0 else text
 
 
 def _number(value: float | None) -> str:
