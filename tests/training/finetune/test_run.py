@@ -382,7 +382,7 @@ def test_finetune__an_output_that_is_a_file_is_named(
     folder: Path, shapes: Path, model: Path
 ) -> None:
     (folder / "file").write_text("")
-    with pytest.raises(FinetuneError, match="file cannot be written to"):
+    with pytest.raises(FinetuneError, match="file cannot be written"):
         finetune(config_of(folder / "file", shapes, model))
 
 
