@@ -229,7 +229,7 @@ def test_full_disk__leaves_no_half_shard(tmp_path: Path, monkeypatch: pytest.Mon
 
     with monkeypatch.context() as patched:
         patched.setattr(tarfile.TarFile, "addfile", full)
-        with pytest.raises(AlphaClipError, match="the disk is full.*run it again"):
+        with pytest.raises(AlphaClipError, match=r"the disk is full.*run it again"):
             write_pairs(range(5), numbered, tmp_path / "set", TWO)
     names = sorted(files_of(tmp_path / "set"))
     assert names == ["pairs-000000.json", "pairs-000000.tar", "plan.json"]
