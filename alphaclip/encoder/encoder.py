@@ -138,7 +138,7 @@ class Encoder:
         way, keep_tiny = self._way, self._way.pooling is not None
         shared = None
         if isinstance(way, (Pooled, WholePicture)):
-            shared = SharedTrunk(way, self._stack)
+            shared = SharedTrunk(way, self._normalise)
         waiting: deque[Item] = deque()
         batch: list[Row] = []
         for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny):
@@ -174,6 +174,7 @@ class Encoder:
             MissingWeightsError: if the model has no text weights
         """
         import torch
+        from torch.nn.functional import normalize
 
         wordings = expand(prompts, templates)
         at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
@@ -182,8 +183,8 @@ class Encoder:
             some = wordings[start : start + at_once]
             with torch.inference_mode(), self._autocast():
                 tokens = self._tokenize([text for group in some for text in group])
-                vectors = _unit(self._model.encode_text(tokens.to(self.device)).float())
-            rows.append(_unit(vectors.unflatten(0, (len(some), -1)).mean(dim=1)))
+                vectors = normalize(self._model.encode_text(tokens.to(self.device)).float(), dim=-1)
+            rows.append(normalize(vectors.unflatten(0, (len(some), -1)).mean(dim=1), dim=-1))
         return torch.cat(rows).cpu().numpy()
 
     def _tokenize(self, texts: list[str]) -> Tensor:
@@ -209,15 +210,17 @@ class Encoder:
             float32 (n, dim) of unit length
         """
         import torch
+        from torch.nn.functional import normalize
 
         with torch.inference_mode(), self._autocast():
             shares = maps.to(self.device).float() / 255.0
             flags = whole or [False] * len(maps)
             encoded = self._way.encode(self._normalise(pixels), shares, flags)
-            return np.asarray(_unit(encoded.float()).cpu().numpy())
+            return np.asarray(normalize(encoded.float(), dim=-1).cpu().numpy())
 
     def _run(self, batch: list[Row], shared: SharedTrunk | None) -> None:
         import torch
+        from torch.nn.functional import normalize
 
         with torch.inference_mode(), self._autocast():
             maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
@@ -226,16 +229,11 @@ class Encoder:
             if shared is not None:
                 encoded = shared.encode(pictures, maps, whole)
             else:
-                encoded = self._way.encode(self._stack(pictures), maps, whole)
-            vectors = _unit(encoded.float()).cpu().numpy()
+                encoded = self._way.encode(self._normalise(torch.stack(pictures)), maps, whole)
+            vectors = normalize(encoded.float(), dim=-1).cpu().numpy()
         for row, vector in zip(batch, vectors, strict=True):
             row.item.vectors[row.number] = vector
             row.item.settled += 1
-
-    def _stack(self, pictures: Sequence[Tensor]) -> Tensor:
-        import torch
-
-        return self._normalise(torch.stack(list(pictures)))
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         import torch
@@ -258,9 +256,3 @@ class Encoder:
         is_half = self.dtype in (torch.bfloat16, torch.float16)
         dtype = self.dtype if is_half else None
         return torch.autocast(self.device.type, dtype=dtype, enabled=is_half)
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    from torch.nn.functional import normalize
-
-    return normalize(vectors, dim=-1)

@@ -113,10 +113,10 @@ class SharedTrunk:
 
     Regions with the same tensor of pixels show the same picture. What the trunk made of the last
     picture is kept, since its next regions may be in the next batch.
-    ``prepare`` makes the model's input, float (P, 3, R, R), of uint8 (3, R, R) pictures.
+    ``prepare`` makes the model's input, float (P, 3, R, R), of uint8 (P, 3, R, R).
     """
 
-    def __init__(self, way: Sharing, prepare: Callable[[Sequence[Tensor]], Tensor]) -> None:
+    def __init__(self, way: Sharing, prepare: Callable[[Tensor], Tensor]) -> None:
         self._way = way
         self._prepare = prepare
         self._last: tuple[Tensor, Tensor] | None = None
@@ -137,7 +137,9 @@ class SharedTrunk:
         shared = {} if self._last is None else {id(self._last[0]): self._last[1]}
         new = {id(p): p for p in pictures if id(p) not in shared}
         if new:
-            shared |= zip(new, self._way.trunk(self._prepare(list(new.values()))), strict=True)
+            shared |= zip(
+                new, self._way.trunk(self._prepare(torch.stack(list(new.values())))), strict=True
+            )
         # A copy: a row of the batch's trunk would keep the whole batch in memory.
         self._last = pictures[-1], shared[id(pictures[-1])].clone()
         return shared

@@ -7,6 +7,7 @@ picture's own pixels before they are scaled.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -86,22 +87,33 @@ class Cutter:
         return alpha
 
     def _picture(self, region: Region, window: PixelBox, shape: np.ndarray) -> Tensor:
-        view = self._view
+        from torchvision.transforms.v2 import functional
+
+        view, square = self._view, [self._size] * 2
         if view.is_painted and not region.is_whole_image:
-            pixels = _crop(self._pixels, window, view.padding_value)
-            if view.background != "kept":
-                # Its soft edges mix the two.
-                front, back = _to_image(pixels), _to_image(self._backdrop.behind(window))
-                pixels = _to_pixels(Image.composite(front, back, Image.fromarray(shape)))
-            if view.marker == "circle":
-                pixels = _draw_circle(pixels, shape)
-            return _scale(pixels, [self._size] * 2, "bicubic", view)
-        if window != view.whole_window(*self._pixels.shape[1:]):
-            return _cut(self._pixels, window, self._size, view)
-        with self._lock:
-            if self._whole is None:
-                self._whole = _cut(self._pixels, window, self._size, view)
-            return self._whole
+            return _scale(self._painted(window, shape), square, "bicubic", view)
+        is_all = window == view.whole_window(*self._pixels.shape[1:])
+        with self._lock if is_all else nullcontext():
+            if is_all and self._whole is not None:
+                return self._whole
+            if view.kind == "readme":
+                scaled = _scale(self._pixels, square[:1], "bicubic", view)
+                picture = functional.center_crop(scaled, square)
+            else:
+                part = _crop(self._pixels, window, view.padding_value)
+                picture = _scale(part, square, "bicubic", view)
+            if is_all:
+                self._whole = picture
+            return picture
+
+    def _painted(self, window: PixelBox, shape: np.ndarray) -> Tensor:
+        """The pixels of a window with the view's background, or a line round the region."""
+        pixels = _crop(self._pixels, window, self._view.padding_value)
+        if self._view.background != "kept":
+            # Its soft edges mix the two.
+            front, back = _to_image(pixels), _to_image(self._backdrop.behind(window))
+            pixels = _to_pixels(Image.composite(front, back, Image.fromarray(shape)))
+        return _draw_circle(pixels, shape) if self._view.marker == "circle" else pixels
 
 
 def make_views(
@@ -130,14 +142,6 @@ def make_views(
         return torch.empty(0, 3, size, size).byte(), torch.empty(0, 1, size, size).byte()
     pictures, maps = zip(*cuts, strict=True)
     return torch.stack(pictures), torch.stack(maps)
-
-
-def _cut(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
-    from torchvision.transforms.v2 import functional
-
-    if view.kind != "readme":
-        return _scale(_crop(pixels, window, view.padding_value), [size, size], "bicubic", view)
-    return functional.center_crop(_scale(pixels, [size], "bicubic", view), [size, size])
 
 
 def _scale(pixels: Tensor, size: list[int], interpolation: str, view: View) -> Tensor:

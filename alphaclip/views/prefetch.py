@@ -140,25 +140,23 @@ class Item:
         if isinstance(opened, ImageError):
             failures = [Failure(self.number, None, opened)] if start == 0 else []
             return Chunk(self, [], failures, len(numbers))
-        cuts = [self._cut_one(opened, number) for number in numbers]
+        rows: list[Row] = []
+        failures = []
+        for number in numbers:
+            try:
+                rows.append(Row(self, number, *opened.cut(self.regions[number])))
+            except AlphaClipError as error:
+                failures.append(Failure(self.number, number, _without_frames(error)))
+            except Exception as error:
+                # One strange region is no reason to lose a night's other ones.
+                logger.debug("%s: region %d cannot be drawn", self.name, number, exc_info=True)
+                reason = f"region cannot be drawn: {type(error).__name__}: {error}"
+                failures.append(Failure(self.number, number, RegionError(reason)))
         with self._lock:
             self._chunks_left -= 1
             if not self._chunks_left:
                 self._opened, self._source = None, self.name
-        rows = [cut for cut in cuts if isinstance(cut, Row)]
-        failures = [cut for cut in cuts if isinstance(cut, Failure)]
         return Chunk(self, rows, failures, len(failures))
-
-    def _cut_one(self, cutter: Cutter, number: int) -> Row | Failure:
-        try:
-            return Row(self, number, *cutter.cut(self.regions[number]))
-        except AlphaClipError as error:
-            return Failure(self.number, number, _without_frames(error))
-        except Exception as error:
-            # One strange region is no reason to lose a night's other ones.
-            logger.debug("%s: region %d cannot be drawn", self.name, number, exc_info=True)
-            reason = f"region cannot be drawn: {type(error).__name__}: {error}"
-            return Failure(self.number, number, RegionError(reason))
 
 
 def cut_ahead(

@@ -66,8 +66,8 @@ def test_cut_ahead__opens_once_and_not_for_nothing(opened: Opened) -> None:
 def test_cut_ahead__scales_the_whole_picture_once(
     opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cut, scaled = cutter._cut, []
-    monkeypatch.setattr(cutter, "_cut", lambda *given: scaled.append(given[1]) or cut(*given))
+    crop, scaled = cutter._crop, []
+    monkeypatch.setattr(cutter, "_crop", lambda *given: scaled.append(given[1]) or crop(*given))
     list(cut_ahead([("a", boxes(200))], View("image"), 8))
     assert scaled == [(0, -5, 20, 15)]
 

@@ -59,13 +59,13 @@ def test_make_views__one_pixel_region_of_a_large_picture() -> None:
 
 
 def test_make_views__whole_picture_is_scaled_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    cut, scaled = cutter._cut, []
+    crop, scaled = cutter._crop, []
 
-    def counting(pixels: Tensor, window: PixelBox, size: int, view: View) -> Tensor:
+    def counting(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
         scaled.append(window)
-        return cut(pixels, window, size, view)
+        return crop(pixels, window, padding)
 
-    monkeypatch.setattr(cutter, "_cut", counting)
+    monkeypatch.setattr(cutter, "_crop", counting)
     regions = [Region.from_box([0.1 * i, 0, 0.1, 0.1]) for i in range(5)] + [Region.whole_image()]
     make_views(np.zeros((10, 20, 3), np.uint8), regions, View("image"), 8)
     assert scaled == [(0, -5, 20, 15)]
