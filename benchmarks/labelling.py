@@ -28,7 +28,6 @@ from PIL import Image
 
 import alphaclip
 from alphaclip.encoder.prompts import DRAWING
-from alphaclip.indexing.labelling.promise.expected import expected_share
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
 from alphaclip.indexing.labelling.scoring.choosing import choose_scorer
 from alphaclip.indexing.labelling.scoring.classes import ClassSet
@@ -111,7 +110,7 @@ def accuracy_curve(regions: Regions, encoder: Any) -> dict[str, list[float]]:
             some_of = (pool.vectors[some], pool.truths[some], pool.pictures[some])
             scorer = choose_scorer(plain, *some_of, seed=seed).scorer
             answers = answer(rest.vectors, scorer, regions.classes)
-            found.append(float((answers.places == rest.truths).mean()))
+            found.append(float((answers.classes == rest.truths).mean()))
         means.append(float(np.mean(found)))
     return {"reviewed": list(REVIEWED[: len(means)]), "accuracy": means}
 
@@ -126,7 +125,7 @@ def kept_curves(regions: Regions, encoder: Any, trained: int) -> dict[str, dict[
     answers = answer(
         regions.vectors[others], choose_scorer(plain, *some_of).scorer, regions.classes
     )
-    right = answers.places == regions.truths[others]
+    right = answers.classes == regions.truths[others]
     curves: dict[str, dict[str, list[float]]] = {}
     for name, way in WAYS.items():
         points = [_kept(way, answers.scores, right, size) for size in SAMPLES]
@@ -159,10 +158,6 @@ def _promised(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> 
     return fix_threshold(scores, right, PRECISION, CONFIDENCE, candidates=all_scores).threshold
 
 
-def _expected(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> float | None:
-    return expected_share(scores, right, PRECISION, candidates=all_scores).threshold
-
-
 def _plain(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> float | None:
     """The lowest threshold at which the sample's own share is as asked."""
     order = np.argsort(-scores, kind="stable")
@@ -173,7 +168,6 @@ def _plain(scores: np.ndarray, right: np.ndarray, all_scores: np.ndarray) -> flo
 
 WAYS: Mapping[str, Threshold] = {
     "promise": _promised,
-    "on average": _expected,
     "plain threshold": _plain,
 }
 
@@ -233,7 +227,7 @@ def _regions(
     kept = np.load(path)
     known = sorted(set(kept["truth"].tolist()))
     classes = ClassSet([{"name": name, "prompts": [words.get(name, name)]} for name in known])
-    truths = np.array([classes.place(name) for name in kept["truth"].tolist()])
+    truths = np.array([classes.number(name) for name in kept["truth"].tolist()])
     return Regions(kept["V"], truths, kept["picture"], classes, None if words else DRAWING)
 
 

@@ -32,8 +32,9 @@ from alphaclip.indexing.embedding.building import (
 from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
-from alphaclip.indexing.labelling.label_dataset import Classes, Reviews, label_dataset
+from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.scoring.classes import Classes
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.labelling.tagging import tag_matching
 from alphaclip.indexing.progress import Progress, shown

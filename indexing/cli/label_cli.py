@@ -19,7 +19,6 @@ from alphaclip.indexing.dataset.samples import open_dataset
 
 if TYPE_CHECKING:
     from alphaclip.indexing.labelling.label_dataset import Reviews
-    from alphaclip.indexing.labelling.report import LabelReport
     from alphaclip.indexing.labelling.settings import LabelSettings
     from alphaclip.indexing.region_index import RegionIndex
 
@@ -36,7 +35,7 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--into", default="auto", help="a field, or field.attribute")
     label.add_argument("--precision", type=float, help="share to be right, below 1")
     label.add_argument("--confidence", type=float, default=0.9, help="of the promise")
-    label.add_argument("--mode", choices=("promise", "expected", "ranking"))
+    label.add_argument("--mode", choices=("promise", "ranking"))
     label.add_argument("--per-class", action="store_true", help="a promise for each class")
     label.add_argument("--reviews", help="JSON of label id to class, or field.attribute")
     label.add_argument("--training", type=Path, help="JSON of label id to class, to learn from")
@@ -46,7 +45,7 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--overwrite", action="store_true", help="also what people wrote")
     label.add_argument("--new-only", action="store_true", help="only what is new or edited")
     label.add_argument("--retrain", action="store_true", help="learn again from all reviews")
-    label.add_argument("--report", type=Path, help="a folder for labels.json and labels.html")
+    label.add_argument("--report", type=Path, help="a folder for labels.json")
     label.set_defaults(run=_label)
     _add_tag_parser(subparsers)
 
@@ -67,15 +66,21 @@ def _add_tag_parser(subparsers: argparse._SubParsersAction) -> None:
 def _label(args: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
-        index, classes, settings, reviews, training = _asked(args)
+        index, *run = _read_arguments(args)
     except AlphaClipError as error:
         return _refuse(error)
     from alphaclip.indexing.labelling.label_dataset import label_dataset
 
-    report = label_dataset(index, classes, settings, reviews, training)
-    _print(report)
+    report = label_dataset(index, *run)
+    print(f"{report.outcome}: run {report.run['run']}, into {report.run['into']}")
+    print(", ".join(f"{count} {what}" for what, count in report.counts.items() if count))
+    for name, promise in {"": report.promise, **report.by_class}.items():
+        if promise is not None:
+            print(f"{name}: {promise.reason}" if name else promise.reason)
+    if report.drift is not None:
+        print(report.drift.reason)
     if args.report is not None:
-        print("report: {} and {}".format(*report.write(args.report)))
+        print(f"report: {report.write(args.report)}")
     return CODES[report.outcome]
 
 
@@ -91,22 +96,25 @@ def _tag(args: argparse.Namespace) -> int:
     return 0
 
 
-def _asked(
+def _read_arguments(
     args: argparse.Namespace,
 ) -> tuple[RegionIndex, Any, LabelSettings, Reviews, dict[str, str | None]]:
     """What the arguments say, checked as far as that can be done before any work."""
-    from alphaclip.indexing.labelling.label_dataset import check_asked
+    from alphaclip.indexing.labelling.label_dataset import check_run
     from alphaclip.indexing.labelling.scoring.classes import ClassSet
     from alphaclip.indexing.labelling.settings import LabelSettings
 
-    known = [field.name for field in fields(LabelSettings)]
-    settings = LabelSettings(**{name: getattr(args, name) for name in known})
+    names = [field.name for field in fields(LabelSettings)]
+    settings = LabelSettings(**{name: getattr(args, name) for name in names})
     classes = _read(args.classes)
     ClassSet(classes)
     training = {} if args.training is None else _answers(args.training)
     index = _open(args)
-    reviews = _reviews(args.reviews)
-    check_asked(index, settings, reviews)
+    # A file of answers if there is one of this name, else an attribute.
+    name, reviews = args.reviews, args.reviews
+    if name is not None and (name.endswith(".json") or Path(name).is_file()):
+        reviews = _answers(Path(name))
+    check_run(index, settings, reviews)
     return index, classes, settings, reviews, training
 
 
@@ -114,13 +122,6 @@ def _open(args: argparse.Namespace) -> RegionIndex:
     from alphaclip import indexing
 
     return indexing.load(open_dataset(args.dataset), args.key)
-
-
-def _reviews(given: str | None) -> Reviews:
-    """A file of answers if there is one of this name, else an attribute."""
-    if given is None or not (given.endswith(".json") or Path(given).is_file()):
-        return given
-    return _answers(Path(given))
 
 
 def _answers(path: Path) -> dict[str, str | None]:
@@ -139,16 +140,6 @@ def _read(path: Path) -> Any:
         raise AlphaClipError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise AlphaClipError(f"{path} is no JSON: {error}") from error
-
-
-def _print(report: LabelReport) -> None:
-    print(f"{report.outcome}: run {report.run['run']}, into {report.run['into']}")
-    print(", ".join(f"{count} {what}" for what, count in report.counts.items() if count))
-    for name, promise in {"": report.promise, **report.by_class}.items():
-        if promise is not None:
-            print(f"{name}: {promise.reason}" if name else promise.reason)
-    if report.drift is not None:
-        print(report.drift.reason)
 
 
 def _refuse(error: AlphaClipError) -> int:

@@ -8,9 +8,9 @@ JAIR 2021) on probabilities that no region's own label had a share in.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -35,9 +35,14 @@ MOST_CLASSES = 1000
 """For more classes than these, "auto" does not try the regions: a fit would take hours."""
 
 _ROOM = 8_000_000
-"""Probabilities in memory at a time."""
+"""Probabilities in memory at a time: 64 MB."""
+
+_TRIED = 2000
+"""Regions that the scale of the cosines is chosen on: a single number needs no more."""
 
 _SCALES = (10.0, 20.0, 40.0, 80.0, 160.0)
+"""That are tried, round CLIP's own of 100: other encoders spread their cosines more, or less."""
+
 _SEED = 0
 
 
@@ -103,12 +108,27 @@ def find_label_errors(
         raise AlphaClipError(f"count is {count}: expected a whole number of at least 1")
     if by not in get_args(By):
         raise AlphaClipError(f"by is {by!r}: expected one of {', '.join(get_args(By))}")
-    now = index.snapshot()
-    labelled = _Labelled.of(index, now, attribute)
+    snapshot = index.snapshot()
+    labelled = _Labelled.of(index, snapshot, attribute)
     with shown(progress) as show:
-        judge = _choose(index, labelled, by, templates, show)
-        judged = _inspect(judge, labelled, show)
-    return _report(index, now, labelled, judged, count)
+        name, judge = _choose(index, labelled, by, templates, show)
+        which, quality, suggested, errors = _inspect(judge, labelled, show)
+    given = labelled.given[which]
+    differs = suggested != given
+    # Of equal chances those come first that the vectors speak against.
+    order = np.lexsort((~differs, quality))[:count]
+    scores = quality[order].astype(np.float32)
+    return LabelErrors(
+        index.hits(snapshot, labelled.rows[which[order]], scores, scores),
+        labelled.names[given[order]],
+        labelled.names[suggested[order]],
+        np.arange(len(order)) < errors,
+        name,
+        float(1 - differs.mean()),
+        errors,
+        len(which),
+        labelled.without + len(labelled.rows) - len(which),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +137,7 @@ class _Labelled:
 
     Attributes:
         table: of all vectors
-        places: int64 (n,), of the regions
+        rows: int64 (n,), of the regions
         names: str (K,), the classes, sorted
         given: int64 (n,), the class of each region
         pictures: int64 (n,), the picture of each region
@@ -125,110 +145,88 @@ class _Labelled:
     """
 
     table: VectorTable
-    places: np.ndarray
+    rows: np.ndarray
     names: np.ndarray
     given: np.ndarray
     pictures: np.ndarray
     without: int
 
     @classmethod
-    def of(cls, index: SearchIndex, now: Snapshot, attribute: str) -> _Labelled:
-        label_ids = as_text(now.version.ids.label_ids).tolist()
-        found = names_of(index.dataset, index.field, attribute, label_ids)
-        places = np.array([i for i, name in enumerate(found) if name], np.int64)
-        names, given = np.unique([found[i] or "" for i in places], return_inverse=True)
+    def of(cls, index: SearchIndex, snapshot: Snapshot, attribute: str) -> _Labelled:
+        label_ids = as_text(snapshot.version.ids.label_ids).tolist()
+        classes = names_of(index.dataset, index.field, attribute, label_ids)
+        rows = np.array([row for row, name in enumerate(classes) if name], np.int64)
+        names, given = np.unique([classes[row] or "" for row in rows], return_inverse=True)
         if len(names) < 2:
             raise AlphaClipError(
                 f"{index.field}.{attribute} has {len(names)} class(es) in index {index.key!r}: "
                 "wrong labels are found by comparing at least two"
             )
-        pictures = now.pictures[places]
-        return cls(now.version.table, places, names, given, pictures, len(label_ids) - len(places))
-
-    def blocks(self) -> Iterator[np.ndarray]:
-        """Which regions to judge together: int64 (b,) each."""
-        size = max(1, _ROOM // len(self.names))
-        for start in range(0, len(self.places), size):
-            yield np.arange(start, min(start + size, len(self.places)))
+        table, pictures = snapshot.version.table, snapshot.pictures[rows]
+        return cls(table, rows, names, given, pictures, len(label_ids) - len(rows))
 
     def vectors(self, which: np.ndarray) -> np.ndarray:
         """The vectors of some of the regions: float32 (b, dim)."""
-        return self.table.take(self.places[which]).astype(np.float32)
+        return self.table.take(self.rows[which]).astype(np.float32)
 
 
-class _Judge(Protocol):
-    """Gives probabilities that no region's own label had a share in."""
-
-    name: str
-
-    def probabilities(self, which: np.ndarray) -> np.ndarray:
-        """Of each class for some regions, (b, K); lines of NaN where they cannot be judged."""
-        ...
+Judge = Callable[[np.ndarray], np.ndarray]
+"""Some of the labelled regions, int64 (b,), to the probabilities of the classes, (b, K), that no
+region's own label had a share in; lines of NaN where they cannot be judged."""
 
 
-class _ByTexts:
+def _by_texts(labelled: _Labelled, texts: np.ndarray) -> Judge:
     """Softmax of the cosines to the names; its scale is the one that fits the labels best."""
+    from scipy.special import softmax
 
-    name = "texts"
-
-    def __init__(self, labelled: _Labelled, texts: np.ndarray) -> None:
-        self._labelled, self._texts = labelled, texts
-        count = len(labelled.places)
-        sample = np.unique(np.linspace(0, count - 1, min(count, 2000)).astype(np.int64))
-        cosines, given = labelled.vectors(sample) @ texts.T, labelled.given[sample]
-        chances = ((_softmax(scale * cosines), scale) for scale in _SCALES)
-        losses = [(_loss(chance, given), scale) for chance, scale in chances]
-        self._scale = min(losses)[1]
-
-    def probabilities(self, which: np.ndarray) -> np.ndarray:
-        return _softmax(self._scale * (self._labelled.vectors(which) @ self._texts.T))
+    count = len(labelled.rows)
+    sample = np.unique(np.linspace(0, count - 1, min(count, _TRIED)).astype(np.int64))
+    cosines, given = labelled.vectors(sample) @ texts.T, labelled.given[sample]
+    losses = []
+    for scale in _SCALES:
+        own = softmax(scale * cosines, axis=1)[np.arange(len(given)), given]
+        losses.append((float(-np.log(np.maximum(own, 1e-12)).mean()), scale))
+    best = min(losses)[1]
+    return lambda which: np.asarray(softmax(best * (labelled.vectors(which) @ texts.T), axis=1))
 
 
-class _ByRegions:
+def _by_regions(labelled: _Labelled, show: Progress) -> Judge:
     """Logistic regression of the other pictures' regions."""
-
-    name = "regions"
-
-    def __init__(self, labelled: _Labelled, show: Progress) -> None:
-        from sklearn.model_selection import GroupKFold
-
-        folds = min(FOLDS, len(np.unique(labelled.pictures)))
-        if folds < 2:
-            raise AlphaClipError(
-                "all regions are of one picture: labels are judged by those of other pictures; "
-                "pass by='texts'"
-            )
-        self._labelled, self._models = labelled, []
-        self._fold = np.zeros(len(labelled.places), np.int64)
-        parts = GroupKFold(folds, shuffle=True, random_state=_SEED)
-        for number, (others, own) in enumerate(
-            parts.split(labelled.places, groups=labelled.pictures)
-        ):
-            self._fold[own] = number
-            self._models.append(_fit(labelled, others))
-            show("folds learnt", number + 1, folds)
-
-    def probabilities(self, which: np.ndarray) -> np.ndarray:
-        found = np.full((len(which), len(self._labelled.names)), np.nan)
-        vectors, given = self._labelled.vectors(which), self._labelled.given[which]
-        for number, model in enumerate(self._models):
-            usable = (self._fold[which] == number) & np.isin(given, model.classes_)
-            if usable.any():
-                found[usable] = 0
-                found[np.ix_(usable, model.classes_)] = model.predict_proba(vectors[usable])
-        return found
-
-
-def _fit(labelled: _Labelled, others: np.ndarray) -> Any:
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
 
-    if len(others) > LEARNT:
-        others = np.random.default_rng(_SEED).choice(others, LEARNT, replace=False)
-    given = labelled.given[others]
-    several = len(np.unique(given)) > 1
-    model = LogisticRegression(C=10.0, max_iter=500) if several else DummyClassifier()
-    return model.fit(labelled.vectors(others), given)
+    folds = min(FOLDS, len(np.unique(labelled.pictures)))
+    if folds < 2:
+        raise AlphaClipError(
+            "all regions are of one picture: labels are judged by those of other pictures; "
+            "pass by='texts'"
+        )
+    models: list[Any] = []
+    fold = np.zeros(len(labelled.rows), np.int64)
+    parts = GroupKFold(folds, shuffle=True, random_state=_SEED)
+    for others, own in parts.split(labelled.rows, groups=labelled.pictures):
+        fold[own] = len(models)
+        if len(others) > LEARNT:
+            others = np.random.default_rng(_SEED).choice(others, LEARNT, replace=False)
+        given = labelled.given[others]
+        # Vectors of unit length need a weak penalty; of one class there is nothing to learn.
+        several = len(np.unique(given)) > 1
+        model = LogisticRegression(C=10.0, max_iter=500) if several else DummyClassifier()
+        models.append(model.fit(labelled.vectors(others), given))
+        show("folds learnt", len(models), folds)
+
+    def probabilities(which: np.ndarray) -> np.ndarray:
+        chances = np.full((len(which), len(labelled.names)), np.nan)
+        vectors, given = labelled.vectors(which), labelled.given[which]
+        for number, model in enumerate(models):
+            usable = (fold[which] == number) & np.isin(given, model.classes_)
+            if usable.any():
+                chances[usable] = 0
+                chances[np.ix_(usable, model.classes_)] = model.predict_proba(vectors[usable])
+        return chances
+
+    return probabilities
 
 
 def _choose(
@@ -237,73 +235,68 @@ def _choose(
     by: By,
     templates: Sequence[str] | None,
     show: Progress,
-) -> _Judge:
-    """The judge that was asked for, or the one that agrees with more labels."""
+) -> tuple[str, Judge]:
+    """The judge that was asked for, or the one that agrees with more labels, and its name."""
     if by == "regions":
-        return _ByRegions(labelled, show)
+        return "regions", _by_regions(labelled, show)
     try:
         texts = index.encoder.encode_text(labelled.names.tolist(), templates)
     except MissingWeightsError:
         if by == "texts":
             raise
-        return _ByRegions(labelled, show)
-    words = _ByTexts(labelled, texts)
+        return "regions", _by_regions(labelled, show)
+    judges = {"texts": _by_texts(labelled, texts)}
     one_picture = len(np.unique(labelled.pictures)) < 2
-    if by == "texts" or len(labelled.names) > MOST_CLASSES or one_picture:
-        return words
-    judges: list[_Judge] = [words, _ByRegions(labelled, show)]
-    return max(judges, key=lambda one: _agreement(one, labelled))
+    if not (by == "texts" or len(labelled.names) > MOST_CLASSES or one_picture):
+        judges["regions"] = _by_regions(labelled, show)
+    if len(judges) == 1:
+        return "texts", judges["texts"]
+
+    def agreement(name: str) -> int:
+        blocks = _blocks(judges[name], labelled)
+        return sum(int((c.argmax(axis=1) == labelled.given[some]).sum()) for some, c in blocks)
+
+    best = max(judges, key=agreement)
+    return best, judges[best]
 
 
-def _agreement(judge: _Judge, labelled: _Labelled) -> float:
-    right = 0
-    for which in labelled.blocks():
-        found = np.nan_to_num(judge.probabilities(which), nan=-1)
-        right += int(((found.argmax(axis=1) == labelled.given[which]) & (found[:, 0] >= 0)).sum())
-    return right / len(labelled.places)
+def _blocks(judge: Judge, labelled: _Labelled) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Regions that can be judged, int64 (b,), and their probabilities (b, K)."""
+    size = max(1, _ROOM // len(labelled.names))
+    for start in range(0, len(labelled.rows), size):
+        which = np.arange(start, min(start + size, len(labelled.rows)))
+        chances = judge(which)
+        usable = ~np.isnan(chances[:, 0])
+        if usable.any():
+            yield which[usable], chances[usable]
 
 
-@dataclass(frozen=True, eq=False)
-class _Judged:
-    """What became of each region that could be judged.
+def _inspect(
+    judge: Judge, labelled: _Labelled, show: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """Two passes, as cleanlab asks: how sure each class usually is, then each label.
 
-    Attributes:
-        name: of the judge
-        which: int64 (m,), of the labelled regions
-        quality: float (m,), probability of the label that the region has
-        suggested: int64 (m,), the likeliest class
-        errors: how many labels are estimated to be wrong
+    Returns:
+        the regions that could be judged, the probability of the label of each, the likeliest class
+        of each, and how many labels are estimated to be wrong
     """
-
-    name: str
-    which: np.ndarray
-    quality: np.ndarray
-    suggested: np.ndarray
-    errors: int
-
-
-def _inspect(judge: _Judge, labelled: _Labelled, show: Progress) -> _Judged:
-    """Two passes, as cleanlab asks: how sure each class usually is, then each label."""
     settings = {"num_class": len(labelled.names), "verbose": False, "store_results": False}
     inspector = _inspector_class()(**settings)
-    total = len(labelled.places)
-    for which, found in _judged_blocks(judge, labelled):
-        inspector.update_confident_thresholds(labelled.given[which], found)
+    total, parts = len(labelled.rows), []
+    for which, chances in _blocks(judge, labelled):
+        inspector.update_confident_thresholds(labelled.given[which], chances)
         show("labels compared", int(which[-1]) + 1, total)
-    kept, quality, suggested = [], [], []
-    for which, found in _judged_blocks(judge, labelled):
-        quality.append(inspector.score_label_quality(labelled.given[which], found))
-        suggested.append(found.argmax(axis=1))
-        kept.append(which)
+    for which, chances in _blocks(judge, labelled):
+        quality = inspector.score_label_quality(labelled.given[which], chances)
+        parts.append((which, quality, chances.argmax(axis=1)))
         show("labels judged", int(which[-1]) + 1, total)
-    if not kept:
+    if not parts:
         raise AlphaClipError(
             "each class has regions in one picture only, so none can be judged by other pictures: "
             "pass by='texts'"
         )
-    which, chances, likeliest = (np.concatenate(some) for some in (kept, quality, suggested))
-    errors = int(inspector.get_num_issues(silent=True))
-    return _Judged(judge.name, which, chances, likeliest, errors)
+    which, quality, suggested = (np.concatenate(some) for some in zip(*parts, strict=True))
+    return which, quality, suggested, int(inspector.get_num_issues(silent=True))
 
 
 def _inspector_class() -> Any:
@@ -314,43 +307,3 @@ def _inspector_class() -> Any:
             f"label errors need cleanlab ({error}): run `pip install cleanlab`"
         ) from error
     return LabelInspector
-
-
-def _judged_blocks(judge: _Judge, labelled: _Labelled) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for which in labelled.blocks():
-        found = judge.probabilities(which)
-        known = ~np.isnan(found[:, 0])
-        if known.any():
-            yield which[known], found[known]
-
-
-def _report(
-    index: SearchIndex, now: Snapshot, labelled: _Labelled, judged: _Judged, count: int
-) -> LabelErrors:
-    given = labelled.given[judged.which]
-    differs = judged.suggested != given
-    # Of equal chances those come first that the vectors speak against.
-    order = np.lexsort((~differs, judged.quality))[:count]
-    places, scores = labelled.places[judged.which[order]], judged.quality[order].astype(np.float32)
-    return LabelErrors(
-        index.hits(now, places, scores, scores),
-        labelled.names[given[order]],
-        labelled.names[judged.suggested[order]],
-        np.arange(len(order)) < judged.errors,
-        judged.name,
-        float(1 - differs.mean()),
-        judged.errors,
-        len(judged.which),
-        labelled.without + len(labelled.places) - len(judged.which),
-    )
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    from scipy.special import softmax
-
-    return np.asarray(softmax(logits, axis=1))
-
-
-def _loss(chances: np.ndarray, given: np.ndarray) -> float:
-    own = chances[np.arange(len(given)), given]
-    return float(-np.log(np.maximum(own, 1e-12)).mean())

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Literal, get_args
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.deciding import Mode
-from alphaclip.indexing.labelling.promise.binomial import check_share
+from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share, needed
+from alphaclip.indexing.labelling.promise.promise import ROOM
+
+Mode = Literal["promise", "ranking"]
 
 
 @dataclass(frozen=True)
@@ -19,8 +21,8 @@ class LabelSettings:
         into: a field for copies, or ``field.attribute`` of the index's own field
         precision: share of the written labels that is to be right, in (0, 1)
         confidence: of the promise, in (0, 1)
-        mode: "promise"; "expected", which holds on average only; or "ranking", which writes every
-            answer. None takes "promise" where there is a precision
+        mode: "promise", or "ranking", which writes every answer. None takes "promise" where there
+            is a precision
         per_class: a promise for each class, instead of one over all
         templates: of the prompts, each with one ``{}``
         sample: regions to draw for the promise; of each class with ``per_class``. None takes
@@ -34,7 +36,7 @@ class LabelSettings:
 
     into: str = "auto"
     precision: float | None = None
-    confidence: float = 0.9
+    confidence: float = CONFIDENCE
     mode: Mode | None = None
     per_class: bool = False
     templates: Sequence[str] | None = None
@@ -45,6 +47,13 @@ class LabelSettings:
     retrain: bool = False
 
     def __post_init__(self) -> None:
+        # Kept runs of an earlier version may still ask for it.
+        if str(self.mode) == "expected":
+            raise AlphaClipError(
+                "the mode 'expected' was removed, as in hardly more than every second run the "
+                "precision was reached: leave the mode out for a promise with a confidence, or "
+                "take 'ranking' without a precision"
+            )
         if self.mode not in (None, *get_args(Mode)):
             raise AlphaClipError(f"mode is {self.mode!r}: expected {', '.join(get_args(Mode))}")
         if self.chosen_mode == "ranking" and self.precision is not None:
@@ -52,7 +61,7 @@ class LabelSettings:
         if self.chosen_mode != "ranking":
             check_share("precision", self.precision)
             check_share("confidence", self.confidence)
-        if self.per_class and self.chosen_mode != "promise":
+        elif self.per_class:
             raise AlphaClipError("per_class is for the mode 'promise'")
         count = self.sample
         if not (count is None or count == "reviews" or (type(count) is int and count > 0)):
@@ -64,3 +73,13 @@ class LabelSettings:
     def chosen_mode(self) -> Mode:
         """The mode, where it is left to the precision."""
         return self.mode or ("ranking" if self.precision is None else "promise")
+
+    @property
+    def sample_size(self) -> int:
+        """How many regions to draw; of each class with ``per_class``.
+
+        Usually twice as many as the strictest threshold needs, which then lets half of them pass.
+        """
+        if isinstance(self.sample, int):
+            return self.sample
+        return 2 * needed(ROOM, self.precision or 0.0, self.confidence)

@@ -10,7 +10,6 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.acting import tag, tag_samples
 from alphaclip.indexing.act.actions import Action, check_text
 from alphaclip.indexing.labelling.seen import Seen, described
-from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query
 from alphaclip.indexing.retrieval.ranking import find
 
@@ -33,31 +32,25 @@ def tag_matching(
         AlphaClipError: if the tag or the query is empty, or the score is no cosine
     """
     check_text("tag", name)
-    _check_score(min_score)
-    ranking = index.ranking(query, negative)
-    now = index.snapshot()
-    asked = (described(query), described(negative), float(min_score), samples)
-    encoder = now.version.info.get("fingerprint", "")
-    seen = Seen(index.dataset, ("tag", index.key, name), repr((*asked, encoder)))
-    ids = now.version.ids
-    only = np.flatnonzero(seen.is_new(ids)) if new_only else None
-    ranked = find(now.engine(), now.version.table, ranking, None, only, min_score)
-    hits = _more_like(index.hits(now, ranked.rows, ranked.scores, ranked.rank_scores))
-    action = tag_samples(hits, name) if samples else tag(hits, name)
-    seen.add(ids if only is None else ids.take(only), action.id, forget=only is None)
-    return action
-
-
-def _more_like(hits: Hits) -> Hits:
-    """Those that are more like the query than like what is to be avoided."""
-    avoided = (hits.scores - hits.rank_scores) / NEGATIVE_WEIGHT
-    return hits.take(hits.scores > avoided) if (avoided != 0).any() else hits
-
-
-def _check_score(min_score: float) -> None:
     number = isinstance(min_score, (int, float, np.number)) and not isinstance(min_score, bool)
     if not number or not -1 <= min_score <= 1:
         raise AlphaClipError(
             f"min_score is {min_score!r}: expected a cosine in [-1, 1]; "
             "alphaclip.indexing.distribution shows how those of a query are spread"
         )
+    ranking = index.ranking(query, negative)
+    now = index.snapshot()
+    settings = (described(query), described(negative), float(min_score), samples)
+    encoder = now.version.info.get("fingerprint", "")
+    seen = Seen(index.dataset, ("tag", index.key, name), repr((*settings, encoder)))
+    ids = now.version.ids
+    only = np.flatnonzero(seen.is_new(ids)) if new_only else None
+    best = find(now.engine(), now.version.table, ranking, None, only, min_score)
+    hits = index.hits(now, best.rows, best.scores, best.rank_scores)
+    # A region is not to be more like what is to be avoided than like the query.
+    avoided = (hits.scores - hits.rank_scores) / NEGATIVE_WEIGHT
+    if (avoided != 0).any():
+        hits = hits.take(hits.scores > avoided)
+    action = tag_samples(hits, name) if samples else tag(hits, name)
+    seen.add(ids if only is None else ids.take(only), action.id, forget=only is None)
+    return action

@@ -2,13 +2,12 @@
 The form of the operator that labels regions: with which classes, where to, and what to promise.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import region_fields
-from alphaclip.indexing.labelling.deciding import Asked
 from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share
 from alphaclip.indexing.labelling.review.runs import labelling_of
 from alphaclip.indexing.labelling.scoring.class_sets import (
@@ -27,10 +26,9 @@ TYPED = "(typed)"
 """Stands for the classes of the text field; no saved set can have this name."""
 
 INTO, PRECISION, ROWS = "auto", 0.95, 8
-PROMISE, EXPECTED, RANKING = "promise", "expected", "ranking"
+PROMISE, RANKING = "promise", "ranking"
 MODES = {
     PROMISE: "The precision, with the stated confidence",
-    EXPECTED: "The precision on average only, from fewer reviews",
     RANKING: "Nothing: every answer is written, with its rank score",
 }
 EXAMPLE = "apple: a red apple, a green apple; not: tomato; kind of: fruit; also: apples"
@@ -86,8 +84,9 @@ def read_form(ctx):
 
 def _settings(ctx):
     mode = _mode(ctx)
-    options = {"per_class": bool(ctx.params.get("per_class"))} if mode == PROMISE else {}
+    options = {}
     if mode != RANKING:
+        options["per_class"] = bool(ctx.params.get("per_class"))
         options["precision"] = _number(ctx, "precision", PRECISION)
         options["confidence"] = _number(ctx, "confidence", CONFIDENCE)
         options["sample"] = ctx.params.get("sample")
@@ -189,21 +188,18 @@ def _into(ctx):
 
 def _add_promise(ctx, inputs):
     dropdown(inputs, "mode", MODES, ctx.params.get("mode"), label="What to promise")
-    mode = _mode(ctx)
-    if mode == RANKING:
+    if _mode(ctx) == RANKING:
         return
 
     _add_share(ctx, inputs, "precision", "Precision", "Share of labels that is right", PRECISION)
-    if mode == PROMISE:
-        described = "Probability that the promise holds"
-        _add_share(ctx, inputs, "confidence", "Confidence", described, CONFIDENCE)
-        inputs.bool(
-            "per_class",
-            label="A promise for each class",
-            description="Instead of one over all; each needs a random sample of its own",
-            default=False,
-        )
-
+    described = "Probability that the promise holds"
+    _add_share(ctx, inputs, "confidence", "Confidence", described, CONFIDENCE)
+    inputs.bool(
+        "per_class",
+        label="A promise for each class",
+        description="Instead of one over all; each needs a random sample of its own",
+        default=False,
+    )
     _add_sample(ctx, inputs)
 
 
@@ -231,17 +227,8 @@ def _usual_size(ctx):
     except AlphaClipError:
         return "empty takes what the promise needs"
 
-    asked = Asked(
-        settings.chosen_mode,
-        settings.precision,
-        settings.confidence,
-        settings.per_class,
-        None,
-        settings.seed,
-        "",
-    )
     of_each = " of each class" if settings.per_class else ""
-    return "empty takes %d%s" % (asked.sample_size, of_each)
+    return "empty takes %d%s" % (replace(settings, sample=None).sample_size, of_each)
 
 
 def _add_which(inputs):

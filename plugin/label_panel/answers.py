@@ -8,7 +8,7 @@ state that does not know of the one before, so what was answered is known here, 
 import threading
 from collections import OrderedDict
 
-from alphaclip.indexing.labelling.review.reviewing import SKIPPED
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
 KEPT = 100
 

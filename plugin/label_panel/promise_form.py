@@ -20,7 +20,6 @@ from .state import LABEL, REPORT, REVIEW, chosen_into, chosen_key, guarded, scre
 
 MODES = {
     "promise": "A promise: with the confidence, at least so many are right",
-    "expected": "On average over many runs, so many are right",
     "ranking": "None: write every answer",
 }
 EXPLAINED = (
@@ -96,10 +95,13 @@ def start_run(ctx, key, classes, settings):
         settings: see :func:`read_settings`
 
     Raises:
-        AlphaClipError: if a job works on the index, or labels cannot be written there
+        AlphaClipError: if the settings cannot be used, a job works on the index, or labels cannot
+            be written there
     """
+    from alphaclip.indexing.labelling.settings import LabelSettings
     from alphaclip.indexing.labelling.writing import check_into
 
+    LabelSettings(**settings)
     dataset, into = ctx.dataset, settings["into"]
     check_into(dataset, open_index(dataset, key).field, into)
     busy = next((job for job in jobs.running(dataset) if job["key"] == key), None)
@@ -187,20 +189,18 @@ def _show_outcome(panel, ctx):
 
 def _needed(ctx):
     """How large the sample will be, as far as that can be told."""
-    from alphaclip.indexing.labelling.deciding import Asked
+    from alphaclip.indexing.labelling.settings import LabelSettings
 
     try:
-        settings = read_settings(ctx)
+        settings = LabelSettings(**read_settings(ctx))
     except AlphaClipError:
         return ""
 
-    if settings["mode"] == "ranking":
+    if settings.mode == "ranking":
         return ""
 
-    goal = (settings["precision"], settings["confidence"], settings["per_class"])
-    asked = Asked(settings["mode"], *goal, settings["sample"], 0, "")
-    each = " of each class" if settings["per_class"] else ""
-    return "%d regions%s with these figures, " % (asked.sample_size, each)
+    each = " of each class" if settings.per_class else ""
+    return "%d regions%s with these figures, " % (settings.sample_size, each)
 
 
 def _share(value):

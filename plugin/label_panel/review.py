@@ -5,8 +5,8 @@ The third step: the regions that wait for a person, page by page.
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.review.reviewing import SKIPPED
 from alphaclip.indexing.labelling.review.runs import labelling_of
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
 from ..common.forms import alert, shorten, text
 from ..common.tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit

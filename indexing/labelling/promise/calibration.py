@@ -27,10 +27,13 @@ from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
 Method = Literal["ranking", "share", "platt", "isotonic"]
 
 LEAST = 30
-MANY = 1000
+"""Reviews from which on a curve is fitted: two parameters need more than a handful."""
 
-BINS = 10
-LEAST_IN_BIN = 10
+MANY = 1000
+"""Reviews from which on an isotonic regression is better than Platt's curve, in that study."""
+
+BINS, LEAST_IN_BIN = 10, 10
+"""Of the reliability diagram: with fewer regions in a bin its share says next to nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,30 +42,23 @@ class Calibration:
 
     Attributes:
         common: the curve of classes that have none of their own
-        by_class: place of a class to its own curve
-        reviewed: how many regions it was learned from
+        by_class: number of a class to its own curve
     """
 
     common: Curve
     by_class: dict[int, Curve]
-    reviewed: int
-
-    @property
-    def method(self) -> Method:
-        """The method of the common curve; ``ranking`` says that there are no probabilities."""
-        return self.common.method
 
     @property
     def is_ranking(self) -> bool:
         """Whether nothing was reviewed, so that there are no probabilities."""
-        return self.method == "ranking"
+        return self.common.method == "ranking"
 
-    def probabilities(self, scores: np.ndarray, places: np.ndarray) -> np.ndarray:
+    def probabilities(self, scores: np.ndarray, classes: np.ndarray) -> np.ndarray:
         """The probability that each answer is right: float32 (n,), in [0, 1].
 
         Args:
             scores: float (n,), as in :class:`scoring.Answers`
-            places: int (n,), of the answers
+            classes: int (n,), the same
 
         Raises:
             AlphaClipError: if nothing was reviewed
@@ -71,21 +67,15 @@ class Calibration:
             raise AlphaClipError(
                 "scores are a ranking before any review, not probabilities: review some regions"
             )
-        found = self.common.at(scores)
-        for place, curve in self.by_class.items():
-            found[places == place] = curve.at(scores[places == place])
-        return found
+        chances = self.common.at(scores)
+        for number, curve in self.by_class.items():
+            chances[classes == number] = curve.at(scores[classes == number])
+        return chances
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A rising curve through knots, constant beyond the ends.
-
-    Attributes:
-        method: how it was made
-        scores: float64 (k,), of the knots, rising
-        log_odds: float64 (k,), of being right, at the knots
-    """
+    """A rising curve of log odds over scores, float64 (k,) each, constant beyond the ends."""
 
     method: Method
     scores: np.ndarray
@@ -98,41 +88,32 @@ class Curve:
         return np.asarray(expit(np.interp(scores, self.scores, self.log_odds)), np.float32)
 
 
-def calibrate(scores: np.ndarray, correct: np.ndarray, places: np.ndarray) -> Calibration:
+def calibrate(scores: np.ndarray, correct: np.ndarray, classes: np.ndarray) -> Calibration:
     """Learns what share of answers is right at a score.
 
     Args:
         scores: float (n,), as in :class:`scoring.Answers`; n may be 0
         correct: bool (n,), whether the reviewed answer was right
-        places: int (n,), of the answers
-
-    Raises:
-        AlphaClipError: if the sizes differ
+        classes: int (n,), of the answers
     """
-    scores, correct, places = np.asarray(scores, float), np.asarray(correct), np.asarray(places)
-    if not (scores.shape == correct.shape == places.shape) or scores.ndim != 1:
+    scores, correct, classes = np.asarray(scores, float), np.asarray(correct), np.asarray(classes)
+    if not (scores.shape == correct.shape == classes.shape) or scores.ndim != 1:
         raise AlphaClipError(
-            f"scores {scores.shape}, correct {correct.shape} and places {places.shape}: expected "
+            f"scores {scores.shape}, correct {correct.shape} and classes {classes.shape}: expected "
             "the same number of each"
         )
     own = {}
-    for place in np.unique(places):
-        curve = _curve(scores[places == place], correct[places == place].astype(bool))
+    for number in np.unique(classes):
+        curve = _curve(scores[classes == number], correct[classes == number].astype(bool))
         if curve.method in ("platt", "isotonic"):
-            own[int(place)] = curve
-    return Calibration(_curve(scores, correct.astype(bool)), own, len(scores))
+            own[int(number)] = curve
+    return Calibration(_curve(scores, correct.astype(bool)), own)
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Reviewed regions of like probability.
-
-    Attributes:
-        predicted: their mean probability
-        right: the share of them that is right
-        interval: Clopper and Pearson's, of that share, at a confidence of 0.9
-        count: how many
-    """
+    """Reviewed regions of like probability: their mean, the share that is right, with Clopper and
+    Pearson's interval at a confidence of 0.9, and how many they are."""
 
     predicted: float
     right: float
@@ -168,12 +149,7 @@ class Reliability:
 def reliability(probabilities: np.ndarray, correct: np.ndarray) -> Reliability | None:
     """The reliability diagram and the expected calibration error, in bins of equal count.
 
-    Args:
-        probabilities: float (n,), in [0, 1], of regions that the calibration has not seen
-        correct: bool (n,)
-
-    Returns:
-        None of nothing
+    Both are (n,), of regions that the calibration has not seen; of nothing it is None.
     """
     if len(probabilities) != len(correct):
         raise AlphaClipError(f"{len(probabilities)} probabilities, {len(correct)} answers")
@@ -183,14 +159,13 @@ def reliability(probabilities: np.ndarray, correct: np.ndarray) -> Reliability |
     order = np.argsort(probabilities, kind="stable")
     parts = np.array_split(order, min(BINS, max(1, total // LEAST_IN_BIN)))
     probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, bool)
-    bins = tuple(_bin(probabilities[part], correct[part]) for part in parts)
+    bins = []
+    for part in parts:
+        right, count = int(correct[part].sum()), len(part)
+        predicted, interval = float(probabilities[part].mean()), clopper_pearson(right, count)
+        bins.append(Bin(predicted, right / count, interval, count))
     gaps = [one.count * abs(one.predicted - one.right) for one in bins]
-    return Reliability(bins, float(sum(gaps) / total), total)
-
-
-def _bin(probabilities: np.ndarray, correct: np.ndarray) -> Bin:
-    right, count = int(correct.sum()), len(correct)
-    return Bin(float(probabilities.mean()), right / count, clopper_pearson(right, count), count)
+    return Reliability(tuple(bins), float(sum(gaps) / total), total)
 
 
 def _curve(scores: np.ndarray, correct: np.ndarray) -> Curve:
@@ -203,19 +178,22 @@ def _curve(scores: np.ndarray, correct: np.ndarray) -> Curve:
 
 
 def _platt(scores: np.ndarray, correct: np.ndarray) -> Curve:
-    """A logistic curve; a falling one is flattened, as a surer answer is not to seem worse."""
+    """A logistic curve; a falling one is flattened, as a surer answer is not to seem worse.
+
+    Platt's targets lie between the classes, which a classifier takes as each region twice, once
+    right and once wrong, with the target as a weight; C of 1e6 is as good as no penalty."""
     from sklearn.linear_model import LogisticRegression
 
     right, wrong = correct.sum(), (~correct).sum()
     target = np.where(correct, (right + 1) / (right + 2), 1 / (wrong + 2))
     middle, spread = scores.mean(), scores.std()
     both = np.tile((scores - middle) / spread, 2)[:, None]
-    outcome = np.repeat([True, False], len(scores))
-    fit = LogisticRegression(C=1e6).fit(both, outcome, np.concatenate([target, 1 - target]))
+    is_right = np.repeat([True, False], len(scores))
+    fit = LogisticRegression(C=1e6).fit(both, is_right, np.concatenate([target, 1 - target]))
     slope, start = float(fit.coef_[0, 0]), float(fit.intercept_[0])
     if slope <= 0:
         return Curve("share", np.zeros(1), np.log([(right + 1) / (wrong + 1)]))
-    knots = np.array([-1e3, 1e3])
+    knots = np.array([-1e3, 1e3])  # standard deviations: far beyond any score
     return Curve("platt", middle + spread * knots, start + slope * knots)
 
 
@@ -226,5 +204,5 @@ def _isotonic(scores: np.ndarray, correct: np.ndarray) -> Curve:
     fit = IsotonicRegression(out_of_bounds="clip").fit(scores, correct.astype(float))
     knots, values = fit.X_thresholds_, fit.y_thresholds_
     least = 1 / (len(scores) + 2)
-    kept = np.clip(values, least, 1 - least)
-    return Curve("isotonic", knots, np.log(kept / (1 - kept)))
+    shares = np.clip(values, least, 1 - least)
+    return Curve("isotonic", knots, np.log(shares / (1 - shares)))

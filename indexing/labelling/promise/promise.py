@@ -1,6 +1,6 @@
 """Thresholds with a promise: of what passes, a stated share is right, with a stated confidence.
 
-Public: :func:`fix_threshold`, :func:`fix_thresholds` for each class, and :class:`Promise`.
+Public: :func:`fix_threshold` and :class:`Promise`.
 
 The method is fixed-sequence testing, Learn then Test (Angelopoulos et al., arXiv 2110.01052). A
 grid of thresholds is fixed from the scores of all candidates and the size of the sample, before
@@ -18,10 +18,10 @@ like the candidates; see :mod:`drift`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -34,13 +34,12 @@ from alphaclip.indexing.labelling.promise.binomial import (
     tail_probability,
 )
 
-Mode = Literal["promise", "on average"]
-
 STEPS = 50
 """Thresholds in a grid; they cost nothing, as the sequence stops at the first that fails."""
 
 ROOM = 2
-"""Wrong answers that the strictest threshold is to survive, where the sample is large enough."""
+"""Wrong answers that the strictest threshold is to survive, where the sample is large enough: one
+unlucky answer among the surest must not end the sequence at its first step."""
 
 
 @dataclass(frozen=True)
@@ -48,25 +47,22 @@ class Promise:
     """A threshold and what is promised of it.
 
     Attributes:
-        mode: ``promise`` holds with the stated confidence, ``on average`` only on average over
-            many samples
         precision: asked for, in (0, 1)
-        confidence: that the precision is reached, in (0, 1); None in the mode ``on average``
+        confidence: that the precision is reached, in (0, 1)
         threshold: scores of at least this pass; None if the promise cannot be made
         reviewed: size of the random sample
         passed: how many of the sample pass; those of the strictest threshold if none is fixed
         right: how many of these are right
-        interval: Clopper and Pearson's, of the precision, at ``confidence`` or 0.9; computed as if
-            the threshold had been fixed before, so read it beside the promise, not instead of it
+        interval: Clopper and Pearson's, of the precision, at ``confidence``; computed as if the
+            threshold had been fixed before, so read it beside the promise, not instead of it
         coverage: share of all candidates that pass, in [0, 1]
         more: about how many random reviews, all right, are missing at the strictest threshold; 0 if
-            the promise is made. They need a new sample, or a share of the confidence (``together``)
-        reason: the outcome in words
+            the promise is made. They need a new sample
+        reason: how it came out, in words
     """
 
-    mode: Mode
     precision: float
-    confidence: float | None
+    confidence: float
     threshold: float | None
     reviewed: int
     passed: int
@@ -76,8 +72,14 @@ class Promise:
     more: int
     reason: str
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Promise:
+        """A promise from its JSON values."""
+        own = {one.name: values[one.name] for one in fields(cls)}
+        return cls(**{**own, "interval": tuple(own["interval"])})
+
     @property
-    def kept(self) -> bool:
+    def is_made(self) -> bool:
         """Whether there is a threshold."""
         return self.threshold is not None
 
@@ -86,15 +88,11 @@ class Promise:
         """Share of right ones among the reviewed that pass; None if none passes."""
         return self.right / self.passed if self.passed else None
 
-    def passes(self, scores: np.ndarray) -> np.ndarray:
-        """Which scores pass: bool (n,)."""
-        if self.threshold is None:
-            return np.zeros(len(scores), bool)
-        return np.asarray(scores) >= self.threshold
-
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values, with the estimate."""
-        return asdict(self) | {"interval": list(self.interval), "estimate": self.estimate}
+        told = {"interval": list(self.interval), "estimate": self.estimate}
+        # Earlier versions had a second mode, and readers of the JSON may look for it.
+        return {"mode": "promise", **asdict(self), **told}
 
 
 def fix_threshold(
@@ -104,7 +102,6 @@ def fix_threshold(
     confidence: float = CONFIDENCE,
     *,
     candidates: np.ndarray,
-    together: int = 1,
 ) -> Promise:
     """Finds the lowest threshold of which the precision can be promised.
 
@@ -114,8 +111,6 @@ def fix_threshold(
         precision: share that is to be right, in (0, 1)
         confidence: that it is reached, in (0, 1)
         candidates: float (m,), scores of all regions that the sample was drawn from
-        together (1): promises that are to hold at once, or times that the growing sample is
-            looked at: the risk is shared equally between them (Bonferroni)
 
     Returns:
         the promise, or why it cannot be made; never an error for a sample that is too small
@@ -125,101 +120,6 @@ def fix_threshold(
     """
     check_share("precision", precision)
     check_share("confidence", confidence)
-    scores, correct, candidates = check_samples(scores, correct, candidates)
-    if together < 1:
-        raise AlphaClipError(f"together is {together}: expected a whole number of at least 1")
-    risk = (1 - confidence) / together
-    grid = threshold_grid(candidates, len(scores), precision, 1 - risk)
-    passed = (scores[:, None] >= grid).sum(axis=0)
-    right = (scores[correct][:, None] >= grid).sum(axis=0)
-    tested = tail_probability(passed - right, passed, precision) <= risk
-    steps = len(grid) if tested.all() else int(np.argmin(tested))
-    at = max(steps - 1, 0)
-    found = float(grid[at]) if steps else None
-    coverage = float((candidates >= grid[at]).mean())
-    seen = _Seen(len(scores), int(passed[at]), int(right[at]), coverage, len(candidates))
-    return _promise(seen, found, precision, confidence, risk)
-
-
-def fix_thresholds(
-    scores: np.ndarray,
-    correct: np.ndarray,
-    answers: Sequence[str],
-    precision: float,
-    confidence: float = CONFIDENCE,
-    *,
-    candidates: np.ndarray,
-    candidate_answers: Sequence[str],
-    at_once: bool = False,
-    together: int = 1,
-) -> dict[str, Promise]:
-    """Finds a threshold for each class; see :func:`fix_threshold`.
-
-    Args:
-        scores: float (n,), of the reviewed random sample; drawn from all candidates, or a part
-            of it from those of each class
-        correct: bool (n,)
-        answers: n names, the class that each was taken for
-        precision: of each class, in (0, 1)
-        confidence: in (0, 1)
-        candidates: float (m,)
-        candidate_answers: m names
-        at_once (False): each class has a promise of its own, so that of many classes some fail;
-            True shares the risk, so that with ``confidence`` none fails
-        together (1): see :func:`fix_threshold`
-
-    Returns:
-        a promise for each class that a candidate was taken for, by name
-    """
-    if len(answers) != len(scores) or len(candidate_answers) != len(candidates):
-        raise AlphaClipError(
-            f"{len(scores)} scores have {len(answers)} answers, {len(candidates)} candidates "
-            f"{len(candidate_answers)}: expected one for each"
-        )
-    names = sorted(set(candidate_answers))
-    shared = together * (len(names) if at_once else 1)
-    mine, theirs = np.asarray(answers, object), np.asarray(candidate_answers, object)
-    scores, correct, candidates = map(np.asarray, (scores, correct, candidates))
-    return {
-        name: fix_threshold(
-            scores[mine == name],
-            correct[mine == name],
-            precision,
-            confidence,
-            candidates=candidates[theirs == name],
-            together=shared,
-        )
-        for name in names
-    }
-
-
-def threshold_grid(
-    candidates: np.ndarray, reviewed: int, precision: float, confidence: float
-) -> np.ndarray:
-    """The thresholds that are tested, known before any answer is.
-
-    They are quantiles of the candidates' scores. At the strictest, as many reviewed regions are
-    expected to pass as a test with ``ROOM`` wrong ones needs, or fewer if there are not so many.
-
-    Returns:
-        float64 (at most ``STEPS``,), from the strictest down, without repetitions
-    """
-    needs = [needed(wrong, precision, confidence) for wrong in range(ROOM + 1)]
-    reviewed = max(reviewed, 1)
-    least = max([n for n in needs if n <= reviewed], default=reviewed)
-    shares = np.linspace(least / reviewed, 1, STEPS)
-    levels = np.quantile(candidates, 1 - shares, method="lower")
-    return np.asarray(np.unique(levels)[::-1], np.float64)
-
-
-def check_samples(
-    scores: np.ndarray, correct: np.ndarray, candidates: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The same as float64 (n,), bool (n,) and float64 (m,).
-
-    Raises:
-        AlphaClipError: if they do not belong together, or a score is not a number
-    """
     scores, candidates = np.asarray(scores, np.float64), np.asarray(candidates, np.float64)
     correct = np.asarray(correct)
     if scores.ndim != 1 or correct.shape != scores.shape or candidates.ndim != 1:
@@ -236,60 +136,60 @@ def check_samples(
         )
     if not (np.isfinite(scores).all() and np.isfinite(candidates).all()):
         raise AlphaClipError("a score is not a finite number: leave out regions without a vector")
-    return scores, correct, candidates
 
-
-@dataclass(frozen=True)
-class _Seen:
-    """What there was at the threshold taken, or at the strictest."""
-
-    reviewed: int
-    passed: int
-    right: int
-    coverage: float
-    candidates: int
-
-
-def _promise(
-    seen: _Seen, threshold: float | None, precision: float, confidence: float, risk: float
-) -> Promise:
-    if threshold is not None:
-        more, reason = 0, _KEPT.format(threshold, precision, confidence)
-    else:
-        wrong = seen.passed - seen.right
-        missing = max(needed(wrong, precision, 1 - risk) - seen.passed, 1)
-        more = ceil(missing / seen.coverage)
-        reason = _why_not(seen, wrong, more, precision, confidence)
+    risk = 1 - confidence
+    grid = threshold_grid(candidates, len(scores), precision, 1 - risk)
+    passed = (scores[:, None] >= grid).sum(axis=0)
+    right = (scores[correct][:, None] >= grid).sum(axis=0)
+    tested = tail_probability(passed - right, passed, precision) <= risk
+    steps = len(grid) if tested.all() else int(np.argmin(tested))
+    at = max(steps - 1, 0)
+    seen, sure, coverage = int(passed[at]), int(right[at]), float((candidates >= grid[at]).mean())
+    more, reason = 0, _MADE.format(float(grid[at]), precision, confidence)
+    if not steps:
+        missing = max(needed(seen - sure, precision, 1 - risk) - seen, 1)
+        more = ceil(missing / coverage)
+        few = f"with {len(candidates)} candidates in all, review every one instead"
+        reason = _NOT_MADE.format(precision, confidence, seen, seen - sure) + (
+            few if len(scores) + more > len(candidates) else _LARGER.format(more)
+        )
     return Promise(
-        mode="promise",
         precision=precision,
         confidence=confidence,
-        threshold=threshold,
-        reviewed=seen.reviewed,
-        passed=seen.passed,
-        right=seen.right,
-        interval=clopper_pearson(seen.right, seen.passed, confidence),
-        coverage=seen.coverage if threshold is not None else 0.0,
+        threshold=float(grid[at]) if steps else None,
+        reviewed=len(scores),
+        passed=seen,
+        right=sure,
+        interval=clopper_pearson(sure, seen, confidence),
+        coverage=coverage if steps else 0.0,
         more=more,
         reason=reason,
     )
 
 
-_KEPT = (
+_MADE = (
     "of the candidates that score at least {:.4g}, a share of {:.4g} or more is right, with a "
     "confidence of {:.4g}"
 )
+_NOT_MADE = (
+    "a precision of {:.4g} at a confidence of {:.4g} is not reachable: of {} reviewed regions at "
+    "the strictest threshold {} are wrong; "
+)
+_LARGER = "a random sample larger by about {} would do if no more were wrong, or ask for less"
 
 
-def _why_not(seen: _Seen, wrong: int, more: int, precision: float, confidence: float) -> str:
-    """Why no threshold could be fixed, and what would help."""
-    found = (
-        f"a precision of {precision:.4g} at a confidence of {confidence:.4g} is not reachable: of "
-        f"{seen.passed} reviewed regions at the strictest threshold {wrong} are wrong"
-    )
-    if seen.reviewed + more > seen.candidates:
-        return f"{found}; with {seen.candidates} candidates in all, review every one instead"
-    return (
-        f"{found}; a random sample larger by about {more} would do if no more were wrong, or ask "
-        "for less"
-    )
+def threshold_grid(
+    candidates: np.ndarray, reviewed: int, precision: float, confidence: float
+) -> np.ndarray:
+    """The thresholds that are tested, known before any answer is.
+
+    They are quantiles of the candidates' scores, from the strictest down, without repetitions. At
+    the strictest, as many reviewed regions are expected to pass as a test with ``ROOM`` wrong ones
+    needs, or fewer if there are not so many.
+    """
+    needs = [needed(wrong, precision, confidence) for wrong in range(ROOM + 1)]
+    reviewed = max(reviewed, 1)
+    least = max([n for n in needs if n <= reviewed], default=reviewed)
+    shares = np.linspace(least / reviewed, 1, STEPS)
+    levels = np.quantile(candidates, 1 - shares, method="lower")
+    return np.asarray(np.unique(levels)[::-1], np.float64)

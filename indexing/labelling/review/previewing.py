@@ -13,31 +13,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.scoring.classes import ClassSet, LabelClass
+from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet, LabelClass
 from alphaclip.indexing.labelling.scoring.prompt_vectors import remembering
-from alphaclip.indexing.labelling.scoring.scored import Scored, choose, score
+from alphaclip.indexing.labelling.scoring.scored import choose, score
 from alphaclip.indexing.labelling.scoring.scoring import Scorer, batches
-from alphaclip.indexing.labelling.scoring.teaching import taught
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.store.segments import as_bytes
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.labelling.label_dataset import Classes
-    from alphaclip.indexing.labelling.review.reviewing import Answer
     from alphaclip.indexing.retrieval.index import SearchIndex
     from alphaclip.indexing.retrieval.snapshot import Snapshot
 
 
 @dataclass(frozen=True, eq=False)
 class ClassPreview:
-    """What would be taken for one class.
-
-    Attributes:
-        name: of the class; None for "none of these"
-        count: regions whose answer it is
-        hits: some of these, the surest first; their scores are rank scores, no cosines
-    """
+    """How many regions would be taken for a class, None for "none of these", and some of them, the
+    surest first; their scores are rank scores, no cosines."""
 
     name: str | None
     count: int
@@ -75,11 +67,26 @@ def preview_classes(
     """
     _check_count("examples", examples, 0)
     checked = ClassSet(classes)
-    given = taught(checked, training)
+    learnt = checked.learnt_from(training)
     with shown(progress) as show:
         encode = remembering(index.encoder, show)
-        scored = score(index, checked, given, templates, seed, show, encode)
-    return _previews(index, scored, examples)
+        scored = score(index, checked, learnt, templates, seed, show, encode)
+    answers, numbers = scored.answers, range(len(checked) + 1)
+    order = np.lexsort((-answers.scores, answers.classes))
+    bounds = np.searchsorted(answers.classes[order], range(len(numbers) + 1)).tolist()
+    firsts = [order[bounds[one] : bounds[one + 1]][:examples] for one in numbers]
+    rows = np.concatenate(firsts)
+    # All regions are looked up at once, then taken apart by class.
+    hits = index.hits(scored.snapshot, rows, answers.scores[rows], answers.scores[rows])
+    ends = np.cumsum([len(some) for some in firsts]).tolist()
+    return [
+        ClassPreview(
+            name=checked.name(one),
+            count=bounds[one + 1] - bounds[one],
+            hits=hits.take(slice(ends[one] - len(firsts[one]), ends[one])),
+        )
+        for one in numbers
+    ]
 
 
 def alternatives(
@@ -109,60 +116,37 @@ def alternatives(
         AlphaClipError: see there; or if ``count`` is below 1
     """
     _check_count("count", count, 1)
-    checked, now = ClassSet(classes), index.snapshot()
-    places = now.lookup.find(as_bytes(list(label_ids)))
-    there = [key for key, place in zip(label_ids, places, strict=True) if place >= 0]
+    checked, snapshot = ClassSet(classes), index.snapshot()
+    rows = snapshot.lookup.find(as_bytes(list(label_ids)))
+    there = [key for key, row in zip(label_ids, rows, strict=True) if row >= 0]
     if not there:
         return {}
-    given = tuple(taught(checked, training).items())
+    learnt = tuple(checked.learnt_from(training).items())
     wording = None if templates is None else tuple(templates)
-    scorer = _scorer(index, now, tuple(checked), given, wording)
-    vectors = np.asarray(now.version.table.take(places[places >= 0]), np.float32)
-    names, likeliest = checked.names, _likeliest(vectors, scorer, count)
-    return {key: [names[at] for at in some] for key, some in zip(there, likeliest, strict=True)}
+    scorer = _scorer(index, snapshot, tuple(checked), learnt, wording)
+    vectors = np.asarray(snapshot.version.table.take(rows[rows >= 0]), np.float32)
+    names, likeliest = checked.names, []
+    for some in batches(vectors, scorer):
+        logits = scorer.logits(some)[:, : scorer.classes]
+        for row, order in zip(logits, np.argsort(-logits, axis=1, kind="stable"), strict=True):
+            # A logit of -inf is that of a class without text or example.
+            best = [one for one in order[:count].tolist() if row[one] > -np.inf]
+            likeliest.append([names[one] for one in best])
+    return dict(zip(there, likeliest, strict=True))
 
 
 @lru_cache(maxsize=2)
 def _scorer(
     index: SearchIndex,
-    now: Snapshot,
+    snapshot: Snapshot,
     classes: tuple[LabelClass, ...],
-    given: tuple[tuple[str, Answer], ...],
+    learnt: tuple[tuple[str, Answer], ...],
     templates: tuple[str, ...] | None,
 ) -> Scorer:
-    """Kept, as with examples it takes seconds to choose one."""
+    """Kept for the pages of a review, as with examples it takes seconds to choose one; the second
+    is for whoever goes to and fro between two sets of classes."""
     encode = remembering(index.encoder)
-    learnt = choose(index, now, ClassSet(classes), dict(given), templates, 0, encode)
-    return learnt.choice.scorer
-
-
-def _previews(index: SearchIndex, scored: Scored, examples: int) -> list[ClassPreview]:
-    found, answers = range(len(scored.classes) + 1), scored.answers
-    order = np.lexsort((-answers.scores, answers.places))
-    bounds = np.searchsorted(answers.places[order], range(len(found) + 1)).tolist()
-    firsts = [order[bounds[one] : bounds[one + 1]][:examples] for one in found]
-    shown_places = np.concatenate(firsts)
-    scores = answers.scores[shown_places]
-    hits = index.hits(scored.now, shown_places, scores, scores)
-    ends = np.cumsum([len(some) for some in firsts]).tolist()
-    return [
-        ClassPreview(
-            name=scored.classes.name(one),
-            count=bounds[one + 1] - bounds[one],
-            hits=hits.take(slice(ends[one] - len(firsts[one]), ends[one])),
-        )
-        for one in found
-    ]
-
-
-def _likeliest(vectors: np.ndarray, scorer: Scorer, count: int) -> list[list[int]]:
-    """The places of each region's classes with the largest logits; not those of -inf."""
-    found: list[list[int]] = []
-    for some in batches(vectors, scorer):
-        logits = scorer.logits(some)[:, : scorer.classes]
-        for row, order in zip(logits, np.argsort(-logits, axis=1, kind="stable"), strict=True):
-            found.append([one for one in order[:count].tolist() if row[one] > -np.inf])
-    return found
+    return choose(index, snapshot, ClassSet(classes), dict(learnt), templates, 0, encode)[0].scorer
 
 
 def _check_count(name: str, count: int, least: int) -> None:

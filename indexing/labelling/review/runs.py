@@ -1,21 +1,32 @@
 """What is kept with a dataset of labelling it: samples, thresholds, queues, and answers of people.
 
-Public: :class:`Labelling`, :func:`labelling_of`, :func:`labelled_fields`, :func:`add_reviews` and
-:func:`book_of`.
+Public: :class:`Labelling`, :func:`labelling_of`, :func:`labelled_fields`, :func:`add_reviews`,
+:func:`book_of`, :class:`ReviewBook` and :class:`Draw`.
+
+A *promise* sample is drawn uniformly at random from all candidates, or from those of each class
+alike, which serves promises per class only. Its regions can never be given as training examples,
+and training examples are never candidates. Answers count for a promise only when the whole sample
+is answered: who stops early could stop at a lucky moment. A region that somebody skipped, or that
+reviewers disagree on without a majority, counts as wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.records import Records, new_key
-from alphaclip.indexing.labelling.review.reviewing import SKIPPED, Draw, Purpose, ReviewBook
+from alphaclip.indexing.labelling.scoring.classes import DISPUTED, SKIPPED, Answer
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+Purpose = Literal["promise", "training"]
 
 STORE, REVIEWS = "labelling", "reviews"
 
@@ -23,7 +34,130 @@ _MOST_ANSWERS = 50_000
 """Answers in one record, of 16 MB at most."""
 
 _SMALL, _REMEMBERED = 20, 20_000
-"""Answers in a record that is remembered in this process, and how many records are."""
+"""Answers in a record that is remembered in this process, and how many records are: a panel adds
+one answer at a time, and looks at all of them after each; some 10 MB."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A random sample: its label ids in random order, the seed of the draw, how many it was drawn
+    from, and whether as many were drawn of each class."""
+
+    label_ids: tuple[str, ...]
+    seed: int
+    candidates: int
+    per_class: bool = False
+
+
+@dataclass
+class ReviewBook:
+    """The samples drawn and the answers of people.
+
+    Attributes:
+        draws: the promise's samples; of several, the last one counts
+        answers: for each purpose and label id, the answer of each reviewer, by name
+    """
+
+    draws: list[Draw] = field(default_factory=list)
+    answers: dict[Purpose, dict[str, dict[str, Answer]]] = field(
+        default_factory=lambda: {"promise": {}, "training": {}}
+    )
+
+    def draw(
+        self,
+        label_ids: Iterable[str],
+        count: int,
+        seed: int,
+        classes: Sequence[str | None] | None = None,
+    ) -> Draw:
+        """Draws the promise's sample, uniformly at random; it replaces the one before.
+
+        Args:
+            label_ids: of all candidates; their order does not matter
+            count: regions to draw; of each class, with ``classes``
+            seed: the same seed draws the same regions
+            classes (None): the class that each candidate was taken for: draws from each alike
+
+        Raises:
+            AlphaClipError: if there is no candidate, one is there twice or was trained on, or the
+                count is below 1
+        """
+        ids = list(label_ids)
+        if type(count) is not int or count < 1:
+            raise AlphaClipError(f"count is {count!r}: expected a whole number of at least 1")
+        if not ids:
+            raise AlphaClipError("there is no candidate to draw from: no region has an answer")
+        if len(set(ids)) < len(ids):
+            raise AlphaClipError(f"{len(ids) - len(set(ids))} candidates are given twice")
+        trained = [one for one in ids if self.answers["training"].get(one)]
+        if trained:
+            raise AlphaClipError(
+                f"{len(trained)} candidates, the first {trained[0]}, were reviewed for training: "
+                "leave them out, they have their answer"
+            )
+        rng = np.random.default_rng(seed)
+        names = [""] * len(ids) if classes is None else ["" if c is None else c for c in classes]
+        groups: dict[str, list[str]] = {}
+        for label_id, name in sorted(zip(ids, names, strict=True)):
+            groups.setdefault(name, []).append(label_id)
+        drawn = [
+            one
+            for _, group in sorted(groups.items())
+            for one in rng.choice(group, min(count, len(group)), replace=False).tolist()
+        ]
+        sample = Draw(tuple(rng.permutation(drawn).tolist()), seed, len(ids), classes is not None)
+        self.draws.append(sample)
+        return sample
+
+    @property
+    def sample(self) -> tuple[str, ...]:
+        """The label ids of the sample that counts; none before a draw."""
+        return self.draws[-1].label_ids if self.draws else ()
+
+    @property
+    def drawn(self) -> set[str]:
+        """The label ids of all samples."""
+        return {one for draw in self.draws for one in draw.label_ids}
+
+    def add(self, purpose: Purpose, answers: Mapping[str, Answer], reviewer: str = "") -> None:
+        """Adds what a reviewer answered; a second answer of the same one replaces the first.
+
+        Raises:
+            AlphaClipError: if a region is in a sample and this is for training, or the other way
+        """
+        drawn = self.drawn
+        wrong = [one for one in answers if (one in drawn) != (purpose == "promise")]
+        if wrong:
+            why = "in the promise's random sample, which is used for nothing else"
+            if purpose == "promise":
+                why = "not in a random sample: only what was drawn can count for a promise"
+            raise AlphaClipError(f"{len(wrong)} of the regions, the first {wrong[0]}, are {why}")
+        for label_id, answer in answers.items():
+            self.answers[purpose].setdefault(label_id, {})[reviewer] = answer
+
+    def settled(self, purpose: Purpose) -> dict[str, Answer]:
+        """The answer of each region: that of more than half of its reviewers, or ``DISPUTED``.
+
+        Who skipped has no vote beside others. For a promise, only the sample that counts.
+        """
+        answers = self.answers[purpose]
+        settled: dict[str, Answer] = {}
+        for label_id in self.sample if purpose == "promise" else answers:
+            by_reviewer = answers.get(label_id)
+            if by_reviewer:
+                votes = Counter(answer for answer in by_reviewer.values() if answer != SKIPPED)
+                answer, count = votes.most_common(1)[0] if votes else (SKIPPED, 0)
+                settled[label_id] = answer if 2 * count > votes.total() or not votes else DISPUTED
+        return settled
+
+    def examples(self) -> dict[str, str | None]:
+        """What may be trained on."""
+        return self.agreed("training")
+
+    def agreed(self, *purposes: Purpose) -> dict[str, str | None]:
+        """The settled answers of some purposes that are neither skipped nor disputed."""
+        settled = {key: a for purpose in purposes for key, a in self.settled(purpose).items()}
+        return {key: a for key, a in settled.items() if a not in (SKIPPED, DISPUTED)}
 
 
 @dataclass(frozen=True)
@@ -33,7 +167,7 @@ class Labelling:
     Attributes:
         into: the field or attribute
         key: of the index
-        draws: the promise's random samples, :class:`reviewing.Draw` in JSON; the last counts
+        draws: the promise's random samples, :class:`Draw` in JSON; the last counts
         drawn_with: digest of the settings of the run that drew the last sample
         tested_with: digest of the settings that the last sample was tested with, as a sample is
             tested once; empty before
@@ -82,10 +216,10 @@ def labelling_of(dataset: fo.Dataset, into: str) -> Labelling | None:
     values = Records(dataset, STORE).get(into)
     if values is None:
         return None
-    known = {one.name for one in fields(Labelling)}
+    # What other versions keep beside this is left out, what they do not keep is empty.
+    own = {one.name: values[one.name] for one in fields(Labelling) if one.name in values}
     lists = ("draws", "queue", "runs", "classes", "class_set")
-    kept = {name: value for name, value in values.items() if name in known}
-    return Labelling(**kept | {name: tuple(kept.get(name, ())) for name in lists})
+    return Labelling(**own | {name: tuple(own.get(name, ())) for name in lists})
 
 
 def labelled_fields(dataset: fo.Dataset) -> list[str]:
@@ -130,44 +264,37 @@ def add_reviews(
         raise AlphaClipError("there are no answers: give at least one")
     if len(answers) + len(skipped) + len(withdrawn) > _MOST_ANSWERS:
         raise AlphaClipError(f"more than {_MOST_ANSWERS:,} answers at once: add them in parts")
+    key = f"{into}/{new_key()}"
     value = {
         "reviewer": reviewer,
         "answers": {**answers, **dict.fromkeys(skipped, SKIPPED)},
         "withdrawn": list(withdrawn),
     }
-    key = f"{into}/{new_key()}"
     Records(dataset, REVIEWS).set(key, value)
     return key
 
 
 def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     """The samples and all answers of people, each with the purpose that it serves."""
-    book = ReviewBook([Draw(**_with_tuple(draw)) for draw in labelling.draws])
-    drawn = {label_id for draw in book.draws for label_id in draw.label_ids}
-    records = Records(dataset, REVIEWS)
+    draws = [Draw(**{**one, "label_ids": tuple(one["label_ids"])}) for one in labelling.draws]
+    book, records = ReviewBook(draws), Records(dataset, REVIEWS)
+    drawn = book.drawn
     for key in records.keys(f"{labelling.into}/"):
         value = _read.get(key) or records.get(key)
         if value is None:
             continue
-        _remember(key, value)
+        if len(value["answers"]) + len(value["withdrawn"]) <= _SMALL:
+            _read[key] = value
+            while len(_read) > _REMEMBERED:
+                _read.pop(next(iter(_read)), None)
         for label_id in value["withdrawn"]:
-            book.take_back(label_id, value["reviewer"])
+            for answers in book.answers.values():
+                answers.get(label_id, {}).pop(value["reviewer"], None)
         for label_id, answer in value["answers"].items():
-            purpose: Purpose = "promise" if label_id in drawn else "training"
-            book.add(purpose, {label_id: answer}, value["reviewer"])
+            by_reviewer = book.answers["promise" if label_id in drawn else "training"]
+            by_reviewer.setdefault(label_id, {})[value["reviewer"]] = answer
     return book
 
 
 _read: dict[str, Mapping[str, Any]] = {}
 """Small records of answers by their keys: each is written once, and read at every look."""
-
-
-def _remember(key: str, value: Mapping[str, Any]) -> None:
-    if len(value["answers"]) + len(value["withdrawn"]) <= _SMALL:
-        _read[key] = value
-    while len(_read) > _REMEMBERED:
-        _read.pop(next(iter(_read)), None)
-
-
-def _with_tuple(draw: Mapping[str, Any]) -> dict[str, Any]:
-    return {**draw, "label_ids": tuple(draw["label_ids"])}

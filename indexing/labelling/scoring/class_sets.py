@@ -13,17 +13,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.records import Records
-from alphaclip.indexing.labelling.scoring.classes import ClassSet, LabelClass
+from alphaclip.indexing.labelling.scoring.classes import Classes, ClassSet, LabelClass
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-    from alphaclip.indexing.labelling.label_dataset import Classes
 
 STORE = "class_sets"
 
@@ -39,7 +37,7 @@ def save_classes(dataset: fo.Dataset, name: str, classes: Classes) -> None:
     Args:
         dataset: to keep them with
         name: a lowercase letter, then lowercase letters, digits and underscores
-        classes: names, :class:`LabelClass` objects, or their JSON values
+        classes: see :data:`Classes`
 
     Raises:
         AlphaClipError: if the name is none, the classes contradict each other, or are too large
@@ -64,8 +62,8 @@ def saved_classes(dataset: fo.Dataset, name: str) -> list[LabelClass]:
     _check_name(name)
     values = Records(dataset, STORE).get(name)
     if values is None:
-        known = ", ".join(class_set_names(dataset)) or "none"
-        raise AlphaClipError(f"dataset {dataset.name!r} has no class set {name!r}; it has: {known}")
+        names = ", ".join(class_set_names(dataset)) or "none"
+        raise AlphaClipError(f"dataset {dataset.name!r} has no class set {name!r}; it has: {names}")
     return [LabelClass.from_dict(one) for one in values]
 
 
@@ -95,7 +93,14 @@ def classes_to_text(classes: Classes) -> str:
     Raises:
         AlphaClipError: if the classes contradict each other, or a text has a line break
     """
-    return "\n".join(map(_line_of, ClassSet(classes)))
+    lines = []
+    for one in ClassSet(classes):
+        parents = () if one.parent is None else (one.parent,)
+        told = {"not": one.negatives, "kind of": parents, "also": one.synonyms}
+        parts = [f"{key}: {_joined(texts)}" for key, texts in told.items() if texts]
+        prompts = f": {_joined(one.prompts)}" if one.prompts else ""
+        lines.append("; ".join([_joined([one.name]) + prompts, *parts]))
+    return "\n".join(lines)
 
 
 _KEYS = {"not": "negatives", "kind of": "parent", "also": "synonyms"}
@@ -115,48 +120,43 @@ Token = tuple[str, str]
 
 
 def _class_in(number: int, line: str) -> LabelClass:
+    """Reads one line; ``number`` is told where it is none."""
     (name, after), *rest = _tokens(number, line)
     if not name.strip() or after == ",":
         raise _wrong(number, "it does not begin with a name")
-    values: dict[str, list[str]] = {}
-    for place, part in enumerate(_parts(rest)):
-        is_first = place == 0 and after == ":"
-        if part == [("", "")] and not is_first:
+    values: dict[str, tuple[str, ...]] = {}
+    part: list[Token] = []
+    is_first = after == ":"
+    for text, separator in rest:
+        part.append((text, separator.strip(";")))
+        if separator not in (";", ""):
             continue
-        key, texts = _texts_of(number, part, is_first)
-        if key in values:
-            raise _wrong(number, f"it has {key} in two places")
-        values[key] = texts
-    parents = values.pop("parent", [])
+        if is_first or part != [("", "")]:
+            key, texts = _texts_of(number, part, is_first)
+            if key in values:
+                raise _wrong(number, f"it has {key} in two places")
+            values[key] = texts
+        part, is_first = [], False
+    parents = values.pop("parent", ())
     if len(parents) > 1:
         raise _wrong(number, f"it is a kind of {len(parents)} classes instead of one")
     return LabelClass(name, parent=parents[0] if parents else None, **values)
 
 
 def _tokens(number: int, line: str) -> list[Token]:
-    found: list[Token] = []
+    tokens: list[Token] = []
     at, after = 0, ":"
     while after:
         match = cast("re.Match[str]", _TOKEN.match(line, at))
         quoted, plain, after = match.groups()
         if quoted is None and plain.startswith('"'):
             raise _wrong(number, f"the quotes of {plain:.40} do not end, or end before the text")
-        found.append((plain.strip() if quoted is None else quoted.replace('""', '"'), after))
+        tokens.append((plain.strip() if quoted is None else quoted.replace('""', '"'), after))
         at = match.end()
-    return found
+    return tokens
 
 
-def _parts(tokens: Sequence[Token]) -> Iterator[list[Token]]:
-    """The tokens between semicolons, the last of each with nothing after it."""
-    part: list[Token] = []
-    for text, after in tokens:
-        part.append((text, after.strip(";")))
-        if after in (";", ""):
-            yield part
-            part = []
-
-
-def _texts_of(number: int, part: Sequence[Token], is_first: bool) -> tuple[str, list[str]]:
+def _texts_of(number: int, part: Sequence[Token], is_first: bool) -> tuple[str, tuple[str, ...]]:
     """What a part gives, a key of ``LabelClass``, and its texts; without a word it is prompts."""
     word, after = part[0]
     if after == ":" and word.casefold() in _KEYS:
@@ -169,31 +169,22 @@ def _texts_of(number: int, part: Sequence[Token], is_first: bool) -> tuple[str, 
         raise _wrong(number, "there is a colon after a text")
     if not all(text.strip() for text, _ in part):
         raise _wrong(number, f"one of its {key} is empty")
-    return key, [text for text, _ in part]
+    return key, tuple(text for text, _ in part)
 
 
 def _wrong(number: int, why: str) -> AlphaClipError:
     return AlphaClipError(f"line {number}: {why}; {_EXPECTED}")
 
 
-def _line_of(one: LabelClass) -> str:
-    head = _quoted(one.name) + (": " + _joined(one.prompts) if one.prompts else "")
-    parents = () if one.parent is None else (one.parent,)
-    told = {"not": one.negatives, "kind of": parents, "also": one.synonyms}
-    return "; ".join([head, *(f"{key}: {_joined(texts)}" for key, texts in told.items() if texts)])
-
-
 def _joined(texts: Sequence[str]) -> str:
-    return ", ".join(map(_quoted, texts))
-
-
-def _quoted(text: str) -> str:
-    """A text as it stands in a line: in quotes, where it could be taken for more than one."""
-    if "\n" in text:
-        raise AlphaClipError(f"{text!r:.60} has a line break: a class is one line, take it out")
-    if not _NEEDS_QUOTES.search(text):
-        return text
-    return '"' + text.replace('"', '""') + '"'
+    """Texts as they stand in a line: in quotes, where one could be taken for more."""
+    quoted = []
+    for text in texts:
+        if "\n" in text:
+            raise AlphaClipError(f"{text!r:.60} has a line break: a class is one line, take it out")
+        needs_quotes = _NEEDS_QUOTES.search(text)
+        quoted.append('"' + text.replace('"', '""') + '"' if needs_quotes else text)
+    return ", ".join(quoted)
 
 
 def _check_name(name: str) -> None:

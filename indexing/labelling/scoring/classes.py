@@ -1,6 +1,6 @@
 """The classes that regions are labelled with: words, examples, and who is a kind of whom.
 
-Public: :class:`LabelClass`, :class:`ClassSet` and :data:`NONE`.
+Public: :class:`LabelClass`, :class:`ClassSet`, :data:`NONE`, :data:`SKIPPED`, :data:`DISPUTED`.
 """
 
 from __future__ import annotations
@@ -8,16 +8,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
 
 NONE = None
-"""The answer "none of these"; in arrays of places it is the place after the last class."""
+"""The answer "none of these"; in arrays it is the number after the last class's."""
+
+SKIPPED: Final = "(skipped)"
+"""What stands for the answer where a person cannot tell; and where reviewers disagree:"""
+
+DISPUTED: Final = "(disputed)"
+
+Answer = str | None
+"""A class's name, None for "none of these", or ``SKIPPED``."""
 
 MOST = 100_000
+"""Classes at most: so many leave room for the logits of 160 regions in a batch of the scorer."""
 
 _LISTS = ("prompts", "negatives", "examples", "synonyms")
 
@@ -48,7 +57,14 @@ class LabelClass:
         if not isinstance(self.name, str) or not self.name.strip():
             raise AlphaClipError(f"a class has the name {self.name!r:.60}: expected some text")
         for key in _LISTS:
-            object.__setattr__(self, key, _texts(self.name, key, getattr(self, key)))
+            texts = getattr(self, key)
+            several = isinstance(texts, Sequence) and not isinstance(texts, (str, bytes))
+            if not several or not all(isinstance(one, str) and one.strip() for one in texts):
+                raise AlphaClipError(
+                    f"class {self.name!r}: {key} is {texts!r:.80}, expected a list of texts, none "
+                    "empty"
+                )
+            object.__setattr__(self, key, tuple(texts))
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -65,11 +81,11 @@ class LabelClass:
         """
         if isinstance(values, str):
             return cls(values)
-        known = [field.name for field in fields(cls)]
-        if not isinstance(values, Mapping) or "name" not in values or not set(values) <= set(known):
+        names = [field.name for field in fields(cls)]
+        if not isinstance(values, Mapping) or "name" not in values or not set(values) <= set(names):
             got = sorted(map(str, values)) if isinstance(values, Mapping) else repr(values)
             raise AlphaClipError(
-                f"a class is {got!s:.120}: expected a name, or an object of {', '.join(known)}"
+                f"a class is {got!s:.120}: expected a name, or an object of {', '.join(names)}"
             )
         if values.get("prompts", True) in ([], ()) and not values.get("examples"):
             raise AlphaClipError(
@@ -85,32 +101,63 @@ class LabelClass:
         return {key: value for key, value in told.items() if value}
 
 
+Classes = Iterable[str | LabelClass | Mapping[str, Any]]
+"""Names, :class:`LabelClass` objects, or their JSON values."""
+
+
 class ClassSet(Sequence[LabelClass]):
     """Classes in their order, checked together.
 
     Args:
-        classes: names, :class:`LabelClass` objects, or their JSON values
+        classes: see :data:`Classes`
 
     Raises:
         AlphaClipError: if there is none, two share a name or synonym (upper and lower case are
             the same), or a parent is unknown or its own descendant
     """
 
-    def __init__(self, classes: Iterable[str | LabelClass | Mapping[str, Any]]) -> None:
+    def __init__(self, classes: Classes) -> None:
         if isinstance(classes, (str, Mapping)):
             raise AlphaClipError(f"classes is {classes!r:.80}: expected a list of classes")
-        given = [c if isinstance(c, LabelClass) else LabelClass.from_dict(c) for c in classes]
-        if not 0 < len(given) <= MOST:
-            raise AlphaClipError(f"{len(given)} classes were given: expected 1 to {MOST:,}")
-        self._classes = tuple(given)
-        self._places = _places(given)
-        self.parents = _parents(given, self._places)
+        some = [c if isinstance(c, LabelClass) else LabelClass.from_dict(c) for c in classes]
+        if not 0 < len(some) <= MOST:
+            raise AlphaClipError(f"{len(some)} classes were given: expected 1 to {MOST:,}")
+        self._classes = tuple(some)
+        self._numbers: dict[str, int] = {}
+        for number, one in enumerate(some):
+            for name in dict.fromkeys(map(_key, (one.name, *one.synonyms))):
+                if name in self._numbers:
+                    raise AlphaClipError(
+                        f"{name!r} is a name or synonym of two classes, "
+                        f"{some[self._numbers[name]].name!r} and {one.name!r}: rename one, or join "
+                        "them"
+                    )
+                self._numbers[name] = number
+        self.parents = self._find_parents()
+
+    def _find_parents(self) -> np.ndarray:
+        """The number of each class's parent, -1 where it has none: int64 (n,)."""
+        parents = np.full(len(self), -1)
+        for number, one in enumerate(self):
+            if one.parent is not None:
+                if _key(one.parent) not in self._numbers:
+                    raise AlphaClipError(
+                        f"class {one.name!r} has the parent {one.parent!r}, which is no class: "
+                        "add it"
+                    )
+                parents[number] = self._numbers[_key(one.parent)]
+        for number, one in enumerate(self):
+            if parents[number] >= 0 and number in _upwards(int(parents[number]), parents):
+                raise AlphaClipError(
+                    f"class {one.name!r} is its own ancestor: take one parent away"
+                )
+        return parents
 
     def __len__(self) -> int:
         return len(self._classes)
 
-    def __getitem__(self, place: Any) -> Any:
-        return self._classes[place]
+    def __getitem__(self, number: Any) -> Any:
+        return self._classes[number]
 
     def __iter__(self) -> Iterator[LabelClass]:
         return iter(self._classes)
@@ -122,90 +169,89 @@ class ClassSet(Sequence[LabelClass]):
 
     @cached_property
     def lineages(self) -> list[tuple[int, ...]]:
-        """For each class, its own place, then its parent's, and so on to the root's."""
-        return [tuple(_upwards(place, self.parents)) for place in range(len(self))]
+        """For each class, its own number, then its parent's, and so on to the root's."""
+        return [tuple(_upwards(number, self.parents)) for number in range(len(self))]
+
+    @cached_property
+    def kinds(self) -> Any:
+        """Sparse (n + 1, n + 1), 1 where a row's class is the column's, or a kind of it; "none of
+        these" is the last."""
+        from scipy.sparse import csr_array
+
+        lineages = [*self.lineages, (len(self),)]
+        pairs = np.array([(own, up) for own, line in enumerate(lineages) for up in line])
+        shape = (len(lineages), len(lineages))
+        return csr_array((np.ones(len(pairs), np.float32), pairs.T), shape=shape)
 
     @property
     def is_flat(self) -> bool:
         """Whether no class is a kind of another."""
         return bool((self.parents < 0).all())
 
-    def place(self, name: str | None) -> int:
-        """The place of a name or synonym; of None, "none of these", it is ``len(self)``.
+    def find(self, name: str | None) -> int:
+        """The number of a name or synonym; ``len(self)`` for None, and for what is no class."""
+        return len(self) if name is NONE else self._numbers.get(_key(name), len(self))
+
+    def number(self, name: str | None) -> int:
+        """The number of a name or synonym; of None, "none of these", it is ``len(self)``.
 
         Raises:
             AlphaClipError: if there is no such class
         """
-        if name is NONE:
-            return len(self)
-        found = self._places.get(_key(name))
-        if found is None:
+        number = self.find(name)
+        if number == len(self) and name is not NONE:
             near = ", ".join(self.names[:10]) + (", ..." if len(self) > 10 else "")
             raise AlphaClipError(
                 f"{name!r:.80} is none of the {len(self)} classes ({near}): "
                 "add it to them, or as a synonym; for 'none of these' give None"
             )
-        return found
+        return number
 
-    def name(self, place: int) -> str | None:
-        """The name at a place; None at the place of "none of these"."""
-        return None if place == len(self) else self._classes[place].name
+    def name(self, number: int) -> str | None:
+        """The name of a number; None for that of "none of these"."""
+        return None if number == len(self) else self._classes[number].name
 
-    def is_right(self, answer: str | None, truth: str | None) -> bool:
-        """Whether an answer names the truth, or a class that the truth is a kind of."""
-        answered, true = self.place(answer), self.place(truth)
-        if len(self) in (answered, true):
-            return answered == true
-        return answered in self.lineages[true]
+    def own_name(self, name: Answer) -> Answer:
+        """What a person named, by the class's own name; None if it is none of these."""
+        return name if name == SKIPPED else self.name(self.find(name))
 
+    def is_right(self, answer: int, truth: int) -> bool:
+        """Whether an answer is the truth, or a class that the truth is a kind of."""
+        if len(self) in (answer, truth):
+            return answer == truth
+        return answer in self.lineages[truth]
 
-def _texts(name: str, key: str, values: Any) -> tuple[str, ...]:
-    several = isinstance(values, Sequence) and not isinstance(values, (str, bytes))
-    if not several or not all(isinstance(value, str) and value.strip() for value in values):
-        raise AlphaClipError(
-            f"class {name!r}: {key} is {values!r:.80}, expected a list of texts, none empty"
-        )
-    return tuple(values)
+    def learnt_from(self, training: Mapping[str, str | None] | None) -> dict[str, Answer]:
+        """The regions to learn from: those that are given, and the examples of the classes.
+
+        Args:
+            training: label id to class, None for "none of these"
+
+        Returns:
+            label id to class, by its own name
+
+        Raises:
+            AlphaClipError: if a region is of two classes
+        """
+        taught = {key: self.own_name(name) for key, name in (training or {}).items()}
+        for name, label_id in ((one.name, example) for one in self for example in one.examples):
+            if taught.setdefault(label_id, name) != name:
+                raise AlphaClipError(
+                    f"region {label_id} is an example of {name!r} and of {taught[label_id]!r}: "
+                    "take it out of one of them"
+                )
+        return taught
 
 
 def _key(name: str) -> str:
+    """Names are the same whatever their case and spaces."""
     return " ".join(str(name).casefold().split())
 
 
-def _places(classes: Sequence[LabelClass]) -> dict[str, int]:
-    """Name and synonyms to place, whatever their case and spaces."""
-    places: dict[str, int] = {}
-    for place, one in enumerate(classes):
-        for name in dict.fromkeys(map(_key, (one.name, *one.synonyms))):
-            if name in places:
-                raise AlphaClipError(
-                    f"{name!r} is a name or synonym of two classes, {classes[places[name]].name!r} "
-                    f"and {one.name!r}: rename one, or join them"
-                )
-            places[name] = place
-    return places
-
-
-def _parents(classes: Sequence[LabelClass], places: Mapping[str, int]) -> np.ndarray:
-    """The place of each class's parent, -1 where it has none: int64 (n,)."""
-    parents = np.full(len(classes), -1)
-    for place, one in enumerate(classes):
-        if one.parent is not None:
-            if _key(one.parent) not in places:
-                raise AlphaClipError(
-                    f"class {one.name!r} has the parent {one.parent!r}, which is no class: add it"
-                )
-            parents[place] = places[_key(one.parent)]
-    for place, one in enumerate(classes):
-        if parents[place] >= 0 and place in _upwards(int(parents[place]), parents):
-            raise AlphaClipError(f"class {one.name!r} is its own ancestor: take one parent away")
-    return parents
-
-
-def _upwards(place: int, parents: np.ndarray) -> Iterator[int]:
-    """A place and its ancestors; ends if they go in circles."""
-    seen: set[int] = set()
-    while place >= 0 and place not in seen:
-        seen.add(place)
-        yield place
-        place = int(parents[place])
+def _upwards(number: int, parents: np.ndarray) -> Iterator[int]:
+    """A class and its ancestors; ends if they go in circles."""
+    passed: set[int] = set()
+    while number >= 0 and number not in passed:
+        passed.add(number)
+        yield number
+        number = int(parents[number])

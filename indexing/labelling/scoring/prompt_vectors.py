@@ -20,6 +20,9 @@ PART = 1024
 
 Key = tuple[str, tuple[str, ...] | None, str]
 
+_vectors: OrderedDict[Key, np.ndarray] = OrderedDict()
+_lock = Lock()
+
 
 def remembering(encoder: Encoder, show: Progress | None = None) -> Encode:
     """The ``encode_text`` of an encoder, which is asked for each text once in this process.
@@ -27,42 +30,30 @@ def remembering(encoder: Encoder, show: Progress | None = None) -> Encode:
     A vector may differ in its last bits from one that is encoded beside other texts.
 
     Args:
-        encoder: asked for what is not known
+        encoder: asked for what is not remembered
         show (None): told how many of these are encoded
     """
 
     def encode(texts: Sequence[str], templates: Sequence[str] | None = None) -> np.ndarray:
         alike = encoder.fingerprint, None if templates is None else tuple(templates)
         keys = [(*alike, text) for text in texts]
-        found = _recall(keys)
-        new = list(dict.fromkeys(key for key in keys if key not in found))
+        with _lock:
+            mine = {key: _vectors[key] for key in keys if key in _vectors}
+        new = list(dict.fromkeys(key for key in keys if key not in mine))
         # Without any text the encoder is asked, too: it says what is wrong.
         for start in range(0, len(new) if keys else 1, PART):
             some = new[start : start + PART]
             vectors = encoder.encode_text([text for *_, text in some], templates)
             # Copies, as a row alone would keep all vectors that were encoded with it.
-            found.update(zip(some, (row.copy() for row in vectors), strict=True))
+            mine.update(zip(some, (row.copy() for row in vectors), strict=True))
             if show is not None:
                 show("prompts encoded", start + len(some), len(new))
-        _remember(found)
-        return np.stack([found[key] for key in keys])
+        with _lock:
+            for key, vector in mine.items():
+                _vectors[key] = _vectors.pop(key, vector)
+            values = sum(map(len, _vectors.values()))
+            while values > MOST_VALUES:
+                values -= len(_vectors.popitem(last=False)[1])
+        return np.stack([mine[key] for key in keys])
 
     return encode
-
-
-_known: OrderedDict[Key, np.ndarray] = OrderedDict()
-_lock = Lock()
-
-
-def _recall(keys: Sequence[Key]) -> dict[Key, np.ndarray]:
-    with _lock:
-        return {key: _known[key] for key in keys if key in _known}
-
-
-def _remember(found: dict[Key, np.ndarray]) -> None:
-    with _lock:
-        for key, vector in found.items():
-            _known[key] = _known.pop(key, vector)
-        values = sum(map(len, _known.values()))
-        while values > MOST_VALUES:
-            values -= len(_known.popitem(last=False)[1])

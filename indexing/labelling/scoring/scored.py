@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.snapshot import Snapshot
 
 BLOCK = 65_536
-"""Regions whose vectors are read together."""
+"""Regions whose vectors are read together: 192 MB where a vector has 768 numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """All regions of one version of an index, and what they were taken for.
+    """All regions of one snapshot of an index, and what they were taken for.
 
     Attributes:
-        now: the version
-        classes: that were asked about
+        snapshot: of the index
+        classes: to tell apart
         choice: the scorer, and why it was taken
-        answers: for each region, in the order of the index
-        training: places of the regions that the scorer learned from, int64 (t,)
-        truths: of these, the places of their classes, int64 (t,)
+        answers: for each region, in the order of the rows
+        training: rows of the regions that the scorer learned from, int64 (t,)
+        truths: of these, the numbers of their classes, int64 (t,)
     """
 
-    now: Snapshot
+    snapshot: Snapshot
     classes: ClassSet
     choice: Choice
     answers: Answers
@@ -55,19 +55,23 @@ class Scored:
     @property
     def is_candidate(self) -> np.ndarray:
         """Which regions may get a label: those with a class for an answer, bool (n,)."""
-        return np.asarray(self.answers.places < len(self.classes))
+        return np.asarray(self.answers.classes < len(self.classes))
 
-    def label_ids(self, places: np.ndarray) -> list[str]:
-        """The label ids at some places."""
-        return [str(one) for one in as_text(self.now.version.ids.label_ids[places])]
+    def label_ids(self, rows: np.ndarray) -> list[str]:
+        """The label ids of some rows."""
+        return [str(one) for one in as_text(self.snapshot.version.ids.label_ids[rows])]
 
-    def places(self, label_ids: Sequence[str]) -> np.ndarray:
-        """The places of label ids, -1 where one is not in the index: int64 (n,)."""
-        return self.now.lookup.find(as_bytes(list(label_ids)))
+    def rows(self, label_ids: Sequence[str]) -> np.ndarray:
+        """The rows of label ids, -1 where one is not in the index: int64 (n,)."""
+        return self.snapshot.lookup.find(as_bytes(list(label_ids)))
 
-    def vectors(self, places: np.ndarray) -> np.ndarray:
-        """The vectors at some places: float32 (n, dim)."""
-        return np.asarray(self.now.version.table.take(places), np.float32)
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """The vectors of some rows: float32 (n, dim)."""
+        return np.asarray(self.snapshot.version.table.take(rows), np.float32)
+
+    def names(self, rows: np.ndarray) -> list[str | None]:
+        """The answers of some rows by name, None for "none of these"."""
+        return [self.classes.name(number) for number in self.answers.classes[rows].tolist()]
 
     def held_out(self) -> Answers:
         """Answers for the regions that the scorer learned from, by scorers that did not see them,
@@ -93,52 +97,48 @@ def score(
         templates: of the prompts
         seed: of the folds that the scorer is chosen by
         show: told how far it is
-        encode (None): the encoder's ``encode_text``, or what gives the same
+        encode (None): what is asked instead of the encoder's ``encode_text``
 
     Raises:
         AlphaClipError: if the index is empty, or a region to learn from is not in it
     """
     if not len(index):
         raise AlphaClipError(f"index {index.key!r} holds no regions: there is nothing to label")
-    now = index.snapshot()
-    learnt = choose(index, now, classes, training, templates, seed, encode)
-    choice, parts, total = learnt.choice, [], len(now.version)
+    snapshot = index.snapshot()
+    choice, learnt, truths = choose(index, snapshot, classes, training, templates, seed, encode)
+    parts, total = [], len(snapshot.version)
     for start in range(0, total, BLOCK):
-        some = np.arange(start, min(start + BLOCK, total))
-        block = np.asarray(now.version.table.take(some), np.float32)
+        rows = np.arange(start, min(start + BLOCK, total))
+        block = np.asarray(snapshot.version.table.take(rows), np.float32)
         parts.append(answer(block, choice.scorer, classes))
-        show("regions scored", int(some[-1]) + 1, total)
-    return Scored(now, classes, choice, Answers.joined(parts), learnt.places, learnt.truths)
-
-
-@dataclass(frozen=True, eq=False)
-class Learnt:
-    """A scorer, and what it learned from.
-
-    Attributes:
-        choice: the scorer, and why it was taken
-        places: of the regions that it learned from, int64 (t,)
-        truths: of these, the places of their classes, int64 (t,)
-    """
-
-    choice: Choice
-    places: np.ndarray
-    truths: np.ndarray
+        show("regions scored", int(rows[-1]) + 1, total)
+    return Scored(snapshot, classes, choice, Answers.joined(parts), learnt, truths)
 
 
 def choose(
     index: SearchIndex,
-    now: Snapshot,
+    snapshot: Snapshot,
     classes: ClassSet,
     training: Mapping[str, str | None],
     templates: Sequence[str] | None,
     seed: int,
     encode: Encode | None = None,
-) -> Learnt:
-    """The scorer of the regions of a version; see :func:`score`."""
-    places = _places(index, now, list(training))
-    truths = np.array([classes.place(name) for name in training.values()], np.int64)
-    vectors = np.asarray(now.version.table.take(places), np.float32)
+) -> tuple[Choice, np.ndarray, np.ndarray]:
+    """The scorer of the regions of a snapshot; see :func:`score`.
+
+    Returns:
+        the choice, and rows and numbers of classes of what it learned from, int64 (t,) each
+    """
+    rows = np.asarray(snapshot.lookup.find(as_bytes(list(training))))
+    missing = [label for label, row in zip(training, rows, strict=True) if row < 0]
+    if missing:
+        raise AlphaClipError(
+            f"{len(missing)} of {len(rows)} regions to learn from are not in index "
+            f"{index.key!r}, the first is {missing[0]}: bring the index up to date, or leave them "
+            "out"
+        )
+    truths = np.array([classes.number(name) for name in training.values()], np.int64)
+    vectors = np.asarray(snapshot.version.table.take(rows), np.float32)
     background = vectors[truths == len(classes)]
     try:
         by_text = zero_shot(classes, encode or index.encoder.encode_text, templates, background)
@@ -146,17 +146,5 @@ def choose(
         raise AlphaClipError(
             f"{error}; labels start from the classes' names, which needs the model's text weights"
         ) from error
-    choice = choose_scorer(by_text, vectors, truths, now.pictures[places], seed)
-    return Learnt(choice, places, truths)
-
-
-def _places(index: SearchIndex, now: Snapshot, label_ids: Sequence[str]) -> np.ndarray:
-    places = now.lookup.find(as_bytes(list(label_ids)))
-    missing = [label for label, place in zip(label_ids, places, strict=True) if place < 0]
-    if missing:
-        raise AlphaClipError(
-            f"{len(missing)} of {len(label_ids)} regions to learn from are not in index "
-            f"{index.key!r}, the first is {missing[0]}: bring the index up to date, or leave them "
-            "out"
-        )
-    return np.asarray(places)
+    choice = choose_scorer(by_text, vectors, truths, snapshot.pictures[rows], seed)
+    return choice, rows, truths

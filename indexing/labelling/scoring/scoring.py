@@ -29,16 +29,19 @@ SCALE = 100.0
 """CLIP's own logit scale, that its training ended with."""
 
 BACKGROUND_SHARE = 0.95
-"""Share of the background regions that "none of these" wins against the best class."""
+"""Share of the background regions that "none of these" wins against the best class: not all, as
+one odd region would else set the level for everybody."""
 
 SURE = 0.5
-"""Share of the softmax that a class and its kinds need together to be the answer."""
+"""Share of the softmax that a class and its kinds need together to be the answer: with more than
+half, no class beside them can have as much."""
 
 BATCH_VALUES = 16_000_000
 """Logits that are held at a time: 64 MB."""
 
 MOST_SURE = 1e4
-"""Log-odds and margins are kept within this, where there is nothing to compare with."""
+"""Log-odds and margins are kept within this, where there is nothing to compare with: logits are at
+most ``SCALE``, and JSON has no infinity."""
 
 Encode = Callable[[Sequence[str], Sequence[str] | None], np.ndarray]
 """Texts and templates to float32 (m, dim) of unit length, as :meth:`Encoder.encode_text`."""
@@ -61,20 +64,8 @@ class Scorer:
     classes: int
     penalty: np.ndarray | None = None
 
-    @property
-    def knows_none(self) -> bool:
-        """Whether "none of these" can be the answer."""
-        return len(self.weights) > self.classes
-
     def logits(self, vectors: np.ndarray) -> np.ndarray:
-        """The logits of regions: float32 (n, c).
-
-        Args:
-            vectors: float (n, dim), of unit length
-
-        Raises:
-            AlphaClipError: if the vectors are of another dimension
-        """
+        """The logits of regions, of their vectors (n, dim) of unit length: float32 (n, c)."""
         vectors = np.asarray(vectors, np.float32)
         if vectors.ndim != 2 or vectors.shape[1] != self.weights.shape[1]:
             raise AlphaClipError(
@@ -91,23 +82,23 @@ class Answers:
     """The answer for each region.
 
     Attributes:
-        places: int64 (n,), of the class in its set; the number of classes for "none of these"
+        classes: int64 (n,), the number of the class; after the last, "none of these"
         scores: float32 (n,), log-odds of the answer in the softmax over all: any number, larger
             is surer. Of a single class, its logit. A ranking, not a probability
         margins: float32 (n,), logit of the best class less that of the second best; 0 or more
     """
 
-    places: np.ndarray
+    classes: np.ndarray
     scores: np.ndarray
     margins: np.ndarray
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.classes)
 
     @classmethod
     def joined(cls, parts: Sequence[Answers]) -> Answers:
         """The answers of blocks of regions, one after the other."""
-        columns = ("places", "scores", "margins")
+        columns = ("classes", "scores", "margins")
         return cls(*(np.concatenate([getattr(part, c) for part in parts]) for c in columns))
 
 
@@ -125,9 +116,6 @@ def zero_shot(
         encode: the encoder's ``encode_text``
         templates (None): each with one ``{}``, such as ``alphaclip.encoder.prompts.PHOTO``
         background (None): float (b, dim), vectors of regions that are none of the classes
-
-    Raises:
-        AlphaClipError: if the encoder cannot encode a text
     """
     has_text = np.array([bool(one.texts) for one in classes])
     if not has_text.any():
@@ -139,27 +127,17 @@ def zero_shot(
     if any(one.negatives for one in classes):
         penalty = SCALE * _means([one.negatives for one in classes], encode, templates) - weights
         penalty[[not one.negatives for one in classes]] = 0
-    return with_background(Scorer(weights, offset, len(classes), penalty), background)
-
-
-def with_background(scorer: Scorer, background: np.ndarray | None) -> Scorer:
-    """Adds the answer "none of these"; see the module.
-
-    Args:
-        scorer: without it
-        background: float (b, dim), vectors of regions that are none of the classes; None or
-            nothing in it leaves the scorer as it is
-    """
+    scorer = Scorer(weights, offset, len(classes), penalty)
     if background is None or not len(background):
         return scorer
     best = [scorer.logits(some).max(axis=1) for some in batches(background, scorer)]
     level = np.quantile(np.concatenate(best), BACKGROUND_SHARE).astype(np.float32)
-    nothing = np.zeros((1, scorer.weights.shape[1]), np.float32)
+    nothing = np.zeros((1, weights.shape[1]), np.float32)
     return replace(
         scorer,
-        weights=np.concatenate([scorer.weights, nothing]),
-        offset=np.append(scorer.offset, level),
-        penalty=None if scorer.penalty is None else np.concatenate([scorer.penalty, nothing]),
+        weights=np.concatenate([weights, nothing]),
+        offset=np.append(offset, level),
+        penalty=None if penalty is None else np.concatenate([penalty, nothing]),
     )
 
 
@@ -169,20 +147,9 @@ def answer(vectors: np.ndarray, scorer: Scorer, classes: ClassSet) -> Answers:
     Among classes without parents it is the best. With a hierarchy it is the lowest class that,
     together with its kinds, has at least half of the softmax ("bird", where neither sparrow nor
     finch has, but both together), or the best class where none has.
-
-    Args:
-        vectors: float (n, dim), of unit length; a memory map will do
-        scorer: of the same classes
-        classes: the classes
     """
-    climb = _climb(classes, len(scorer.weights))
-    some = [_answers(scorer.logits(batch), climb) for batch in batches(vectors, scorer)]
+    some = [answer_logits(scorer.logits(batch), classes) for batch in batches(vectors, scorer)]
     return Answers.joined(some)
-
-
-def answer_logits(logits: np.ndarray, classes: ClassSet) -> Answers:
-    """The same as :func:`answer`, of logits that are there already: float32 (n, c)."""
-    return _answers(logits, _climb(classes, logits.shape[1]))
 
 
 def batches(vectors: np.ndarray, scorer: Scorer) -> Iterator[np.ndarray]:
@@ -192,7 +159,8 @@ def batches(vectors: np.ndarray, scorer: Scorer) -> Iterator[np.ndarray]:
         yield vectors[start : start + size]
 
 
-def _answers(logits: np.ndarray, climb: _Climb | None) -> Answers:
+def answer_logits(logits: np.ndarray, classes: ClassSet) -> Answers:
+    """The same as :func:`answer`, of logits that are there already: float32 (n, c)."""
     rows, best = np.arange(len(logits)), logits.argmax(axis=1)
     top = logits[rows, best]
     if logits.shape[1] == 1:
@@ -200,38 +168,25 @@ def _answers(logits: np.ndarray, climb: _Climb | None) -> Answers:
     others = logits.copy()
     others[rows, best] = -np.inf
     margins = np.minimum(top - others.max(axis=1), MOST_SURE)
-    if climb is None:
-        places, inside, outside = best, top, _log_sum(others)
+    if classes.is_flat:
+        answered, inside, outside = best, top, _log_sum(others)
     else:
-        places, covered = climb(logits)
+        answered, covered = _climb(logits, classes)
         inside = _log_sum(np.where(covered, logits, -np.inf))
         outside = _log_sum(np.where(covered, -np.inf, logits))
-    return Answers(places, np.clip(inside - outside, -MOST_SURE, MOST_SURE), margins)
+    return Answers(answered, np.clip(inside - outside, -MOST_SURE, MOST_SURE), margins)
 
 
-def _climb(classes: ClassSet, columns: int) -> _Climb | None:
-    return None if classes.is_flat else _Climb(classes, columns)
-
-
-class _Climb:
-    """The rule of :func:`answer` for a hierarchy."""
-
-    def __init__(self, classes: ClassSet, columns: int) -> None:
-        from scipy.sparse import csr_array
-
-        lineages = [*classes.lineages, (len(classes),)][:columns]
-        pairs = np.array([(own, up) for own, line in enumerate(lineages) for up in line])
-        shape = (len(lineages), len(lineages))
-        self._kinds = csr_array((np.ones(len(pairs), np.float32), pairs.T), shape=shape)
-        self._depths = np.array([len(line) for line in lineages])
-
-    def __call__(self, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Logits (b, c) to the answers' places (b,), and bool (b, c), which columns they cover."""
-        weights = np.exp(logits - logits.max(axis=1, keepdims=True))
-        shares = (self._kinds.T @ weights.T).T / weights.sum(axis=1, keepdims=True)
-        sure = np.where(shares >= SURE, self._depths, 0)
-        places = np.where(sure.any(axis=1), sure.argmax(axis=1), logits.argmax(axis=1))
-        return places, self._kinds[:, places].toarray().T > 0
+def _climb(logits: np.ndarray, classes: ClassSet) -> tuple[np.ndarray, np.ndarray]:
+    """The rule of :func:`answer` for a hierarchy: the answers (n,), and bool (n, c), which columns
+    they cover."""
+    kinds = classes.kinds[: logits.shape[1], : logits.shape[1]]
+    depths = np.diff(kinds.indptr)
+    weights = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares = (kinds.T @ weights.T).T / weights.sum(axis=1, keepdims=True)
+    sure = np.where(shares >= SURE, depths, 0)
+    answered = np.where(sure.any(axis=1), sure.argmax(axis=1), logits.argmax(axis=1))
+    return answered, kinds[:, answered].toarray().T > 0
 
 
 def _log_sum(logits: np.ndarray) -> np.ndarray:

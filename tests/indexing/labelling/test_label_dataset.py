@@ -28,6 +28,9 @@ from alphaclip.indexing.region_index import RegionIndex
 CLASSES = ("ant", "bee", "cat")
 QUIET: dict[str, Any] = {"progress": lambda *_: None}
 
+ON_AVERAGE = {"": {"mode": "on average", "confidence": None, "threshold": 3.0}}
+"""A promise of the mode that was removed."""
+
 
 def pictures(count: int, seed: int = 0, unsure: float = 0.15) -> list[list[tuple[int, float]]]:
     """Four regions each; of the unsure ones, which score low, about half are wrong."""
@@ -90,7 +93,7 @@ def test_label__nothing_before_the_sample_is_reviewed(
 
 def test_label__reviews_in_an_attribute(dataset: fo.Dataset, index: RegionIndex) -> None:
     report = index.label(CLASSES, precision=0.9, reviews="boxes.truth", **QUIET)
-    assert report.outcome == "done" and report.promise.kept
+    assert report.outcome == "done" and report.promise.is_made
     assert report.counts["written"] == dataset.count("auto.detections") > 200
     assert precision(dataset) >= 0.9
     assert report.calibration == "ranking" and "ranking" in report.to_dict()["scores"]
@@ -109,9 +112,9 @@ def test_label__reviews_given_in_parts(dataset: fo.Dataset, index: RegionIndex) 
     truth, sample = truths(dataset), state(dataset).draws[0]["label_ids"]
     add_reviews(dataset, "auto", {key: truth[key] for key in sample[:50]}, reviewer="a")
     half = index.label(CLASSES, precision=0.9, **QUIET)
-    assert half.counts["sample to review"] == len(sample) - 50 and not half.promise.kept
+    assert half.counts["sample to review"] == len(sample) - 50 and not half.promise.is_made
     report = index.label(CLASSES, precision=0.9, reviews=truth, **QUIET)
-    assert report.promise.kept and report.promise.reviewed <= len(sample)
+    assert report.promise.is_made and report.promise.reviewed <= len(sample)
     assert set(book_of(dataset, state(dataset)).settled("promise")) == set(sample)
     assert not book_of(dataset, state(dataset)).settled("training")
 
@@ -135,7 +138,7 @@ def test_label__a_given_random_sample(dataset: fo.Dataset, index: RegionIndex) -
     drawn = np.random.default_rng(5).choice(sorted(truth), 120, replace=False).tolist()
     given = {key: truth[key] for key in drawn}
     report = index.label(CLASSES, precision=0.9, reviews=given, sample="reviews", **QUIET)
-    assert report.promise.kept and report.counts["sample"] == 120
+    assert report.promise.is_made and report.counts["sample"] == 120
     assert list(state(dataset).draws[0]["label_ids"]) == drawn
     with pytest.raises(AlphaClipError, match="pass the reviews as a dict"):
         index.label(CLASSES, precision=0.9, sample="reviews", **QUIET)
@@ -164,7 +167,7 @@ def test_label__a_sample_is_tested_once(dataset: fo.Dataset, index: RegionIndex)
     first = set(state(dataset).draws[0]["label_ids"])
     report = index.label([*CLASSES[:2]], precision=0.9, **QUIET)
     kept = state(dataset)
-    assert report.samples == len(kept.draws) == 2 and not report.promise.kept
+    assert report.samples == len(kept.draws) == 2 and not report.promise.is_made
     assert not first & set(kept.draws[1]["label_ids"])
 
 
@@ -179,7 +182,7 @@ def test_label__a_promise_keeps_what_it_was_made_with(
     assert report.promise == before.promise and report.samples == 1
     assert report.counts["written"] == len(queue) == 5
     retrained = index.label(CLASSES, precision=0.9, retrain=True, **QUIET)
-    assert retrained.samples == 2 and not retrained.promise.kept
+    assert retrained.samples == 2 and not retrained.promise.is_made
 
 
 def test_label__training_makes_probabilities(dataset: fo.Dataset, index: RegionIndex) -> None:
@@ -263,18 +266,21 @@ def test_label__a_ranking_writes_all(dataset: fo.Dataset, index: RegionIndex) ->
     assert state(dataset).draws == () and 0.8 < precision(dataset) < 0.97
 
 
-def test_label__on_average(dataset: fo.Dataset, index: RegionIndex) -> None:
-    report = index.label(CLASSES, precision=0.9, mode="expected", reviews="boxes.truth", **QUIET)
-    assert report.promise.mode == "on average" and report.promise.confidence is None
-    assert precision(dataset) > 0.85
-
-
 def test_label__each_class_by_itself(dataset: fo.Dataset, index: RegionIndex) -> None:
     options = {"per_class": True, "sample": 80, "reviews": "boxes.truth", **QUIET}
     report = index.label(CLASSES, precision=0.9, **options)
     assert set(report.by_class) == set(CLASSES) and report.promise is None
-    assert all(promise.kept for promise in report.by_class.values())
+    assert all(promise.is_made for promise in report.by_class.values())
     assert precision(dataset) >= 0.9
+
+
+def test_label__a_class_that_cannot_be_promised(dataset: fo.Dataset, index: RegionIndex) -> None:
+    classes = ("ant", "bee", LabelClass("lynx", prompts=("cat",)))
+    options = {"per_class": True, "sample": 80, "reviews": "boxes.truth", **QUIET}
+    report = index.label(classes, precision=0.9, **options)
+    made = {name: promise.is_made for name, promise in report.by_class.items()}
+    assert made == {"ant": True, "bee": True, "lynx": False} and report.outcome == "done"
+    assert set(dataset.count_values("auto.detections.label")) == {"ant", "bee"}
 
 
 def test_label__in_place(dataset: fo.Dataset, index: RegionIndex) -> None:
@@ -289,8 +295,8 @@ def test_label__report_and_state_are_json(
     dataset: fo.Dataset, index: RegionIndex, tmp_path: Path
 ) -> None:
     report = index.label(CLASSES, precision=0.9, reviews="boxes.truth", **QUIET)
-    paths = report.write(tmp_path / "report")
-    assert json.loads(paths[0].read_text("utf-8")) == report.to_dict()
+    path = report.write(tmp_path / "new" / "report")
+    assert json.loads(path.read_text("utf-8")) == report.to_dict()
     assert json.loads(json.dumps(state(dataset).report)) == state(dataset).report
 
 
@@ -324,6 +330,10 @@ def test_labelling_of__a_state_of_an_earlier_version(
     old = {k: v for k, v in records.get("auto").items() if k not in ("class_set", "settings")}
     records.set("auto", old | {"unknown": 1})
     assert (state(dataset).class_set, state(dataset).settings) == ((), {})
+    records.set("auto", old | {"settings": {"mode": "expected"}, "promises": ON_AVERAGE})
+    assert state(dataset).settings == {"mode": "expected"} and state(dataset).is_promised
+    report = index.label(CLASSES, precision=0.9, **QUIET)
+    assert report.counts["sample to review"] > 0 and not report.promise.is_made
 
 
 def test_label__one_region_and_one_class(make_dataset: Callable, make_index: Callable) -> None:
@@ -344,6 +354,7 @@ def test_label__one_region_and_one_class(make_dataset: Callable, make_index: Cal
         (CLASSES, {"precision": 1.5}, "precision is 1.5"),
         (CLASSES, {"precision": 0.9, "confidence": 0}, "confidence is 0"),
         (CLASSES, {"precision": 0.9, "mode": "luck"}, "mode is 'luck'"),
+        (CLASSES, {"precision": 0.9, "mode": "expected"}, "'expected' was removed.*'ranking'"),
         (CLASSES, {"mode": "promise"}, "precision is None"),
         (CLASSES, {"precision": 0.9, "mode": "ranking"}, "no precision"),
         (CLASSES, {"precision": 0.9, "sample": 0}, "sample is 0"),

@@ -5,8 +5,8 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from alphaclip.indexing import load
-from alphaclip.indexing.labelling.review.reviewing import SKIPPED
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
 from .fiftyone_app import App
 
@@ -70,7 +70,7 @@ def given(dataset: fo.Dataset) -> list[str | None]:
     """The answers that are kept, in the order of the sample."""
     book = book_of(dataset, labelling_of(dataset, "auto"))
     kept = book.answers["promise"]
-    return [kept[one]["app"] for one in book.sample.label_ids if kept.get(one)]
+    return [kept[one]["app"] for one in book.sample if kept.get(one)]
 
 
 def test_label__from_classes_to_a_report(panel: LabelPanel, scenes: fo.Dataset) -> None:

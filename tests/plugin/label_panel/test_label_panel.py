@@ -8,14 +8,13 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext
 
 from alphaclip.indexing import build, load
-from alphaclip.indexing.labelling.review.reviewing import SKIPPED
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 from alphaclip.indexing.labelling.scoring.class_sets import (
     class_set_names,
     save_classes,
     saved_classes,
 )
-from alphaclip.indexing.labelling.scoring.classes import LabelClass
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED, LabelClass
 
 from ..conftest import COLORS, plugin_module
 from ..panel.panel_driver import PanelDriver

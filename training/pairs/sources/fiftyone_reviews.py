@@ -136,7 +136,7 @@ def _texts(
     if answer is None:
         return None
     try:
-        named = None if classes is None else classes[classes.place(answer)]
+        named = None if classes is None else classes[classes.number(answer)]
     except AlphaClipError:
         named = None  # Named by a reviewer, and no class of the last run.
     if named is None:

@@ -16,14 +16,14 @@ def drawn(count: int, seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, np
 
 def test_calibrate__before_any_review_is_a_ranking() -> None:
     ranking = calibrate(np.zeros(0), np.zeros(0, bool), np.zeros(0, int))
-    assert ranking.is_ranking and ranking.method == "ranking" and ranking.reviewed == 0
+    assert ranking.is_ranking and ranking.common.method == "ranking"
     with pytest.raises(AlphaClipError, match="not probabilities"):
         ranking.probabilities(np.zeros(1), np.zeros(1, int))
 
 
 def test_calibrate__few_reviews_give_the_smoothed_share() -> None:
     found = calibrate(np.arange(8.0), np.array([True] * 6 + [False] * 2), np.zeros(8, int))
-    assert found.method == "share"
+    assert found.common.method == "share"
     assert found.probabilities(np.array([-9.0, 9.0]), np.zeros(2, int)) == pytest.approx([0.7] * 2)
 
 
@@ -38,7 +38,7 @@ def test_calibrate__finds_the_probabilities_that_answers_were_drawn_with(
 ) -> None:
     scores, correct = drawn(count, scale=0.5)
     found = calibrate(scores, correct, np.zeros(count, int))
-    assert found.method == method
+    assert found.common.method == method
     at = np.array([-3.0, 0, 3.0])
     truth = 1 / (1 + np.exp(-0.5 * at))
     assert found.probabilities(at, np.zeros(3, int)) == pytest.approx(truth, abs=0.1)
@@ -62,7 +62,7 @@ def test_calibrate__scores_of_no_worth_give_the_share() -> None:
     correct = np.arange(200) % 4 != 0
     falling = np.where(correct, 0.0, 1.0)
     found = calibrate(falling, correct, np.zeros(200, int))
-    assert found.method == "share", "a surer answer is not to seem worse"
+    assert found.common.method == "share", "a surer answer is not to seem worse"
 
 
 def test_calibrate__refuses_other_sizes() -> None:

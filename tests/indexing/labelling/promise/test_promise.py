@@ -7,7 +7,6 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, needed, tail_probability
 from alphaclip.indexing.labelling.promise.promise import (
     fix_threshold,
-    fix_thresholds,
     threshold_grid,
 )
 
@@ -39,7 +38,7 @@ def test_threshold_grid__falls_from_the_room_for_two_wrong_to_all() -> None:
 def test_fix_threshold__passes_what_is_right_and_stops_where_it_is_wrong() -> None:
     candidates = np.arange(400.0)
     promise = fix_threshold(candidates, candidates >= 200, 0.9, candidates=candidates)
-    assert promise.kept
+    assert promise.is_made
     assert 150 < promise.threshold < 200, "200 right ones leave room for a few wrong ones"
     passed = candidates >= promise.threshold
     assert (promise.passed, promise.right) == (passed.sum(), 200)
@@ -47,7 +46,6 @@ def test_fix_threshold__passes_what_is_right_and_stops_where_it_is_wrong() -> No
     assert chance[0] <= 0.1
     assert promise.coverage == pytest.approx(passed.mean())
     assert promise.interval[0] < promise.estimate < promise.interval[1]
-    assert (promise.passes(candidates) == passed).all()
 
 
 def test_fix_threshold__stops_at_the_first_failure() -> None:
@@ -55,7 +53,7 @@ def test_fix_threshold__stops_at_the_first_failure() -> None:
     correct = (candidates < 300) & (candidates > 10)
     promise = fix_threshold(candidates, correct, 0.6, candidates=candidates)
     assert correct.mean() > 0.7, "a threshold that lets everything pass would do"
-    assert not promise.kept
+    assert not promise.is_made
 
 
 def test_fix_threshold__without_enough_reviews_says_how_many_are_missing() -> None:
@@ -64,42 +62,19 @@ def test_fix_threshold__without_enough_reviews_says_how_many_are_missing() -> No
     promise = fix_threshold(reviewed, np.ones(20, bool), 0.95, candidates=candidates)
     assert promise.threshold is None and promise.more == 25 and "not reachable" in promise.reason
     assert promise.estimate == 1 and promise.coverage == 0
-    assert not promise.passes(candidates).any()
     more = candidates[:45]
-    assert fix_threshold(more, np.ones(45, bool), 0.95, candidates=candidates).kept
+    assert fix_threshold(more, np.ones(45, bool), 0.95, candidates=candidates).is_made
 
 
 def test_fix_threshold__of_one_region_is_answered_plainly() -> None:
     one = np.array([3.0])
     promise = fix_threshold(one, np.array([True]), 0.9, candidates=one)
-    assert not promise.kept and "with 1 candidates in all, review every one" in promise.reason
+    assert not promise.is_made and "with 1 candidates in all, review every one" in promise.reason
 
 
 def test_fix_threshold__of_an_empty_sample_is_not_reachable() -> None:
     promise = fix_threshold(np.zeros(0), np.zeros(0, bool), 0.9, candidates=np.arange(100.0))
-    assert not promise.kept and promise.estimate is None and promise.more == 22
-
-
-def test_fix_threshold__shares_the_risk_between_promises() -> None:
-    candidates = np.arange(1000.0)
-    sample = candidates[::20]
-    alone = fix_threshold(sample, np.ones(50, bool), 0.95, candidates=candidates)
-    shared = fix_threshold(sample, np.ones(50, bool), 0.95, candidates=candidates, together=5)
-    assert alone.kept and not shared.kept
-    assert shared.more == needed(0, 0.95, 0.98) - 50
-
-
-def test_fix_thresholds__each_class_has_its_own() -> None:
-    names = ["cat"] * 200 + ["dog"] * 200
-    scores = np.tile(np.arange(200.0), 2)
-    correct = np.repeat([True, False], 200)
-    found = fix_thresholds(scores, correct, names, 0.9, candidates=scores, candidate_answers=names)
-    assert found["cat"].threshold == 0 and not found["dog"].kept
-    several = [*names, "eel"]
-    with_eel = fix_thresholds(
-        scores, correct, names, 0.9, candidates=np.append(scores, 1), candidate_answers=several
-    )
-    assert list(with_eel) == ["cat", "dog", "eel"] and with_eel["eel"].reviewed == 0
+    assert not promise.is_made and promise.estimate is None and promise.more == 22
 
 
 @pytest.mark.parametrize(
@@ -113,7 +88,6 @@ def test_fix_thresholds__each_class_has_its_own() -> None:
         ({"correct": np.array([1, 0])}, "expected bool"),
         ({"correct": np.array([True])}, "expected \\(n,\\)"),
         ({"candidates": np.zeros(0)}, "0 candidates"),
-        ({"together": 0}, "together is 0"),
     ],
 )
 def test_fix_threshold__refuses_bad_input(changed: dict, message: str) -> None:

@@ -1,17 +1,12 @@
 """Samples, answers, and what they may be used for."""
 
-import json
-
 import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.review.reviewing import (
-    DISPUTED,
-    SKIPPED,
-    ReviewBook,
-    most_informative,
-)
+from alphaclip.indexing.labelling.review.queueing import most_informative
+from alphaclip.indexing.labelling.review.runs import ReviewBook
+from alphaclip.indexing.labelling.scoring.classes import DISPUTED, SKIPPED
 
 IDS = [f"label {i:03}" for i in range(100)]
 
@@ -27,8 +22,8 @@ def book() -> ReviewBook:
 def test_draw__is_the_same_for_a_seed_whatever_the_order() -> None:
     first, second, other = ReviewBook(), ReviewBook(), ReviewBook()
     assert first.draw(IDS, 10, seed=1) == second.draw(IDS[::-1], 10, seed=1)
-    assert first.sample.label_ids != other.draw(IDS, 10, seed=2).label_ids
-    assert len(set(first.sample.label_ids)) == 10 and first.sample.candidates == 100
+    assert first.sample != other.draw(IDS, 10, seed=2).label_ids
+    assert len(set(first.sample)) == 10 and first.draws[-1].candidates == 100
 
 
 def test_draw__every_region_is_as_likely() -> None:
@@ -51,8 +46,8 @@ def test_draw__more_than_there_are_draws_all() -> None:
 
 
 def test_add__the_sample_is_used_for_nothing_else(book: ReviewBook) -> None:
-    drawn = book.sample.label_ids[0]
-    other = next(label_id for label_id in IDS if label_id not in book.sample.label_ids)
+    drawn = book.sample[0]
+    other = next(label_id for label_id in IDS if label_id not in book.sample)
     with pytest.raises(AlphaClipError, match="used for nothing else"):
         book.add("training", {drawn: "cat"})
     with pytest.raises(AlphaClipError, match="only what was drawn"):
@@ -67,14 +62,14 @@ def test_add__the_sample_is_used_for_nothing_else(book: ReviewBook) -> None:
 
 
 def test_add__refuses_all_if_one_is_wrong(book: ReviewBook) -> None:
-    first, *_ = book.sample.label_ids
+    first, *_ = book.sample
     with pytest.raises(AlphaClipError):
         book.add("promise", {first: "cat", "unknown": "cat"})
     assert book.settled("promise") == {}
 
 
 def test_settled__most_reviewers_decide(book: ReviewBook) -> None:
-    first, second, third = book.sample.label_ids
+    first, second, third = book.sample
     book.add("promise", {first: "cat", second: "cat", third: SKIPPED}, "Ann")
     book.add("promise", {first: "dog", second: "cat", third: None}, "Ben")
     assert book.settled("promise") == {first: DISPUTED, second: "cat", third: None}
@@ -89,33 +84,6 @@ def test_examples__neither_skipped_nor_disputed() -> None:
     book.add("training", {"a": "cat", "b": SKIPPED, "c": "cat", "d": None})
     book.add("training", {"c": "dog"}, "Ben")
     assert book.examples() == {"a": "cat", "d": None}
-
-
-def test_promise_answers__need_the_whole_sample(book: ReviewBook) -> None:
-    first, second, third = book.sample.label_ids
-    book.add("promise", {first: "cat", second: SKIPPED})
-    assert book.waiting() == [third]
-    with pytest.raises(AlphaClipError, match="1 of the 3 regions of the random sample are not"):
-        book.promise_answers()
-    book.add("promise", {third: None})
-    assert book.promise_answers() == {first: "cat", second: SKIPPED, third: None}
-    book.take_back(second)
-    assert book.waiting() == [second]
-
-
-def test_promise_answers__without_a_sample_says_so() -> None:
-    with pytest.raises(AlphaClipError, match="no random sample was drawn"):
-        ReviewBook().promise_answers()
-    assert ReviewBook().waiting() == []
-
-
-def test_book__comes_back_from_json(book: ReviewBook) -> None:
-    book.add("promise", {book.sample.label_ids[0]: None}, "Ann")
-    book.add("training", {"a": "cat"}, "Ben")
-    again = ReviewBook.from_dict(json.loads(json.dumps(book.to_dict())))
-    assert again == book
-    with pytest.raises(AlphaClipError, match="no book of reviews"):
-        ReviewBook.from_dict({"draws": [{}]})
 
 
 @pytest.mark.parametrize(

@@ -32,8 +32,8 @@ def test_label_class__in_json_and_back() -> None:
 
 
 def test_class_set__finds_names_and_synonyms_whatever_their_case() -> None:
-    assert BIRDS.place("House  Sparrow") == BIRDS.place("sparrow") == 2
-    assert BIRDS.place(None) == 5 and BIRDS.name(5) is None and BIRDS.name(4) == "car"
+    assert BIRDS.number("House  Sparrow") == BIRDS.number("sparrow") == 2
+    assert BIRDS.number(None) == 5 and BIRDS.name(5) is None and BIRDS.name(4) == "car"
     assert BIRDS.names == ["animal", "bird", "sparrow", "finch", "car"]
 
 
@@ -58,7 +58,7 @@ def test_class_set__lineages_lead_to_the_root() -> None:
 def test_is_right__for_the_truth_and_what_it_is_a_kind_of(
     answer: str | None, truth: str | None, right: bool
 ) -> None:
-    assert BIRDS.is_right(answer, truth) is right
+    assert BIRDS.is_right(BIRDS.number(answer), BIRDS.number(truth)) is right
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_class_set__refuses_what_cannot_be_told_apart(classes: list, message: st
 
 def test_place__names_what_there_is() -> None:
     with pytest.raises(AlphaClipError, match="'dog' is none of the 5 classes \\(animal, bird"):
-        BIRDS.place("dog")
+        BIRDS.number("dog")
 
 
 def test_class_set__takes_10_000_classes() -> None:
@@ -95,5 +95,5 @@ def test_class_set__takes_10_000_classes() -> None:
     classes = ClassSet(
         [LabelClass(f"kind {i}", parent="kind 0" if i else None) for i in range(10_000)]
     )
-    assert len(classes.lineages) == 10_000 and classes.place("kind 9999") == 9999
+    assert len(classes.lineages) == 10_000 and classes.number("kind 9999") == 9999
     assert time.monotonic() - start < 10

@@ -26,7 +26,7 @@ class Encoder:
 
 @pytest.fixture(autouse=True)
 def _forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prompt_vectors, "_known", prompt_vectors.OrderedDict())
+    monkeypatch.setattr(prompt_vectors, "_vectors", prompt_vectors.OrderedDict())
 
 
 def test_remembering__each_text_once_in_the_order_asked() -> None:

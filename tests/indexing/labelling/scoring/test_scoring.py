@@ -45,10 +45,10 @@ def hierarchy(logits: list[float]) -> Answers:
 def test_answer_logits__a_class_that_cannot_be_told_is_never_the_answer() -> None:
     logits = np.array([[-np.inf, 1, 3], [-np.inf, 2, -np.inf]], np.float32)
     found = answer_logits(logits, ClassSet(["cat", "dog", {"name": "pup", "parent": "dog"}]))
-    assert found.places.tolist() == [2, 1]
+    assert found.classes.tolist() == [2, 1]
     assert found.scores == pytest.approx([2, MOST_SURE]) and found.margins[0] == 2
     flat = answer_logits(logits, ClassSet(["cat", "dog"]))
-    assert flat.places.tolist() == [2, 1], "the last column is none of these"
+    assert flat.classes.tolist() == [2, 1], "the last column is none of these"
 
 
 def test_zero_shot__is_100_times_the_cosine_to_the_mean_of_the_prompts() -> None:
@@ -57,7 +57,7 @@ def test_zero_shot__is_100_times_the_cosine_to_the_mean_of_the_prompts() -> None
     vectors = np.array([[1, 0, 0], [0, 0.6, 0.8]])
     half = 100 / np.sqrt(2)
     assert scorer.logits(vectors) == pytest.approx(np.array([[half, 0], [0.6 * half, 80]]))
-    assert not scorer.knows_none
+    assert len(scorer.weights) == 2, "nobody said what is none of these"
 
 
 def test_zero_shot__a_negative_counts_only_where_it_fits_better() -> None:
@@ -71,7 +71,7 @@ def test_zero_shot__a_negative_counts_only_where_it_fits_better() -> None:
 def test_zero_shot__a_class_of_examples_only_is_never_the_answer() -> None:
     classes = ClassSet(["cat", {"name": "part 17", "examples": ["x"]}])
     found = answer(np.array([[0, 0, 1.0]]), zero_shot(classes, encode), classes)
-    assert found.places.tolist() == [0]
+    assert found.classes.tolist() == [0]
     only = ClassSet([{"name": "cat", "examples": ["x"]}])
     assert zero_shot(only, encode).weights[0] == pytest.approx([100, 0, 0]), "then names must do"
 
@@ -81,11 +81,11 @@ def test_zero_shot__none_of_these_is_learned_from_the_background() -> None:
     background = np.stack([rng.uniform(0, 0.5, 1000), np.zeros(1000), np.zeros(1000)], axis=1)
     classes = ClassSet(["cat", "dog"])
     scorer = zero_shot(classes, encode, None, background)
-    assert scorer.knows_none
+    assert len(scorer.weights) == 3
     assert scorer.offset[2] == pytest.approx(47.5, abs=1)
-    nothing = answer(background.astype(np.float32), scorer, classes).places == 2
+    nothing = answer(background.astype(np.float32), scorer, classes).classes == 2
     assert nothing.mean() == pytest.approx(0.95, abs=0.002)
-    assert answer(np.array([[0.8, 0, 0]]), scorer, classes).places.tolist() == [0]
+    assert answer(np.array([[0.8, 0, 0]]), scorer, classes).classes.tolist() == [0]
 
 
 def test_answer__is_the_best_class_with_its_log_odds_and_margin() -> None:
@@ -93,7 +93,7 @@ def test_answer__is_the_best_class_with_its_log_odds_and_margin() -> None:
     scorer = Scorer(np.eye(3, dtype=np.float32), np.zeros(3, np.float32), 3)
     found = answer(np.array([[2, 1, 0]]), scorer, classes)
     chance = np.exp(2) / (np.exp(2) + np.exp(1) + 1)
-    assert found.places.tolist() == [0]
+    assert found.classes.tolist() == [0]
     assert found.scores[0] == pytest.approx(np.log(chance / (1 - chance)))
     assert found.margins[0] == pytest.approx(1)
 
@@ -106,19 +106,19 @@ def test_answer__scores_do_not_saturate() -> None:
 
 
 def test_answer__the_parent_where_its_kinds_cannot_be_told() -> None:
-    assert hierarchy([0, 0, 9, 0, 0]).places.tolist() == [2]
+    assert hierarchy([0, 0, 9, 0, 0]).classes.tolist() == [2]
     unsure = hierarchy([0, 0, 9, 9, 0])
-    assert unsure.places.tolist() == [1]
+    assert unsure.classes.tolist() == [1]
     assert unsure.scores[0] == pytest.approx(np.log((2 * np.exp(9) + 1) / 2), abs=1e-4)
-    assert hierarchy([9, 9, 8, 8, 9]).places.tolist() == [0], "no bird has half"
-    assert hierarchy([0, 0, 0, 0, 9]).places.tolist() == [4]
-    assert hierarchy([0, 0, 0, 0, 1.3]).places.tolist() == [0], "four times 1 against 3.7"
+    assert hierarchy([9, 9, 8, 8, 9]).classes.tolist() == [0], "no bird has half"
+    assert hierarchy([0, 0, 0, 0, 9]).classes.tolist() == [4]
+    assert hierarchy([0, 0, 0, 0, 1.3]).classes.tolist() == [0], "four times 1 against 3.7"
 
 
 def test_answer__of_one_class_is_a_ranking_by_its_logit() -> None:
     classes = ClassSet(["cat"])
     found = answer(np.array([[1, 0, 0], [0, 1, 0]]), zero_shot(classes, encode), classes)
-    assert found.places.tolist() == [0, 0] and found.scores.tolist() == [100, 0]
+    assert found.classes.tolist() == [0, 0] and found.scores.tolist() == [100, 0]
     assert (found.margins == MOST_SURE).all()
 
 
@@ -130,7 +130,7 @@ def test_answer__batches_do_not_change_it(monkeypatch: pytest.MonkeyPatch) -> No
     whole = answer(vectors, scorer, classes)
     monkeypatch.setattr("alphaclip.indexing.labelling.scoring.scoring.BATCH_VALUES", 21)
     parts = answer(vectors, scorer, classes)
-    assert (parts.places == whole.places).all() and len(parts) == 50
+    assert (parts.classes == whole.classes).all() and len(parts) == 50
     assert parts.scores == pytest.approx(whole.scores) and parts.margins == pytest.approx(
         whole.margins
     )
@@ -153,7 +153,7 @@ def test_answer__10_000_classes_need_little_memory(monkeypatch: pytest.MonkeyPat
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 60e6, "all logits at once would be 80 MB"
-    assert (found.places[:20] == (vectors[:20] @ weights.T).argmax(axis=1)).all()
+    assert (found.classes[:20] == (vectors[:20] @ weights.T).argmax(axis=1)).all()
 
 
 def test_logits__vectors_of_another_model_are_refused() -> None:
