@@ -50,5 +50,8 @@ def names_of(
     names = [values.get(label_id) or None for label_id in label_ids]
     wrong = next((name for name in names if not isinstance(name, str | None)), None)
     if wrong is not None:
-        raise FieldError(f"no label of field {field!r} has {attribute!r}; declared are {names}")
+        raise FieldError(
+            f"{field}.{attribute} holds {type(wrong).__name__} ({wrong!r:.60}): expected text, the "
+            "name of a class"
+        )
     return names
