@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.database  # The scripts use it, in processes of their own.
+
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 

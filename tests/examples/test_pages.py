@@ -1,5 +1,6 @@
 """The pages: their Python runs as it stands, on the bundled sample; their links and size hold."""
 
+import ast
 import re
 import shutil
 from collections.abc import Iterator
@@ -84,8 +85,36 @@ def test_architecture__names_every_package_and_their_order() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     packages = [path.parent.relative_to(ROOT / h) for h in HOUSES for path in packages_of(h)]
     assert [str(path) for path in packages if f"{path}/`" not in page] == []
+    tree = page.partition("## The tree")[2].partition("\n## ")[0]
+    folders = [Path(name) for name in re.findall(r"`([\w/]+)/`", tree)]
+    assert [
+        name for name in folders if not any((ROOT / h / name).is_dir() for h in ("", *HOUSES))
+    ] == []
     said = " ".join(page.split())
     assert {house for house, order in ORDER.items() if f"`{house}`: {order}" not in said} == set()
+
+
+def test_architecture__its_ways_name_functions_that_are_there() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    names = re.findall(r"^\d+\. `([\w.]+)`: ", page, re.MULTILINE)
+    assert len(names) > 50
+    assert [name for name in names if not is_defined(name.split("."))] == []
+
+
+def is_defined(name: list[str]) -> bool:
+    """Whether a function or method is in the file that its name says, from the root on."""
+    modules = [ROOT.joinpath(*name[:at]).with_suffix(".py") for at in range(len(name))]
+    at = next((at for at, path in enumerate(modules) if path.is_file()), None)
+    if at is None:
+        return False
+    body: list[ast.stmt] = ast.parse(modules[at].read_text()).body
+    for part in name[at:]:
+        defined = (ast.FunctionDef, ast.ClassDef)
+        found = [node for node in body if isinstance(node, defined) and node.name == part]
+        if not found:
+            return False
+        body = found[0].body
+    return True
 
 
 def packages_of(house: str) -> Iterator[Path]:
