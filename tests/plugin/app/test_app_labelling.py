@@ -1,13 +1,17 @@
 """The panel "Label regions", used in the App as a person uses it."""
 
+from collections.abc import Iterator
+
 import fiftyone as fo
 import pytest
 from playwright.sync_api import Locator, expect
 
-from alphaclip.indexing import load
+from alphaclip.indexing import build, load
+from alphaclip.indexing.dataset.samples import load_sample
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
+from .app_panel import KEY, NANO
 from .fiftyone_app import App
 
 CLASSES = "red apple: a red apple; not: a red ball\ngreen pear\npenguin\nviolin\ncar; also: auto"
@@ -58,6 +62,15 @@ class LabelPanel:
 
     def shoot(self, name: str) -> None:
         self.app.shoot(f"label-{name}")
+
+
+@pytest.fixture(scope="module")
+def scenes() -> Iterator[fo.Dataset]:
+    """The sample dataset, its objects embedded; the App remembers which panels it was seen with."""
+    dataset = load_sample(name="app-label-scenes")
+    build(dataset, "objects", encoder=NANO, key=KEY)
+    yield dataset
+    dataset.delete()
 
 
 @pytest.fixture
