@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ALPHACLIP_SHARED") or ROOT.parent / "shared")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+APP = "tests/plugin/app/"
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -35,8 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_leader(config):
         return
     stack = ExitStack()
-    atexit.register(stack.close)
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="alphaclip-tests-")))
+    atexit.register(stack.close)  # after the folder's own handler, and so before it at the end
     if "not database" in config.getoption("markexpr"):
         environ = sandbox.isolate(folder, os.environ)
     else:
@@ -58,7 +59,9 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests that need something which is not here, and counts them."""
+    """Leaves out the tests that need something which is not here, and counts them; those of the
+    App come first, because they take longest: a browser mostly waits.
+    """
     for marker, (is_here, need) in NEEDS.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
         if not needing or is_here():
@@ -66,8 +69,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
         config.stash[LEFT_OUT][f"{marker}: no {need}"] = len(needing)
+    items.sort(key=lambda item: not item.get_closest_marker("app"))
     if hasattr(config, "workerinput"):
         config.workeroutput["left_out"] = config.stash[LEFT_OUT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Where several processes run the tests, one has a file's, and one has all that use the App:
+    they share a server and a browser."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class OneBrowser(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return APP if nodeid.startswith(APP) else super()._split_scope(nodeid)
+
+    return OneBrowser(config, log)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 import uuid
+import weakref
 from contextlib import contextmanager
 
 import fiftyone.operators as foo
@@ -25,6 +26,9 @@ KEPT_SECONDS = 24 * 3600
 """What came of a job can still be read the next morning; FiftyOne then drops it by itself."""
 
 logger = logging.getLogger(__name__)
+
+_here = weakref.WeakValueDictionary()
+"""The jobs of this process by their ids: they need not wait for a beat to hear of a stop."""
 
 
 class JobStopped(AlphaClipError):
@@ -127,6 +131,8 @@ def stop(dataset, job_id):
         job_id: the ``id`` of a running job
     """
     jobs_store(dataset).set_cache(STOPPED + job_id, True, ttl=KEPT_SECONDS)
+    if job_id in _here:
+        _here[job_id].stop()
 
 
 def outcome(dataset, key):
@@ -190,6 +196,7 @@ class _Job(threading.Thread):
         self.said = "It is done."
         self._state = {"label": "Starting", "progress": 0.0}
         self._stop_asked, self._over = threading.Event(), threading.Event()
+        _here[self._id] = self
 
     def run(self):
         while True:
@@ -210,6 +217,9 @@ class _Job(threading.Thread):
         if self._stop_asked.is_set():
             raise JobStopped("Stopped at %s. The next run goes on from what is finished." % label)
 
+    def stop(self):
+        self._stop_asked.set()
+
     def tell(self, severity, text):
         told = {"severity": severity, "text": text, "title": self.about["title"]}
         told["at"] = time.time()
@@ -225,4 +235,4 @@ class _Job(threading.Thread):
         job = {**self.about, **self._state, "seen": time.time()}
         self._store.set_cache(RUNNING + self._id, job, ttl=KEPT_SECONDS)
         if self._store.has(STOPPED + self._id):
-            self._stop_asked.set()
+            self.stop()

@@ -79,12 +79,18 @@ def new_page(browser: "BrowserContext") -> "Iterator[Callable[[], Page]]":
         page.close()
 
 
+@pytest.fixture(scope="package")
+def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the pictures of each step; ``ALPHACLIP_SCREENSHOTS`` names another."""
+    return Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path_factory.mktemp("shots"))
+
+
 @pytest.fixture
-def app(new_page: "Callable[[], Page]", server: str, tmp_path: Path) -> "App":
-    """The App in a tab of its own; ``ALPHACLIP_SCREENSHOTS`` names a folder for its pictures."""
+def app(new_page: "Callable[[], Page]", server: str, shots: Path) -> "App":
+    """The App in a tab of its own."""
     from .fiftyone_app import App
 
-    return App(new_page(), server, Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path))
+    return App(new_page(), server, shots)
 
 
 @pytest.fixture
@@ -96,7 +102,8 @@ def panel(app: "App") -> "Panel":
 
 
 @pytest.fixture(scope="package")
-def _embedded_scenes() -> "Iterator[fo.Dataset]":
+def embedded_scenes() -> "Iterator[fo.Dataset]":
+    """The sample dataset, its objects embedded, for fixtures that several tests share."""
     from alphaclip.indexing import build
     from alphaclip.indexing.dataset.samples import load_sample
 
@@ -109,10 +116,10 @@ def _embedded_scenes() -> "Iterator[fo.Dataset]":
 
 
 @pytest.fixture
-def scenes(_embedded_scenes: "fo.Dataset") -> "fo.Dataset":
+def scenes(embedded_scenes: "fo.Dataset") -> "fo.Dataset":
     """The sample dataset, its objects embedded; tests take back what they change."""
-    _embedded_scenes.reload()
-    return _embedded_scenes
+    embedded_scenes.reload()
+    return embedded_scenes
 
 
 @pytest.fixture

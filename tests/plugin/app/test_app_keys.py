@@ -1,13 +1,16 @@
 """The keys of the panel "Region search", pressed in the App."""
 
 import re
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
 
 import fiftyone as fo
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import BrowserContext, expect
 
 from .app_panel import Panel
-from .fiftyone_app import WAIT_MS
+from .fiftyone_app import WAIT_MS, App
 
 HELP = "keys: arrows move, y right, n wrong, s select, u undo the last mark, [ ] pages"
 BORDERS = {
@@ -23,19 +26,42 @@ COLUMNS = """tiles => {
 pytestmark = pytest.mark.app
 
 
+@pytest.fixture(scope="module")
+def opened(
+    browser: BrowserContext, server: str, embedded_scenes: fo.Dataset, shots: Path
+) -> Iterator[Panel]:
+    """The panel in a tab that all tests of the keys share: to open it takes longer than a test."""
+    page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
+    panel = Panel(App(page, server, shots))
+    panel.open(embedded_scenes)
+    yield panel
+    page.close()
+
+
 @pytest.fixture
-def gallery(panel: Panel, scenes: fo.Dataset) -> Panel:
-    """The panel with two pages of apples, the mouse over it, the focus in no field."""
-    search(panel, scenes)
-    expect(panel.page.get_by_text(HELP, exact=True)).to_be_visible()
-    panel.tile(1).hover()
-    return panel
+def gallery(opened: Panel, query: str) -> Panel:
+    """The panel with two pages of hits, none marked, the mouse over it, the focus in no field."""
+    search(opened, query)
+    expect(opened.page.get_by_text(HELP, exact=True)).to_be_visible()
+    opened.tile(1).hover()
+    return opened
 
 
-def search(panel: Panel, scenes: fo.Dataset) -> None:
+@pytest.fixture
+def query(_queries: Iterator[str]) -> str:
+    """Another one than the test before had, so that its hits are told from those."""
+    return next(_queries)
+
+
+@pytest.fixture(scope="module")
+def _queries() -> Iterator[str]:
+    return cycle(["an apple", "a green pear"])
+
+
+def search(panel: Panel, query: str) -> None:
     """Searches, and waits until the plot is drawn, below which all else moves down."""
-    panel.open(scenes)
-    panel.search("an apple")
+    panel.search(query)
     panel.expect_tiles(24)
     panel.page.locator(".js-plotly-plot .main-svg").first.wait_for()
 
@@ -133,13 +159,13 @@ def test_keys__turn_the_pages(gallery: Panel) -> None:
     expect_nothing_marked(gallery)
 
 
-def test_keys__what_is_typed_marks_nothing(gallery: Panel) -> None:
-    query = gallery.page.get_by_placeholder("a red apple")
-    query.click()
-    query.press("End")
+def test_keys__what_is_typed_marks_nothing(gallery: Panel, query: str) -> None:
+    box = gallery.page.get_by_placeholder("a red apple")
+    box.click()
+    box.press("End")
     gallery.tile(1).hover()
     press(gallery, "y", "n", "s", "]", "ArrowLeft")
-    expect(query).to_have_value("an appleyns]")
+    expect(box).to_have_value(f"{query}yns]")
     expect_nothing_marked(gallery)
     expect(gallery.page.get_by_text("Page 1 of 2")).to_be_visible()
     expect_cursor(gallery, 1)
@@ -168,7 +194,8 @@ def test_keys__are_in_the_help_of_the_panel(gallery: Panel) -> None:
 
 def test_keys__without_the_script_clicks_do(panel: Panel, scenes: fo.Dataset) -> None:
     panel.page.route("**/keys.js*", lambda route: route.abort())
-    search(panel, scenes)
+    panel.open(scenes)
+    search(panel, "an apple")
     panel.press("✓", 0)
     expect(panel.page.get_by_text("1 right, 0 wrong")).to_be_visible()
     expect_mark(panel, 1, "right")

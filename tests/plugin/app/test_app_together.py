@@ -36,9 +36,8 @@ def scenes(few_scenes: fo.Dataset) -> fo.Dataset:
 
 
 @pytest.fixture
-def tabs(new_page: Callable[[], Page], server: str, tmp_path: Path) -> list[Panel]:
+def tabs(new_page: Callable[[], Page], server: str, shots: Path) -> list[Panel]:
     """Two tabs of a browser."""
-    shots = Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path)
     return [Panel(App(new_page(), server, shots)) for _ in range(2)]
 
 
