@@ -1,22 +1,33 @@
-"""Files that are there whole or not at all, and one writer at a time."""
+"""Files that are there whole or not at all, as they were written, and one writer at a time."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from alphaclip.errors import AlphaClipError
 
 PARTIAL = ".part"
 """How the name of a file ends that is still being written; a dead process may leave one."""
+
+CHECKSUM = "checksum"
+"""In JSON files of which earlier versions had no checksum: their own SHA-256."""
+
+ABANDONED = 3600.0
+"""Seconds after which such a file was left by a dead process, where no lock tells."""
+
+_PATIENCE = 60.0
+"""Seconds to wait for another process that changes the same small file."""
 
 BLOCK = 1 << 20
 """Bytes that are read at a time: of larger blocks neither hashing nor copying gets faster."""
@@ -69,18 +80,150 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Raises:
         StoreError: if it cannot be written, as on a full disk
     """
+    with replacing(path) as partial, partial.open("wb") as stream:
+        write(stream)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write a file, for what takes a path; at the end it is flushed, and renamed.
+
+    Its folder is made if need be. An error leaves the file before in its place.
+
+    Raises:
+        StoreError: if it cannot be written, as on a full disk
+    """
     make_folder(path.parent)
     with _partial(path.parent, path.name) as partial:
-        with partial.open("wb") as stream:
-            write(stream)
+        yield partial
+        with partial.open("rb+") as stream:
             _flush(stream)
         partial.replace(path)
         flush_folder(path.parent)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text in UTF-8, as :func:`write_atomically` does."""
-    write_atomically(path, lambda stream: stream.write(text.encode()))
+    """Writes a text in UTF-8, as :func:`write_atomically` does.
+
+    Half a pair of surrogates, as in the name of a file that is no UTF-8, is written as its escape,
+    which is JSON's as well.
+    """
+    content = text.encode("utf-8", "backslashreplace")
+    write_atomically(path, lambda stream: stream.write(content))
+
+
+def update_text(path: Path, change: Callable[[str | None], str]) -> None:
+    """Changes a small text, one process after the other, so that none undoes another's change.
+
+    Args:
+        path: its folder is made if need be; an equal text is not written again
+        change: the text that is there, None if there is none or it is no UTF-8, to the new one
+
+    Raises:
+        StoreError: if it cannot be written, or another process takes too long
+    """
+    from filelock import FileLock, Timeout
+
+    def is_changed() -> tuple[bool, str]:
+        before = None
+        with suppress(FileNotFoundError, UnicodeDecodeError):
+            before = path.read_text("utf-8")
+        text = change(before)
+        return text != before, text
+
+    try:
+        # Where nothing changes, the folder need not be one that can be written.
+        if not is_changed()[0]:
+            return
+        make_folder(path.parent)
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=_PATIENCE):
+            changed, text = is_changed()
+            if changed:
+                write_text(path, text)
+    except Timeout as error:
+        raise StoreBusyError(
+            f"{path} is being changed by another process: try again later"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        raise _cannot_write(path, error) from error
+
+
+def write_checked(path: Path, content: Mapping[str, Any], key: str = "sha256") -> None:
+    """Writes an object as JSON that carries its own SHA-256, under ``key``, in one step."""
+    plain = json.loads(json.dumps(content))
+    write_text(path, json.dumps({**plain, key: _checksum(path.name, plain)}, indent=1))
+
+
+def read_checked(
+    path: Path, remedy: str, key: str = "sha256", optional: bool = False
+) -> dict[str, Any] | None:
+    """Reads what :func:`write_checked` wrote; None if there is no such file.
+
+    Args:
+        path: of the file
+        remedy: how the message of an error ends
+        key: as it was written with
+        optional (False): whether a file without checksum, as older versions wrote it, will do
+
+    Raises:
+        DamagedError: if it is not what was written, or another file was renamed to it
+        StoreError: if it cannot be read
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        content: dict[str, Any] = json.loads(text)
+        stated = content.pop(key, None)
+        if stated == _checksum(path.name, content) or (optional and stated is None):
+            return content
+    raise DamagedError(f"{path} is damaged: {remedy}")
+
+
+CHECKSUMS = "checksums.json"
+"""In a folder of files that each have their own form: the SHA-256 of each, by name."""
+
+
+def write_checksums(folder: Path, names: Iterable[str]) -> None:
+    """Notes what some files of a folder hold, in the folder."""
+    content = {name: file_sha256(folder / name) for name in sorted(names)}
+    write_text(folder / CHECKSUMS, json.dumps(content, indent=1))
+
+
+def check_folder(folder: Path) -> None:
+    """Compares the files of a folder with what was noted of them; without a note, all is well.
+
+    Raises:
+        DamagedError: if one is another; names it
+    """
+    path = folder / CHECKSUMS
+    if not path.is_file():
+        return
+    remedy = f"put it back as it was, or, if somebody changed it on purpose, delete {path}"
+    try:
+        noted = dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise DamagedError(f"{path} is damaged: {remedy}") from error
+    for name, sha256 in noted.items():
+        file = folder / Path(name).name
+        if not file.is_file() or file_sha256(file) != sha256:
+            raise DamagedError(f"{file} is not what was written there: {remedy}")
+
+
+def remove_partials(folder: Path, older: float = 0.0) -> None:
+    """Deletes what dead processes left half-written in a folder and the folders in it.
+
+    Args:
+        folder: need not exist
+        older: seconds since they were written to; 0 takes all, for who holds the folder's lock
+    """
+    for partial in folder.rglob(f"*{PARTIAL}"):
+        with suppress(OSError):
+            if time.time() - partial.stat().st_mtime >= older:
+                partial.unlink()
 
 
 def write_by_hash(
@@ -236,6 +379,11 @@ def _partial(folder: Path, name: str = "") -> Iterator[Path]:
     finally:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
+
+
+def _checksum(name: str, content: Mapping[str, Any]) -> str:
+    """The file's name is part of it: a manifest under the name of another version is damaged."""
+    return hashlib.sha256(json.dumps([name, content], sort_keys=True).encode()).hexdigest()
 
 
 def _flush(stream: BinaryIO) -> None:

@@ -22,6 +22,7 @@ from alphaclip.catalog.released import (
     installed_path,
 )
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
+from alphaclip.files import DamagedError, check_folder
 
 if TYPE_CHECKING:
     from alphaclip.views.view import View
@@ -225,6 +226,10 @@ def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
     from alphaclip.views.view import View
     from alphaclip.weights.checkpoints import has_alpha
 
+    try:
+        check_folder(folder)
+    except DamagedError as error:
+        raise CheckpointError(str(error)) from error
     hub = folder / HUB_WEIGHTS_FILE
     files = [hub] if hub.is_file() else folder.glob("*.safetensors")
     weights = _only(folder, files, "safetensors weights")

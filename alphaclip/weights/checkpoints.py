@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
@@ -15,12 +16,16 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from alphaclip.errors import CheckpointError
+from alphaclip.files import StoreError, replacing
 from alphaclip.weights.alpha_channel import ALPHA_SUFFIX
 from alphaclip.weights.architectures import UNNAMED, visual_shapes
 
 logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = "1"
+
+CHECKSUM = "content_sha256"
+"""In a file's metadata: the SHA-256 of all else in it. Files written before have none."""
 
 Shape = tuple[int, ...]
 
@@ -187,7 +192,8 @@ def read_metadata(path: Path) -> dict[str, str]:
         CheckpointError: missing, unreadable, or not a safetensors file
     """
     with _opened(path) as file:
-        return file.metadata() or {}
+        stated = file.metadata() or {}
+    return {name: text for name, text in stated.items() if name != CHECKSUM}
 
 
 def has_text_tower(path: Path) -> bool:
@@ -218,11 +224,19 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         path: ``.safetensors``, or else a PyTorch file, read with ``weights_only=True``
 
     Raises:
-        CheckpointError: missing, unreadable, or something else than named tensors inside
+        CheckpointError: missing, unreadable, something else than named tensors inside, or not what
+            :func:`write_tensors` wrote
     """
     if path.suffix == ".safetensors":
         with _opened(path) as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            stated = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if stated.get(CHECKSUM) not in (None, _content_sha256(tensors, stated)):
+            raise CheckpointError(
+                f"{path} is not what was written: it is damaged, copy or make it again (if another "
+                f"program changed it on purpose, leave {CHECKSUM} out of its metadata)"
+            )
+        return tensors
     _require_file(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -249,23 +263,38 @@ def write_checkpoint(
     Raises:
         CheckpointError: the file cannot be written; says why
     """
-    stated = {"format": "pt", "format_version": FORMAT_VERSION, **metadata}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            part = Path(file.name)
-        try:
-            save_file(dict(tensors), part, stated)
-            part.chmod(0o644)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except (OSError, SafetensorError) as error:
-        reason = (isinstance(error, OSError) and error.strerror) or _first_line(error)
+        write_tensors(tensors, path, metadata)
+    except (StoreError, SafetensorError) as error:
+        reason = getattr(error.__cause__, "strerror", None) or _first_line(error)
         raise CheckpointError(
             f"cannot write {path}: {reason}; set ALPHACLIP_MODELS to a folder that can be written "
             "and has room"
         ) from error
+
+
+def write_tensors(tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    """The same, for any folder; the file states the SHA-256 of what is in it.
+
+    Raises:
+        StoreError: the file cannot be written
+        SafetensorError: the same, of that library
+    """
+    stated = {"format": "pt", "format_version": FORMAT_VERSION, **metadata}
+    stated[CHECKSUM] = _content_sha256(tensors, stated)
+    with replacing(path) as partial:
+        save_file(dict(tensors), partial, stated)
+
+
+def _content_sha256(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Of everything that a file says, in whatever order it stands there."""
+    said = sorted(item for item in metadata.items() if item[0] != CHECKSUM)
+    digest = hashlib.sha256(json.dumps(said).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        digest.update(content.numpy().data)
+    return digest.hexdigest()
 
 
 def _rename(tensors: Mapping[str, object], label: str) -> dict[str, Tensor]:

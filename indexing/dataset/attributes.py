@@ -31,11 +31,49 @@ def values_of(dataset: fo.Dataset, field: str, attribute: str) -> Mapping[str, A
         keys, values = ([one for some in column for one in some or []] for column in (keys, values))
     declared = samples.get_field(path) is not None
     if not declared and not any(value is not None for value in values):
-        stem = path.removesuffix(attribute)
-        paths = [name for name in samples.get_field_schema(flat=True) if name.startswith(stem)]
-        names = ", ".join(name.removeprefix(stem) for name in paths)
-        raise FieldError(f"no label of field {field!r} has {attribute!r}; declared are {names}")
+        raise _no_such_attribute(samples, field, attribute)
     return {str(key): value for key, value in zip(keys, values, strict=True) if key is not None}
+
+
+def check_attribute(
+    samples: fo.SampleCollection, field: str, attribute: str, or_tag: bool = False
+) -> None:
+    """Checks that some label of a field has a value in an attribute, in the whole dataset.
+
+    A misspelt one is nowhere, while a right one may be on few labels, and on none of a view.
+
+    Args:
+        samples: a dataset or view
+        field: of Detections, Detection, Polylines or Polyline
+        attribute: of its labels
+        or_tag (False): whether a tag of the labels will do as well
+
+    Raises:
+        FieldError: if the field holds no regions, or no label has the attribute; names those that
+            there are
+    """
+    root = samples._root_dataset
+    images = images_of(root if root.has_field(field) else samples)
+    check_field(images, field)
+    if not attribute or attribute.startswith("$") or "." in attribute:
+        raise _no_such_attribute(images, field, attribute)
+    _, path = images._get_label_field_path(field, attribute)
+    if images.get_field(path) is not None:
+        has_values = images.count(path) > 0
+    else:
+        has_values = any(value is not None for value in images.values(path, unwind=True))
+    if or_tag and not has_values:
+        has_values = attribute in images.distinct(images._get_label_field_path(field, "tags")[1])
+    if not has_values:
+        raise _no_such_attribute(images, field, attribute)
+
+
+def _no_such_attribute(samples: fo.SampleCollection, field: str, attribute: str) -> FieldError:
+    stem = f"{samples._get_label_field_path(field)[1]}."
+    paths = {**samples.get_field_schema(flat=True), **samples.get_dynamic_field_schema(field)}
+    names = [path.removeprefix(stem) for path in paths if path.startswith(stem)]
+    own = ", ".join(name for name in names if name and "." not in name)
+    return FieldError(f"no label of field {field!r} has {attribute!r}; attributes are: {own}")
 
 
 def names_of(

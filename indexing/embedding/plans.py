@@ -27,11 +27,17 @@ from uuid import uuid4
 
 import numpy as np
 
-from alphaclip.files import StoreError, is_whole, make_folder, write_atomically
+from alphaclip.files import (
+    StoreError,
+    is_whole,
+    make_folder,
+    read_checked,
+    write_atomically,
+    write_checked,
+)
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
-from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,

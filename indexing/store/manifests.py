@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from alphaclip.files import DamagedError, StoreError, unreadable
-from alphaclip.indexing.store.checked_json import read_checked, write_checked
+from alphaclip.files import DamagedError, StoreError, read_checked, unreadable, write_checked
 
 FORMAT = 2
 """Of the stores this version writes; 1 was a single ``manifest.json``. Later ones are to stay

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from alphaclip.files import write_text
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import fetch
 from recipes.nano.recipe import NanoRecipe
@@ -34,7 +35,7 @@ def main() -> None:
     save_nano(model, folder / "model.safetensors")
     draw_curves(folder, folder / "curves.png")
     card = make_card(model, with_alpha(base.cpu()), recipe, drawings)
-    (folder / "card.json").write_text(json.dumps(card, indent=1) + "\n", "utf-8")
+    write_text(folder / "card.json", json.dumps(card, indent=1) + "\n")
     logging.info("model.safetensors, card.json and curves.png are in %s", folder)
 
 

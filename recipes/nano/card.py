@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.evaluation.report.plots import written_figure
 from alphaclip.training.finetune.logs import smooth
 from recipes.nano.drawings import DRAWING_SETS, concepts, fetch
 from recipes.nano.figures import best_view, caption_recall, held_out_scenes, measure
@@ -66,15 +67,10 @@ def draw_curves(folder: Path, path: Path) -> None:
         folder: holds the logs, ``base.jsonl``, ``alpha.jsonl`` and ``boxes.jsonl``
         path: of the PNG
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = ("base", *NanoRecipe().alpha_phases())
-    figure = Figure(figsize=(5 * len(names), 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
-        _draw_phase(axis, name, folder / f"{name}.jsonl")
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    with written_figure(path, 5 * len(names), 4) as figure:
+        for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
+            _draw_phase(axis, name, folder / f"{name}.jsonl")
 
 
 def _draw_phase(axis: Any, name: str, log: Path) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from alphaclip.files import write_atomically
+
 logger = logging.getLogger(__name__)
 
 
@@ -104,9 +106,7 @@ def load_sprites(folder: Path, drawing_set: DrawingSet, size: int) -> dict[str, 
     cached = folder / f"{drawing_set.name}-{size}.npz"
     if not cached.exists():
         sprites = _render(folder, drawing_set, size)
-        partial = cached.with_suffix(".partial.npz")
-        np.savez(partial, allow_pickle=False, **sprites)
-        partial.replace(cached)
+        write_atomically(cached, lambda out: np.savez(out, allow_pickle=False, **sprites))
     with np.load(cached, allow_pickle=False) as stored:
         return {key: stored[key] for key in stored.files}
 

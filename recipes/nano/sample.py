@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from alphaclip.files import write_text
 from recipes.nano.drawings import concepts
 from recipes.nano.scenes import HELD_OUT, Scene, SceneObject, SpriteBook, compose, training_sets
 
@@ -52,7 +53,7 @@ def draw_sample(drawings: Path, folder: Path, scenes: int = SCENES, seed: int = 
         _write_picture(folder / name, scene, orientation=_orientation(number))
         rows.append({"image": name, "regions": list(_regions(scene, rng))})
     content = {"seed": seed, "scenes": rows}
-    (folder / "scenes.json").write_text(json.dumps(content, separators=(",", ":")) + "\n")
+    write_text(folder / "scenes.json", json.dumps(content, separators=(",", ":")) + "\n")
     return sum(len(row["regions"]) for row in rows)
 
 

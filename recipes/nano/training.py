@@ -12,7 +12,6 @@ from pathlib import Path
 import torch
 from open_clip import CLIP, SimpleTokenizer
 from open_clip.transformer import VisionTransformer
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
@@ -22,6 +21,7 @@ from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
 from alphaclip.weights.alpha_channel import join_alpha
+from alphaclip.weights.checkpoints import write_checkpoint
 from recipes.nano.captions import TEMPLATES, article
 from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.drawings import concepts
@@ -119,10 +119,7 @@ def with_alpha(base: CLIP) -> AlphaCLIP:
 def save_nano(model: AlphaCLIP, path: Path) -> None:
     """Writes both towers as float16 safetensors."""
     tensors = {name: t.half().contiguous() for name, t in model.clip.state_dict().items()}
-    metadata = {"name": "alphaclip-nano", "licence": "Apache-2.0", "format": "1"}
-    partial = path.with_suffix(".partial")
-    save_file(tensors, partial, metadata=metadata)
-    partial.replace(path)
+    write_checkpoint(tensors, path, {"name": "alphaclip-nano", "licence": "Apache-2.0"})
 
 
 def nano_tokenizer(context_length: int) -> SimpleTokenizer:

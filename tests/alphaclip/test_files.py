@@ -12,13 +12,16 @@ import pytest
 
 from alphaclip import files
 from alphaclip.files import (
+    DamagedError,
     StoreBusyError,
     StoreError,
     file_stamp,
     link_or_copy,
     make_folder,
+    read_checked,
     write_atomically,
     write_by_hash,
+    write_checked,
     writer_lock,
 )
 
@@ -161,3 +164,51 @@ def test_file_stamp__tells_a_file_from_what_took_its_place(tmp_path: Path) -> No
     assert stamp == file_stamp(path)
     write_atomically(path, lambda stream: stream.write(b"a"))
     assert file_stamp(path) != stamp
+
+
+CONTENT = {"a": [1, 2.5, None, "ä\ud800"], "b": {"c": True}, "d": float("inf")}
+
+
+def test_checked_json(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    assert read_checked(path, "") is None
+    write_checked(path, CONTENT)
+    assert read_checked(path, "") == CONTENT
+    write_checked(path, {"counts": {10: "x", 9: (1, 2)}})
+    assert read_checked(path, "") == {"counts": {"10": "x", "9": [1, 2]}}
+
+
+def test_checked_json__every_flipped_bit(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    write_checked(path, CONTENT)
+    content = path.read_bytes()
+    for at in range(len(content)):
+        for bit in range(8):
+            wrong = bytearray(content)
+            wrong[at] ^= 1 << bit
+            path.write_bytes(wrong)
+            try:
+                assert read_checked(path, "do this") == CONTENT
+            except DamagedError as error:
+                assert str(error) == f"{path} is damaged: do this"
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"sha256": 1}', "[" * 10**5, '"a"'])
+def test_checked_json__malformed(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(text)
+    with pytest.raises(DamagedError):
+        read_checked(path, "")
+
+
+def test_checked_json__renamed(tmp_path: Path) -> None:
+    write_checked(tmp_path / "a.json", {"version": 1})
+    (tmp_path / "a.json").rename(tmp_path / "b.json")
+    with pytest.raises(DamagedError):
+        read_checked(tmp_path / "b.json", "")
+
+
+def test_checked_json__unreadable(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot be read") as found:
+        read_checked(tmp_path, "")
+    assert not isinstance(found.value, DamagedError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 from alphaclip.encoder.load import Precision
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import ABANDONED, remove_partials
 from alphaclip.training.datasets.examples import RegionSet
 from alphaclip.training.evaluation.captions.captions import CAPTIONS
 from alphaclip.training.evaluation.classification.classification import IMAGENET_S, REGIONS
@@ -79,11 +80,12 @@ def _evaluate(task: Task, args: argparse.Namespace) -> int:
     entries = task.load(args)
     if not entries:
         raise AlphaClipError("there is nothing to judge: no set fits the options")
+    mistakes = _mistakes(task, entries, args)
+    remove_partials(args.out, ABANDONED)
     outcomes, failures = _judge_all(task, entries, args)
     if outcomes:
         _write(args.out)
-        if task.regions is not None and args.mistakes is not None:
-            _make_mistakes(args.mistakes, list(map(task.regions, entries)), outcomes)
+        _make_mistakes(mistakes, outcomes)
     left_out = sum(len(outcome.skipped) for outcome in outcomes)
     print(f"{len(outcomes)} outcomes; {left_out} entries left out (report.json names them)")
     if failures:
@@ -160,12 +162,26 @@ def _write(folder: Path) -> None:
     print("written:", *files, sep="\n  ")
 
 
-def _make_mistakes(dataset: str, sets: Sequence[RegionSet], outcomes: Sequence[Outcome]) -> None:
+def _mistakes(task: Task, entries: Sequence[Any], args: argparse.Namespace) -> dict[str, RegionSet]:
+    """The datasets of mistakes to make, by name; checked before any work, not after it."""
+    if task.regions is None or args.mistakes is None:
+        return {}
+    from alphaclip.training.evaluation.report.fiftyone_mistakes import check_name
+
+    by_set = {regions.name: regions for regions in map(task.regions, entries)}
+    named = {
+        args.mistakes if len(by_set) == 1 else f"{args.mistakes}-{name}": regions
+        for name, regions in by_set.items()
+    }
+    for name in named:
+        check_name(name, overwrite=True)
+    return named
+
+
+def _make_mistakes(sets: Mapping[str, RegionSet], outcomes: Sequence[Outcome]) -> None:
     from alphaclip.training.evaluation.report.fiftyone_mistakes import make_mistakes
 
-    by_name = {regions.name: regions for regions in sets}
-    for regions in by_name.values():
-        name = dataset if len(by_name) == 1 else f"{dataset}-{regions.name}"
+    for name, regions in sets.items():
         fitting = [outcome for outcome in outcomes if outcome.set == regions.name]
         if fitting:
             make_mistakes(name, regions, fitting, overwrite=True)

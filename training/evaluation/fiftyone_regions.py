@@ -58,10 +58,14 @@ def read_field(
         where it states them for the field, else all that occur, sorted
 
     Raises:
-        FieldError: if the field holds no regions; says which would do
+        FieldError: if the field holds no regions, or no label of the dataset has the attributes;
+            says which would do
     """
+    from alphaclip.indexing.dataset.attributes import check_attribute
     from alphaclip.indexing.dataset.labels import images_of
 
+    for attribute in {truth, text or "label"} - {"label"}:
+        check_attribute(samples, field, attribute)
     skipped: list[str] = []
     examples = []
     for sample, labels in _labels(images_of(samples), field):

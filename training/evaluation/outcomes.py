@@ -6,7 +6,6 @@ On the disk an outcome is one JSON file for each encoder, set and setting.
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_text
+from alphaclip.files import CHECKSUM, read_checked, write_checked
 
 if TYPE_CHECKING:
     from alphaclip.encoder.load import Precision
@@ -126,7 +125,7 @@ def save_outcome(folder: Path, outcome: Outcome, order: int) -> Path:
     }
     name = slug((outcome.task, outcome.set, outcome.setting, outcome.encoder))
     path = folder / FOLDER / f"{name}.json"
-    write_text(path, json.dumps(to_json(content), ensure_ascii=False) + "\n")
+    write_checked(path, to_json(content), CHECKSUM)
     return path
 
 
@@ -169,18 +168,21 @@ def to_json(value: Any) -> Any:
 
 
 def slug(parts: Sequence[str]) -> str:
-    """A file name of some words, different for different words."""
+    """A file name of some words, different for different words, that every file system takes."""
     words = "-".join(filter(None, (re.sub(r"[^\w.+]+", "-", part).strip("-") for part in parts)))
     digest = hashlib.sha256(repr(tuple(parts)).encode()).hexdigest()[:8]
-    return f"{words[:100]}-{digest}".lower()
+    # File systems count bytes, of which a letter may have four.
+    short = words[:100].encode()[:150].decode(errors="ignore")
+    return f"{short}-{digest}".lower()
 
 
 def _read(path: Path) -> tuple[int, Outcome]:
     def number(value: float | None) -> float:
         return float("nan") if value is None else float(value)
 
+    remedy = "delete it and run it again"
+    content = read_checked(path, remedy, CHECKSUM, optional=True) or {}
     try:
-        content = json.loads(path.read_text("utf-8"))
         if content.pop("format") != _FORMAT:
             raise AlphaClipError(f"{path} is of another version of alphaclip: run it again")
         order, columns = int(content.pop("order")), content.pop("rows")
@@ -192,4 +194,4 @@ def _read(path: Path) -> tuple[int, Outcome]:
     except AlphaClipError:
         raise
     except (ValueError, TypeError, KeyError) as error:
-        raise AlphaClipError(f"{path} is damaged ({error}): delete it and run it again") from error
+        raise AlphaClipError(f"{path} is damaged ({error}): {remedy}") from error

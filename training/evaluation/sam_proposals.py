@@ -137,7 +137,9 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Sequence[Proposal]]]:
             file.truncate(len(whole))
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            key, rows = json.loads(line)
+            key, rows, *checksum = json.loads(line)
+            if checksum not in ([], [_digest([key, rows])]):  # earlier versions wrote none
+                raise ValueError("its checksum is another")
             yield key, [Proposal(tuple(box), sure, rle) for box, sure, rle in rows]
         except (TypeError, ValueError) as error:
             logger.warning("%s, line %d is damaged (%s): made again", path, number, error)
@@ -145,9 +147,10 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Sequence[Proposal]]]:
 
 def _append(path: Path, key: str, proposals: Sequence[Proposal]) -> None:
     rows = [[p.box, p.objectness, p.rle] for p in proposals]
+    checksum = _digest([key, rows])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps([key, rows], separators=(",", ":")) + "\n")
+            file.write(json.dumps([key, rows, checksum], separators=(",", ":")) + "\n")
     except OSError as error:
         raise AlphaClipError(f"{path} cannot be written: {error}") from error

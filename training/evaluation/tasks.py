@@ -61,7 +61,14 @@ def read_dataset(args: argparse.Namespace, **attributes: Any) -> RegionSet:
 
 
 def data_folder(args: argparse.Namespace, what: str) -> Path:
-    """The folder given as ``--data``; ``what`` is in it is said where it was not given."""
+    """The folder given as ``--data``; ``what`` is in it is said where it was not given.
+
+    Raises:
+        AlphaClipError: if it is missing, or options are there that only a dataset has a use for
+    """
+    of_dataset = [f"--{name}" for name in ("field", "truth", "text") if getattr(args, name, None)]
+    if of_dataset:
+        raise AlphaClipError(f"{', '.join(of_dataset)} goes with --dataset NAME: that is missing")
     if args.data is None:
         raise AlphaClipError(f"--data is missing: name the folder of {what}")
     return Path(args.data)

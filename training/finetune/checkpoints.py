@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import json
-import os
-import pickle
 import shutil
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from alphaclip.files import write_atomically
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import (
+    check_folder,
+    flush_folder,
+    write_atomically,
+    write_checksums,
+    write_text,
+)
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.weights.architectures import UNNAMED
+from alphaclip.weights.checkpoints import write_tensors
 
 LAST, BEST = "last", "best"
 TRAINING_FILE = "training.pt"
@@ -43,6 +49,9 @@ FREE = (
 
 They do not decide the weights, or what they name is compared by its content instead.
 """
+
+_SELF_CHECKED = (".safetensors", ".pt")
+"""What states its own checksums: safetensors in its metadata, PyTorch's zip for each member."""
 
 _TOKENIZER_FILES = ("merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model")
 
@@ -143,6 +152,7 @@ class Checkpoints:
         if not self.last.is_dir():
             return None
         try:
+            check_folder(self.last)
             content = json.loads((self.last / STATE_FILE).read_text("utf-8"))
             state = RunState(**{field.name: content[field.name] for field in fields(RunState)})
             training = read_training(self.last / TRAINING_FILE)
@@ -170,7 +180,7 @@ class Checkpoints:
 
         def write(folder: Path) -> None:
             self._write_model(folder, weights, state.step)
-            write_flushed(folder / TRAINING_FILE, lambda path: torch.save(dict(training), path))
+            write_training(folder / TRAINING_FILE, training)
             _write_json(folder / STATE_FILE, asdict(state))
 
         self._replace(self.last, write, state.step)
@@ -185,17 +195,23 @@ class Checkpoints:
         shutil.rmtree(self.last, ignore_errors=True)
 
     def _write_model(self, folder: Path, weights: Mapping[str, Tensor], step: int) -> None:
-        metadata = {"format": "pt", "steps": str(step), "licence": str(self._card["licence"])}
+        metadata = {"steps": str(step), "licence": str(self._card["licence"])}
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
-        write_flushed(folder / "model.safetensors", lambda path: save_file(tensors, path, metadata))
+        write_tensors(tensors, folder / "model.safetensors", metadata)
         _write_json(folder / "card.json", {**self._card, "steps": step})
         write_configuration(self._model, folder)
 
     def _replace(self, path: Path, write: Callable[[Path], None], step: int) -> None:
+        def write_noted(folder: Path) -> None:
+            write(folder)
+            names = [file.name for file in folder.iterdir() if file.suffix not in _SELF_CHECKED]
+            write_checksums(folder, names)
+
         try:
-            replace_folder(path, write)
-        except (OSError, RuntimeError, SafetensorError) as error:
-            reason = (isinstance(error, OSError) and error.strerror) or error
+            replace_folder(path, write_noted)
+        except (OSError, RuntimeError, SafetensorError, AlphaClipError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            reason = getattr(cause, "strerror", None) or error
             raise FinetuneError(
                 f"{path}: the checkpoint of step {step} cannot be written ({reason}); the one "
                 f"before stays: {self._saved}. See to that, then run again to go on"
@@ -218,8 +234,13 @@ def read_training(path: Path) -> dict[str, Any]:
         FinetuneError: it is damaged
     """
     try:
+        # PyTorch writes the checksum of each member of its zip, and does not look at it.
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise ValueError(f"{damaged} has another checksum")
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except Exception as error:
         raise FinetuneError(f"{path} is damaged ({error}): remove it to begin again") from error
     return content
 
@@ -242,7 +263,7 @@ def write_configuration(model: AlphaCLIP, folder: Path) -> None:
         for source in (
             s for pattern in _TOKENIZER_FILES for s in sorted(config.parent.glob(pattern))
         ):
-            write_flushed(folder / source.name, partial(shutil.copyfile, source))
+            write_atomically(folder / source.name, partial(_copy, source))
 
 
 def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
@@ -253,19 +274,18 @@ def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
 
     Args:
         path: of the folder; its parents are made if need be
-        write: fills a new folder, with `write_flushed`; what it raises leaves all as it was
+        write: fills a new folder, by `alphaclip.files`; what it raises leaves all as it was
     """
     new, old = _beside(path)
     try:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir(parents=True)
         write(new)
-        _flush_folder(new)
         shutil.rmtree(old, ignore_errors=True)
         if path.exists():
             path.rename(old)
         new.rename(path)
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except Exception:
         shutil.rmtree(new, ignore_errors=True)
         settle_folder(path)
@@ -282,27 +302,14 @@ def settle_folder(path: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def write_flushed(path: Path, write: Callable[[Path], object]) -> None:
-    """Has a file written and flushes it to the disk."""
-    write(path)
-    with path.open("rb+") as stream:
-        os.fsync(stream.fileno())
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    text = json.dumps(content, indent=1) + "\n"
-    write_flushed(path, lambda path: path.write_text(text, "utf-8"))
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def _beside(path: Path) -> tuple[Path, Path]:
     return path.with_name(f"{path.name}.new"), path.with_name(f"{path.name}.old")
 
 
-def _flush_folder(folder: Path) -> None:
-    """So that names outlive a power cut; other systems than POSIX have no such thing."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _copy(source: Path, stream: BinaryIO) -> None:
+    with source.open("rb") as content:
+        shutil.copyfileobj(content, stream)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.files import write_text
+from alphaclip.training.evaluation.report.plots import legend_label, written_figure
 
 logger = logging.getLogger(__name__)
 
@@ -140,23 +141,18 @@ def draw_curves(log: RowLog, evaluation: RowLog, path: Path) -> None:
         evaluation: rows with ``step`` and figures; may be empty
         path: of the PNG
     """
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        logger.warning("no %s is drawn: `pip install matplotlib` adds it", path.name)
-        return
     rows, measured = log.rows(), evaluation.rows()
     count = len(_PANELS) + bool(measured)
-    figure = Figure(figsize=(4.5 * count, 4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, count)
-    for axis, (title, names) in zip(axes, _PANELS.items(), strict=False):
-        _draw(axis, title, names, rows)
-    if measured:
-        names = [name for name in measured[-1] if name != "step"]
-        _draw(axes[-1], "held-out pairs, percent", names, measured, marker="o")
-    figure.savefig(path, dpi=100, metadata={"Software": None})
+    try:
+        with written_figure(path, 4.5 * count, 4) as figure:
+            axes = figure.subplots(1, count)
+            for axis, (title, names) in zip(axes, _PANELS.items(), strict=False):
+                _draw(axis, title, names, rows)
+            if measured:
+                names = [name for name in measured[-1] if name != "step"]
+                _draw(axes[-1], "held-out pairs, percent", names, measured, marker="o")
+    except ImportError:
+        logger.warning("no %s is drawn: `pip install matplotlib` adds it", path.name)
 
 
 def _draw(
@@ -170,7 +166,8 @@ def _draw(
         logged = [row for row in rows if name in row]
         values = [row[name] for row in logged]
         steps = [row["step"] for row in logged]
-        axis.plot(steps, smooth(values) if name in _SMOOTHED else values, marker=marker, label=name)
+        shown = smooth(values) if name in _SMOOTHED else values
+        axis.plot(steps, shown, marker=marker, label=legend_label(name))
     axis.set(title=title, xlabel="step")
     if len(names) > 1:
         axis.legend(fontsize="small")

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alphaclip.files import StoreError
+from alphaclip.files import StoreError, read_checked, write_checked
 from alphaclip.indexing.embedding import plans
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan, read_shard
-from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.segments import RowIds
 from alphaclip.regions.region import Region
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from alphaclip.files import DamagedError, StoreError
-from alphaclip.indexing.store.checked_json import read_checked, write_checked
 from alphaclip.indexing.store.manifests import (
     FORMAT,
     files_of,
@@ -71,51 +70,3 @@ def test_files_of() -> None:
     one = {"vectors": {"file": "a"}, "rows": {"file": "b"}, "kept": {"file": "c"}}
     other = {"vectors": {"file": "a"}, "rows": {"file": "d"}}
     assert files_of(manifest(1, segments=[one, other])) == {"a", "b", "c", "d"}
-
-
-CONTENT = {"a": [1, 2.5, None, "ä\ud800"], "b": {"c": True}, "d": float("inf")}
-
-
-def test_checked_json(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    assert read_checked(path, "") is None
-    write_checked(path, CONTENT)
-    assert read_checked(path, "") == CONTENT
-    write_checked(path, {"counts": {10: "x", 9: (1, 2)}})
-    assert read_checked(path, "") == {"counts": {"10": "x", "9": [1, 2]}}
-
-
-def test_checked_json__every_flipped_bit(tmp_path: Path) -> None:
-    path = tmp_path / "a.json"
-    write_checked(path, CONTENT)
-    content = path.read_bytes()
-    for at in range(len(content)):
-        for bit in range(8):
-            wrong = bytearray(content)
-            wrong[at] ^= 1 << bit
-            path.write_bytes(wrong)
-            try:
-                assert read_checked(path, "do this") == CONTENT
-            except DamagedError as error:
-                assert str(error) == f"{path} is damaged: do this"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"sha256": 1}', "[" * 10**5, '"a"'])
-def test_checked_json__malformed(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "a.json"
-    path.write_text(text)
-    with pytest.raises(DamagedError):
-        read_checked(path, "")
-
-
-def test_checked_json__renamed(tmp_path: Path) -> None:
-    write_checked(tmp_path / "a.json", {"version": 1})
-    (tmp_path / "a.json").rename(tmp_path / "b.json")
-    with pytest.raises(DamagedError):
-        read_checked(tmp_path / "b.json", "")
-
-
-def test_checked_json__unreadable(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="cannot be read") as found:
-        read_checked(tmp_path, "")
-    assert not isinstance(found.value, DamagedError)

@@ -67,7 +67,9 @@ def test_best__is_a_model_without_training_state(
 ) -> None:
     checkpoints.save_best(model.clip.state_dict(), 5)
     names = sorted(path.name for path in checkpoints.best.iterdir())
-    assert names == ["card.json", "merges.txt.gz", "model.safetensors", "shapes.json"]
+    assert names == [
+        "card.json", "checksums.json", "merges.txt.gz", "model.safetensors", "shapes.json",
+    ]  # fmt: skip
     assert checkpoints.read() is None
 
 

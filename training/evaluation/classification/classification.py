@@ -239,9 +239,9 @@ def _add_regions(parser: argparse.ArgumentParser) -> None:
     add_dataset_options(parser)
     parser.add_argument(
         "--truth",
-        default="label",
         metavar="ATTRIBUTE",
-        help="attribute of its labels with the right class; those without it stand by their label",
+        help="attribute of its labels with the right class (default: label); those without it "
+        "stand by their label",
     )
     parser.add_argument(
         "--show",
@@ -270,7 +270,9 @@ def _add_regions(parser: argparse.ArgumentParser) -> None:
 
 def _load_regions(args: argparse.Namespace) -> list[ClassificationEntry]:
     if args.dataset is not None:
-        regions = read_dataset(args, truth=args.truth)
+        if args.split is not None:
+            raise AlphaClipError("--split is of --data: leave it out with --dataset")
+        regions = read_dataset(args, truth=args.truth or "label")
     else:
         data = data_folder(args, args.format.upper())
         read, split = (read_coco, "val2017") if args.format == "coco" else (read_lvis, "val")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,27 +43,55 @@ def make_mistakes(
     import fiftyone as fo
 
     ids = {labelled.id for _, labelled in regions.regions}
-    fields = {}
+    fields: dict[str, dict[str, Row]] = {}
     for outcome in outcomes:
         rows = {row.id: row for row in outcome.rows}
         if rows.keys() & ids:
-            # a name that FiftyOne takes for a field
-            name_parts = "_".join(filter(None, (outcome.encoder, outcome.setting)))
-            fields[re.sub(r"\W+", "_", name_parts, flags=re.ASCII).strip("_").lower()] = rows
+            fields[_field_name(outcome, fields)] = rows
     if not fields:
         raise AlphaClipError(f"none of the rows is of a region of {regions.name}")
+    check_name(name, overwrite)
     if fo.dataset_exists(name):
-        if not overwrite or _MADE not in fo.load_dataset(name).info:
-            raise AlphaClipError(
-                f"there is a FiftyOne dataset {name!r} already: take another name, or delete it "
-                "first"
-            )
         fo.delete_dataset(name)
     dataset = fo.Dataset(name)
     dataset.info = {_MADE: regions.name}
     dataset.add_samples([_sample(example, fields) for example in regions.examples], progress=False)
     dataset.persistent = True
     return dataset
+
+
+def check_name(name: str, overwrite: bool = False) -> None:
+    """Checks that a dataset of this name can be made, for who works for hours before it is.
+
+    Raises:
+        AlphaClipError: if FiftyOne does not take the name, or there is such a dataset already, see
+            :func:`make_mistakes`
+    """
+    import fiftyone as fo
+
+    if fo.dataset_exists(name):
+        if not overwrite or _MADE not in fo.load_dataset(name).info:
+            raise AlphaClipError(
+                f"there is a FiftyOne dataset {name!r} already: take another name, or delete it "
+                "first"
+            )
+        return
+    try:
+        fo.Dataset(name).delete()
+    except ValueError as error:
+        raise AlphaClipError(f"{name!r:.120} is no name for a dataset: {error}") from error
+
+
+def _field_name(outcome: Outcome, others: Collection[str]) -> str:
+    """A name that FiftyOne takes for a field, and that no other encoder has."""
+    import fiftyone as fo
+
+    parts = "_".join(filter(None, (outcome.encoder, outcome.setting)))
+    name = re.sub(r"\W+", "_", parts, flags=re.ASCII).strip("_").lower()[:80]
+    if not name[:1].isalpha() or name in dir(fo.Sample("")):
+        name = f"by_{name}".rstrip("_")
+    numbered = (f"{name}_{number}" for number in count(2))
+    return next(one for one in chain([name], numbered) if one not in others)
 
 
 def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sample:

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alphaclip.files import write_atomically
+from alphaclip.training.evaluation.report.names import one_line
 from alphaclip.training.evaluation.report.statistics import Interval
 from alphaclip.training.evaluation.report.tables import Table
 
 _DPI = 100
+_HIGHEST = 300.0
+"""Inches of a plot: a picture of more than 65,535 pixels cannot be drawn."""
+
+_LABEL = 60
+"""Characters of a name in a plot."""
 
 
 def draw_table(table: Table, folder: Path) -> list[Path]:
@@ -30,34 +39,59 @@ def draw_table(table: Table, folder: Path) -> list[Path]:
 
 
 def _draw(path: Path, table: Table, series: dict[str, list[Interval]]) -> None:
+    names = [one_line(line.outcome.encoder, _LABEL) for line in table.lines]
+    height = 1.6 + 0.3 * len(names) * max(1.0, 0.6 * len(series))
+    with written_figure(path, 9, min(height, _HIGHEST)) as figure:
+        axis = figure.subplots()
+        thickness = 0.8 / len(series)
+        for number, (label, values) in enumerate(series.items()):
+            at = [row + (number - (len(series) - 1) / 2) * thickness for row in range(len(names))]
+            widths = [0.0 if math.isnan(one.value) else one.value for one in values]
+            errors = [
+                [_reach(one.value - one.low) for one in values],
+                [_reach(one.high - one.value) for one in values],
+            ]
+            label = legend_label(label)
+            axis.barh(at, widths, thickness, xerr=errors, capsize=2, label=label)
+        lines = (f"{table.task}, {table.set}", table.setting)
+        title = "\n".join(one_line(line, 2 * _LABEL) for line in lines).strip()
+        primary = one_line(table.primary, _LABEL)
+        axis.set(yticks=range(len(names)), yticklabels=names, xlabel=primary, title=title)
+        axis.margins(y=0.02)
+        axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
+        if len(series) > 1:
+            figure.legend(loc="outside right upper")
+
+
+@contextmanager
+def written_figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """A figure to draw on, in inches, which becomes a PNG; the same drawing gives the same bytes.
+
+    Names are drawn as they are: a ``$`` in one would begin a formula, which it rarely is.
+
+    Raises:
+        ImportError: if matplotlib is not installed
+        AlphaClipError: if the file cannot be written
+    """
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [line.outcome.encoder for line in table.lines]
-    height = 1.6 + 0.3 * len(names) * max(1.0, 0.6 * len(series))
-    figure = Figure(figsize=(9, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    axis = figure.subplots()
-    thickness = 0.8 / len(series)
-    for number, (label, values) in enumerate(series.items()):
-        at = [row + (number - (len(series) - 1) / 2) * thickness for row in range(len(names))]
-        widths = [0.0 if math.isnan(one.value) else one.value for one in values]
-        errors = [
-            [_reach(one.value - one.low) for one in values],
-            [_reach(one.high - one.value) for one in values],
-        ]
-        axis.barh(at, widths, thickness, xerr=errors, capsize=2, label=label)
-    title = f"{table.task}, {table.set}\n{table.setting}".strip()
-    axis.set(yticks=range(len(names)), yticklabels=names, xlabel=table.primary, title=title)
-    axis.margins(y=0.02)
-    axis.invert_yaxis()
-    axis.grid(axis="x", alpha=0.3)
-    if len(series) > 1:
-        figure.legend(loc="outside right upper")
-    content = io.BytesIO()
-    # matplotlib would write its version into the file
-    figure.savefig(content, dpi=_DPI, metadata={"Software": None})
+    with matplotlib.rc_context({"text.parse_math": False, "text.usetex": False}):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure
+        content = io.BytesIO()
+        # matplotlib would write its version into the file
+        figure.savefig(content, dpi=_DPI, metadata={"Software": None})
     write_atomically(path, lambda stream: stream.write(content.getvalue()))
+
+
+def legend_label(name: str) -> str:
+    """A name as matplotlib's legends take it: they leave out what begins with an underscore."""
+    line = one_line(name, _LABEL)
+    return f" {line}" if line.startswith("_") else line
 
 
 def _reach(length: float) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 
 from alphaclip.files import write_text
 from alphaclip.training.evaluation.outcomes import Outcome, to_json
+from alphaclip.training.evaluation.report.names import code, markdown
 from alphaclip.training.evaluation.report.plots import draw_table
 from alphaclip.training.evaluation.report.statistics import (
     CONFIDENCE,
@@ -85,7 +86,7 @@ def _to_markdown(tables: Sequence[Table], plots: Mapping[str, Sequence[Path]], f
     ]
     for table in tables:
         title = f"{table.task}: {table.set}" + (f", {table.setting}" if table.setting else "")
-        parts += [f"## {title}", _sentence(table), _main(table), *_groups(table)]
+        parts += [f"## {markdown(title)}", _sentence(table), _main(table), *_groups(table)]
         for path in plots.get(table.name, ()):
             name = os.path.relpath(path, folder).replace(os.sep, "/")
             parts.append(f"![{path.stem}]({name})")
@@ -98,7 +99,7 @@ def _sentence(table: Table) -> str:
     judged = f"{own.rows:,} rows of {own.pictures:,} pictures; " if own.rows else ""
     limit = table.lines[0].outcome.settings.get("limit")
     part = "" if limit is None else f" Only the first {limit} of the set were judged."
-    return f"{judged}the metric that is compared is {table.primary}.{part}"
+    return f"{judged}the metric that is compared is {markdown(table.primary)}.{part}"
 
 
 def _main(table: Table) -> str:
@@ -108,7 +109,7 @@ def _main(table: Table) -> str:
     head = ["encoder", table.primary, "difference", *others, "published"]
     rows = [
         [
-            f"`{line.outcome.encoder}`",
+            code(line.outcome.encoder),
             _spell(line.own),
             _difference(line),
             *(_number(line.outcome.metrics.get(name)) for name in others),
@@ -116,22 +117,24 @@ def _main(table: Table) -> str:
         ]
         for line in table.lines
     ]
-    return _grid(head, rows)
+    return _grid(list(map(markdown, head)), rows)
 
 
 def _groups(table: Table) -> list[str]:
     if not table.groups:
         return []
-    head = ["encoder", *(f"{table.primary} {name}" for name in table.groups)]
+    head = ["encoder", *(markdown(f"{table.primary} {name}") for name in table.groups)]
     rows = [
         [
-            f"`{line.outcome.encoder}`",
+            code(line.outcome.encoder),
             *(_spell(line.groups[name]) if name in line.groups else "" for name in table.groups),
         ]
         for line in table.lines
     ]
     counts = table.lines[0].groups
-    sizes = ", ".join(f"{name} {counts[name].rows:,}" for name in table.groups if name in counts)
+    sizes = ", ".join(
+        f"{markdown(name)} {counts[name].rows:,}" for name in table.groups if name in counts
+    )
     return [f"By part of the set (rows: {sizes}):", _grid(head, rows)]
 
 
@@ -148,7 +151,7 @@ def _published(table: Table) -> list[str]:
 
 def _settings(table: Table) -> list[str]:
     settings = table.lines[0].outcome.settings
-    lines = [f"- {key}: {_short(settings[key])}" for key in settings if key not in _OWN]
+    lines = [f"- {markdown(f'{k}: {_short(v)}')}" for k, v in settings.items() if k not in _OWN]
     text = "\n".join(lines)
     return [f"<details><summary>Settings</summary>\n\n{text}\n\n</details>"] if lines else []
 
@@ -156,8 +159,8 @@ def _settings(table: Table) -> list[str]:
 def _skipped(table: Table) -> list[str]:
     parts = []
     for outcome in (line.outcome for line in table.lines if line.outcome.skipped):
-        lines = [f"`{outcome.encoder}`: {len(outcome.skipped)} left out", ""]
-        lines += [f"- {text}" for text in outcome.skipped[:_MOST_SKIPPED]]
+        lines = [f"{code(outcome.encoder)}: {len(outcome.skipped)} left out", ""]
+        lines += [f"- {markdown(text)}" for text in outcome.skipped[:_MOST_SKIPPED]]
         more = len(outcome.skipped) - _MOST_SKIPPED
         parts.append("\n".join(lines + [f"- and {more} more, in report.json"] * (more > 0)))
     return parts
@@ -192,7 +195,5 @@ def _short(value: object) -> str:
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines
-    )
+    """A table of cells that are Markdown."""
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import file_sha256
 from alphaclip.training.pairs.format.jobs import Progress, read_report
 from alphaclip.training.pairs.format.pictures import decode_picture
 from alphaclip.training.pairs.format.reading import shard_names
@@ -51,7 +50,7 @@ def _check_shard(path: Path) -> Iterator[str]:
     report = read_report(path, ShardReport.from_dict)
     if report is None:
         yield f"{path} has no report beside it that can be read: its SHA-256 is unknown"
-    elif file_sha256(path) != report.sha256:
+    elif contents.sha256 != report.sha256:
         yield f"{path} has another SHA-256 than was written: get it again, or make it again"
     for spans in contents.pictures:
         try:

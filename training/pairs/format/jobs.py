@@ -1,8 +1,8 @@
 """Jobs that go on where they stopped: their results are files, each of a part of the items.
 
-A part's file is there whole or not at all. Beside it is its report, with the file's size, written
-after it: a part counts as done if both are there and agree. What the job was begun with is kept in
-a plan, which has to be the same when it goes on.
+A part's file is there whole or not at all. Beside it is its report, with the file's size and
+SHA-256, written after it: a part counts as done if both are there and agree. What the job was begun
+with is kept in a plan, which has to be the same when it goes on.
 """
 
 from __future__ import annotations
@@ -10,13 +10,21 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_atomically, write_text
+from alphaclip.files import (
+    CHECKSUM,
+    is_whole,
+    read_checked,
+    remove_partials,
+    write_atomically,
+    write_checked,
+    write_text,
+)
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.format.reports import Tally
@@ -28,10 +36,15 @@ Progress = Callable[[int, int], None]
 
 
 class PartReport(Protocol):
-    """What came of a part: ``size``, that of its file in bytes, and what else its JSON holds."""
+    """What came of a part: its file's size in bytes and SHA-256, and what else its JSON holds.
+
+    Parts that were made before have no SHA-256.
+    """
 
     @property
     def size(self) -> int: ...
+    @property
+    def sha256(self) -> str | None: ...
     def to_dict(self) -> dict[str, Any]: ...
 
 
@@ -99,7 +112,7 @@ def make_parts(
     def write(path: Path, start: int, part: Sequence[T]) -> _Part:
         content, skipped = make(part)
         write_atomically(path, lambda file: file.write(content))
-        return _Part(len(content), skipped)
+        return _Part(len(content), hashlib.sha256(content).hexdigest(), skipped)
 
     plan = make_plan(items, repr, {"per_part": job.per_part, **job.settings})
     with sole_writer(job.folder):
@@ -112,14 +125,16 @@ def make_parts(
 @dataclass(frozen=True)
 class _Part:
     size: int
+    sha256: str | None
     skipped: Tally
 
     def to_dict(self) -> dict[str, Any]:
-        return {"size": self.size, "skipped": self.skipped.to_dict()}
+        return {**vars(self), "skipped": self.skipped.to_dict()}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> _Part:
-        return cls(int(content["size"]), Tally.from_dict(content["skipped"]))
+        skipped = Tally.from_dict(content["skipped"])
+        return cls(int(content["size"]), content.get("sha256"), skipped)
 
 
 def run_parts(
@@ -147,13 +162,12 @@ def run_parts(
         part = items[start : start + job.per_part]
         path = job.folder / f"{job.stem}-{number:06d}.{job.suffix}"
         report = read_report(path, read)
-        with suppress(OSError):
-            if report is not None and path.stat().st_size == report.size:
-                reports[path] = report
-                done_before += 1
-        if path not in reports:
+        if report is not None and _is_as_reported(path, report):
+            reports[path] = report
+            done_before += 1
+        else:
             reports[path] = write(path, start, part)
-            write_json(path.with_suffix(".json"), reports[path].to_dict())
+            write_checked(path.with_suffix(".json"), reports[path].to_dict(), CHECKSUM)
         if progress is not None:
             progress(start + len(part), len(items))
     return reports, done_before
@@ -161,10 +175,17 @@ def run_parts(
 
 def read_report(path: Path, read: Callable[[Mapping[str, Any]], R]) -> R | None:
     """What was written of a part's file; None if its report is missing or damaged."""
+    beside = path.with_suffix(".json")
     try:
-        return read(json.loads(path.with_suffix(".json").read_bytes()))
-    except (OSError, *MALFORMED):
+        return read(read_checked(beside, "run the job again", CHECKSUM, optional=True) or {})
+    except MALFORMED:
         return None
+
+
+def _is_as_reported(path: Path, report: PartReport) -> bool:
+    if report.sha256 is not None:
+        return is_whole(path, report.sha256, report.size)
+    return path.is_file() and path.stat().st_size == report.size
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -269,9 +290,7 @@ def sole_writer(
     except (OSError, NotImplementedError) as error:
         raise refused(f"{folder} cannot be written ({error}): take another folder") from error
     try:
-        for partial in folder.glob("*.part"):
-            with suppress(OSError):
-                partial.unlink()
+        remove_partials(folder)
         yield
     finally:
         lock.release()

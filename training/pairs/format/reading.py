@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from alphaclip.files import file_sha256
 from alphaclip.regions.region import Region
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.format.jobs import read_report
@@ -25,12 +24,12 @@ from alphaclip.training.pairs.format.records import (
     read_region,
 )
 from alphaclip.training.pairs.format.reports import INDEX, PLAN, ShardReport
-from alphaclip.training.pairs.format.shards import Contents, read_bytes, shard_contents
+from alphaclip.training.pairs.format.shards import DAMAGED, Contents, read_bytes, shard_contents
 
 logger = logging.getLogger(__name__)
 
 _SUFFIXES = tuple(SUFFIXES)
-_SHARD, _SUFFIX, _IMAGE, _ENTRY = 0, 1, slice(2, 4), slice(4, 6)
+_SHARD, _SUFFIX, _IMAGE, _ENTRY = 0, 1, slice(2, 5), slice(5, 8)
 """Columns of a picture's row of spans."""
 
 
@@ -94,11 +93,10 @@ def open_pairs(*folders: Path, strict: bool = False) -> PairSet:
 
 @dataclass(frozen=True)
 class _Shard:
-    """A tar, what is in it, and its SHA-256 as it was written."""
+    """A tar, and what is in it."""
 
     path: Path
     contents: Contents
-    sha256: str
 
 
 class PairSet(Sequence[Pair]):
@@ -115,7 +113,7 @@ class PairSet(Sequence[Pair]):
 
     def __init__(self, shards: Sequence[_Shard], left_out: Sequence[str]) -> None:
         spans = [(n, picture) for n, s in enumerate(shards) for picture in s.contents.pictures]
-        lines = [f"{shard.sha256} {len(shard.contents.pictures)}" for shard in shards]
+        lines = [f"{shard.contents.sha256} {len(shard.contents.pictures)}" for shard in shards]
         self.left_out = list(left_out)
         self.fingerprint = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:32]
         self.picture_count = len(spans)
@@ -211,8 +209,8 @@ class PairSet(Sequence[Pair]):
         return key.decode()
 
     def _read(self, picture: int, what: slice) -> bytes:
-        start, size = self._spans[picture, what].tolist()
-        return read_bytes(self._shards[self._spans[picture, _SHARD]], (start, size))
+        start, size, checksum = self._spans[picture, what].tolist()
+        return read_bytes(self._shards[self._spans[picture, _SHARD]], (start, size, checksum))
 
 
 def shard_names(folder: Path) -> list[str]:
@@ -240,14 +238,11 @@ def shard_names(folder: Path) -> list[str]:
 
 
 def _open_shard(path: Path) -> _Shard:
-    report = read_report(path, ShardReport.from_dict)
     contents = shard_contents(path)
-    if report is None:
-        return _Shard(path, contents, file_sha256(path))
-    size = path.stat().st_size
-    if size != report.size:
+    report = read_report(path, ShardReport.from_dict)
+    if report is not None and contents.sha256 != report.sha256:
         raise PairError(
-            f"{path} has {size} bytes, {report.size} were written: get it again, or make the set "
-            "again, which makes this shard anew"
+            f"{path} is damaged: it is not what {path.with_suffix('.json').name} says was "
+            f"written: {DAMAGED}"
         )
-    return _Shard(path, contents, report.sha256)
+    return _Shard(path, contents)

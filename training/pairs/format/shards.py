@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_text
+from alphaclip.files import CHECKSUM, file_sha256, read_checked, write_checked
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.format.pictures import SUFFIXES
 from alphaclip.training.pairs.format.records import KEY, PairError, read_entry
 
-FORMAT = 1
+FORMAT = 2
+"""Of what is remembered of a shard; 1 had no checksums, and is found again."""
+
 BLOCK = tarfile.BLOCKSIZE
 ENTRY = "json"
 
 MAX_ENTRY = 1 << 28
-"""The most bytes that the JSON of a picture may have: a header may state anything."""
+"""The most bytes that a picture or its JSON may have: a header may state anything."""
+
+DAMAGED = "get it again, or make the set again, which makes this shard anew"
+"""What to do about a shard."""
 
 Span = tuple[int, int]
 """First byte and number of bytes of a member's content in its tar."""
+
+CheckedSpan = tuple[int, int, int]
+"""The same with the CRC-32 of the content."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +48,8 @@ class PictureSpans:
 
     key: str
     suffix: str
-    image: Span
-    entry: Span
+    image: CheckedSpan
+    entry: CheckedSpan
     regions: int
 
 
@@ -52,17 +60,20 @@ class Contents:
     Attributes:
         pictures: that have both their members, in order
         problems: members that are not read, a line each
+        sha256: of the tar
     """
 
     pictures: tuple[PictureSpans, ...]
     problems: tuple[str, ...]
+    sha256: str
 
 
 def shard_contents(path: Path) -> Contents:
     """Finds the pictures of a shard; remembers them in ``<shard>.offsets.json``.
 
-    What is remembered holds as long as the tar has the same size and time of change. Where it
-    cannot be written, the tar is read each time.
+    What is remembered holds as long as the tar has the same size and time of change: the SHA-256
+    is that of all bytes when it was read, and each member is compared with its CRC-32 whenever it
+    is. Where it cannot be written, the tar is read each time.
 
     Args:
         path: of the tar
@@ -81,20 +92,20 @@ def shard_contents(path: Path) -> Contents:
         return remembered
     contents = scan_shard(path)
     rows = [[*vars(picture).values()] for picture in contents.pictures]
-    content = {"format": FORMAT, "stamp": stamp, "pictures": rows, "problems": contents.problems}
+    content = {**vars(contents), "format": FORMAT, "stamp": stamp, "pictures": rows}
     with suppress(AlphaClipError):
-        write_text(beside, json.dumps(content) + "\n")
+        write_checked(beside, content, CHECKSUM)
     return contents
 
 
 def scan_shard(path: Path) -> Contents:
-    """Reads the headers and JSON members of a tar; nothing is ever extracted.
+    """Reads a tar from end to end; nothing is ever extracted.
 
     Raises:
         PairError: if the tar is missing, cut or no tar; names it
     """
-    images: dict[str, tuple[str, Span]] = {}
-    entries: dict[str, tuple[int, Span]] = {}
+    images: dict[str, tuple[str, CheckedSpan]] = {}
+    entries: dict[str, tuple[int, CheckedSpan]] = {}
     refused: set[str] = set()
     problems: list[str] = []
     end = 0
@@ -102,13 +113,14 @@ def scan_shard(path: Path) -> Contents:
         with path.open("rb") as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 key, _, suffix = member.name.rpartition(".")
-                span = member.offset_data, member.size
                 try:
                     _check_member(member, key, suffix)
                     if key in (entries if suffix == ENTRY else images):
                         raise PairError("is there twice")
+                    content = _content(stream, member)
+                    span = member.offset_data, member.size, zlib.crc32(content)
                     if suffix == ENTRY:
-                        entries[key] = _count_regions(stream, span), span
+                        entries[key] = len(read_entry(content)["regions"]), span
                     else:
                         images[key] = suffix, span
                 except PairError as error:
@@ -130,16 +142,16 @@ def scan_shard(path: Path) -> Contents:
     )
     for key in sorted((images.keys() ^ entries.keys()) - refused):
         problems.append(f"{key!r} has no {'JSON' if key in images else 'picture'}")
-    return Contents(pictures, tuple(problems))
+    return Contents(pictures, tuple(problems), file_sha256(path))
 
 
-def read_bytes(path: Path, span: Span) -> bytes:
-    """A part of a file.
+def read_bytes(path: Path, span: Span | CheckedSpan) -> bytes:
+    """The content of a member.
 
     Raises:
-        PairError: if the file is missing or ends before
+        PairError: if the file is missing, ends before, or holds something else by now
     """
-    start, size = span
+    start, size, *checksum = span
     try:
         with path.open("rb") as stream:
             stream.seek(start)
@@ -148,18 +160,22 @@ def read_bytes(path: Path, span: Span) -> bytes:
         raise PairError(f"{path} cannot be read ({error.strerror or error})") from error
     if len(content) != size:
         raise PairError(f"{path} ends at byte {start + len(content)}: it was cut")
+    if checksum not in ([], [zlib.crc32(content)]):
+        raise PairError(
+            f"{path} is damaged between the bytes {start} and {start + size}: {DAMAGED}"
+        )
     return content
 
 
-def _count_regions(stream: BinaryIO, span: Span) -> int:
-    """Regions of a JSON member; the stream is where it was, as tarfile expects."""
-    if span[1] > MAX_ENTRY:
-        raise PairError(f"has {span[1]} bytes")
+def _content(stream: BinaryIO, member: tarfile.TarInfo) -> bytes:
+    """What a member holds; the stream is where it was, as tarfile expects."""
+    if member.size > MAX_ENTRY:
+        raise PairError(f"has {member.size} bytes")
     position = stream.tell()
-    stream.seek(span[0])
-    entry = read_entry(stream.read(span[1]))
+    stream.seek(member.offset_data)
+    content = stream.read(member.size)
     stream.seek(position)
-    return len(entry["regions"])
+    return content
 
 
 def _check_member(member: tarfile.TarInfo, key: str, suffix: str) -> None:
@@ -173,12 +189,12 @@ def _check_member(member: tarfile.TarInfo, key: str, suffix: str) -> None:
 
 def _recall(path: Path, stamp: list[int]) -> Contents | None:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_checked(path, "it is made again", CHECKSUM) or {}
         if content["format"] != FORMAT or content["stamp"] != stamp:
             return None
         rows = [_picture(*row) for row in content["pictures"]]
-        return Contents(tuple(rows), tuple(map(str, content["problems"])))
-    except (OSError, *MALFORMED):
+        return Contents(tuple(rows), tuple(map(str, content["problems"])), str(content["sha256"]))
+    except MALFORMED:
         return None
 
 
@@ -186,8 +202,9 @@ def _picture(
     key: str, suffix: str, image: list[int], entry: list[int], regions: int
 ) -> PictureSpans:
     numbers = (*image, *entry, regions)
-    if len(numbers) != 5 or not all(isinstance(n, int) and n >= 0 for n in numbers):
+    if len(numbers) != 7 or not all(isinstance(n, int) and n >= 0 for n in numbers):
         raise ValueError("no spans in a file")
     if not KEY.fullmatch(key) or suffix not in SUFFIXES:
         raise ValueError("no name of a picture")
-    return PictureSpans(key, suffix, (image[0], image[1]), (entry[0], entry[1]), regions)
+    first, second = ((start, size, checksum) for start, size, checksum in (image, entry))
+    return PictureSpans(key, suffix, first, second, regions)

@@ -123,6 +123,7 @@ class _Texts:
 def _pictures(
     samples: fo.SampleCollection | str, texts: _Texts, tags: Sequence[str] | None
 ) -> fo.SampleCollection:
+    from alphaclip.indexing.dataset.attributes import check_attribute
     from alphaclip.indexing.dataset.labels import check_field, images_of
     from alphaclip.indexing.dataset.samples import open_dataset
 
@@ -135,6 +136,13 @@ def _pictures(
         raise PairError(
             f"there is no field {texts.caption_field!r} with captions; there are {names}"
         )
+    for attribute in {*texts.text} - {"label"}:
+        check_attribute(pictures, texts.field, attribute)
+    if texts.only_reviewed is not None:
+        check_attribute(pictures, texts.field, texts.only_reviewed, or_tag=True)
+    unknown = sorted(set(tags or ()) - {*pictures.distinct("tags")})
+    if unknown:
+        raise PairError(f"no sample has the tag {', '.join(unknown)}: check the view and the tags")
     return pictures.match_tags(list(tags)) if tags else pictures.view()
 
 

@@ -126,7 +126,7 @@ class _ParquetPart:
         from pyarrow import ArrowException, parquet
 
         try:
-            file = parquet.ParquetFile(path)
+            file = parquet.ParquetFile(path, page_checksum_verification=True)
         except (ArrowException, OSError) as error:
             raise PairError(f"{path} cannot be read as parquet ({str(error)[:200]})") from error
         missing = [name for name in NEEDED if name not in file.schema_arrow.names]
@@ -183,5 +183,6 @@ def to_parquet(rows: Iterable[Mapping[str, Any]]) -> bytes:
     fields += [("width", pa.int64()), ("height", pa.int64())]
     fields += [("noun_chunks", phrases), ("ref_exps", phrases)]
     stream = BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(fields)), stream)
+    table = pa.Table.from_pylist(list(rows), pa.schema(fields))
+    parquet.write_table(table, stream, write_page_checksum=True)
     return stream.getvalue()
