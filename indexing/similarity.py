@@ -34,9 +34,11 @@ from alphaclip.indexing.brain.duplicates import Thinning
 from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
+from alphaclip.indexing.dataset.labels import flat
 from alphaclip.indexing.dataset.locations import CONFIG_CLASS, new_store_id, remove_index, store_id
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.retrieval.snapshot import Snapshot
+from alphaclip.indexing.store.segments import RowIds
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -120,9 +122,21 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         return self._current.label_ids if self._is_of_patches else None
 
     @property
+    def names(self) -> np.ndarray:
+        """What tells the vectors apart in text, in order of the index: the label ids, in an index
+        of samples the sample ids; of labels that were copied to other samples see
+        :class:`alphaclip.indexing.Example`."""
+        now = self._current
+        return now.lookup.names(np.arange(len(now)))
+
+    @property
     def total_index_size(self) -> int:
         """Number of vectors, whatever the view."""
         return len(self._current)
+
+    def use_view(self, samples: fo.SampleCollection, *args: Any, **kwargs: Any) -> Any:
+        """Restricts the index to a view; of one that is grouped by a field, to all its groups."""
+        return super().use_view(flat(samples), *args, **kwargs)
 
     def add_to_index(
         self,
@@ -171,9 +185,9 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
                 if ids is not None
             ]
             gone = np.unique(np.concatenate([np.zeros(0, np.int64), *rows]))
-            keys = now.version.ids.keys[gone]
+            ids = now.version.ids.take(gone)
         if len(gone):
-            self._store.remove(self.key, keys)
+            self._store.remove(self.key, ids)
         if reload:
             self.reload()
 
@@ -206,18 +220,53 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
         """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
 
+        Labels that were copied to other samples are told apart by :attr:`names`.
+
         Raises:
             ValueError: if neither a threshold nor a fraction is given
         """
         if thresh is None and fraction is None:
             raise BrainArgumentError("give a threshold (thresh) or a fraction")
-        with self._store.held(self.key):
-            super().find_duplicates(thresh=thresh, fraction=fraction)
+        with self._store.held(self.key) as now:
+            rows = self._view_rows
+            if fraction is None:
+                left = self._remove_duplicates_thresh(thresh, np.arange(len(rows)))
+            else:
+                count = round(min(max(0, 1 - fraction), 1) * len(rows))
+                left, thresh = self._remove_duplicates_count(count, np.arange(len(rows)), thresh)
+            unique, duplicates = self._take_apart(left, thresh)
+            if not len(unique) or not len(duplicates):
+                self._neighbors_map = {}
+                return
+            query = brain_queries.Query(now.vectors(duplicates), duplicates, False)
+            apart, nearest = brain_queries.nearest(now, query, 1, unique, False)
+            near: dict[str, list[tuple[str, float]]] = {}
+            names = (now.lookup.names(some).tolist() for some in (nearest[:, 0], duplicates))
+            for one, duplicate, distance in zip(*names, apart[:, 0].tolist(), strict=True):
+                near.setdefault(one, []).append((duplicate, distance))
+            self._neighbors_map = {
+                one: sorted(some, key=lambda pair: pair[1]) for one, some in near.items()
+            }
 
     def find_unique(self, count: int) -> None:
         """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`."""
         with self._store.held(self.key):
-            super().find_unique(count)
+            positions = np.arange(len(self._view_rows))
+            self._take_apart(*self._remove_duplicates_count(count, positions))
+            self._neighbors_map = None
+
+    def _take_apart(self, left: Any, thresh: float | None) -> tuple[np.ndarray, np.ndarray]:
+        """Notes which are unique, by their positions in the view; returns the rows of these and of
+        the duplicates."""
+        rows = self._view_rows
+        is_unique = np.zeros(len(rows), bool)
+        is_unique[list(left)] = True
+        unique, duplicates = rows[is_unique], rows[~is_unique]
+        self._thresh = thresh
+        self._unique_ids, self._duplicate_ids = (
+            self._current.lookup.names(some).tolist() for some in (unique, duplicates)
+        )
+        return unique, duplicates
 
     def get_model(self) -> Any:
         """The model that queries are encoded with.
@@ -298,8 +347,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             return np.asarray(ids)[thinning.keep(thresh, again)].tolist()
 
     def _new_thinning(self) -> Thinning:
-        now, view = self._current, self._rows
-        return Thinning(now, np.arange(len(now)) if view is None else view)
+        return Thinning(self._current, self._view_rows)
 
     def _apply_view_if_necessary(self) -> None:
         with self._store.held(self.key) as current:
@@ -308,6 +356,20 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
                 self._curr_sample_ids = self._curr_label_ids = None
                 self._curr_keep_inds = self._curr_missing_size = None
             super()._apply_view_if_necessary()
+
+    def _apply_view(self) -> None:
+        super()._apply_view()
+        if not self._is_of_patches or not self.has_view:
+            return
+        # FiftyOne looks at the label ids alone, which copies of a label share.
+        ids = RowIds.of(self._curr_sample_ids, self._curr_label_ids)
+        rows = self._current.lookup.find(ids)
+        there = rows >= 0
+        self._curr_keep_inds = rows[there]
+        self._curr_sample_ids = self._curr_sample_ids[there]
+        self._curr_label_ids = self._curr_label_ids[there]
+        missing = (self._curr_missing_size or 0) + int((~there).sum())
+        self._curr_missing_size = missing or None
 
     @property
     def _is_of_patches(self) -> bool:
@@ -322,6 +384,11 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     def _rows(self) -> np.ndarray | None:
         """The rows of the view, in its order; None is all."""
         return self._current_inds if self.has_view else None
+
+    @property
+    def _view_rows(self) -> np.ndarray:
+        """The rows of the view, in its order."""
+        return np.arange(len(self._current)) if self._rows is None else self._rows
 
     @classmethod
     def _from_dict(

@@ -80,12 +80,14 @@ def undo_attributes(dataset: fo.Dataset, action: Action) -> Undone:
     declared for it and that no label has any more."""
     changes, field = changes_of(dataset, action), action.detail["field"]
     path = LabelPath.of(dataset, field)
-    values = {row.label_id: json.loads(row.before or "[{}, {}]") for row in changes}
+    values = {
+        (row.sample_id, row.label_id): json.loads(row.before or "[{}, {}]") for row in changes
+    }
     names = sorted({name for new, _ in values.values() for name in new})
     rows: list[Row] = []
     for sample, label in read_labels(dataset, path, (row.sample_id for row in changes), names):
         label_id = str(label["_id"])
-        new, old = values.get(label_id, ({}, {}))
+        new, old = values.get((sample, label_id), ({}, {}))
         if new and all(label.get(name) == value for name, value in new.items()):
             rows.append((sample, label_id, old, new))
     write_labels(dataset, path, attribute_writes(rows))

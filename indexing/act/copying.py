@@ -35,10 +35,10 @@ def copy_labels(hits: Hits, label: str, into: str) -> Action:
         FieldError: if the field cannot hold the copies
     """
     made_field = prepare_field(hits, into, {})
-    copied = {copy.get(SOURCE) for _, copy in copies_in(hits, into)}
-    scores = zip(hits.label_ids.tolist(), hits.scores.tolist(), strict=True)
+    copied = {(sample, copy.get(SOURCE)) for sample, copy in copies_in(hits, into)}
+    scores = zip(hits.region_ids, hits.scores.tolist(), strict=True)
     new = {
-        source: {"label": label, "score": score} for source, score in scores if source not in copied
+        region: {"label": label, "score": score} for region, score in scores if region not in copied
     }
     detail = {"label": label, "into": into, "made_field": made_field}
     return write_copies(hits, new, into, detail)
@@ -46,7 +46,7 @@ def copy_labels(hits: Hits, label: str, into: str) -> Action:
 
 def write_copies(
     hits: Hits,
-    new: Mapping[str, Mapping[str, Any]],
+    new: Mapping[tuple[str, str], Mapping[str, Any]],
     into: str,
     detail: Mapping[str, Any],
     replaced: Sequence[tuple[str, dict[str, Any]]] = (),
@@ -56,7 +56,7 @@ def write_copies(
 
     Args:
         hits: whose regions
-        new: the label id of each hit to copy to the attributes of the copy
+        new: the sample id and label id of each hit to copy, to the attributes of the copy
         into: a field, from :func:`prepare_field`; where there are no hits, it may be missing
         detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
         replaced: sample id and document of each copy that goes
@@ -65,7 +65,7 @@ def write_copies(
     dataset = hits.dataset
     copies = list(_copies(hits, new)) if new else []
     changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
-    left = len(set(hits.label_ids.tolist())) - len(copies)
+    left = len(set(zip(hits.fields.tolist(), hits.region_ids, strict=True))) - len(copies)
     action = begin(dataset, "copy", changes, left, detail, key=key)
     keep_documents(dataset, action, replaced)
     if copies or replaced:
@@ -88,15 +88,16 @@ def undo_copies(dataset: fo.Dataset, action: Action) -> Undone:
     if into not in dataset.get_field_schema():
         return Undone(0, len(changes))
     path = LabelPath.of(dataset, into)
-    made = {row.label_id: row.before for row in changes}
+    made = {(row.sample_id, row.label_id): row.before for row in changes}
     labels = list(read_labels(dataset, path, (row.sample_id for row in changes), None))
-    still = [row for row in labels if made.get(str(row[1]["_id"])) == digest(row[1])]
-    edited = {label.get(SOURCE) for _, label in labels} - {label.get(SOURCE) for _, label in still}
-    there = {label["_id"] for _, label in labels}
+    still = [(s, label) for s, label in labels if made.get((s, str(label["_id"]))) == digest(label)]
+    edited = {(s, one.get(SOURCE)) for s, one in labels}
+    edited -= {(s, one.get(SOURCE)) for s, one in still}
+    there = {(s, one["_id"]) for s, one in labels}
     back = [
-        (sample, label)
-        for sample, label in documents_of(dataset, action)
-        if label.get(SOURCE) not in edited and label["_id"] not in there
+        (s, one)
+        for s, one in documents_of(dataset, action)
+        if (s, one.get(SOURCE)) not in edited and (s, one["_id"]) not in there
     ]
     _swap(dataset, path, still, back)
     if action.detail["made_field"] and not dataset.count(path.root):
@@ -152,7 +153,7 @@ def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
 
 
 def _copies(
-    hits: Hits, new: Mapping[str, Mapping[str, Any]]
+    hits: Hits, new: Mapping[tuple[str, str], Mapping[str, Any]]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """Sample id and document of each copy to make, in the order of the hits."""
     from bson import ObjectId
@@ -161,13 +162,13 @@ def _copies(
     for field in dict.fromkeys(map(str, hits.fields)):
         path = LabelPath.of(hits.dataset, field)
         for sample, source in read_labels(hits.dataset, path, samples, None):
-            sources[str(source["_id"])] = (sample, source)
-    for label_id in dict.fromkeys(hits.label_ids.tolist()):
-        if label_id in sources and label_id in new:
-            sample, source = sources[label_id]
+            sources[field, (sample, str(source["_id"]))] = source
+    for field, region in dict.fromkeys(zip(hits.fields.tolist(), hits.region_ids, strict=True)):
+        source = sources.get((field, region))
+        if source is not None and region in new:
             shape = {name: source[name] for name in GEOMETRY if name in source}
-            own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: label_id}
-            yield sample, {**own, **new[label_id], **shape}
+            own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: region[1]}
+            yield region[0], {**own, **new[region], **shape}
 
 
 def _swap(

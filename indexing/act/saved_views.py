@@ -52,10 +52,10 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
             f"dataset {dataset.name!r} has a saved view {name!r}: choose another name, or add=True"
         )
     earlier = [] if before is None else _saved_here(dataset, name, before)
-    there = {row.label_id for row in earlier}
+    there = {row[:3] for row in earlier}
     columns = (hits.fields, hits.sample_ids, hits.label_ids)
     fresh = [Change(*row) for row in zip(*(c.tolist() for c in columns), strict=True)]
-    fresh = [row for row in dict.fromkeys(fresh) if row.label_id not in there]
+    fresh = [row for row in dict.fromkeys(fresh) if row[:3] not in there]
     rows = [*earlier, *fresh]
     fields, samples, labels = (np.array(column) for column in list(zip(*rows, strict=True))[:3])
     nothing = np.zeros(len(rows), np.float32)

@@ -64,6 +64,7 @@ def export(
             brain_key=brain_key,
             **kwargs,
         )
+        _check_copies(copy, index)
         _take_model(copy, index)
         for batch in _batches(index, batch_size):
             copy.add_to_index(*batch, reload=False)
@@ -93,6 +94,16 @@ def _takes_metric(backend: str | type) -> bool:
     return "metric" in inspect.signature(config).parameters
 
 
+def _check_copies(copy: SimilarityIndex, index: SimilarityIndex) -> None:
+    ids = index.label_ids
+    copies = 0 if ids is None else len(ids) - len(set(ids))
+    if copies and type(copy) is not type(index):
+        raise AlphaClipError(
+            f"{copies} label ids are in several samples, as labels of a copied sample are: other "
+            "backends tell regions by the label id alone; give the copies ids of their own first"
+        )
+
+
 def _take_model(copy: SimilarityIndex, index: SimilarityIndex) -> None:
     """Given to ``compute_similarity``, the model would be loaded only to see what it can do."""
     copy.config.model = index.config.model
@@ -107,6 +118,7 @@ def _batches(
 ) -> Iterator[tuple[np.ndarray, list[str], list[str] | None]]:
     of_patches = index.config.patches_field is not None
     ids = index.label_ids if of_patches else index.sample_ids
+    ids = getattr(index, "names", ids)
     if ids is None:
         raise AlphaClipError(f"a {index.config.method} index does not give its ids: export another")
     for start in range(0, len(ids), size):

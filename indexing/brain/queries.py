@@ -74,7 +74,7 @@ def parse_query(now: Snapshot, query: Any) -> Query:
     if np.issubdtype(values.dtype, np.number):
         return Query(np.atleast_2d(values), None, values.ndim == 1)
     ids = as_ids(query if isinstance(query, str) else values)
-    rows = now.lookup.find(as_bytes(ids))
+    rows = now.lookup.find_named(ids.tolist())
     unknown = ids[rows < 0].tolist()
     if unknown:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
@@ -103,6 +103,9 @@ def rows_of(
     """The rows of samples or labels, in the order asked for; a sample of an index of patches stands
     for all its labels.
 
+    A label id that several samples have is the region of the oldest one; asked for again, that of
+    the next. So all label ids of an index are all its rows.
+
     Raises:
         BrainArgumentError: if an id is not there and must be, or an index of samples is asked for
             labels
@@ -117,7 +120,8 @@ def rows_of(
         several = [order[begin:end] for begin, end in zip(first, last, strict=True)]
         rows, is_there = np.concatenate([np.zeros(0, np.int64), *several]), last > first
     else:
-        rows = now.lookup.find(as_bytes(names))
+        rows = now.lookup.find_keys(as_bytes(names), _turns(names))
+        rows = np.where(rows >= 0, rows, now.lookup.find_named(names.tolist()))
         is_there = rows >= 0
         rows = rows[is_there]
     if not is_there.all():
@@ -127,6 +131,15 @@ def rows_of(
         if warn_missing:
             logger.warning("%s", missing)
     return rows
+
+
+def _turns(names: np.ndarray) -> np.ndarray:
+    """How often each was there before: int64 (n,)."""
+    _, numbers = np.unique(names, return_inverse=True)
+    order = np.argsort(numbers, kind="stable")
+    turns = np.empty(len(names), np.int64)
+    turns[order] = np.arange(len(names)) - np.searchsorted(numbers[order], numbers[order])
+    return turns
 
 
 def ids_at(

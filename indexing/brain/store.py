@@ -27,7 +27,7 @@ from alphaclip.indexing.dataset.locations import (
 )
 from alphaclip.indexing.retrieval.snapshot import Snapshot, open_snapshot
 from alphaclip.indexing.store.manifests import has_store
-from alphaclip.indexing.store.segments import RowIds, Segment
+from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
 from alphaclip.indexing.store.table import BLOCK
 
@@ -89,7 +89,7 @@ class RunStore:
         _check_addable(self.snapshot(key), vectors)
         with self._writing(key) as (writer, now):
             _check_addable(now, vectors)
-            rows = now.lookup.find(ids.keys)
+            rows = now.lookup.find(ids)
             is_there = rows >= 0
             if existing == "refuse" and is_there.any():
                 first = ids.keys[is_there][0].decode()
@@ -109,14 +109,14 @@ class RunStore:
                 writer.publish([*before, segment], vectors.shape[1], dtype, said)
         return int(is_there.sum()) if existing == "skip" else 0
 
-    def remove(self, key: str | None, keys: np.ndarray) -> None:
-        """Publishes a version without some vectors; keys that are not there are left out.
+    def remove(self, key: str | None, ids: RowIds) -> None:
+        """Publishes a version without some vectors; those that are not there are left out.
 
         Raises:
             StoreError: if the store is being written, or the disk is full
         """
         with self._writing(key) as (writer, now):
-            rows = now.lookup.find(keys)
+            rows = now.lookup.find(ids)
             if (rows >= 0).any():
                 version = now.version
                 segments = _without(now, rows[rows >= 0])
@@ -199,11 +199,11 @@ def check_rows(
             raise BrainArgumentError(
                 f"embeddings have shape {vectors.shape}, but there are {len(ids)} {name} ids"
             )
-    in_order = np.sort(samples if labels is None else labels)
-    twice = np.flatnonzero(in_order[1:] == in_order[:-1])
+    rows = RowIds.of(samples, labels, patches_field or "")
+    twice = as_text(rows.keys[rows.repeated])
     if len(twice):
-        raise BrainArgumentError(f"id {in_order[twice[0]]} is given twice: each has one vector")
-    return vectors, RowIds.of(samples, labels, patches_field or "")
+        raise BrainArgumentError(f"id {twice[0]} is given twice: each has one vector")
+    return vectors, rows
 
 
 def _checked_ids(ids: Any, kind: str) -> np.ndarray:

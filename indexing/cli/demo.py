@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alphaclip.encoder.load import load as load_encoder
+from alphaclip.indexing.dataset.labels import count_samples
 from alphaclip.indexing.dataset.samples import OBJECTS, OUTLINES, load_sample
 from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
 from alphaclip.indexing.explore.hit_listing import list_hits
@@ -39,7 +40,7 @@ def run_demo(sample: Path, sheet: Path, app: bool) -> None:
         build(dataset, field, encoder, key=field, overwrite=True) for field in (OBJECTS, OUTLINES)
     ]
     count = sum(len(index) for index in indexes)
-    print(f"{count} regions of {len(dataset)} pictures are indexed")
+    print(f"{count} regions of {count_samples(dataset)} pictures are indexed")
     hits_of = {query: list_hits(search(indexes, query, HITS)) for query in QUERIES}
     for query, hits in hits_of.items():
         print(f'\n"{query}"', *hits, sep="\n")

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.labels import PATCHABLE, FieldError, check_field, images_of
+from alphaclip.indexing.dataset.labels import FieldError, check_field, images_of, label_values
+from alphaclip.indexing.store.ids import Lookup
+from alphaclip.indexing.store.segments import RowIds
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 
-def values_of(dataset: fo.Dataset, field: str, attribute: str) -> Mapping[str, Any]:
-    """Label id to the value of an attribute, of all labels of a field.
+def values_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> list[Any]:
+    """The value of an attribute of each of some labels; None where it has none, or is gone.
 
     Args:
         dataset: whose
         field: of Detections, Detection, Polylines or Polyline
         attribute: of its labels, as "label"
+        ids: of the labels
 
     Raises:
         FieldError: if the field holds no regions, or no label has such an attribute
     """
-    is_list = check_field(dataset, field) in PATCHABLE
+    check_field(dataset, field)
     samples = images_of(dataset)
     _, path = samples._get_label_field_path(field, attribute)
-    _, ids = samples._get_label_field_path(field, "id")
-    keys, values = samples.values([ids, path])
-    if is_list:
-        keys, values = ([one for some in column for one in some or []] for column in (keys, values))
+    there, (values,) = label_values(samples, field, attribute)
     declared = samples.get_field(path) is not None
     if not declared and not any(value is not None for value in values):
         raise _no_such_attribute(samples, field, attribute)
-    return {str(key): value for key, value in zip(keys, values, strict=True) if key is not None}
+    return [values[row] if row >= 0 else None for row in Lookup(there).find(ids).tolist()]
 
 
 def check_attribute(
@@ -76,16 +75,13 @@ def _no_such_attribute(samples: fo.SampleCollection, field: str, attribute: str)
     return FieldError(f"no label of field {field!r} has {attribute!r}; attributes are: {own}")
 
 
-def names_of(
-    dataset: fo.Dataset, field: str, attribute: str, label_ids: Sequence[str]
-) -> list[str | None]:
+def names_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> list[str | None]:
     """The class of each label: a text, or None where it has none.
 
     Raises:
         FieldError: see :func:`values_of`; or if the attribute holds something else than text
     """
-    values = values_of(dataset, field, attribute)
-    names = [values.get(label_id) or None for label_id in label_ids]
+    names = [value or None for value in values_of(dataset, field, attribute, ids)]
     wrong = next((name for name in names if not isinstance(name, str | None)), None)
     if wrong is not None:
         raise FieldError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.indexing.store.segments import RowIds, as_bytes
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -63,7 +65,16 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     if field in kinds:
         return kinds[field]
     fitting = ", ".join(kinds) or "none"
-    schema = samples.get_field_schema().get(field)
+    root, _, inner = field.partition(".")
+    if root in kinds:
+        raise FieldError(f"field {field!r} is inside of field {root!r}: name that one")
+    schema = samples.get_field_schema().get(root)
+    if inner and schema is not None:
+        raise FieldError(
+            f"field {field!r} is inside of {root!r}: regions are read from fields of the samples "
+            f"themselves; dataset.clone_sample_field({field!r}, {field.replace('.', '_')!r}) "
+            f"copies it into one; fields with regions: {fitting}"
+        )
     if schema is None:
         raise FieldError(
             f"dataset {samples._dataset.name!r} has no field {field!r}; fields with regions: "
@@ -76,15 +87,38 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     )
 
 
+def count_samples(samples: fo.SampleCollection) -> int:
+    """How many there are. FiftyOne's own ``len()`` of a dataset is an estimate of the database,
+    which is wrong after it has ended uncleanly."""
+    return int(samples.count("id"))
+
+
+def flat(samples: fo.SampleCollection) -> fo.SampleCollection:
+    """The samples in all groups of a FiftyOne view that is grouped by a field, as an ordinary view;
+    other samples as they are."""
+    import fiftyone as fo
+
+    if not samples._is_dynamic_groups:
+        return samples
+    if isinstance(samples._stages[-1], fo.GroupBy):
+        # Without the grouping: FiftyOne would look through all samples for each group.
+        _, _, before, _ = samples._parse_dynamic_groups()
+        return before
+    return samples.flatten()
+
+
 def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
-    """The same samples; of a grouped dataset or view, the images of every slice."""
+    """The same samples, :func:`flat`; of a grouped dataset or view, the images of every slice."""
+    samples = flat(samples)
     if samples.media_type == "group":
         return samples.select_group_slices(media_type="image")
     return samples
 
 
 def active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
-    """Of a grouped collection its active slice, by name: another may be active next time."""
+    """The samples, :func:`flat`; of a grouped collection its active slice, by name: another may be
+    active next time."""
+    samples = flat(samples)
     if samples.media_type == "group":
         return samples.select_group_slices(samples.group_slice)
     return samples
@@ -103,16 +137,22 @@ def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
             "images; the frames of a video become a dataset by "
             "dataset.to_frames(sample_frames=True).clone()"
         )
-    samples = active_slice(samples)
-    if samples.media_type == "video":
+    samples = flat(samples)
+    where, others = f"{name!r}", ""
+    if samples.media_type == "group":
+        where = f"the active group slice {samples.group_slice!r} of {name!r}"
+        slices = [one for one, media in samples.group_media_types.items() if media == "image"]
+        others = "".join(f"; or pass dataset.select_group_slices({one!r})" for one in slices)
+    images = active_slice(samples)
+    if images.media_type == "video":
         raise AlphaClipError(
-            f"{name!r} holds videos here: make a dataset of their frames by "
-            "dataset.to_frames(sample_frames=True).clone(), and pass that"
+            f"{where} holds videos here: make a dataset of their frames by "
+            f"dataset.to_frames(sample_frames=True).clone(), and pass that{others}"
         )
-    if samples.media_type not in ("image", "mixed"):
-        what = f"media type {samples.media_type!r}" if samples.media_type else "no samples"
-        raise AlphaClipError(f"{name!r} has {what} here: regions are parts of images")
-    return samples
+    if images.media_type not in ("image", "mixed"):
+        what = f"media type {images.media_type!r}" if images.media_type else "no samples"
+        raise AlphaClipError(f"{where} has {what} here: regions are parts of images{others}")
+    return images
 
 
 def labels_of(value: Any) -> list[Any]:
@@ -125,9 +165,28 @@ def labels_of(value: Any) -> list[Any]:
     return [value]
 
 
-def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> list[str]:
-    """The ids of a field's labels in a view; where the view shows something else than the field,
-    those of the labels of its pictures.
+def label_values(
+    samples: fo.SampleCollection, field: str, *attributes: str
+) -> tuple[RowIds, list[list[Any]]]:
+    """The sample and the id of each label of a field, and attributes of the labels, a list each."""
+    owner = "sample_id" if samples._is_generated else "id"
+    kind, _ = samples._get_label_field_path(field, "id")
+    paths = [samples._get_label_field_path(field, name)[1] for name in ("id", *attributes)]
+    owners, *columns = samples.values([owner, *paths])
+    owners = as_bytes(owners)
+    if kind.__name__ in PATCHABLE:
+        owners = np.repeat(owners, [len(some or ()) for some in columns[0]])
+        columns = [[one for some in column for one in some or ()] for column in columns]
+    there = np.array([label_id is not None for label_id in columns[0]], bool)
+    if not there.all():
+        owners = owners[there]
+        columns = [list(compress(column, there)) for column in columns]
+    return RowIds.of(owners, columns[0], field), columns[1:]
+
+
+def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> RowIds:
+    """The labels of a field in a view; where the view shows something else than the field, those
+    of its pictures.
 
     Raises:
         AlphaClipError: if the view is one of another dataset
@@ -142,9 +201,7 @@ def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> lis
     if field not in view.get_field_schema():
         samples = view.distinct("sample_id") if view._is_generated else view.values("id")
         view = images_of(dataset).select(samples)
-    _, path = view._get_label_field_path(field, "id")
-    ids = view.values(path, unwind=True)
-    return [label_id for label_id in ids if label_id is not None]
+    return label_values(view, field)[0]
 
 
 def label_region(label: Any) -> Region:
@@ -157,6 +214,8 @@ def label_region(label: Any) -> Region:
 
     if isinstance(label, fo.Polyline):
         return _polyline_region(label)
+    if not label.bounding_box and label.has_field("dimensions"):
+        raise RegionError("it is a 3D box, which has no place in the picture")
     mask = _instance_mask(label) if label.has_mask else None
     if mask is None:
         return Region.from_box(label.bounding_box or [])

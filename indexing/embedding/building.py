@@ -17,7 +17,12 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, encoder_settings
 from alphaclip.encoder.load import load as load_encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import active_images, active_slice, check_field
+from alphaclip.indexing.dataset.labels import (
+    active_images,
+    active_slice,
+    check_field,
+    count_samples,
+)
 from alphaclip.indexing.dataset.locations import check_key, own_folder
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
@@ -27,7 +32,6 @@ from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.manifests import has_store
-from alphaclip.indexing.store.segments import as_bytes
 from alphaclip.indexing.store.store import StoreError, StoreVersion, StoreWriter, writing
 
 if TYPE_CHECKING:
@@ -140,7 +144,7 @@ def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bo
             "date with index.update(), or pass overwrite=True to replace it"
         )
     check_field(samples, field)
-    if not len(samples):
+    if not count_samples(active_slice(samples)):
         raise AlphaClipError(f"{dataset.name!r} has no samples here: there is nothing to embed")
     return folder
 
@@ -191,8 +195,8 @@ def freshness(
     held = edited = missing = 0
     with shown(progress) as show:
         for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
-            _, lacking = inventory.add(picture)
-            rows = lookup.find(as_bytes(picture.label_ids))
+            ids, lacking = inventory.add(picture)
+            rows = lookup.find(ids)
             seen[rows[rows >= 0]] = True
             held += int((~lacking).sum())
             edited += int((lacking & (rows >= 0)).sum())

@@ -48,13 +48,13 @@ class Inventory:
         missing = np.ones(len(ids), bool)
         fingerprints = ids.fingerprints.copy()
         for rows, lookup in self._held:
-            at = lookup.find(ids.keys)
+            at = lookup.find(ids)
             there = rows.fingerprints[at]
             if picture.stamp is None:
                 same = region_half(there) == region_half(fingerprints)
             else:
                 same = there == fingerprints
-            holds = missing & (at >= 0) & same & _same_sample(rows, at, ids)
+            holds = missing & (at >= 0) & same
             fingerprints[holds] = there[holds]
             missing &= ~holds
         if picture.stamp is None:
@@ -91,17 +91,8 @@ def matching(inventory: RowIds, rows: RowIds, taken: np.ndarray, lookup: Lookup)
     """
     if not len(inventory):
         return np.zeros(len(rows), bool)
-    at = lookup.find(rows.keys)
+    at = lookup.find(rows)
     same = inventory.fingerprints[at] == rows.fingerprints
-    match: np.ndarray = (at >= 0) & same & _same_sample(inventory, at, rows) & ~taken[at]
+    match: np.ndarray = (at >= 0) & same & ~taken[at]
     taken[at[match]] = True
     return match
-
-
-def _same_sample(some: RowIds, at: np.ndarray, rows: RowIds) -> np.ndarray:
-    """Whether some rows, taken by number, are of the same sample and field as others: a mask.
-
-    Labels that were copied to another sample or field keep their ids.
-    """
-    same: np.ndarray = some.sample_ids[at] == rows.sample_ids
-    return same & (some.fields[at] == rows.fields)

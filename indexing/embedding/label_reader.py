@@ -14,9 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from alphaclip.errors import RegionError
+from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.files import file_sha256
-from alphaclip.indexing.dataset.labels import Skipped, check_field, label_region, labels_of
+from alphaclip.indexing.dataset.labels import (
+    FieldError,
+    Skipped,
+    check_field,
+    count_samples,
+    label_region,
+    labels_of,
+    region_fields,
+)
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 
@@ -28,6 +36,14 @@ Identify = Literal["stat", "content"]
 
 HALF = 16
 """Digits of each half: 64 bits. Two versions of one region have to differ, not all regions."""
+
+TWICE = "its id occurs twice: a region has one vector"
+"""Why all regions of a sample with one label id but the first are left out."""
+
+_RENAMED = (
+    "If it was renamed, build under the same key with overwrite=True, on what it is called now: "
+    "the vectors are taken over"
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +68,28 @@ class LabelledPicture:
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
-    """What an index is of: its dataset, or the view that it was built on, as it is now."""
+    """What an index is of: its dataset, or the view that it was built on, as it is now.
+
+    Raises:
+        AlphaClipError: if its field, or something that the view is made of, was renamed or deleted
+    """
     import fiftyone as fo
 
+    field, fields = settings["field"], region_fields(dataset)
+    if field not in fields:
+        raise FieldError(
+            f"the index is of field {field!r}, which holds no regions of dataset {dataset.name!r} "
+            f"any more; fields with regions: {', '.join(fields) or 'none'}. {_RENAMED}"
+        )
     if not settings["stages"]:
         return dataset
-    return fo.DatasetView._build(dataset, settings["stages"])
+    try:
+        return fo.DatasetView._build(dataset, settings["stages"])
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise AlphaClipError(
+            f"the FiftyOne view that the index was built on cannot be made any more: {error}. "
+            f"{_RENAMED}"
+        ) from error
 
 
 def labelled_pictures(
@@ -75,28 +107,30 @@ def labelled_pictures(
             polylines, which count as their box, and the labels ``skipped``
         progress: told how many samples are read
     """
-    field, total = settings["field"], len(samples)
+    field, total = settings["field"], count_samples(samples)
     check_field(samples, field)
     reading.update(samples=0, unfilled=0, skipped=[])
     for sample in samples.select_fields(field).iter_samples():
-        label_ids, regions = [], []
+        regions: dict[str, Region] = {}
         for label in labels_of(sample[field]):
+            label_id = str(label.id)
             try:
-                regions.append(label_region(label))
+                if label_id in regions:
+                    raise RegionError(TWICE)
+                regions[label_id] = label_region(label)
             except RegionError as error:
-                skipped = Skipped(sample.filepath, str(label.id), str(error))
+                skipped = Skipped(sample.filepath, label_id, str(error))
                 reading["skipped"].append(asdict(skipped))
-                continue
-            label_ids.append(str(label.id))
-            reading["unfilled"] += hasattr(label, "points") and not label.filled
+            else:
+                reading["unfilled"] += hasattr(label, "points") and not label.filled
         reading["samples"] += 1
         yield LabelledPicture(
             str(sample.id),
             sample.filepath,
             picture_stamp(sample.filepath, settings["identify"]) if regions else None,
-            label_ids,
-            regions,
-            [region_stamp(region, settings["fingerprint"]) for region in regions],
+            list(regions),
+            list(regions.values()),
+            [region_stamp(region, settings["fingerprint"]) for region in regions.values()],
         )
         progress("samples read", reading["samples"], total)
 

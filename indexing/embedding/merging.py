@@ -11,13 +11,13 @@ import numpy as np
 
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import matching
+from alphaclip.indexing.embedding.label_reader import TWICE
 from alphaclip.indexing.embedding.plans import (
     FinishedShard,
     Plan,
     PlanError,
     finished,
 )
-from alphaclip.indexing.embedding.shards import TWICE
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
@@ -76,7 +76,7 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
     results = _results(plan)
     base = usable_base(writer.base, plan.settings)
     inventory = plan.inventory()
-    lookup = Lookup(inventory)
+    lookup, repeated = Lookup(inventory), inventory.repeated
     entries = [*plan.taken_over, *(result.entry for result in results if result.entry)]
     old = base.segments if base is not None else ()
     taken = np.zeros(len(inventory), bool)
@@ -87,8 +87,8 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
         mask = np.zeros(len(segment), bool)
         mask[segment.rows[matching(inventory, ids, taken, lookup)]] = True
         segments.append(segment.keeping(mask))
-    _check_none_lost(len(inventory) - len(lookup.repeated) - int(taken.sum()), plan, results)
-    skipped = _skipped(plan, results, inventory.take(lookup.repeated))
+    _check_none_lost(len(inventory) - len(repeated) - int(taken.sum()), plan, results)
+    skipped = _skipped(plan, results, inventory.take(repeated))
     report = _report(writer.base, segments, len(old), plan, skipped)
     dims = [segment.vectors.shape[1] for segment in segments if len(segment.rows)]
     dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
@@ -134,6 +134,23 @@ def _skipped(plan: Plan, results: Sequence[FinishedShard], repeated: RowIds) -> 
     ]
 
 
+def _why_nothing(plan: Plan, skipped: Sequence[Skipped]) -> str:
+    field, samples = plan.settings["field"], plan.reading.get("samples")
+    if skipped:
+        return (
+            f"no region of {field!r} could be embedded: {len(skipped)} were skipped, the first "
+            f"because {skipped[0].reason}"
+        )
+    if samples:
+        return f"field {field!r} holds no labels in these {samples} samples"
+    if plan.settings.get("stages"):
+        return (
+            "there are no samples in the FiftyOne view that the index is built on: a filter by a "
+            "field that is gone matches none"
+        )
+    return "there are no samples"
+
+
 def _report(
     base: StoreVersion | None,
     segments: Sequence[Segment],
@@ -141,19 +158,25 @@ def _report(
     plan: Plan,
     skipped: list[Skipped],
 ) -> MergeReport:
-    """Counts what comes of a version, the first ``old`` pieces of which are its own."""
+    """Counts what comes of a version, the first ``old`` pieces of which are its own.
+
+    Raises:
+        PlanError: if nothing does, where there was something or should be
+    """
     count = sum(len(segment.rows) for segment in segments)
-    if not count and (base is None or plan.counts["wanted"]):
-        first = f", the first because {skipped[0].reason}" if skipped else ""
-        field = plan.settings["field"]
-        raise PlanError(
-            f"no region of {field!r} could be embedded: {len(skipped)} were skipped{first}"
-        )
+    if not count and (base is None or len(base) or plan.counts["wanted"]):
+        why = _why_nothing(plan, skipped)
+        if base is not None and len(base):
+            why = (
+                f"nothing was changed, as the index would lose all its {len(base)} regions: {why}; "
+                "where that is meant, index.delete() removes it"
+            )
+        raise PlanError(why)
     holding, edited = sum(len(segment.rows) for segment in segments[:old]), 0
     if base is not None:
         before = Lookup(base.ids)
-        fresh = (segment.ids.keys[segment.rows] for segment in segments[old:])
-        edited = sum(int((before.find(keys) >= 0).sum()) for keys in fresh)
+        fresh = (segment.ids.take(segment.rows) for segment in segments[old:])
+        edited = sum(int((before.find(ids) >= 0).sum()) for ids in fresh)
     return MergeReport(
         regions=count,
         added=count - holding - edited,

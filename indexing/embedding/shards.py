@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.indexing.dataset.labels import Skipped
+from alphaclip.indexing.embedding.label_reader import TWICE
 from alphaclip.indexing.embedding.plans import (
     FinishedShard,
     Plan,
@@ -28,9 +29,6 @@ from alphaclip.indexing.store.segments import RowIds, write_segment
 if TYPE_CHECKING:
     from alphaclip.encoder.encoder import Encoder, Failure
     from alphaclip.regions.region import Region
-
-TWICE = "its id occurs twice: a region has one vector"
-"""Why all regions of a label id but the first are left out."""
 
 
 def embed_shards(
@@ -88,8 +86,8 @@ def _embed(
 ) -> FinishedShard:
     """Runs regions through the encoder, and writes those that got a vector as a piece of a store.
 
-    Of regions with one label id the first counts. The encoder opens pictures ahead of the vectors
-    that it gives, so what was sent is remembered until its vectors come.
+    Of regions with one sample and label id the first counts. The encoder opens pictures ahead of
+    the vectors that it gives, so what was sent is remembered until its vectors come.
     """
     pictures = [list(rows) for _, rows in groupby(planned, lambda row: row.sample_id)]
     sent: list[list[PlannedRegion]] = []
@@ -99,14 +97,14 @@ def _embed(
     skipped: list[Skipped] = []
 
     def stream() -> Iterator[tuple[str, list[Region]]]:
-        seen: set[str] = set()
+        seen: set[tuple[str, str]] = set()
         for rows in pictures:
             sent.append([])
             for row in rows:
-                if row.label_id in seen:
+                if row[:2] in seen:
                     skipped.append(Skipped(row.filepath, row.label_id, TWICE))
                 else:
-                    seen.add(row.label_id)
+                    seen.add(row[:2])
                     sent[-1].append(row)
             yield rows[0].filepath, [row.region for row in sent[-1]]
 

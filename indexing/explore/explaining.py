@@ -21,7 +21,7 @@ def explain_region(index: SearchIndex, label_id: str, text: str, cells: int = 10
 
     Args:
         index: whose encoder looks
-        label_id: of a region of the index
+        label_id: of a region of the index, see :class:`Example`
         text: what it is compared with
         cells (10): see :func:`alphaclip.encoder.explaining.explain`; cells x cells passes are run
 

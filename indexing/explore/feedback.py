@@ -21,7 +21,6 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query, parts_of
-from alphaclip.indexing.store.segments import as_bytes
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.snapshot import Snapshot
@@ -58,8 +57,8 @@ def refine(
     Args:
         index: or several of one dataset and one encoder, that were searched
         query: what was searched; of several parts the mean is the prior
-        right: label ids of hits that match
-        wrong: label ids of hits that do not
+        right: names of hits that match, see :class:`Example`
+        wrong: names of hits that do not
         negative (None): what was to be avoided; half of it is taken off the prior
 
     Returns:
@@ -210,7 +209,7 @@ def _vectors(
     vectors = [np.zeros((0, opened[0][1].version.dim), np.float32)]
     left = list(label_ids)
     for _, now in opened:
-        rows = now.lookup.find(as_bytes(left))
+        rows = now.lookup.find_named(left)
         vectors.append(now.vectors(rows[rows >= 0]))
         left = [label for label, row in zip(left, rows, strict=True) if row < 0]
     if left:

@@ -23,7 +23,7 @@ class ListedHit:
         label: the region's label, None if it has none
         image: path of the picture
         sample_id: of the picture
-        label_id: of the region
+        label_id: of the region; with the sample id it tells regions apart
         region: where it is, None if the label was edited and has no area any more
     """
 
@@ -51,20 +51,20 @@ def list_hits(hits: Hits) -> list[ListedHit]:
     if not len(hits):
         return []
     labels, listed = dict(_labels(hits)), list[ListedHit]()
-    columns = zip(hits.sample_ids, hits.label_ids, hits.scores, strict=True)
-    for rank, (sample, label_id, score) in enumerate(columns, start=1):
-        if label_id in labels:
-            image, label = labels[label_id]
+    columns = zip(hits.fields.tolist(), hits.region_ids, hits.scores, strict=True)
+    for rank, (field, region_id, score) in enumerate(columns, start=1):
+        if (field, region_id) in labels:
+            image, label = labels[field, region_id]
             region = None
             with suppress(RegionError):
                 region = label_region(label)
             number = round(float(score), 4)
-            listed.append(ListedHit(rank, number, label.label, image, sample, label_id, region))
+            listed.append(ListedHit(rank, number, label.label, image, *region_id, region))
     return listed
 
 
-def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """Label id to path and label, of each hit.
+def _labels(hits: Hits) -> Iterator[tuple[tuple[str, tuple[str, str]], tuple[str, Any]]]:
+    """Field, and sample id and label id, to path and label, of each hit.
 
     Only the labels that were hit are made objects: the others of their pictures take long.
     """
@@ -76,9 +76,9 @@ def _labels(hits: Hits) -> Iterator[tuple[str, tuple[str, Any]]]:
     for field in sorted(set(hits.fields.tolist())):
         kind = check_field(hits.dataset, field)
         path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
-        paths, values = samples.values(["filepath", path], _raw=True)
-        for filepath, value in zip(paths, values, strict=True):
+        columns = samples.values(["_id", "filepath", path], _raw=True)
+        for sample, filepath, value in zip(*columns, strict=True):
             for raw in (value if kind in PATCHABLE else [value]) or []:
                 if raw is not None and raw["_id"] in ids:
                     label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
-                    yield str(raw["_id"]), (filepath, label)
+                    yield (field, (str(sample), str(raw["_id"]))), (filepath, label)

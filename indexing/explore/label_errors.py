@@ -18,7 +18,6 @@ from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.store.segments import as_text
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
@@ -153,8 +152,7 @@ class _Labelled:
 
     @classmethod
     def of(cls, index: SearchIndex, snapshot: Snapshot, attribute: str) -> _Labelled:
-        label_ids = as_text(snapshot.version.ids.label_ids).tolist()
-        classes = names_of(index.dataset, index.field, attribute, label_ids)
+        classes = names_of(index.dataset, index.field, attribute, snapshot.version.ids)
         rows = np.array([row for row, name in enumerate(classes) if name], np.int64)
         names, given = np.unique([classes[row] or "" for row in rows], return_inverse=True)
         if len(names) < 2:
@@ -163,7 +161,7 @@ class _Labelled:
                 "wrong labels are found by comparing at least two"
             )
         table, pictures = snapshot.version.table, snapshot.pictures[rows]
-        return cls(table, rows, names, given, pictures, len(label_ids) - len(rows))
+        return cls(table, rows, names, given, pictures, len(classes) - len(rows))
 
     def vectors(self, which: np.ndarray) -> np.ndarray:
         """The vectors of some of the regions: float32 (b, dim)."""

@@ -59,12 +59,12 @@ class Search:
 
     Attributes:
         texts: what to look for, in words
-        examples: label ids of regions to look for more of
+        examples: names of regions to look for more of, see :class:`Example`
         negative_texts: what to avoid, in words
-        negative_examples: label ids of regions to avoid
+        negative_examples: names of regions to avoid
         keys: of the indexes to search
-        right: label ids of hits that a person marked right
-        wrong: label ids of hits that a person marked wrong
+        right: names of hits that a person marked right
+        wrong: names of hits that a person marked wrong
         k: regions to find; None finds all
         min_score: the lowest cosine, or None
         aggregate: see :meth:`RegionIndex.search`
@@ -223,14 +223,14 @@ class Search:
     def hits_of(
         self,
         indexes: Sequence[SearchIndex],
-        label_ids: Sequence[str],
+        names: Sequence[str],
         ranking: Ranking | None = None,
     ) -> Hits:
         """Some regions as the search scores them, best first, whatever ``k`` and ``min_score``;
         those that no index holds are left out.
         """
         encoded = ranking or self.ranking(indexes)
-        return Hits.joined([index.hits_of(encoded, label_ids) for index in indexes], None)
+        return Hits.joined([index.hits_of(encoded, names) for index in indexes], None)
 
     def _run_unlabelled(
         self, indexes: Sequence[SearchIndex], view: fo.SampleCollection | None, ranking: Ranking

@@ -109,21 +109,22 @@ def _uncovered(
     from bson import ObjectId
     from fiftyone import ViewField
 
-    candidates = dict(zip(hits.label_ids[start:].tolist(), range(start, len(hits)), strict=True))
+    candidates = dict(zip(hits.region_ids[start:], range(start, len(hits)), strict=True))
     if not candidates:
         return np.zeros(0, np.int64)
     uncovered = []
     sample_ids = list(dict.fromkeys(hits.sample_ids[start:].tolist()))
     # Of the proposals only the candidates are read: there may be hundreds in a picture.
-    is_candidate = ViewField("_id").is_in([ObjectId(label) for label in candidates])
+    is_candidate = ViewField("_id").is_in([ObjectId(label) for _, label in candidates])
     samples = images_of(index.dataset).select(sample_ids)
     samples = samples.select_fields([index.field, *label_fields])
     samples = samples.filter_labels(index.field, is_candidate, only_matches=False)
     for sample in samples.iter_samples():
         covers = [r for name in label_fields for _, r in _regions(sample[name])]
         for label_id, region in _regions(sample[index.field]):
-            if label_id in candidates and most_overlap(region, covers) < max_iou:
-                uncovered.append(candidates[label_id])
+            place = candidates.get((sample.id, label_id))
+            if place is not None and most_overlap(region, covers) < max_iou:
+                uncovered.append(place)
     return np.sort(np.array(uncovered, np.int64))
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,7 +85,7 @@ def label_dataset(
             drawn.save(dataset)
             population.add(ids, f"draw-{len(book.draws)}", forget=True)
             state = drawn
-        _add_reviews(index, into, book, checked, reviews)
+        _add_reviews(index, into, book, scored, reviews)
         decision = decide(state, book, scored, settings, digest)
     if decision.is_tested:
         promises = {name: one.to_dict() for name, one in decision.promises.items()}
@@ -192,17 +193,20 @@ def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer
 
 
 def _add_reviews(
-    index: SearchIndex, into: str, book: ReviewBook, classes: ClassSet, reviews: Reviews
+    index: SearchIndex, into: str, book: ReviewBook, scored: Scored, reviews: Reviews
 ) -> None:
     """Keeps what the reviews say of the sample; of an attribute, where it has a value."""
     some: dict[str, str | None]
     if isinstance(reviews, str):
         who, (field, _, attribute) = reviews, reviews.partition(".")
-        names = names_of(index.dataset, field, attribute, book.sample)
-        some = {key: name for key, name in zip(book.sample, names, strict=True) if name}
+        rows = scored.rows(book.sample)
+        ids = scored.snapshot.version.ids.take(rows[rows >= 0])
+        there = compress(book.sample, rows >= 0)
+        names = names_of(index.dataset, field, attribute, ids)
+        some = {key: name for key, name in zip(there, names, strict=True) if name}
     else:
         who, some = "python", dict(reviews or {})
-    answers = {key: classes.own_name(some[key]) for key in book.sample if key in some}
+    answers = {key: scored.classes.own_name(some[key]) for key in book.sample if key in some}
     before = book.answers["promise"]
     fresh = {key: a for key, a in answers.items() if before.get(key, {}).get(who, ...) != a}
     if fresh:
@@ -243,7 +247,7 @@ def _answers(
     looked_at: np.ndarray,
     scores: np.ndarray,
     run: str,
-) -> tuple[Hits, dict[str, dict[str, Any]]]:
+) -> tuple[Hits, dict[tuple[str, str], dict[str, Any]]]:
     """The answers that pass of the regions that are looked at, and those of people."""
     passing = np.flatnonzero(labelled.passes & looked_at)
     pairs = zip(labelled.reviewed.tolist(), labelled.names, strict=True)
@@ -254,9 +258,9 @@ def _answers(
     names = [*map(str, scored.names(passing)), *by_people.values()]
     models = [model] * len(passing) + [REVIEW] * len(by_people)
     made_of = snapshot.version.ids.fingerprints[rows].tolist()
-    columns = (hits.label_ids.tolist(), names, hits.scores.tolist(), models, made_of)
+    columns = (hits.region_ids, names, hits.scores.tolist(), models, made_of)
     return hits, {
-        label_id: {
+        region: {
             "label": name,
             "score": score,
             "model": model,
@@ -264,5 +268,5 @@ def _answers(
             "run": run,
             "made_of": fingerprint.decode(),
         }
-        for label_id, name, score, model, fingerprint in zip(*columns, strict=True)
+        for region, name, score, model, fingerprint in zip(*columns, strict=True)
     }

@@ -42,7 +42,9 @@ class Seen:
 
     def is_new(self, ids: RowIds) -> np.ndarray:
         """Which rows no run has looked at as they are now: bool (n,)."""
-        parts, undone = [np.zeros(0, np.uint64)], {}
+        # Records of the first versions told regions by their label alone.
+        parts: dict[bool, list[np.ndarray]] = {True: [_NONE], False: [_NONE]}
+        undone: dict[str, bool] = {}
         for key in self._records.keys(self._prefix):
             value = self._records.get(key)
             if value is not None and value["settings"] == self._settings:
@@ -50,8 +52,12 @@ class Seen:
                 if action not in undone:
                     undone[action] = is_undone(self._dataset, action)
                 if not undone[action]:
-                    parts.append(np.frombuffer(b64decode(value["marks"]), np.uint64))
-        return ~np.isin(_marks(ids), np.concatenate(parts))
+                    marks = np.frombuffer(b64decode(value["marks"]), np.uint64)
+                    parts[value.get("by_sample", False)].append(marks)
+        seen = np.isin(_marks(ids), np.concatenate(parts[True]))
+        if len(parts[False]) > 1:
+            seen |= np.isin(_marks(ids, by_sample=False), np.concatenate(parts[False]))
+        return ~seen
 
     def add(self, ids: RowIds, action: str, forget: bool) -> None:
         """Remembers what a run has looked at.
@@ -65,7 +71,7 @@ class Seen:
         marks = _marks(ids)
         for part, start in enumerate(range(0, len(marks), _CHUNK)):
             text = b64encode(marks[start : start + _CHUNK].tobytes()).decode()
-            value = {"action": action, "settings": self._settings, "marks": text}
+            value = {"action": action, "settings": self._settings, "marks": text, "by_sample": True}
             self._records.set(f"{self._prefix}{action}/{part:04d}", value)
         for key in old:
             self._records.delete(key)
@@ -92,14 +98,19 @@ def _hash_of_array(values: Any) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def _marks(ids: RowIds) -> np.ndarray:
+def _marks(ids: RowIds, by_sample: bool = True) -> np.ndarray:
     """64 bits for each row, of its id and of what its vector was made of: uint64 (n,). Of 100M rows
     two have the same bits with a probability of 1 in 3,700, and then one is left out."""
-    pairs = zip(ids.keys.tolist(), ids.fingerprints.tolist(), strict=True)
+    samples = ids.sample_ids.tolist() if by_sample else [b""] * len(ids)
+    rows = zip(ids.keys.tolist(), samples, ids.fingerprints.tolist(), strict=True)
     content = b"".join(
-        hashlib.blake2b(key + b" " + made_of, digest_size=8).digest() for key, made_of in pairs
+        hashlib.blake2b(key + sample + b" " + made_of, digest_size=8).digest()
+        for key, sample, made_of in rows
     )
     return np.frombuffer(content, np.uint64)
+
+
+_NONE = np.zeros(0, np.uint64)
 
 
 def _hash(text: str) -> str:

@@ -34,8 +34,8 @@ DETAILS = {
 encoder that the answer was given for: a region that was edited since has another."""
 
 
-Answers = Mapping[str, Mapping[str, Any]]
-"""Label id to the class and the details of what is to be written."""
+Answers = Mapping[tuple[str, str], Mapping[str, Any]]
+"""Sample id and label id to the class and the details of what is to be written."""
 
 
 def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = False) -> Action:
@@ -60,15 +60,15 @@ def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = F
     made_field = bool(len(hits)) and prepare_field(hits, into, DETAILS)
     earlier, fresh, replaced = _earlier(hits.dataset), dict(answers), []
     for sample, copy in copies_in(hits, into):
-        new = fresh.get(copy.get(SOURCE, ""))
+        new = fresh.get((sample, copy.get(SOURCE, "")))
         if new is None:
             continue
-        change = earlier(copy.get("run"), str(copy["_id"]))
+        change = earlier(copy.get("run"), (sample, str(copy["_id"])))
         is_ours = change is not None and change.before == digest(copy)
         if (is_ours and not _holds(copy, new)) or (overwrite and not is_ours):
             replaced.append((sample, copy))
         else:
-            fresh.pop(copy[SOURCE])
+            fresh.pop((sample, copy[SOURCE]))
     detail = {"into": into, "made_field": made_field}
     return write_copies(hits, fresh, into, detail, replaced, run)
 
@@ -80,18 +80,19 @@ def _write_attributes(hits: Hits, answers: Answers, into: str, run: str, overwri
     made = declare_attributes(dataset, field, kinds)
     path, earlier, changed = LabelPath.of(dataset, field), _earlier(dataset), []
     for sample, old in read_labels(dataset, path, hits.sample_ids.tolist(), list(own)):
-        new = answers.get(str(old["_id"]))
+        region = (sample, str(old["_id"]))
+        new = answers.get(region)
         if new is None:
             continue
         there = {name: old.get(where) for where, name in own.items()}
-        change = earlier(old.get(f"{attribute}_run"), str(old["_id"]))
+        change = earlier(old.get(f"{attribute}_run"), region)
         # What a run wrote in place is kept as JSON of the attributes, the class first.
         before = "[{}]" if change is None else change.before or "[{}]"
         is_ours = next(iter(json.loads(before)[0].values()), None) == there["label"]
         may_write = overwrite and there["label"] != new["label"]
         if there["label"] in (None, "") or (not _holds(there, new) if is_ours else may_write):
-            changed.append((sample, str(old["_id"]), {p: new[n] for p, n in own.items()}, old))
-    left = len(set(hits.label_ids.tolist())) - len(changed)
+            changed.append((*region, {p: new[n] for p, n in own.items()}, old))
+    left = len(set(hits.region_ids)) - len(changed)
     detail = {"into": into, "field": field, "made": made}
     return set_attributes(dataset, field, changed, left, detail, run)
 
@@ -125,15 +126,15 @@ def _holds(there: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return all(there.get(name) == new[name] for name in ("label", "made_of"))
 
 
-def _earlier(dataset: fo.Dataset) -> Callable[[Any, str], Change | None]:
+def _earlier(dataset: fo.Dataset) -> Callable[[Any, tuple[str, str]], Change | None]:
     """What a run did to a label; None if that is not known any more. Runs are read once."""
 
     @cache
-    def changes(run: str) -> dict[str, Change]:
+    def changes(run: str) -> dict[tuple[str, str], Change]:
         try:
             action = find_action(dataset, run)
         except AlphaClipError:
             return {}
-        return {row.label_id: row for row in changes_of(dataset, action)}
+        return {(row.sample_id, row.label_id): row for row in changes_of(dataset, action)}
 
-    return lambda run, label_id: changes(run).get(label_id) if isinstance(run, str) else None
+    return lambda run, region: changes(run).get(region) if isinstance(run, str) else None

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from alphaclip.indexing.dataset.labels import FieldError, Skipped
+from alphaclip.indexing.dataset.labels import FieldError, Skipped, count_samples
 from alphaclip.indexing.dataset.schema import check_name, declare
 from alphaclip.indexing.progress import Progress, shown
 
@@ -129,7 +129,7 @@ def fill_field(
         progress (None): told how far it is; None shows a bar in the terminal
         batch (1): how many samples ``make`` is given at a time
     """
-    started, total = time.monotonic(), len(images)
+    started, total = time.monotonic(), count_samples(images)
     fields = [*filter(None, [field]), report.into]
     with shown(progress) as show:
 

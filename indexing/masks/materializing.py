@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import FieldError, Skipped, active_images
+from alphaclip.indexing.dataset.labels import FieldError, Skipped, active_images, count_samples
 from alphaclip.indexing.masks.mask_fields import (
     MaskReport,
     digest,
@@ -95,7 +95,7 @@ def _check(images: fo.SampleCollection, field: str, min_area: float) -> None:
     if not 0 <= min_area < 1:
         raise AlphaClipError(f"min_area is {min_area}: expected a share of the picture, in [0, 1)")
     if not images.count(field):
-        raise FieldError(f"field {field!r} is empty in all {len(images)} samples")
+        raise FieldError(f"field {field!r} is empty in all {count_samples(images)} samples")
 
 
 def _take(

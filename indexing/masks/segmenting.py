@@ -19,6 +19,7 @@ from alphaclip.indexing.dataset.labels import (
     Skipped,
     active_images,
     check_field,
+    count_samples,
     label_region,
     labels_of,
 )
@@ -132,7 +133,9 @@ def _check(images: fo.SampleCollection, field: str | None, into: str) -> None:
         raise FieldError(f"the masks cannot go into {field!r}, whose boxes they are made of")
     path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
     if not images.count(path):
-        raise FieldError(f"field {field!r} holds no labels in these {len(images)} samples")
+        raise FieldError(
+            f"field {field!r} holds no labels in these {count_samples(images)} samples"
+        )
 
 
 def _prompts(sample: Any, field: str, report: MaskReport) -> list[Prompt]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.indexing.store.segments import as_text
+
 if TYPE_CHECKING:
     import fiftyone as fo
 
@@ -36,6 +38,12 @@ class Hits:
 
     def __len__(self) -> int:
         return len(self.label_ids)
+
+    @property
+    def region_ids(self) -> list[tuple[str, str]]:
+        """The sample id and label id of each: a label that was copied to another sample keeps its
+        id."""
+        return list(zip(self.sample_ids.tolist(), self.label_ids.tolist(), strict=True))
 
     @classmethod
     def joined(cls, parts: Sequence[Hits], k: int | None, per_image: bool = False) -> Hits:
@@ -68,30 +76,28 @@ class Hits:
     def view(self) -> fo.DatasetView:
         """The hits as patches in rank order.
 
-        FiftyOne makes no patches of single Detection and Polyline fields, nor of several fields at
-        once: those come as samples, in the order of each one's best hit, with only the labels
-        that were found.
+        FiftyOne makes no patches of single Detection and Polyline fields, of several fields at
+        once, nor of labels whose id several samples have: those come as samples, in the order of
+        each one's best hit, with only the labels that were found.
         """
-        from bson import ObjectId
-        from fiftyone import ViewField
-
         from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of
 
         if not len(self):
             return self.dataset.limit(0)
-        by_field: dict[str, list[str]] = {}
-        for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
-            by_field.setdefault(field, []).append(label)
+        by_field: dict[str, list[tuple[str, str]]] = {}
+        for field, region in zip(self.fields.tolist(), self.region_ids, strict=True):
+            by_field.setdefault(field, []).append(region)
         kinds = {name: check_field(self.dataset, name) for name in by_field}
         samples = list(dict.fromkeys(self.sample_ids.tolist()))
         view = images_of(self.dataset).select(samples, ordered=True)
-        for field, labels in by_field.items():
+        for field, regions in by_field.items():
             if kinds[field] in PATCHABLE:
-                is_hit = ViewField("_id").is_in([ObjectId(label) for label in labels])
-                view = view.filter_labels(field, is_hit, only_matches=len(kinds) == 1)
-        if len(kinds) > 1 or kinds[field] not in PATCHABLE:
+                view = _only(view, field, regions, len(kinds) == 1)
+        labels = self.label_ids.tolist()
+        is_repeated = len(set(labels)) < len(set(self.region_ids))
+        if len(kinds) > 1 or kinds[field] not in PATCHABLE or is_repeated:
             return view
-        return view.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+        return view.to_patches(field).select(labels, ordered=True)
 
     def save_scores(self, attribute: str = "score") -> None:
         """Writes each hit's score into an attribute of its label, in one go for each field.
@@ -110,3 +116,25 @@ class Hits:
         for field, scored in values.items():
             _, path = samples._get_label_field_path(field, attribute)
             samples.set_label_values(path, scored, dynamic=True)
+
+
+def _only(
+    view: fo.DatasetView, field: str, regions: Sequence[tuple[str, str]], only_matches: bool
+) -> fo.DatasetView:
+    """A view with some labels of a field only, by sample id and label id."""
+    from bson import ObjectId
+    from fiftyone import ViewField
+
+    from alphaclip.indexing.dataset.labels import label_values
+
+    is_meant = ViewField("_id").is_in([ObjectId(label) for _, label in regions])
+    some = view.filter_labels(field, is_meant, only_matches=only_matches)
+    there, _ = label_values(some, field)
+    columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
+    others = set(zip(*columns, strict=True)) - set(regions)
+    if not others:
+        return some
+    # Of the same ids in other samples; to compare both ids of all labels would take longer.
+    sample, label = ViewField("$_id").to_string(), ViewField("_id").to_string()
+    is_other = sample.concat(label).is_in(["".join(ids) for ids in sorted(others)])
+    return view.filter_labels(field, is_meant & ~is_other, only_matches=only_matches)

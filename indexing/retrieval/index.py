@@ -25,7 +25,7 @@ from alphaclip.indexing.retrieval.queries import (
 from alphaclip.indexing.retrieval.ranking import Ranking, find
 from alphaclip.indexing.retrieval.snapshot import Snapshot, open_snapshot
 from alphaclip.indexing.retrieval.view_rows import state_of
-from alphaclip.indexing.store.segments import RowIds, as_bytes, as_text
+from alphaclip.indexing.store.segments import RowIds, as_text
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -176,7 +176,7 @@ class SearchIndex:
             image, region = part
             return self.encoder.encode_regions(image, [region])
         now = self.snapshot()
-        row = now.lookup.find(as_bytes([part.label_id]))
+        row = now.lookup.find_named([part.label_id])
         if row[0] < 0:
             raise AlphaClipError(
                 f"label {part.label_id} is not in index {self.key!r}: update the index, or give "
@@ -212,10 +212,15 @@ class SearchIndex:
         ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
         return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
 
-    def hits_of(self, ranking: Ranking, label_ids: Sequence[str]) -> Hits:
-        """Some regions, as a search finds them, best first; those not in the index are left out."""
+    def hits_of(self, ranking: Ranking, names: Sequence[str]) -> Hits:
+        """Some regions, as a search finds them, best first; those not in the index are left out.
+
+        Args:
+            ranking: the query
+            names: of the regions, see :class:`Example`
+        """
         now = self.snapshot()
-        rows = np.unique(now.lookup.find(as_bytes(list(label_ids))))
+        rows = np.unique(now.lookup.find_named(names))
         ranked = find(now.engine(), now.version.table, ranking, None, rows[rows >= 0])
         return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
 
@@ -226,20 +231,19 @@ class SearchIndex:
         """
 
         def compute() -> np.ndarray:
-            inside = as_bytes(labels_in(view, self.dataset, now.version.info["field"]))
-            rows = now.lookup.find(inside)
+            rows = now.lookup.find(labels_in(view, self.dataset, now.version.info["field"]))
             return np.unique(rows[rows >= 0])
 
         return now.views.get(state_of(view), compute)
 
-    def rows_of(self, now: Snapshot, label_ids: Sequence[str]) -> np.ndarray:
-        """The row of each label in a version: int64 (n,).
+    def rows_of(self, now: Snapshot, names: Sequence[str]) -> np.ndarray:
+        """The row of each region by its name, see :class:`Example`, in a version: int64 (n,).
 
         Raises:
             AlphaClipError: if one is not there
         """
-        rows = now.lookup.find(as_bytes(list(label_ids)))
-        missing = [label for label, row in zip(label_ids, rows, strict=True) if row < 0]
+        rows = now.lookup.find_named(names)
+        missing = [name for name, row in zip(names, rows, strict=True) if row < 0]
         if missing:
             raise AlphaClipError(
                 f"{len(missing)} of {len(rows)} labels are not in index {self.key!r}, the first is "
@@ -257,7 +261,7 @@ class SearchIndex:
 
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
-        return bool(self.snapshot().lookup.find(as_bytes([example.label_id]))[0] >= 0)
+        return bool(self.snapshot().lookup.find_named([example.label_id])[0] >= 0)
 
     def _text_probes(self) -> np.ndarray:
         return self.encoder.encode_text(probe_texts(self.dataset, self.field))

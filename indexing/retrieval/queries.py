@@ -23,7 +23,8 @@ class Example:
     """A region of the index, as a query.
 
     Attributes:
-        label_id: of the region
+        label_id: the region's name: its label id. Where that was copied to other samples, it is the
+            region of the oldest one, and ``<sample id>-<label id>`` is that of another
     """
 
     label_id: str

@@ -95,7 +95,7 @@ class Snapshot:
 
     @cached_property
     def lookup(self) -> Lookup:
-        """Finds rows by label id, in an index of samples by sample id."""
+        """Finds rows by what they are of."""
         return Lookup(self.version.ids)
 
     @cached_property

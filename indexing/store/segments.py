@@ -87,9 +87,22 @@ class RowIds:
 
     @property
     def keys(self) -> np.ndarray:
-        """What tells the rows apart: the label ids, in an index of samples the sample ids."""
+        """The label ids, in an index of samples the sample ids. A key alone does not tell rows
+        apart: labels that were copied to another sample keep their ids."""
         has_labels = len(self) and self.label_ids[0]
         return self.label_ids if has_labels else self.sample_ids
+
+    @property
+    def order(self) -> np.ndarray:
+        """The rows by key, those of one key by sample: int64 (n,)."""
+        return np.lexsort((self.sample_ids, self.keys))
+
+    @property
+    def repeated(self) -> np.ndarray:
+        """The rows whose sample and label an earlier row has: int64 (n,)."""
+        order = self.order
+        keys, samples = self.keys[order], self.sample_ids[order]
+        return order[1:][(keys[1:] == keys[:-1]) & (samples[1:] == samples[:-1])]
 
     def take(self, rows: np.ndarray) -> RowIds:
         """Those of some rows, by number or by a mask."""
@@ -163,17 +176,16 @@ def write_segment(
     Args:
         folder: of the store
         blocks: (m, dim) each, in order of the ids
-        ids: of the rows, each key once
+        ids: of the rows, each sample and label once
         dim, dtype: float16 for rows of unit length, float32 for any that are finite
 
     Raises:
         StoreError: if vectors and ids do not fit each other, a vector is not usable, or the disk is
             full
     """
-    keys = np.sort(ids.keys)
-    twice = np.flatnonzero(keys[1:] == keys[:-1])
+    twice = ids.keys[ids.repeated]
     if len(twice):
-        raise StoreError(f"id {keys[twice[0]].decode()} occurs twice: each has one vector")
+        raise StoreError(f"id {twice[0].decode()} occurs twice: each has one vector")
     shape = (len(ids), dim)
 
     def write_vectors(stream: HashingWriter) -> None:

@@ -101,9 +101,13 @@ class StoreVersion:
 
     @cached_property
     def ids(self) -> RowIds:
-        """Whose the vectors are, in the order of the table."""
-        ids = (s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments)
-        return RowIds.joined(list(ids))
+        """Whose the vectors are, in the order of the table.
+
+        The field is the version's: where it was renamed, older files say what it was called.
+        """
+        parts = (s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments)
+        ids, field = RowIds.joined(list(parts)), self.info.get("field", "").encode()
+        return replace(ids, fields=np.full(len(ids), field)) if field else ids
 
     @cached_property
     def table(self) -> VectorTable:

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import fiftyone as fo
 
-from alphaclip.indexing.dataset.locations import index_folder
+from alphaclip.indexing.dataset.locations import index_folder, index_keys
 from alphaclip.indexing.store.store import read_manifest
 
 from .forms import count
@@ -54,17 +54,54 @@ def describe_index(dataset, key, with_skipped=False):
 
 
 def selected_regions(ctx):
-    """Lists the regions that a person has selected.
+    """Lists the regions that a person has selected: patches in the grid, labels in pictures.
 
     Returns:
-        the ids of the patches selected in the grid and of the labels selected in pictures
+        pairs of sample id and label id
     """
     chosen = []
     if ctx.selected and ctx.view is not None and ctx.view._is_patches:
-        chosen += ctx.selected
+        patches = ctx.view.select(ctx.selected, ordered=True)
+        chosen += zip(*patches.values(["sample_id", "id"]), strict=True)
 
-    chosen += [label["label_id"] for label in ctx.selected_labels or []]
+    chosen += [(label["sample_id"], label["label_id"]) for label in ctx.selected_labels or []]
     return list(dict.fromkeys(chosen))
+
+
+def selected_names(ctx, keys):
+    """Names the regions that a person has selected.
+
+    Args:
+        keys: of the indexes that may hold them; those that are gone are left out
+    """
+    there = index_keys(ctx.dataset)
+    indexes = [open_index(ctx.dataset, key) for key in keys if key in there]
+    return name_regions(indexes, selected_regions(ctx))
+
+
+def name_regions(indexes, pairs):
+    """Names regions as examples, marks and searches name them.
+
+    Args:
+        indexes: that may hold them
+        pairs: of sample id and label id
+    """
+    from alphaclip.indexing.explore.several_indexes import names_in
+    from alphaclip.indexing.store.segments import RowIds
+
+    samples, labels = zip(*pairs, strict=True) if pairs else ((), ())
+    return names_in(indexes, RowIds.of(samples, labels))
+
+
+def named_hits(index, names):
+    """Finds regions by name, in their order; those that are not in the index are left out."""
+    import numpy as np
+
+    now = index.snapshot()
+    rows = now.lookup.find_named(names)
+    rows = rows[rows >= 0]
+    scores = np.zeros(len(rows), np.float32)
+    return index.hits(now, rows, scores, scores)
 
 
 def update_in_words(dataset, key, progress):

@@ -16,7 +16,7 @@ from alphaclip.indexing.labelling.scoring.class_sets import (
 from alphaclip.indexing.labelling.scoring.classes import ClassSet
 
 from ..common.forms import alert, count, dropdown, shorten, text
-from ..common.indexes import selected_regions
+from ..common.indexes import selected_names
 from ..common.tiles import add_button, fit
 from .state import guarded, text_field
 
@@ -47,7 +47,8 @@ class ClassEvents:
 
     @guarded
     def on_add_examples(self, ctx):
-        chosen, name = selected_regions(ctx), ctx.panel.get_state("of.name")
+        chosen = selected_names(ctx, [ctx.panel.get_state("where.key")])
+        name = ctx.panel.get_state("of.name")
         if not chosen:
             raise AlphaClipError("Nothing is selected: select patches, or labels of a picture")
 

@@ -7,7 +7,7 @@ from alphaclip.indexing.labelling.review.queueing import review_queue
 from alphaclip.indexing.labelling.review.runs import labelled_fields, labelling_of
 
 from ..common.forms import shorten
-from ..common.indexes import open_index
+from ..common.indexes import name_regions, named_hits, open_index
 from ..common.tiles import PAGE, data_uri, draw_crops
 from . import answers
 from .class_form import read_classes
@@ -132,18 +132,13 @@ def _maybe(ctx, labelling, label_ids):
 
 def _pictures_of(ctx, key, label_ids):
     """The picture and region of each; a region that is gone has no picture."""
-    import numpy as np
-
     from alphaclip.indexing.explore.hit_listing import list_hits
-    from alphaclip.indexing.store.segments import as_bytes
 
     index = open_index(ctx.dataset, key)
-    now = index.snapshot()
-    rows = now.lookup.find(as_bytes(label_ids))
-    rows = rows[rows >= 0]
-    scores = np.zeros(len(rows), np.float32)
-    by_id = {hit.label_id: hit for hit in list_hits(index.hits(now, rows, scores, scores))}
-    hits = [by_id.get(label_id) for label_id in label_ids]
+    listed = list_hits(named_hits(index, label_ids))
+    names = name_regions([index], [(hit.sample_id, hit.label_id) for hit in listed])
+    by_name = dict(zip(names, listed, strict=True))
+    hits = [by_name.get(label_id) for label_id in label_ids]
     return [(hit.image, hit.region) if hit and hit.region else ("", None) for hit in hits]
 
 

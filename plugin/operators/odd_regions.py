@@ -7,7 +7,7 @@ import fiftyone.operators.types as types
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
-from ..common.indexes import open_index
+from ..common.indexes import name_regions, named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
 from .base import JobOperator, configure
@@ -89,8 +89,9 @@ class FindOddRegions(JobOperator):
         if "errors" in results:
             yield self.show_results(ctx, results)
 
-        patches = ctx.dataset.to_patches(open_index(ctx.dataset, ctx.params["key"]).field)
-        yield ctx.ops.set_view(patches.select(results["label_ids"][:MAX_SHOWN], ordered=True))
+        index = open_index(ctx.dataset, ctx.params["key"])
+        shown = named_hits(index, results["label_ids"][:MAX_SHOWN])
+        yield ctx.ops.set_view(shown.view())
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
     def lay_out(self, results, outputs):
@@ -120,7 +121,7 @@ def _find_outliers(ctx, key, progress):
 
     number = ctx.params.get("count", DEFAULT_COUNT)
     hits = find_outliers(open_index(ctx.dataset, key), number, progress=progress)
-    return _summarize(hits.label_ids.tolist())
+    return _summarize(_names(ctx, key, hits))
 
 
 def _find_errors(ctx, key, progress):
@@ -133,7 +134,7 @@ def _find_errors(ctx, key, progress):
         progress=progress,
     )
     return {
-        **_summarize(suspects.hits.label_ids.tolist()),
+        **_summarize(_names(ctx, key, suspects.hits)),
         "given": suspects.given.tolist(),
         "suggested": suspects.suggested.tolist(),
         "probabilities": suspects.hits.scores.tolist(),
@@ -162,6 +163,10 @@ def _rows(suspects):
 
 
 FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find_errors}
+
+
+def _names(ctx, key, hits):
+    return name_regions([open_index(ctx.dataset, key)], hits.region_ids)
 
 
 def _summarize(label_ids):

@@ -5,7 +5,7 @@ import fiftyone.operators.types as types
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import choose_index, count, form_button, refuse
-from ..common.indexes import open_index, selected_regions
+from ..common.indexes import open_index, selected_names, selected_regions
 from .base import FormOperator, configure
 
 DEFAULT_K = 50
@@ -47,7 +47,8 @@ class FindSimilarRegions(FormOperator):
         from alphaclip import indexing
 
         index = open_index(ctx.dataset, ctx.params["key"])
-        examples = [indexing.Example(label_id) for label_id in selected_regions(ctx)]
+        names = selected_names(ctx, [index.key])
+        examples = [indexing.Example(name) for name in names]
         if not examples:
             raise AlphaClipError("Nothing is selected: select patches, or labels in a picture")
 

@@ -6,7 +6,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import text
-from ..common.indexes import selected_regions
+from ..common.indexes import selected_names
 from ..common.panels import dataset_id
 from ..common.tiles import add_button, fit
 from . import marks
@@ -228,5 +228,6 @@ def _add_examples(ctx, name, other):
 
 
 def _chosen(ctx):
-    chosen = [*(ctx.panel.get_state("selected") or []), *selected_regions(ctx)]
-    return list(dict.fromkeys(chosen))
+    keys = ctx.panel.get_state("where.keys") or []
+    named = selected_names(ctx, [keys] if isinstance(keys, str) else keys)
+    return list(dict.fromkeys([*(ctx.panel.get_state("selected") or []), *named]))

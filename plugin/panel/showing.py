@@ -1,7 +1,8 @@
 """From a question to what the panel shows of its hits: the spread of scores, a page of crops."""
 
+from ..common.indexes import name_regions
 from ..common.tiles import PAGE, data_uri, draw_crops
-from .asking import find, measure
+from .asking import find, indexes_of, measure
 from .state import PICTURES, REGIONS, RESULT, move_threshold, threshold
 
 BINS = 60
@@ -48,7 +49,11 @@ def show_page(ctx, page):
     hits = find(ctx.dataset, asked)
     page = min(max(page, 0), max(len(hits) - 1, 0) // PAGE)
     some = hits.take(slice(page * PAGE, (page + 1) * PAGE))
-    listed = _list_pictures(some) if asked["mode"] == PICTURES else _list_regions(some)
+    if asked["mode"] == PICTURES:
+        listed = _list_pictures(some)
+    else:
+        listed = _list_regions(indexes_of(ctx.dataset, asked), some)
+
     crops = draw_crops([(path, region) for *_, path, region in listed])
     tiles = [{"id": id_, "caption": caption, "score": score} for id_, caption, score, *_ in listed]
     for number, tile in enumerate(tiles, page * PAGE + 1):
@@ -83,11 +88,14 @@ def _spread(ctx, asked, hits):
     return {"total": int(total), "low": float(low), "high": float(high), "shown": 0, "above": 0}
 
 
-def _list_regions(hits):
+def _list_regions(indexes, hits):
     from alphaclip.indexing.explore.hit_listing import list_hits
 
+    listed = list_hits(hits)
+    names = name_regions(indexes, [(hit.sample_id, hit.label_id) for hit in listed])
     return [
-        (hit.label_id, hit.label or "", hit.score, hit.image, hit.region) for hit in list_hits(hits)
+        (name, hit.label or "", hit.score, hit.image, hit.region)
+        for name, hit in zip(names, listed, strict=True)
     ]
 
 

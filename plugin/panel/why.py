@@ -21,7 +21,7 @@ class WhyEvents:
     def on_why(self, ctx):
         hit, heat = _explain(ctx, ctx.params["id"])
         ctx.panel.data.set("why_shown.picture", data_uri(_overlay(hit, heat)))
-        ctx.panel.state.set("why", [hit.label_id, _say(ctx, hit)])
+        ctx.panel.state.set("why", [ctx.params["id"], _say(ctx, hit)])
 
     @guarded
     def on_keep_why(self, ctx):

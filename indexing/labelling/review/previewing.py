@@ -19,7 +19,6 @@ from alphaclip.indexing.labelling.scoring.scored import choose, score
 from alphaclip.indexing.labelling.scoring.scoring import Scorer, batches
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.store.segments import as_bytes
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
@@ -117,7 +116,7 @@ def alternatives(
     """
     _check_count("count", count, 1)
     checked, snapshot = ClassSet(classes), index.snapshot()
-    rows = snapshot.lookup.find(as_bytes(list(label_ids)))
+    rows = snapshot.lookup.find_named(label_ids)
     there = [key for key, row in zip(label_ids, rows, strict=True) if row >= 0]
     if not there:
         return {}

@@ -19,7 +19,6 @@ from alphaclip.indexing.labelling.scoring.scoring import (
     zero_shot,
 )
 from alphaclip.indexing.progress import Progress
-from alphaclip.indexing.store.segments import as_bytes, as_text
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
@@ -58,12 +57,13 @@ class Scored:
         return np.asarray(self.answers.classes < len(self.classes))
 
     def label_ids(self, rows: np.ndarray) -> list[str]:
-        """The label ids of some rows."""
-        return [str(one) for one in as_text(self.snapshot.version.ids.label_ids[rows])]
+        """The names of some rows: label ids, but for copies of labels; see
+        :class:`alphaclip.indexing.Example`."""
+        return [str(one) for one in self.snapshot.lookup.names(rows)]
 
     def rows(self, label_ids: Sequence[str]) -> np.ndarray:
-        """The rows of label ids, -1 where one is not in the index: int64 (n,)."""
-        return self.snapshot.lookup.find(as_bytes(list(label_ids)))
+        """The rows of such names, -1 where one is not in the index: int64 (n,)."""
+        return self.snapshot.lookup.find_named(label_ids)
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows: float32 (n, dim)."""
@@ -129,7 +129,7 @@ def choose(
     Returns:
         the choice, and rows and numbers of classes of what it learned from, int64 (t,) each
     """
-    rows = np.asarray(snapshot.lookup.find(as_bytes(list(training))))
+    rows = snapshot.lookup.find_named(list(training))
     missing = [label for label, row in zip(training, rows, strict=True) if row < 0]
     if missing:
         raise AlphaClipError(

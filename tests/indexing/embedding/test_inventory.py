@@ -25,20 +25,43 @@ def rows(sample_id: str = "s", field: str = FIELD, **fingerprints: str) -> RowId
 
 
 def test_lookup() -> None:
-    lookup = Lookup(RowIds.of(["s"] * 5, ["b", "a-long-id", "ä", "b", "d"]))
+    lookup = Lookup(RowIds.of(["s2", "s", "s", "s1", "s"], ["b", "a-long-id", "ä", "b", "d"]))
     keys = np.array(
         [b"d", b"b", "ä".encode(), b"a-long-id", b"a-long-id-that-is-longer", b"a", b"z"]
     )
-    assert lookup.find(keys).tolist() == [4, 0, 2, 1, -1, -1, -1]
-    assert lookup.find(keys[:2].astype("S1")).tolist() == [4, 0]
-    assert lookup.find(np.zeros(0, "S1")).tolist() == []
-    assert Lookup(RowIds.of([])).find(keys).tolist() == [-1] * 7
-    assert Lookup(RowIds.of(["x", "y"])).find(np.array([b"y"])).tolist() == [1]
+    assert lookup.find_keys(keys).tolist() == [4, 3, 2, 1, -1, -1, -1]
+    assert lookup.find_keys(keys[:2].astype("S1")).tolist() == [4, 3]
+    assert lookup.find_keys(np.array([b"b"] * 3), np.arange(3)).tolist() == [3, 0, -1]
+    assert lookup.find_keys(np.zeros(0, "S1")).tolist() == []
+    assert Lookup(RowIds.of([])).find_keys(keys).tolist() == [-1] * 7
+    assert Lookup(RowIds.of(["x", "y"])).find_keys(np.array([b"y"])).tolist() == [1]
 
 
 def test_lookup__longer_keys_do_not_match_their_beginning() -> None:
     lookup = Lookup(RowIds.of(["s"], ["abc"]))
-    assert lookup.find(np.array([b"abcd", b"ab", b"abc"])).tolist() == [-1, -1, 0]
+    assert lookup.find_keys(np.array([b"abcd", b"ab", b"abc"])).tolist() == [-1, -1, 0]
+
+
+def test_lookup__the_same_label_in_several_samples() -> None:
+    samples, labels = ["s2", "s10", "s1", "s2", "s3"], ["a", "a", "a", "b", "ab"]
+    lookup = Lookup(RowIds.of(samples, labels))
+    assert lookup.find(RowIds.of(samples, labels)).tolist() == [0, 1, 2, 3, 4]
+    others = RowIds.of(["s3", "s1", "s", "s22", "s2"], ["a", "b", "a", "a", "ab"])
+    assert lookup.find(others).tolist() == [-1] * 5
+    names = lookup.names(np.arange(5)).tolist()
+    assert names == ["s2-a", "s10-a", "a", "b", "ab"]
+    assert lookup.find_named(names).tolist() == [0, 1, 2, 3, 4]
+    assert (
+        lookup.find_named(["s1-a", "s2-b", "s1-b", "a-s1", "-", ""]).tolist() == [2, 3] + [-1] * 4
+    )
+    assert lookup.find_named([]).tolist() == []
+
+
+def test_lookup__the_same_label_in_every_sample() -> None:
+    samples = [f"{number:04d}" for number in range(1000)]
+    lookup = Lookup(RowIds.of(samples[::-1], ["a"] * 1000))
+    assert lookup.find(RowIds.of(samples, ["a"] * 1000)).tolist() == list(range(999, -1, -1))
+    assert lookup.find_named(["a", "0999-a"]).tolist() == [999, 0]
 
 
 def test_add() -> None:
@@ -71,10 +94,10 @@ def test_add__planned_out_of_reach_counts_as_another_picture() -> None:
 
 
 def test_add__same_label_elsewhere() -> None:
-    """Labels that were copied to another sample or field keep their ids."""
-    for held in (rows("other", a=OLD + NEW), rows(field="other", a=OLD + NEW)):
-        for stamp in (OLD, None):
-            assert Inventory(FIELD, [held]).add(picture(stamp, a=NEW))[1].tolist() == [True]
+    """Labels that were copied to another sample keep their ids, as those of a renamed field do."""
+    held = [rows("other", a=OLD + NEW), rows("s", field="before", b=OLD + NEW)]
+    for stamp in (OLD, None):
+        assert Inventory(FIELD, held).add(picture(stamp, a=NEW, b=NEW))[1].tolist() == [True, False]
 
 
 def test_add__nothing() -> None:
@@ -107,7 +130,7 @@ def test_matching() -> None:
     inventory = rows(a=OLD, b=OLD, c=NEW)
     first, second = rows(b=OLD, x=OLD, a=NEW), rows(a=OLD, b=OLD, c=NEW)
     assert match(inventory, first, second) == [[True, False, False], [True, False, True]]
-    assert match(inventory, rows("other", a=OLD), rows(field="f", a=OLD)) == [[False], [False]]
+    assert match(inventory, rows("other", a=OLD), rows(field="f", a=OLD)) == [[False], [True]]
     assert match(inventory, RowIds.of([])) == [[]]
     assert match(RowIds.of([]), first) == [[False] * 3]
 

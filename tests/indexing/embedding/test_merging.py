@@ -7,10 +7,10 @@ import pytest
 import soak
 
 from alphaclip.indexing.dataset.labels import Skipped
-from alphaclip.indexing.embedding.label_reader import LabelledPicture, region_stamp
+from alphaclip.indexing.embedding.label_reader import TWICE, LabelledPicture, region_stamp
 from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
-from alphaclip.indexing.embedding.shards import TWICE, embed_shards
+from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.store.segments import RowIds
 from alphaclip.indexing.store.store import StoreWriter, open_store, writing
 from alphaclip.regions.region import Region
@@ -124,16 +124,17 @@ def test_another_encoder(data: Set) -> None:
 
 
 def test_another_field(data: Set) -> None:
+    """Of a field that was renamed the vectors hold."""
     data.update()
     data.field = "größe"
-    assert counts(data.update()) == (0, 3, 0, 0, 0)
+    assert counts(data.update()) == (0, 0, 3, 0, 0)
     assert set(open_store(data.folder).ids.fields) == {"größe".encode()}
 
 
 def test_label_moves_to_another_sample(data: Set) -> None:
     data.update()
     data.pictures["again"] = data.pictures.pop("two")
-    assert counts(data.update()) == (0, 1, 2, 0, 0)
+    assert counts(data.update()) == (1, 0, 2, 1, 0)
     assert data.held() == data.expected()
 
 
@@ -150,17 +151,36 @@ def test_picture_out_of_reach(data: Set) -> None:
 
 
 @pytest.mark.parametrize("labels", [["a", "b", "a"], ["a", "b", "c", "d", "a"]])
-def test_label_twice(tmp_path: Path, labels: list[str]) -> None:
-    """In one shard and in two: the first counts, and the other is told."""
+def test_label_twice__in_two_pictures(tmp_path: Path, labels: list[str]) -> None:
+    """In one shard and in two: each has its vector, and is not embedded again."""
     data = Set(tmp_path / "store")
     for place, label in enumerate(labels):
         data.set(f"p{place}", {label: 0.1 * place})
-    for _ in range(2):
+    for change in ((len(labels), 0, 0, 0, 0), (0, 0, len(labels), 0, 0)):
         report = data.update()
-        assert report.regions == len(labels) - 1
-        assert [(each.label_id, each.reason) for each in report.skipped] == [("a", TWICE)]
-        assert data.held()["a"] == data.expected("p0")["a"]
-        assert len(data.held()) == len(labels) - 1
+        assert counts(report) == change
+        assert not report.skipped
+        ids = open_store(data.folder).ids
+        regions = {
+            f"{s.decode()} {k.decode()}" for s, k in zip(ids.sample_ids, ids.label_ids, strict=True)
+        }
+        assert regions == {f"p{place} {label}" for place, label in enumerate(labels)}
+
+
+def test_picture_twice(tmp_path: Path) -> None:
+    """As in a FiftyOne view that is joined with itself, in one shard and in two."""
+    data = Set(tmp_path / "store")
+    data.set("p", {"a": 0.1, "b": 0.2})
+    planned = data._planned
+    for _ in range(2):
+        data._planned = lambda name: planned("p")  # type: ignore[method-assign]
+        data.set("q", {})
+        report = data.update()
+        assert report.regions == 2
+        assert [(each.label_id, each.reason) for each in report.skipped] == [
+            ("a", TWICE),
+            ("b", TWICE),
+        ]
 
 
 def test_label_twice__in_a_picture(tmp_path: Path) -> None:
@@ -175,16 +195,20 @@ def test_label_twice__in_a_picture(tmp_path: Path) -> None:
 
 
 def test_nothing_wanted_any_more(data: Set) -> None:
-    before = data.update()
+    """An update that would drop every region refuses, and changes nothing."""
+    data.update()
+    held = data.held()
     data.pictures = {"none": ("none", [])}
-    report = data.update()
-    assert (report.regions, report.gone) == (0, before.regions)
-    assert data.held() == {}
+    with pytest.raises(PlanError, match="nothing was changed, as the index would lose all its 3"):
+        data.update()
+    assert data.held() == held
+    data.set("one", {"a": 0.1})
+    assert counts(data.update()) == (0, 0, 1, 2, 0)
 
 
 def test_nothing_ever_wanted(data: Set) -> None:
     data.pictures = {"none": ("none", [])}
-    with pytest.raises(PlanError, match="no region of 'f' could be embedded: 0 were skipped"):
+    with pytest.raises(PlanError, match="there are no samples"):
         data.update()
 
 

@@ -97,9 +97,10 @@ def test_large_numbers_are_finite(tmp_path: Path) -> None:
 
 def test_id_twice(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="id ä occurs twice"):
-        write_segment(tmp_path, [EYE], RowIds.of(["1", "2", "3"], ["ä", "b", "ä"]), 3, FLOAT16)
+        write_segment(tmp_path, [EYE], RowIds.of(["1", "2", "1"], ["ä", "b", "ä"]), 3, FLOAT16)
     with pytest.raises(StoreError, match="id 1 occurs twice"):
         write_segment(tmp_path, [EYE], RowIds.of(["1", "2", "1"]), 3, FLOAT16)
+    write_segment(tmp_path, [EYE], RowIds.of(["1", "2", "3"], ["ä", "b", "ä"]), 3, FLOAT16)
 
 
 def test_columns_of_different_lengths() -> None:
