@@ -5,11 +5,14 @@ Figures: the model zoo of the Alpha-CLIP project, and tables 2 and 11 of arXiv 2
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from alphaclip.errors import CheckpointError, ModelNotFoundError
+
+logger = logging.getLogger(__name__)
 
 LICENCE = "CC BY-NC 4.0, for research only; CLIP's own model terms apply as well"
 BASE_TAG = "openai"
@@ -160,6 +163,9 @@ def how_to_install(released: Released) -> str:
 def install(source: Path, name: str, replace: bool = False) -> Path:
     """Converts a downloaded checkpoint into the models folder.
 
+    No checksums of the released files are published, so that weights of the right shapes are taken
+    for what the user says they are; what speaks against it is logged as a warning.
+
     Args:
         source: the file as it was downloaded
         name: which released checkpoint it is; the tensors tell the architecture, but only the
@@ -174,12 +180,13 @@ def install(source: Path, name: str, replace: bool = False) -> Path:
         CheckpointError: the file is unreadable, holds something else, or is for another
             architecture than the name says; or the name is installed already
     """
-    from alphaclip.files import file_sha256
+    from alphaclip.files import ABANDONED, file_sha256, remove_partials
     from alphaclip.weights.checkpoints import (
         convert_checkpoint,
         recognize_architecture,
         write_checkpoint,
     )
+    from alphaclip.weights.plausibility import doubts
 
     released, path = find_released(name), installed_path(name)
     if path.exists() and not replace:
@@ -192,6 +199,13 @@ def install(source: Path, name: str, replace: bool = False) -> Path:
             f"{source} holds weights for {architecture}, but {name} is {released.architecture}: "
             f"it can be {', '.join(fitting)}"
         )
+    for doubt in doubts(tensors):
+        logger.warning(
+            "%s: %s. It is installed as %s all the same: if you meant the released one, get %s "
+            "from %s and convert it with --force", source, doubt, name, released.file_name,
+            released.url,
+        )  # fmt: skip
+    remove_partials(path.parent, ABANDONED)
     metadata = {
         "name": name,
         "architecture": architecture,

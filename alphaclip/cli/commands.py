@@ -80,8 +80,16 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
+    from alphaclip.weights.checkpoints import read_metadata
+
     path = install(args.file, args.name, replace=args.force)
-    print(f"{args.name} is installed: {path}")
+    print(
+        f"{args.name} is installed: {path}\n"
+        f"SHA-256 of {args.file}: {read_metadata(path)['source_sha256']}\n"
+        "Nobody published what that should be: the file fits the architecture, but that it is "
+        f"{args.name}\nand not some other training is what you say; compare the SHA-256 with "
+        "somebody else's."
+    )
     return 0
 
 

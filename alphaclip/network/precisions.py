@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_text
+from alphaclip.files import update_text
 
 if TYPE_CHECKING:
     import torch
@@ -194,9 +194,9 @@ def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
         "least %.4f", name, chosen, best.per_second, gain, best.cosine,
     )  # fmt: skip
     figures = {precision: asdict(one) for precision, one in measured.items()}
-    content = _read(path) | {key: {"precision": chosen, "measured": figures}}
+    measurement = {key: {"precision": chosen, "measured": figures}}
     try:
-        write_text(path, json.dumps(content, indent=1))
+        update_text(path, lambda text: json.dumps(_parsed(text) | measurement, indent=1))
     except AlphaClipError as error:
         logger.debug("the next start measures again: %s", error)
     return chosen
@@ -244,8 +244,15 @@ def fastest(measured: Mapping[str, Measured]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        return _parsed(path.read_text("utf-8"))
     except (OSError, ValueError):
+        return {}
+
+
+def _parsed(text: str | None) -> dict[str, Any]:
+    try:
+        content = json.loads(text or "")
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -15,7 +15,7 @@ from tempfile import NamedTemporaryFile
 
 from alphaclip.catalog.released import models_folder
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
-from alphaclip.files import file_sha256
+from alphaclip.files import ABANDONED, PARTIAL, file_sha256, remove_partials
 from alphaclip.sam.networks import read_sam
 
 logger = logging.getLogger(__name__)
@@ -221,7 +221,10 @@ def _room_for(released: ReleasedSam, folder: Path) -> Path:
             f"{folder} has room for {free / 1e6:,.0f} MB, {released.name} needs "
             f"{math.ceil(needed / 1e6):,}: free some, or set ALPHACLIP_MODELS"
         )
-    with NamedTemporaryFile(dir=folder, prefix=f".{released.file_name}.", delete=False) as file:
+    remove_partials(folder, ABANDONED)
+    with NamedTemporaryFile(
+        dir=folder, prefix=f"{released.file_name}.", suffix=PARTIAL, delete=False
+    ) as file:
         return Path(file.name)
 
 

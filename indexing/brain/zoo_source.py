@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from alphaclip.files import write_text
+from alphaclip.files import update_text
 
 SOURCE = "alphaclip-encoders"
 """No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
@@ -39,21 +39,22 @@ def install_zoo_source(name: str) -> Path:
     from alphaclip.catalog.zoo import list_models
 
     folder = Path(fo.config.model_zoo_dir) / SOURCE
-    folder.mkdir(parents=True, exist_ok=True)
-    names = [*(info.name for info in list_models()), *_earlier(folder), name]
-    manifest = {"name": SOURCE, "models": [_entry(name) for name in dict.fromkeys(names)]}
-    for name, text in (("__init__.py", _LOADER), ("manifest.json", json.dumps(manifest, indent=1))):
-        path = folder / name
-        if not path.exists() or path.read_text("utf-8") != text:
-            write_text(path, text)
+
+    def with_name(manifest: str | None) -> str:
+        names = [*(info.name for info in list_models()), *_names(manifest), name]
+        models = [_entry(name) for name in dict.fromkeys(names)]
+        return json.dumps({"name": SOURCE, "models": models}, indent=1)
+
+    update_text(folder / "__init__.py", lambda _: _LOADER)
+    update_text(folder / "manifest.json", with_name)
     return folder
 
 
-def _earlier(folder: Path) -> list[str]:
+def _names(manifest: str | None) -> list[str]:
+    """Those of earlier calls; none where the file is damaged."""
     try:
-        models = json.loads((folder / "manifest.json").read_text("utf-8"))["models"]
-        return [str(model["base_name"]) for model in models]
-    except (OSError, ValueError, LookupError, TypeError):
+        return [str(model["base_name"]) for model in json.loads(manifest or "")["models"]]
+    except (ValueError, LookupError, TypeError):
         return []
 
 

@@ -135,7 +135,7 @@ def _answers(path: Path) -> dict[str, str | None]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise AlphaClipError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:

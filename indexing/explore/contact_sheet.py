@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont
 
 from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.files import write_atomically
 from alphaclip.indexing.explore.hit_listing import ListedHit
 from alphaclip.regions.images import FORMATS, MAX_PIXELS, open_image
 from alphaclip.regions.region import Region
@@ -40,8 +41,7 @@ def draw_contact_sheet(hits_by_query: Mapping[str, Sequence[ListedHit]], path: P
     sheet = Image.new("RGB", size, BACKGROUND)
     for row, (query, hits) in enumerate(hits_by_query.items()):
         _draw_row(sheet, MARGIN + row * height, query, hits)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    write_atomically(path, lambda stream: sheet.save(stream, "PNG"))
 
 
 def draw_tiles(

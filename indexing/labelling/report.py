@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from alphaclip.files import write_atomically
+from alphaclip.files import write_text
 from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
 from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
 from alphaclip.indexing.labelling.promise.calibration import (
@@ -123,9 +123,7 @@ class LabelReport:
         Raises:
             StoreError: if it cannot be written
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        values = json.dumps(self.to_dict(), indent=1, ensure_ascii=False)
-        write_atomically(folder / JSON_NAME, lambda stream: stream.write(values.encode()))
+        write_text(folder / JSON_NAME, json.dumps(self.to_dict(), indent=1, ensure_ascii=False))
         return folder / JSON_NAME
 
 

@@ -6,6 +6,7 @@ The parts of a Segmentation have no ids of their own, so they are made once, int
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from alphaclip.indexing.masks.mask_fields import (
     write_masks,
 )
 from alphaclip.indexing.progress import Progress
+from alphaclip.regions.images import FORMATS
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -48,9 +50,9 @@ def materialize(
     """Makes a Detection with a mask of each connected part of each class of a segmentation.
 
     ``label`` is the class: its name in the dataset's mask targets, else its pixel value (of an
-    RGB mask, its hex colour). Pixels of value 0 are background. ``source`` is the field's name.
-    Run again, it changes nothing but what has been edited since: parts that are as they were keep
-    their Detection.
+    RGB mask, its hex colour; of a file with a palette, its number there). Pixels of value 0 are
+    background. ``source`` is the field's name. Run again, it changes nothing but what has been
+    edited since: parts that are as they were keep their Detection.
 
     Args:
         samples: a dataset or view of images; of a grouped dataset, the active slice
@@ -104,6 +106,7 @@ def _take(
     segmentation = sample[field]
     if segmentation is None:
         return
+    segmentation = _as_classes(segmentation, targets)
     try:
         mask = _read(segmentation)
     except AlphaClipError as error:
@@ -126,6 +129,23 @@ def _take(
         part["source_digest"] = Region.from_mask(part.mask, box=part.bounding_box).digest()
         parts.append(part)
     write_masks(sample, parts, made_from, ("label", "source_digest"), report)
+
+
+def _as_classes(segmentation: fo.Segmentation, targets: Mapping[Any, str]) -> fo.Segmentation:
+    """Of a picture with a palette, as Pascal VOC has them, the numbers that stand for classes.
+
+    FiftyOne reads its colours, which have no names unless the mask targets are colours.
+    """
+    from PIL import Image
+
+    path = None if segmentation.mask is not None else segmentation.mask_path
+    if path is None or any(str(key).startswith("#") for key in targets):
+        return segmentation
+    with suppress(OSError, ValueError), Image.open(path, formats=FORMATS) as image:
+        if image.mode == "P":
+            segmentation = segmentation.copy()
+            segmentation.mask, segmentation.mask_path = np.array(image), None
+    return segmentation
 
 
 def _read(segmentation: fo.Segmentation) -> np.ndarray:

@@ -2,9 +2,12 @@
 
 import errno
 import hashlib
+import json
 import os
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,13 +18,19 @@ from alphaclip.files import (
     DamagedError,
     StoreBusyError,
     StoreError,
+    check_folder,
     file_stamp,
     link_or_copy,
     make_folder,
     read_checked,
+    remove_partials,
+    replacing,
+    update_text,
     write_atomically,
     write_by_hash,
     write_checked,
+    write_checksums,
+    write_text,
     writer_lock,
 )
 
@@ -212,3 +221,90 @@ def test_checked_json__unreadable(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="cannot be read") as found:
         read_checked(tmp_path, "")
     assert not isinstance(found.value, DamagedError)
+
+
+def test_checked_json__of_a_version_without_checksums(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}')
+    assert read_checked(path, "", "checksum", optional=True) == {"a": 1}
+    write_checked(path, {"sha256": "of something else"}, "checksum")
+    assert read_checked(path, "", "checksum", optional=True) == {"sha256": "of something else"}
+    path.write_text(path.read_text().replace("else", "more"))
+    with pytest.raises(DamagedError, match="do this"):
+        read_checked(path, "do this", "checksum", optional=True)
+    for text in ("[]", '"a"', "1"):
+        path.write_text(text)
+        with pytest.raises(DamagedError):
+            read_checked(path, "", "checksum", optional=True)
+
+
+def test_replacing__is_for_what_takes_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "a.txt"
+    with replacing(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+    with pytest.raises(KeyError), replacing(path) as partial:
+        partial.write_text("half")
+        raise KeyError
+    assert path.read_text() == "whole"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_write_text__half_a_surrogate_pair_is_escaped(tmp_path: Path) -> None:
+    """As a name of a file that is no UTF-8; JSON has the same escape."""
+    path, name = tmp_path / "a.json", "b\udcff.jpg"
+    write_text(path, json.dumps([name], ensure_ascii=False))
+    assert json.loads(path.read_text("utf-8")) == [name]
+
+
+def test_update_text__nobody_undoes_the_change_of_another(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "names.txt"
+
+    def add(number: int) -> None:
+        update_text(path, lambda text: f"{text or ''}{number} ")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(24)))
+    assert sorted(map(int, path.read_text().split())) == list(range(24))
+
+
+def test_update_text__without_a_change_nothing_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xff")
+    update_text(path, lambda text: text or "new")
+    stamp = file_stamp(path)
+    path.with_name(".a.txt.lock").unlink()
+    update_text(path, lambda text: text or "newer")
+    assert (path.read_text(), file_stamp(path)) == ("new", stamp)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_check_folder__names_the_file_that_is_another(tmp_path: Path) -> None:
+    check_folder(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / name).write_text(name)
+    write_checksums(tmp_path, ["b", "a"])
+    check_folder(tmp_path)
+    (tmp_path / "a").write_text("c")
+    with pytest.raises(DamagedError, match=r"a is not what was written there.*delete .*checksums"):
+        check_folder(tmp_path)
+    (tmp_path / "a").unlink()
+    with pytest.raises(DamagedError, match="a is not what was written"):
+        check_folder(tmp_path)
+    for text in ("{", "[1]", '{"../a": "x"}', "5"):
+        (tmp_path / "checksums.json").write_text(text)
+        with pytest.raises(DamagedError):
+            check_folder(tmp_path)
+
+
+def test_remove_partials__takes_what_is_old_enough(tmp_path: Path) -> None:
+    remove_partials(tmp_path / "none")
+    old, new = tmp_path / "a" / "x.1.part", tmp_path / "y.2.part"
+    old.parent.mkdir()
+    for path in (old, new, tmp_path / "whole"):
+        path.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    remove_partials(tmp_path, 3600)
+    assert (old.exists(), new.exists()) == (False, True)
+    remove_partials(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "whole"]

@@ -12,10 +12,14 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.files import (
     Entry,
+    Id,
     Pictures,
+    area_of,
     each,
     grouped,
+    identifier,
     inside,
+    is_crowd,
     pixel_box,
     read_json,
     section,
@@ -71,21 +75,21 @@ class Instances:
     """
 
     path: Path
-    images: Mapping[int, Entry]
-    categories: Mapping[int, str]
-    annotations: Mapping[int, Entry]
+    images: Mapping[Id, Entry]
+    categories: Mapping[Id, str]
+    annotations: Mapping[Id, Entry]
     path_of: Callable[[Entry], Path]
     skipped: list[str]
     pictures: Pictures
 
-    def example(self, key: int) -> Example | None:
+    def example(self, key: Id) -> Example | None:
         """A picture without regions yet; None, and counted, if it is not there."""
         entry = self.images[key]
         return self.pictures.example(key, self.path_of(entry), size_of(entry))
 
-    def category_of(self, annotation: Entry) -> int:
+    def category_of(self, annotation: Entry) -> Id:
         """The category of an annotation, one of the file's."""
-        category = int(annotation["category_id"])
+        category = identifier(annotation["category_id"])
         if category not in self.categories:
             raise AlphaClipError(f"has the category {category}, which the file does not have")
         return category
@@ -142,16 +146,16 @@ def annotated_region(annotation: Entry, example: Example, shape: Shape) -> Label
     else:
         mask = decode_segmentation(annotation["segmentation"], example.height, example.width)
         region, pixels = masked_region(mask), float(mask.sum())
-    area = float(annotation.get("area", pixels))
-    crowd = bool(annotation.get("iscrowd", 0))
-    return LabelledRegion(str(annotation["id"]), region, area, crowd=crowd)
+    area = area_of(annotation, pixels)
+    key = str(identifier(annotation["id"]))
+    return LabelledRegion(key, region, area, crowd=is_crowd(annotation))
 
 
-def _by_id(content: Any, name: str, path: Path, skipped: list[str]) -> dict[int, Entry]:
-    entries: dict[int, Entry] = {}
+def _by_id(content: Any, name: str, path: Path, skipped: list[str]) -> dict[Id, Entry]:
+    entries: dict[Id, Entry] = {}
 
-    def identified(entry: Entry) -> tuple[int, Entry]:
-        key = int(entry["id"])
+    def identified(entry: Entry) -> tuple[Id, Entry]:
+        key = identifier(entry["id"])
         if key in entries:
             raise AlphaClipError(f"has the id {key}, which an entry before it has")
         return key, entry
@@ -167,8 +171,8 @@ def _region_set(name: str, instances: Instances, shape: Shape, limit: int | None
     """Regions of annotations, labelled by their categories, of the pictures that have some."""
     file, skipped = instances.path.name, instances.skipped
 
-    def of_picture(annotation: Entry) -> tuple[int, Entry]:
-        key = int(annotation["image_id"])
+    def of_picture(annotation: Entry) -> tuple[Id, Entry]:
+        key = identifier(annotation["image_id"])
         if key not in instances.images:
             raise AlphaClipError(f"is of picture {key}, which the file does not have")
         return key, annotation
@@ -176,7 +180,7 @@ def _region_set(name: str, instances: Instances, shape: Shape, limit: int | None
     annotations = instances.annotations.values()
     groups = grouped(annotations, of_picture, f"{file}: annotation", skipped)
 
-    def read(key: int) -> Example | None:
+    def read(key: Id) -> Example | None:
         example = instances.example(key) if key in groups else None
         if example is None:
             return None

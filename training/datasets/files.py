@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -17,9 +18,12 @@ from alphaclip.training.datasets.sources import Source
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 Entry = Mapping[str, Any]
+Id = int | str
 
 MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading an entry of another form than expected raises; AlphaClipError is a ValueError."""
+
+_WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 _ORIENTATION = 0x0112
 _TURNED = {5, 6, 7, 8}
@@ -28,9 +32,11 @@ _TURNED = {5, 6, 7, 8}
 
 def read_json(path: Path, source: Source) -> Any:
     """The content of a JSON file; what is none says where to get the file again."""
+    source.require(path)
     try:
-        return json.loads(source.require(path).read_text("utf-8"))
-    except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        # As bytes, of which json finds out the encoding: UTF-8 with a byte order mark, UTF-16.
+        return json.loads(path.read_bytes())
+    except (OSError, RecursionError, ValueError) as error:
         raise AlphaClipError(
             f"{path} cannot be read as JSON ({error}): get the file again from {source.get}"
         ) from error
@@ -84,6 +90,30 @@ def why(error: Exception) -> str:
     if isinstance(error, AlphaClipError):
         return str(error)
     return f"has another form than expected ({type(error).__name__}: {str(error)[:120]})"
+
+
+def identifier(value: Any) -> Id:
+    """An id as a file states it, a number or a text; of 7, 7.0 and "7" the same."""
+    if isinstance(value, str) and value.strip():
+        text = value.strip()
+        return int(text) if _WHOLE.fullmatch(text) else text
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value // 1:
+        raise AlphaClipError(f"has the id {value!r:.60}: expected a whole number or a text")
+    return int(value)
+
+
+def is_crowd(entry: Entry) -> bool:
+    """Whether an annotation stands for a group, ``iscrowd``, in any spelling."""
+    return str(entry.get("iscrowd")).strip().lower() in ("1", "1.0", "true")
+
+
+def area_of(entry: Entry, pixels: float) -> float:
+    """The annotated area; where none is stated, or NaN and the like, the region's own pixels."""
+    try:
+        area = float(entry["area"])
+    except (KeyError, TypeError, ValueError):
+        return pixels
+    return area if math.isfinite(area) and area >= 0 else pixels
 
 
 def size_of(entry: Entry) -> tuple[int, int]:

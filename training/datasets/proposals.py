@@ -13,7 +13,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.examples import Box, Example
-from alphaclip.training.datasets.files import MALFORMED
+from alphaclip.training.datasets.files import MALFORMED, identifier
 from alphaclip.training.datasets.masks import boxed_region, decode_mask, masked_region
 from alphaclip.training.datasets.sources import MissingDataError
 
@@ -69,7 +69,7 @@ def read_proposals(path: Path, most: int = 300) -> dict[str, list[Proposal]]:
     by_picture: dict[str, dict[Any, Proposal]] = {}
     for number, entry in enumerate(_entries(path)):
         try:
-            proposal, picture = _proposal(entry), str(entry["image_id"])
+            proposal, picture = _proposal(entry), str(identifier(entry["image_id"]))
         except MALFORMED as error:
             raise AlphaClipError(
                 f"{path}, entry {number}: {error!r}. Expected image_id, bbox [x, y, w, h] in "
@@ -89,7 +89,7 @@ def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise MissingDataError(
             f"{path} is not there: expected proposals as a JSON list in COCO's format of results, "

@@ -26,10 +26,12 @@ from alphaclip.training.datasets.examples import (
 )
 from alphaclip.training.datasets.files import (
     Entry,
+    Id,
     Pictures,
     as_list,
     each,
     grouped,
+    identifier,
     inside,
     pixel_box,
     read_json,
@@ -80,7 +82,7 @@ def read_refs_regions(
     refs = _Refs.read(data, dataset, split, split_by)
     instances, skipped = refs.instances, refs.instances.skipped
 
-    def read(item: tuple[int, list[Entry]]) -> Example | None:
+    def read(item: tuple[Id, list[Entry]]) -> Example | None:
         example = refs.example(item[0])
         if example is None:
             return None
@@ -89,13 +91,13 @@ def read_refs_regions(
             annotation = refs.annotation(ref)
             region = annotated_region(annotation, example, shape)
             texts = tuple(dict.fromkeys(_sentence(sentence) for sentence in ref["sentences"]))
-            label = instances.categories.get(int(annotation["category_id"]), "")
+            label = instances.categories.get(identifier(annotation["category_id"]), "")
             return replace(region, id=str(ref["ref_id"]), label=label, texts=texts)
 
         regions = tuple(each(item[1], described, f"picture {item[0]}: ref", skipped))
         return replace(example, regions=regions) if regions else None
 
-    by_picture = grouped(refs.refs, lambda ref: (int(ref["image_id"]), ref), "refs", skipped)
+    by_picture = grouped(refs.refs, lambda ref: (identifier(ref["image_id"]), ref), "refs", skipped)
     made = each(by_picture.items(), read, "pictures", skipped)
     examples = tuple(islice(filter(None, made), limit))
     instances.pictures.report()
@@ -111,13 +113,13 @@ def read_refs_expressions(
     instances, skipped = refs.instances, refs.instances.skipped
     proposals = grouped(
         instances.annotations.values(),
-        lambda entry: (int(entry["image_id"]), pixel_box(entry["bbox"])),
+        lambda entry: (identifier(entry["image_id"]), pixel_box(entry["bbox"])),
         f"{instances.path.name}: annotation",
         skipped,
     )
 
     def read(ref: Entry) -> list[Expression]:
-        picture = int(ref["image_id"])
+        picture = identifier(ref["image_id"])
         example, truth = refs.example(picture), pixel_box(refs.annotation(ref)["bbox"])
         if example is None:
             return []
@@ -216,13 +218,13 @@ class _Refs:
         REFER.require(folder)
         return cls(instances, [ref for name, ref in pairs if name in fitting])
 
-    def example(self, picture: int) -> Example | None:
+    def example(self, picture: Id) -> Example | None:
         if picture not in self.instances.images:
             raise AlphaClipError(f"is of picture {picture}, which instances.json does not have")
         return self.instances.example(picture)
 
     def annotation(self, ref: Entry) -> Entry:
-        key = int(ref["ann_id"])
+        key = identifier(ref["ann_id"])
         if key not in self.instances.annotations:
             raise AlphaClipError(f"refers to object {key}, which instances.json does not have")
         return self.instances.annotations[key]
@@ -234,7 +236,7 @@ def _sentence(sentence: Entry) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line for line in path.read_text("utf-8").split("\n") if line.strip()]
+        return [line for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise AlphaClipError(f"{path} cannot be read ({error}): get the file again") from error
 

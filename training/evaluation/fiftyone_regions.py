@@ -64,7 +64,7 @@ def read_field(
     from alphaclip.indexing.dataset.attributes import check_attribute
     from alphaclip.indexing.dataset.labels import images_of
 
-    for attribute in {truth, text or "label"} - {"label"}:
+    for attribute in {truth, "label" if text is None else text} - {"label"}:
         check_attribute(samples, field, attribute)
     skipped: list[str] = []
     examples = []

@@ -116,10 +116,12 @@ def finetune_on_dataset(
         reviews: what was labelled into, in place of ``text``, see there
 
     Raises:
-        FinetuneError: there is too little to train on, or a setting does not fit
+        FinetuneError: there is too little to train on, a setting does not fit, or another process
+            writes into the folder
         AlphaClipError: if the pairs or the model cannot be read
     """
     from alphaclip.training.finetune.run import finetune
+    from alphaclip.training.pairs.format.jobs import sole_writer
     from alphaclip.training.pairs.sources.fiftyone_pairs import (
         TRAIN,
         VALIDATION,
@@ -129,36 +131,37 @@ def finetune_on_dataset(
     if not 0 < held_out < 1:
         raise FinetuneError(f"held_out is {held_out}: expected a share of the pictures, 0 to 1")
     tell = progress or (lambda what, done, total: None)
-    reports = pairs_from_dataset(
-        samples,
-        field,
-        folder / PAIRS,
-        text=text,
-        validation=held_out,
-        progress=lambda done, total: tell("pictures read", done, total),
-        reviews=reviews,
-    )
-    counts = {name: report.regions for name, report in reports.items()}
-    if min(counts.values()) < 2:
-        rmtree(folder / PAIRS)  # Nothing was trained on them, and there may be more next time.
-        raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
-    config = make_config(model, folder, counts[TRAIN], changed or {})
-    report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
-    training = DatasetTraining(
-        model=folder / RUN / "last",
-        base=model,
-        trained_on=counts[TRAIN],
-        held_out=counts[VALIDATION],
-        gains={},
-        finished=report.finished,
-        skipped=_skipped(reports, samples, field, reviews),
-        reviews=reviews,
-    )
-    if training.finished:
-        training = _measured(training, folder, reviews is not None or text == ("label",), tell)
-    content = asdict(training) | {"model": str(training.model)}
-    write_text(folder / REPORT, json.dumps(content, indent=1) + "\n")
-    return training
+    with sole_writer(folder, refused=FinetuneError):
+        reports = pairs_from_dataset(
+            samples,
+            field,
+            folder / PAIRS,
+            text=text,
+            validation=held_out,
+            progress=lambda done, total: tell("pictures read", done, total),
+            reviews=reviews,
+        )
+        counts = {name: report.regions for name, report in reports.items()}
+        if min(counts.values()) < 2:
+            rmtree(folder / PAIRS)  # Nothing was trained on them, and there may be more next time.
+            raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
+        config = make_config(model, folder, counts[TRAIN], changed or {})
+        report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
+        training = DatasetTraining(
+            model=folder / RUN / "last",
+            base=model,
+            trained_on=counts[TRAIN],
+            held_out=counts[VALIDATION],
+            gains={},
+            finished=report.finished,
+            skipped=_skipped(reports, samples, field, reviews),
+            reviews=reviews,
+        )
+        if training.finished:
+            training = _measured(training, folder, reviews is not None or text == ("label",), tell)
+        content = asdict(training) | {"model": str(training.model)}
+        write_text(folder / REPORT, json.dumps(content, indent=1) + "\n")
+        return training
 
 
 def make_config(model: str, folder: Path, pairs: int, changed: Mapping[str, Any]) -> FinetuneConfig:

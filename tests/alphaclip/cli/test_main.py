@@ -128,7 +128,9 @@ def test_models__folder_without_alpha_channel(capsys, tmp_path):
 def test_convert__installs_with_its_provenance(released_file, capsys, models):
     assert main(["convert", str(released_file), "--as", MIM_B16]) == 0
     path = models / f"{MIM_B16}.safetensors"
-    assert str(path) in capsys.readouterr().out
+    told = capsys.readouterr().out
+    for words in (str(path), file_sha256(released_file), "is what you say"):
+        assert words in told
     metadata = read_metadata(path)
     assert metadata["name"] == MIM_B16
     assert metadata["architecture"] == "ViT-B-16-quickgelu"
@@ -138,6 +140,12 @@ def test_convert__installs_with_its_provenance(released_file, capsys, models):
     assert zoo.resolve(MIM_B16).checkpoint_path == path
     assert main(["convert", str(released_file), "--as", MIM_B16]) == 1
     assert main(["convert", str(released_file), "--as", MIM_B16, "--force"]) == 0
+
+
+def test_convert__weights_that_are_no_trained_ones_are_told(released_file, caplog):
+    assert main(["convert", str(released_file), "--as", MIM_B16]) == 0
+    for words in ("alpha convolution is all zero", "those of random numbers", "drive.google.com"):
+        assert words in caplog.text
 
 
 def test_convert__variant_of_another_architecture(released_file, capsys, models):

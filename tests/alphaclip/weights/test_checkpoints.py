@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from alphaclip.catalog.zoo import NANO_FOLDER, WEIGHTS_FILE
 from alphaclip.errors import CheckpointError
 from alphaclip.files import file_sha256
 from alphaclip.weights import checkpoints
@@ -23,6 +24,7 @@ from alphaclip.weights.checkpoints import (
     recognize_architecture,
     write_checkpoint,
 )
+from alphaclip.weights.plausibility import doubts
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "alpha_clip_reference.npz"
 TINY = {
@@ -270,3 +272,54 @@ def test_read_checkpoint__pth_is_to_be_converted_first(tmp_path):
 def test_file_sha256__of_known_bytes(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert file_sha256(tmp_path / "abc").startswith("ba7816bf8f01cfea")
+
+
+def test_checksum__no_flipped_byte_is_believed(tmp_path):
+    """Wherever it is: in the tensors, their names or what the file says of itself."""
+    path, tensors = tmp_path / "model.safetensors", {"visual.proj": torch.randn(5, 3)}
+    tensors["visual.half"] = torch.randn(3).half()
+    write_checkpoint(tensors, path, {"name": "mine", "architecture": "ViT-B-16"})
+    right, content = read_checkpoint(path), path.read_bytes()
+    refused = 0
+    for at in range(len(content)):
+        wrong = bytearray(content)
+        wrong[at] ^= 4
+        path.write_bytes(wrong)
+        try:
+            read = read_checkpoint(path)
+        except CheckpointError:
+            refused += 1
+        else:
+            assert read.metadata.items() >= right.metadata.items()
+            assert all(torch.equal(read.tensors[n], tensor) for n, tensor in tensors.items())
+    assert refused > len(content) - 20
+
+
+def test_checksum__files_without_one_are_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_file({"visual.proj": torch.ones(2)}, path, {"name": "old"})
+    assert read_checkpoint(path).metadata == {"name": "old"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda name, tensor: torch.zeros_like(tensor), ["all zero", "random numbers"]),
+        (lambda name, tensor: torch.randn_like(tensor), ["random numbers"]),
+        (lambda name, tensor: 0.02 * torch.rand_like(tensor) - 0.01, ["random numbers"]),
+        (
+            lambda name, tensor: torch.zeros_like(tensor) if "alpha" in name else tensor,
+            ["all zero"],
+        ),
+        (lambda name, tensor: tensor, []),
+    ],
+)
+def test_doubts__of_weights_that_nobody_trained(change, words):
+    nano = {
+        name: tensor
+        for name, tensor in read_checkpoint(NANO_FOLDER / WEIGHTS_FILE).tensors.items()
+        if name.startswith("visual.")
+    }
+    told = doubts({name: change(name, tensor.float()) for name, tensor in nano.items()})
+    assert len(told) == len(words)
+    assert all(word in doubt for word, doubt in zip(words, told, strict=True))

@@ -98,6 +98,44 @@ def test_read_coco__sizes_go_by_the_annotated_area(coco: Path) -> None:
     assert sizes == {"101": "medium", "102": "large", "103": "small"}
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("area", [float("nan"), float("inf"), None, -3, "large", "gone"])
+def test_read_coco__files_of_other_programs(coco: Path, encoding: str, area: object) -> None:
+    """Byte order marks, texts for ids, areas that are no numbers: the file means the same."""
+    path = coco / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    for entry in (*content["images"], *content["categories"]):
+        entry["id"] = f"entry-{entry['id']}"
+    for number, entry in enumerate(content["annotations"]):
+        entry |= {name: f"entry-{entry[name]}" for name in ("image_id", "category_id")}
+        entry |= {"id": [f"a-{number}", float(number), str(number)][number], "area": area}
+        entry["iscrowd"] = [None, "1", float("nan")][number]
+        if area == "gone":
+            del entry["area"]
+    path.write_text(json.dumps(content), encoding)
+    found = read_coco(coco)
+    assert found.skipped == ()
+    assert [example.id for example in found.examples] == ["entry-9", "entry-4"]
+    regions = [region for _, region in found.regions]
+    assert [region.id for region in regions] == ["1", "2", "a-0"]
+    assert [region.crowd for region in regions] == [True, False, False]
+    for region in regions:
+        drawn = region.region.alpha_map(HEIGHT, WIDTH) > 0
+        assert region.area == drawn.sum()
+
+
+@pytest.mark.parametrize("id", [None, True, float("nan"), 1.5, "", [], {}])
+def test_read_coco__id_that_is_none_is_named(coco: Path, id: object) -> None:
+    path = coco / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["id"] = id
+    path.write_text(json.dumps(content))
+    found = read_coco(coco)
+    assert len(found) == 2
+    assert len(found.skipped) == 1
+    assert "annotations[0]: has the id" in found.skipped[0]
+
+
 def test_read_coco__boxes(coco: Path) -> None:
     found = read_coco(coco, shape="box")
     first = next(region for _, region in found.regions)

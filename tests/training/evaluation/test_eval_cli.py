@@ -172,6 +172,9 @@ def test_eval_regions__mistakes_become_a_dataset(coco: Path, tmp_path: Path, cap
         (["regions", "--data", "nowhere"], "cocodataset.org"),
         (["imagenet-s", "--data", "nowhere"], "LUSSeg/ImageNet-S"),
         (["regions", "--dataset", "x"], "--field FIELD"),
+        (["regions", "--data", "x", "--truth", "y"], "--truth goes with --dataset"),
+        (["retrieval", "--data", "x", "--field", "y", "--text", "z"], "--field, --text goes with"),
+        (["regions", "--dataset", "x", "--field", "y", "--split", "z"], "--split is of --data"),
         (["regions", "--dataset", "no-such-set", "--field", "x"], "no FiftyOne dataset"),
     ],
 )

@@ -12,6 +12,7 @@ from PIL import Image
 
 from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.training.evaluation.classification.classification import classify
 from alphaclip.training.evaluation.classification.protocols import region_protocol
 from alphaclip.training.evaluation.fiftyone_regions import open_field, read_field
@@ -73,6 +74,24 @@ def test_read_field__what_cannot_be_read_is_named(dataset: fo.Dataset) -> None:
 def test_read_field__polygons(dataset: fo.Dataset) -> None:
     (example,) = read_field(dataset[:1], "lines").examples
     assert example.regions[0].area == pytest.approx(2000, rel=0.05)
+
+
+@pytest.mark.parametrize("name", ["true_lable", "confidence", "", "a.b", "$set"])
+@pytest.mark.parametrize("use", ["truth", "text"])
+def test_read_field__an_attribute_that_no_label_has_is_named(
+    dataset: fo.Dataset, use: str, name: str
+) -> None:
+    """Figures of the labels themselves would be taken for those of the attribute."""
+    with pytest.raises(FieldError, match=r"no label of field 'things' has '.*true_label"):
+        read_field(dataset, "things", **{use: name})
+
+
+def test_read_field__an_attribute_of_few_labels_may_be_on_none_of_a_view(
+    dataset: fo.Dataset,
+) -> None:
+    some = dataset.exclude(dataset.match_tags("none").values("id")).limit(1)
+    assert read_field(some, "things", truth="true_label").examples
+    assert read_field(dataset[1:], "things", truth="true_label").skipped
 
 
 def test_read_field__truth_and_texts_of_other_attributes(dataset: fo.Dataset) -> None:
@@ -165,6 +184,35 @@ def test_eval_retrieval__mistakes_of_regions_only(dataset: fo.Dataset, tmp_path:
         assert set(made.distinct(f"{fields[0]}.detections.truth")) == {"a", "b"}
     finally:
         fo.delete_dataset(name)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("模型", "$%&"), ("a/b", "a.b", "A b"), ("id", "filepath"), ("", "3d", "_x"), ("n" * 900,)],
+)
+def test_make_mistakes__any_encoder_has_a_field_of_its_own(
+    dataset: fo.Dataset, names: tuple[str, ...]
+) -> None:
+    import fiftyone as fo
+
+    regions = read_field(dataset[:1], "lines")
+    rows = tuple(Row(r.id, e.id, 1.0, "x", "x", 0.1) for e, r in regions.regions)
+    outcomes = [Outcome("regions", regions.name, name, {}, rows) for name in names]
+    made = make_mistakes(f"{dataset.name}-names", regions, outcomes)
+    try:
+        fields = made.get_field_schema(embedded_doc_type=fo.Detections)
+        assert len(fields) == len(names)
+    finally:
+        fo.delete_dataset(made.name)
+
+
+def test_check_name__is_made_before_the_work(dataset: fo.Dataset, tmp_path: Path, capsys) -> None:
+    chosen = ["--dataset", dataset.name, "--field", "things", "--encoder", "alphaclip-nano"]
+    for name, words in ((dataset.name, "already"), ("???", "no name for a dataset")):
+        out = tmp_path / "out"
+        assert main(["eval", "regions", *chosen, "--out", str(out), "--mistakes", name]) == 1
+        assert words in capsys.readouterr().err
+        assert not out.exists()
 
 
 def test_make_mistakes__rows_of_other_regions_are_refused(colour_set) -> None:

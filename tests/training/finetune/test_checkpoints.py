@@ -1,6 +1,7 @@
 """Checkpoints that are whole or not there, and what a run may go on from."""
 
 import json
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 import alphaclip
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, CheckpointError
 from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.checkpoints import (
@@ -100,6 +101,43 @@ def test_full_disk__says_which_checkpoint_stays(
     assert state == STATE
 
 
+def test_checksums__no_flipped_byte_is_believed(checkpoints: Checkpoints, model: AlphaCLIP) -> None:
+    """In none of the files; what stays silent reads as what was written."""
+    checkpoints.save_last(model.clip.state_dict(), {"numbers": torch.arange(30)}, STATE)
+    encoder = alphaclip.load(checkpoints.last, device="cpu", precision="fp32")
+    rng = random.Random(0)
+    for path in sorted(checkpoints.last.iterdir()):
+        content = path.read_bytes()
+        for _ in range(3):
+            wrong = bytearray(content)
+            wrong[rng.randrange(len(wrong))] ^= 1 << rng.randrange(8)
+            path.write_bytes(wrong)
+            try:
+                state, training = checkpoints.read() or (None, {})
+                again = alphaclip.load(checkpoints.last, device="cpu", precision="fp32")
+            except AlphaClipError:
+                continue
+            finally:
+                path.write_bytes(content)
+            assert state == STATE
+            assert training["numbers"].tolist() == list(range(30))
+            assert again.fingerprint == encoder.fingerprint
+
+
+def test_checksums__checkpoints_without_them_are_read(
+    checkpoints: Checkpoints, model: AlphaCLIP
+) -> None:
+    """As earlier versions wrote them; or where somebody changed the card on purpose."""
+    checkpoints.save_last(model.clip.state_dict(), {}, STATE)
+    card = checkpoints.last / "card.json"
+    card.write_text(json.dumps(CARD | {"licence": "another"}))
+    with pytest.raises(CheckpointError, match=r"card\.json is not what was written.*on purpose"):
+        alphaclip.load(checkpoints.last, device="cpu")
+    (checkpoints.last / "checksums.json").unlink()
+    assert alphaclip.load(checkpoints.last, device="cpu")
+    assert (checkpoints.read() or (None,))[0] == STATE
+
+
 @pytest.mark.parametrize("name", ["training.pt", "state.json"])
 def test_read__a_damaged_checkpoint_is_named(
     checkpoints: Checkpoints, model: AlphaCLIP, name: str
@@ -129,6 +167,11 @@ def test_training_file__is_read_without_running_its_code(tmp_path: Path) -> None
     path = tmp_path / "phase.pt"
     write_training(path, {"step": 2, "weights": torch.ones(2)})
     assert read_training(path)["step"] == 2
+    content = bytearray(path.read_bytes())
+    content[content.rindex(torch.ones(1).numpy().tobytes())] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FinetuneError, match="another checksum"):
+        read_training(path)
     torch.save({"state": tmp_path}, path)
     with pytest.raises(FinetuneError, match="is damaged"):
         read_training(path)

@@ -365,6 +365,19 @@ def test_finetune__another_figure_is_not_compared_with_the_best_one(
     assert (report.first, report.best, report.best_step) == (1, 2.0, 2)
 
 
+def test_finetune__what_a_dead_run_left_half_written_is_removed(
+    folder: Path, shapes: Path, model: Path
+) -> None:
+    output = folder / "left"
+    left = [output / "log.csv.0.part", output / "evaluation" / "vectors" / "a.npz.1.part"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with pytest.raises(FinetuneError):  # it cannot start: cleaning comes first all the same
+        finetune(config_of(output, shapes, model, batch_size=10**6))
+    assert not list(output.rglob("*.part"))
+
+
 def test_finetune__two_runs_do_not_share_a_folder(folder: Path, shapes: Path, model: Path) -> None:
     config = config_of(folder / "shared", shapes, model, steps=2)
 

@@ -156,7 +156,7 @@ def _read(path: Path, form: str) -> Any:
     if not path.is_file():
         raise MissingDataError(f"{path} is not there: give a JSON file of the form {form}")
     try:
-        return json.loads(path.read_text("utf-8"))
+        return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise AlphaClipError(f"{path} cannot be read as JSON: {error}") from error
 

@@ -169,7 +169,11 @@ def _evaluator(
             for example in truth.examples
         ],
         "categories": [{"id": key, "name": name} for key, name in truth.classes.items()],
-        "annotations": [{**one, "image_id": numbers[one["image_id"]]} for one in truth.objects],
+        # Ids of their own: pycocotools takes a match with the id 0 for none, and a text for no id.
+        "annotations": [
+            {**one, "id": number, "image_id": numbers[one["image_id"]]}
+            for number, one in enumerate(truth.objects, 1)
+        ],
     }
     objects.createIndex()
     listed = {} if truth.federated is None else truth.federated.partial

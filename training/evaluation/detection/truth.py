@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,7 +13,8 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.coco import Instances, open_coco, open_lvis
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.files import Entry, each
+from alphaclip.training.datasets.files import Entry, area_of, each, identifier, is_crowd, read_json
+from alphaclip.training.datasets.sources import LVIS
 
 NOVEL = (
     *("airplane", "bus", "cat", "dog", "cow", "elephant", "umbrella", "tie", "snowboard"),
@@ -145,21 +145,29 @@ def _of_instances(name: str, instances: Instances) -> Truth:
     examples = each(instances.images, instances.example, f"{file}: images", skipped)
     here = {example.id: example for example in examples if example is not None}
     instances.pictures.report()
+    first = 1 + max((key for key in instances.categories if isinstance(key, int)), default=0)
+    # Where a file has texts for ids: average precision is computed over numbers.
+    numbers = {
+        key: number if isinstance(key, str) else key
+        for number, key in enumerate(instances.categories, first)
+    }
 
     def of_coco(entry: Entry) -> dict[str, Any] | None:
-        picture = str(entry["image_id"])
+        picture, box = str(identifier(entry["image_id"])), [float(side) for side in entry["bbox"]]
+        if not np.isfinite(box).all():
+            raise AlphaClipError(f"has the box {box}: expected numbers")
         checked = {
             "image_id": picture,
-            "category_id": instances.category_of(entry),
-            "bbox": [float(side) for side in entry["bbox"]],
-            "area": float(entry["area"]),
-            "iscrowd": int(entry.get("iscrowd", 0)),
+            "category_id": numbers[instances.category_of(entry)],
+            "bbox": box,
+            "area": area_of(entry, box[2] * box[3]),
+            "iscrowd": int(is_crowd(entry)),
         }
         return {**entry, **checked} if picture in here else None
 
     objects = each(instances.annotations.values(), of_coco, f"{file}: annotations", skipped)
     ours = tuple(one for one in objects if one is not None)
-    classes = dict(instances.categories)
+    classes = {numbers[key]: label for key, label in instances.categories.items()}
     return Truth(name, tuple(here.values()), classes, ours, skipped=tuple(skipped))
 
 
@@ -179,7 +187,7 @@ def _federated(instances: Instances) -> Federated:
 def _by_frequency(path: Path) -> dict[str, frozenset[int]]:
     frequencies = {"r": "rare", "c": "common", "f": "frequent"}
     ids: dict[str, set[int]] = {name: set() for name in frequencies.values()}
-    for entry in json.loads(path.read_text("utf-8"))["categories"]:
+    for entry in read_json(path, LVIS)["categories"]:
         ids[frequencies[entry["frequency"]]].add(int(entry["id"]))
     groups = {name: frozenset(own) for name, own in ids.items()}
     base = groups["common"] | groups["frequent"]

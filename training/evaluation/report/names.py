@@ -9,6 +9,9 @@ from html import escape
 _MARKUP = re.compile(r"[\\`*_\[\]#!|~$]|^[-+=](?=\s|[-+=])|^\d+(?=[.)])")
 """What Markdown, and the formulas in it, could take for its own; HTML is escaped apart."""
 
+_NOT_IN_CODE = frozenset("`|\\<>&!$")
+"""What ends code, or what a careless renderer looks for inside it."""
+
 _JOINERS = "\u200c\u200d"
 """Invisible, but letters of Persian and Hindi and parts of emoji."""
 
@@ -35,7 +38,7 @@ def markdown(text: str) -> str:
 def code(text: str) -> str:
     """The same as code, where nothing in it would end that."""
     line = one_line(text)
-    return markdown(text) if not line or set(line) & set("`|\\") else f"`{line}`"
+    return markdown(text) if not line or set(line) & _NOT_IN_CODE else f"`{line}`"
 
 
 def _escaped(mark: str) -> str:

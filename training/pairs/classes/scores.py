@@ -92,7 +92,7 @@ def read_names(path: Path) -> dict[str, str]:
         AlphaClipError: if it is something else
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_bytes())
         if all(isinstance(value, str) and value.strip() for value in content.values()):
             return {str(name): value.strip() for name, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:

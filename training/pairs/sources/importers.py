@@ -20,7 +20,7 @@ from alphaclip.training.datasets.examples import (
     RegionSet,
     take_first,
 )
-from alphaclip.training.datasets.files import each, read_json, section
+from alphaclip.training.datasets.files import each, identifier, read_json, section
 from alphaclip.training.datasets.masks import boxed_region
 from alphaclip.training.datasets.refcoco import read_reclip, read_refs_regions
 from alphaclip.training.datasets.sources import COCO
@@ -170,7 +170,7 @@ def _read_captions(path: Path, skipped: list[str]) -> dict[str, str]:
         return {}
 
     def read(entry: Mapping[str, Any]) -> tuple[str, str]:
-        return str(int(entry["image_id"])), str(entry["caption"])
+        return str(identifier(entry["image_id"])), str(entry["caption"])
 
     entries = section(read_json(path, COCO), "annotations", path)
     captions: dict[str, str] = {}

@@ -17,6 +17,7 @@ from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.proposals import Proposal
 from alphaclip.training.datasets.sources import MissingDataError
+from alphaclip.training.evaluation.detection.average_precision import Detection, average_precision
 from alphaclip.training.evaluation.detection.detection import (
     TASK,
     run,
@@ -320,11 +321,34 @@ def test_coco_truth__bad_annotations_are_left_out(
     path = tmp_path / "coco/annotations/instances_val2017.json"
     content = json.loads(path.read_text())
     content["annotations"][0]["category_id"] = 99
-    del content["annotations"][1]["area"]
+    content["annotations"][1]["bbox"][0] = float("nan")
     path.write_text(json.dumps(content))
     truth = coco_truth(tmp_path / "coco")
     assert truth.objects == ()
     assert len([line for line in truth.skipped if "annotations[" in line]) == 2
+
+
+@pytest.mark.parametrize("area", [None, float("nan"), "large", -1])
+def test_coco_truth__area_that_is_no_number_is_that_of_the_box(
+    tmp_path: Path, paint: Callable[..., Example], area: object
+) -> None:
+    coco_folder(tmp_path / "coco", paint, "instances_val2017.json", "val2017")
+    path = tmp_path / "coco/annotations/instances_val2017.json"
+    content = json.loads(path.read_text())
+    for entry in (*content["images"], *content["categories"], *content["annotations"]):
+        entry["id"] = f"text-{entry['id']}"
+    for entry in content["annotations"]:
+        entry |= {name: f"text-{entry[name]}" for name in ("image_id", "category_id")}
+        entry["area"] = area
+    path.write_text(json.dumps(content), "utf-8-sig")
+    truth = coco_truth(tmp_path / "coco")
+    assert [one["area"] for one in truth.objects] == [200.0, 200.0]
+    found = [
+        Detection(one["image_id"], one["category_id"], tuple(one["bbox"]), 0.5)
+        for one in truth.objects
+    ]
+    assert len(found) == 2
+    assert average_precision(truth, found).mean() == pytest.approx(100)
 
 
 def test_lvis_truth__knows_frequencies_and_what_is_not_known(

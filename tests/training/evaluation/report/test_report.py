@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.evaluation.outcomes import Outcome, Row, load_outcomes, save_outcome
+from alphaclip.training.evaluation.report.names import code, markdown
 from alphaclip.training.evaluation.report.report import write_report
 from alphaclip.training.evaluation.report.tables import make_tables
 
@@ -178,3 +180,79 @@ def test_write_report__encoder_that_judged_nothing_does_not_stop_the_others(
     page = (tmp_path / "report.md").read_text("utf-8")
     assert "| `a` | 50.00 [" in page
     assert "| `b` | - |" in page
+
+
+ODD_NAMES = [
+    "$\\frac{",
+    "a $ and $b$ cost $5",
+    '<img src="https://example.com/x.png"><script>alert(1)</script>',
+    "![x](https://example.com/x.png)",
+    "a|b | c\n\n# heading\n- item",
+    "`tick` ``two`` \\",
+    "_hidden",
+    "nul\x00, bell\x07, \x1b[31mred, \u202eleft",
+    "half \udcff",
+    "模型🙂" * 400,
+    "n" * 5000,
+    "   ",
+    "..",
+    "/etc/passwd",
+    "CON: <>?*",
+]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_write_report__no_name_ends_it_or_becomes_markup(tmp_path: Path, name: str) -> None:
+    """After hours of work a report has to be written, whatever things are called."""
+    rows = tuple(replace(row, group=[name, "_other"][n % 2]) for n, row in
+                 enumerate(outcome("", 0).rows))  # fmt: skip
+    odd = outcome(
+        name, 12, rows=rows, set=name, task=name, primary=name, skipped=(name,) * 3,
+        metrics={name: 60.0, f"{name} 2": 1.0}, settings={"setting": name, name: name},
+    )  # fmt: skip
+    save_outcome(tmp_path, odd, 0)
+    save_outcome(tmp_path, replace(odd, encoder=f"{name}2"), 1)
+    loaded = load_outcomes(tmp_path)
+    assert {one.encoder for one in loaded} == {name, f"{name}2"}
+    paths = write_report(tmp_path, loaded)
+    page = (tmp_path / "report.md").read_text("utf-8")
+    assert "<img" not in page and "<script" not in page and "![x]" not in page
+    assert not any(ord(char) < 32 and char != "\n" for char in page)
+    # Nothing begins a line of its own, and every row of a table has as many cells.
+    assert page.count("\n# ") == 0
+    assert sum(line.startswith("## ") for line in page.splitlines()) == 1
+    tables = page.split("\n\n")
+    for table in (part.splitlines() for part in tables if part.startswith("| ")):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    for path in paths[2:]:
+        with Image.open(path) as plot:
+            assert plot.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a_b*c", "a\\_b\\*c"),
+        ("- item", "\\- item"),
+        ("1. item", "1\\. item"),
+        ("alphaclip-nano (0.5)", "alphaclip-nano (0.5)"),
+    ],
+)
+def test_markdown__reads_as_the_text(name: str, expected: str) -> None:
+    assert markdown(name) == expected
+    assert code(name) == f"`{name}`"
+    assert code(f"{name} < $5 & more") == f"{expected} &lt; \\$5 &amp; more"
+
+
+def test_load_outcomes__damage_is_seen(tmp_path: Path) -> None:
+    """One right answer more would be another figure."""
+    path = save_outcome(tmp_path, outcome("a", 9), 0)
+    text = path.read_text("utf-8")
+    path.write_text(text.replace("1.0", "0.0", 1), "utf-8")
+    with pytest.raises(AlphaClipError, match="is damaged"):
+        load_outcomes(tmp_path)
+    content = json.loads(text)
+    del content["checksum"]
+    path.write_text(json.dumps(content), "utf-8")  # as earlier versions wrote it
+    assert load_outcomes(tmp_path)[0].encoder == "a"

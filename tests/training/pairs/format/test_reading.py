@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import pickle
 import tarfile
 from collections.abc import Callable
@@ -122,6 +123,41 @@ def test_offsets__are_remembered_while_the_tar_is_the_same(
         assert content["stamp"][0] == path.with_name(f"{path.name[:12]}.tar").stat().st_size
         path.write_text(json.dumps({**content, "pictures": [["a", "png", [-5, 1], [0, 1], 1]]}))
     assert len(open_pairs(small_set)) == 10
+
+
+@pytest.mark.parametrize("has_rotted", [False, True])
+def test_damaged_shard__is_never_read_as_if_it_were_whole(
+    small_set: Path, has_rotted: bool
+) -> None:
+    """Wherever a byte differs; where its time stays the same as well, as where a disk rots."""
+    right = [(pair.texts, pair.image.tobytes()) for pair in open_pairs(small_set)]
+    path = small_set / "pairs-000000.tar"
+    content, status = path.read_bytes(), path.stat()
+    refused = 0
+    for at in range(100, len(content), 499):
+        wrong = bytearray(content)
+        wrong[at] ^= 16
+        path.write_bytes(wrong)
+        if has_rotted:
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        try:
+            pairs = open_pairs(small_set, strict=True)
+            assert [(pair.texts, pair.image.tobytes()) for pair in pairs] == right
+        except PairError as error:
+            refused += "pairs-000000.tar" in str(error) and "damaged" in str(error)
+    assert refused >= (3 if has_rotted else len(range(100, len(content), 499)) - 5)
+
+
+def test_sets_without_checksums__are_read(small_set: Path) -> None:
+    """Reports had no checksum of their own, and what was remembered of a tar had none either."""
+    open_pairs(small_set)
+    for path in small_set.glob("pairs-*.json"):
+        content = json.loads(path.read_text())
+        del content["checksum"]
+        if "stamp" in content:
+            content |= {"format": 1, "pictures": [["p", "png", [0, 1], [0, 1], 9]]}
+        path.write_text(json.dumps(content))
+    assert len(open_pairs(small_set, strict=True)) == 10
 
 
 def test_folder_that_cannot_be_written__is_read_all_the_same(

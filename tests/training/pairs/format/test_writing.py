@@ -119,6 +119,27 @@ def test_shard_that_was_cut__is_made_again(small_set: Path) -> None:
     assert files_of(small_set) == before
 
 
+@pytest.mark.parametrize("name", ["pairs-000001.tar", "pairs-000001.json"])
+def test_shard_that_is_damaged__is_made_again(small_set: Path, name: str) -> None:
+    """Its size is the same."""
+    before = files_of(small_set)
+    path = small_set / name
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+    assert write_pairs(range(5), numbered, small_set, TWO).done_before == 2
+    assert files_of(small_set) == before
+
+
+def test_shards_of_earlier_versions__count_as_done(small_set: Path) -> None:
+    """Their reports have no checksum of their own."""
+    path = small_set / "pairs-000001.json"
+    content = json.loads(path.read_text())
+    del content["checksum"]
+    path.write_text(json.dumps(content))
+    assert write_pairs(range(5), numbered, small_set, TWO).done_before == 3
+
+
 @pytest.mark.parametrize(
     ("items", "settings", "named"),
     [

@@ -187,6 +187,13 @@ def test_bad_arguments__are_named(dataset: fo.Dataset, tmp_path: Path) -> None:
         pairs_from_dataset(dataset, "things", tmp_path / "set", validation=1)
     with pytest.raises(PairError, match="no sample"):
         pairs_from_dataset(dataset, "things", tmp_path / "set", tags=["none"])
+    with pytest.raises(PairError, match="no sample has the tag god"):
+        pairs_from_dataset(dataset, "things", tmp_path / "set", tags=["good", "god"])
+    with pytest.raises(FieldError, match=r"'things' has 'lable'; attributes are: .*label"):
+        pairs_from_dataset(dataset, "things", tmp_path / "set", text=("label", "lable"))
+    with pytest.raises(FieldError, match="'things' has 'reviwed'"):
+        pairs_from_dataset(dataset, "things", tmp_path / "set", only_reviewed="reviwed")
+    assert not (tmp_path / "set").exists()
     with pytest.raises(AlphaClipError, match="no dataset 'none'"):
         pairs_from_dataset("none", "things", tmp_path / "set")
     with pytest.raises(AlphaClipError, match="'a photo'"):
