@@ -80,6 +80,19 @@ class Action:
 
 
 @dataclass(frozen=True)
+class Made:
+    """What actions on a field or an attribute have declared for it.
+
+    Attributes:
+        field: whether the field itself
+        attributes: of its labels
+    """
+
+    field: bool
+    attributes: list[str]
+
+
+@dataclass(frozen=True)
 class Undone:
     """What became of an action that was taken back.
 
@@ -159,6 +172,20 @@ def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
             f"{MOST_ACTIONS}, of this dataset only"
         )
     return Action.from_dict(values)
+
+
+def made_for(dataset: fo.Dataset, into: str) -> Made:
+    """What the actions on a field or attribute that are not taken back have declared for it.
+
+    An action that goes on with the same one takes it over: whichever is taken back last leaves
+    nothing declared.
+    """
+    made = Made(False, [])
+    for action in history(dataset, MOST_ACTIONS):
+        if not action.undone and action.detail.get("into") == into:
+            names = [*made.attributes, *action.detail.get("made", ())]
+            made = Made(made.field or bool(action.detail.get("made_field")), names)
+    return made
 
 
 def changes_of(dataset: fo.Dataset, action: Action) -> list[Change]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.act.actions import Action, Change, Undone, begin, changes_of
+from alphaclip.indexing.act.actions import Action, Change, Undone, begin, changes_of, made_for
 from alphaclip.indexing.dataset.bulk_writes import (
     LabelPath,
     Row,
@@ -14,43 +14,16 @@ from alphaclip.indexing.dataset.bulk_writes import (
     read_labels,
     write_labels,
 )
-from alphaclip.indexing.dataset.labels import FieldError
-from alphaclip.indexing.dataset.schema import check_name, declare
+from alphaclip.indexing.dataset.schema import check_attribute, declare, undeclare
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 
-def declare_attributes(dataset: fo.Dataset, field: str, attributes: Mapping[str, str]) -> list[str]:
-    """Declares attributes of a field's labels; returns those that were not declared.
-
-    Args:
-        dataset: whose
-        field: that holds the labels
-        attributes: name to FiftyOne's class of field, as "StringField"
-
-    Raises:
-        FieldError: if a name cannot be used, or is declared as something else
-    """
-    import fiftyone as fo
-
-    path, made = LabelPath.of(dataset, field), []
-    for name, kind in attributes.items():
-        check_name(name)
-        there = dataset.get_field(path.to(name))
-        if there is not None and not isinstance(there, getattr(fo, kind)):
-            raise FieldError(
-                f"{field}.{name} is a {type(there).__name__}, to be written is a {kind}: choose "
-                "another attribute"
-            )
-        made += [name] if there is None else []
-    declare(dataset, {path.to(name): attributes[name] for name in made})
-    return made
-
-
 def set_attributes(
     dataset: fo.Dataset,
     field: str,
+    kinds: Mapping[str, str],
     rows: Sequence[Row],
     left: int,
     detail: Mapping[str, Any],
@@ -61,17 +34,29 @@ def set_attributes(
     Args:
         dataset: whose
         field: that holds the labels
+        kinds: name to FiftyOne's class of field, as "StringField", of each attribute; those that
+            are not declared are
         rows: sample id, label id, and attributes to write and as they are, of each label
         left: hits that stay as they are
-        detail: of the action
+        detail: of the action; ``into`` says where it writes
         key (None): see :func:`alphaclip.indexing.act.actions.begin`
+
+    Raises:
+        FieldError: if a name cannot be used, or is declared as something else
     """
+    path = LabelPath.of(dataset, field)
+    missing = [
+        name for name, kind in kinds.items() if not check_attribute(dataset, field, name, kind)
+    ]
     changes = [
         Change(field, sample, label, json.dumps([new, {name: old.get(name) for name in new}]))
         for sample, label, new, old in rows
     ]
+    made = [*missing, *made_for(dataset, detail["into"]).attributes]
+    detail = {**detail, "field": field, "made": list(dict.fromkeys(made))}
     action = begin(dataset, "attribute", changes, left, detail, key=key)
-    write_labels(dataset, LabelPath.of(dataset, field), attribute_writes(rows))
+    declare(dataset, {path.to(name): kinds[name] for name in missing})
+    write_labels(dataset, path, attribute_writes(rows))
     return action
 
 
@@ -91,7 +76,5 @@ def undo_attributes(dataset: fo.Dataset, action: Action) -> Undone:
         if new and all(label.get(name) == value for name, value in new.items()):
             rows.append((sample, label_id, old, new))
     write_labels(dataset, path, attribute_writes(rows))
-    for name in action.detail["made"]:
-        if not dataset.count(path.to(name)):
-            dataset.delete_sample_field(path.to(name))
+    undeclare(dataset, path, action.detail["made"])
     return Undone(len(rows), len(changes) - len(rows))

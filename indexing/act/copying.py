@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.indexing.act.actions import (
@@ -14,10 +15,11 @@ from alphaclip.indexing.act.actions import (
     changes_of,
     documents_of,
     keep_documents,
+    made_for,
 )
 from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels, touched, write_samples
 from alphaclip.indexing.dataset.labels import FieldError, check_field
-from alphaclip.indexing.dataset.schema import check_name, declare
+from alphaclip.indexing.dataset.schema import check_name, declare, undeclare
 from alphaclip.indexing.retrieval.hits import Hits
 
 if TYPE_CHECKING:
@@ -27,6 +29,71 @@ GEOMETRY = ("bounding_box", "mask", "mask_path", "points", "closed", "filled")
 SOURCE = "source_id"
 
 
+@dataclass(frozen=True)
+class CopyField:
+    """A field for copies, as it is before anything is written.
+
+    Attributes:
+        name: of the field
+        kind: FiftyOne's class of its values
+        attributes: of the copies: name to FiftyOne's class of field
+        is_new: whether the dataset has it not
+        missing: those of the attributes that are not declared
+    """
+
+    name: str
+    kind: str
+    attributes: Mapping[str, str]
+    is_new: bool
+    missing: tuple[str, ...]
+
+    @classmethod
+    def of(cls, hits: Hits, into: str, details: Mapping[str, str]) -> CopyField:
+        """Checks a field; changes nothing.
+
+        Args:
+            hits: to be copied; of none, every field will do
+            into: the field
+            details: further attributes of the copies: name to FiftyOne's class of field
+
+        Raises:
+            FieldError: if the field cannot hold the copies
+        """
+        dataset, sources = hits.dataset, set(map(str, hits.fields))
+        check_name(into)
+        kinds = {check_field(dataset, source).rstrip("s") + "s" for source in sources}
+        if len(kinds) > 1:
+            raise FieldError(
+                f"the hits are boxes and polylines (fields {', '.join(sorted(sources))}): one "
+                "field cannot hold both; label the hits of each field by themselves"
+            )
+        if into in sources:
+            raise FieldError(
+                f"into is {into!r}, the hits' own field: name another, or leave it out"
+            )
+        kind = next(iter(kinds), "Detections")
+        is_new = dataset.get_field(into) is None
+        if not is_new and kinds and check_field(dataset, into) != kind:
+            raise FieldError(
+                f"field {into!r} holds {check_field(dataset, into)}, the copies are {kind}: choose "
+                "another field"
+            )
+        own = {SOURCE: "StringField", "score": "FloatField", **details}
+        paths = {name: f"{into}.{kind.lower()}.{name}" for name in own}
+        missing = [name for name, path in paths.items() if is_new or not dataset.has_field(path)]
+        return cls(into, kind, own, is_new, tuple(missing))
+
+    def declare(self, dataset: fo.Dataset) -> None:
+        """Makes the field, and declares what is missing."""
+        import fiftyone as fo
+
+        if self.is_new:
+            cls = getattr(fo, self.kind)
+            dataset.add_sample_field(self.name, fo.EmbeddedDocumentField, embedded_doc_type=cls)
+        stem = f"{self.name}.{self.kind.lower()}"
+        declare(dataset, {f"{stem}.{name}": field for name, field in self.attributes.items()})
+
+
 def copy_labels(hits: Hits, label: str, into: str) -> Action:
     """Copies the region of each hit that has no copy there; see
     :func:`alphaclip.indexing.act.acting.label`.
@@ -34,50 +101,65 @@ def copy_labels(hits: Hits, label: str, into: str) -> Action:
     Raises:
         FieldError: if the field cannot hold the copies
     """
-    made_field = prepare_field(hits, into, {})
-    copied = {(sample, copy.get(SOURCE)) for sample, copy in copies_in(hits, into)}
+    field = CopyField.of(hits, into, {})
+    copied = {(sample, copy.get(SOURCE)) for sample, copy in copies_in(hits, field)}
     scores = zip(hits.region_ids, hits.scores.tolist(), strict=True)
     new = {
         region: {"label": label, "score": score} for region, score in scores if region not in copied
     }
-    detail = {"label": label, "into": into, "made_field": made_field}
-    return write_copies(hits, new, into, detail)
+    return write_copies(hits, new, field, {"label": label})
 
 
 def write_copies(
     hits: Hits,
     new: Mapping[tuple[str, str], Mapping[str, Any]],
-    into: str,
+    into: CopyField,
     detail: Mapping[str, Any],
     replaced: Sequence[tuple[str, dict[str, Any]]] = (),
     key: str | None = None,
 ) -> Action:
     """Writes copies of hits, and takes others away, in one action.
 
+    Of a region that another process has copied there in the meantime, no second copy is made.
+
     Args:
         hits: whose regions
         new: the sample id and label id of each hit to copy, to the attributes of the copy
-        into: a field, from :func:`prepare_field`; where there are no hits, it may be missing
-        detail: of the action: ``into`` and ``made_field``, and what else is worth keeping
+        into: the field
+        detail: of the action: what is worth keeping beside the field
         replaced: sample id and document of each copy that goes
         key (None): see :func:`alphaclip.indexing.act.actions.begin`
     """
-    dataset = hits.dataset
+    dataset, made = hits.dataset, made_for(hits.dataset, into.name)
     copies = list(_copies(hits, new)) if new else []
-    changes = [Change(into, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
-    left = len(set(zip(hits.fields.tolist(), hits.region_ids, strict=True))) - len(copies)
-    action = begin(dataset, "copy", changes, left, detail, key=key)
+    changes = [Change(into.name, sample, str(copy["_id"]), digest(copy)) for sample, copy in copies]
+    hit_count = len(set(zip(hits.fields.tolist(), hits.region_ids, strict=True)))
+    detail = {
+        **detail,
+        "into": into.name,
+        "made_field": into.is_new or made.field,
+        "made": list(dict.fromkeys([*into.missing, *made.attributes])),
+    }
+    action = begin(dataset, "copy", changes, hit_count - len(copies), detail, key=key)
     keep_documents(dataset, action, replaced)
-    if copies or replaced:
-        _swap(dataset, LabelPath.of(dataset, into), replaced, copies)
-    return action
+    if not copies and not replaced:
+        return action
+    into.declare(dataset)
+    path = LabelPath.of(dataset, into.name)
+    _swap(dataset, path, replaced, copies)
+    there = read_labels(dataset, path, (sample for sample, _ in copies), ())
+    ids = {str(label["_id"]) for _, label in there}
+    written = [change for change in changes if change.label_id in ids]
+    if len(written) == len(changes):
+        return action
+    return begin(dataset, "copy", written, hit_count - len(written), detail, key=action.id)
 
 
-def copies_in(hits: Hits, into: str) -> list[tuple[str, dict[str, Any]]]:
+def copies_in(hits: Hits, into: CopyField) -> list[tuple[str, dict[str, Any]]]:
     """Sample id and raw document of each copy that is in a field, in the pictures of hits."""
-    if not len(hits):
+    if into.is_new or not len(hits):
         return []
-    path = LabelPath.of(hits.dataset, into)
+    path = LabelPath.of(hits.dataset, into.name)
     return list(read_labels(hits.dataset, path, hits.sample_ids.tolist(), None))
 
 
@@ -102,6 +184,8 @@ def undo_copies(dataset: fo.Dataset, action: Action) -> Undone:
     _swap(dataset, path, still, back)
     if action.detail["made_field"] and not dataset.count(path.root):
         dataset.delete_sample_field(into)
+    else:
+        undeclare(dataset, path, action.detail.get("made", ()))
     return Undone(len(still), len(changes) - len(still))
 
 
@@ -112,44 +196,6 @@ def digest(label: Mapping[str, Any]) -> str:
         if label[name] not in (None, []):
             content.update(repr((name, label[name])).encode("utf-8", "surrogatepass"))
     return content.hexdigest()[:32]
-
-
-def prepare_field(hits: Hits, into: str, details: Mapping[str, str]) -> bool:
-    """Makes the field for the copies if need be; says whether it did.
-
-    Args:
-        hits: to be copied
-        into: the field
-        details: further attributes of the copies: name to FiftyOne's class of field
-
-    Raises:
-        FieldError: if the field cannot hold the copies
-    """
-    import fiftyone as fo
-
-    dataset, sources = hits.dataset, set(map(str, hits.fields))
-    check_name(into)
-    kinds = {check_field(dataset, source).rstrip("s") + "s" for source in sources}
-    if len(kinds) > 1:
-        raise FieldError(
-            f"the hits are boxes and polylines (fields {', '.join(sorted(sources))}): one field "
-            "cannot hold both; label the hits of each field by themselves"
-        )
-    if into in sources:
-        raise FieldError(f"into is {into!r}, the hits' own field: name another, or leave it out")
-    is_new = dataset.get_field(into) is None
-    kind = next(iter(kinds), "Detections")
-    if is_new:
-        cls = getattr(fo, kind)
-        dataset.add_sample_field(into, fo.EmbeddedDocumentField, embedded_doc_type=cls)
-    elif check_field(dataset, into) != kind:
-        raise FieldError(
-            f"field {into!r} holds {check_field(dataset, into)}, the copies are {kind}: choose "
-            "another field"
-        )
-    own = {SOURCE: "StringField", "score": "FloatField", **details}
-    declare(dataset, {f"{into}.{kind.lower()}.{name}": field for name, field in own.items()})
-    return is_new
 
 
 def _copies(
@@ -177,7 +223,8 @@ def _swap(
     old: Sequence[tuple[str, dict[str, Any]]],
     new: Sequence[tuple[str, dict[str, Any]]],
 ) -> None:
-    """Takes labels away, as far as they still have their class, and adds others."""
+    """Takes labels away, as far as they still have their class, and adds copies of regions that
+    have none there."""
     from bson import ObjectId
     from pymongo import UpdateOne
 
@@ -192,11 +239,14 @@ def _swap(
     coming: dict[str, list[dict[str, Any]]] = {}
     for sample, label in new:
         coming.setdefault(sample, []).append(label)
-    name = path.root.rpartition(".")[2]
-    empty = {"$set": {path.field: {"_cls": name.capitalize(), name: []}}}
+    kind = path.root.rpartition(".")[2].capitalize()
+    # Where there is null in place of a list, it is a list from now on
+    there = {"$ifNull": [f"${path.root}", []]}
+    copied = {"$ifNull": [f"${path.root}.{SOURCE}", []]}
     for sample, labels in coming.items():
-        # $push fails where there is null in place of a list
-        operations.append(UpdateOne({"_id": ObjectId(sample), path.field: None}, empty))
-        update = {"$push": {path.root: {"$each": labels}}, "$set": touched()}
-        operations.append(UpdateOne({"_id": ObjectId(sample)}, update))
+        is_new = {"$not": {"$in": [f"$$this.{SOURCE}", copied]}}
+        added = {"$filter": {"input": {"$literal": labels}, "cond": is_new}}
+        both = {"$concatArrays": [there, added]}
+        changed = {f"{path.field}._cls": kind, path.root: both, **touched()}
+        operations.append(UpdateOne({"_id": ObjectId(sample)}, [{"$set": changed}]))
     write_samples(dataset, operations, [*(sample for sample, _ in going), *coming])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.indexing.dataset.bulk_writes import LabelPath
 from alphaclip.indexing.dataset.labels import FieldError
 
 if TYPE_CHECKING:
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
 _TRIES = 5
 """Each event of the App may load the dataset anew once; so often in a row it is no chance any more,
 and the error is told."""
+
+RESERVED_FIELDS = frozenset({"frame_id", "frame_number", "frames", "groups", "id", "sample_id"})
+"""Names of a sample's fields that mean something to FiftyOne beside those of its class Sample."""
+
+RESERVED_ATTRIBUTES = frozenset({
+    "detections", "index_version", "instance", "made_from", "made_of", "model", "polylines",
+    "quality", "run", "score", "source", "source_digest", "source_id",
+})  # fmt: skip
+"""Names of a label's attributes that mean something to FiftyOne, beside those of its classes of
+labels, or to the labels and masks that are written here."""
+
+MEANT = {"label": "StringField", "confidence": "FloatField", "score": "FloatField"}
+"""Reserved attributes that may be written as what they are."""
 
 
 def declare(dataset: fo.Dataset, paths: Mapping[str, str]) -> None:
@@ -50,14 +64,65 @@ def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
             dataset.reload()
 
 
+def undeclare(dataset: fo.Dataset, path: LabelPath, names: Iterable[str]) -> None:
+    """Takes attributes out of a field's schema, as far as no label has a value of them."""
+    for name in map(path.to, names):
+        if dataset.has_field(name) and not dataset.count(name):
+            dataset.delete_sample_field(name)
+
+
 def check_name(name: str) -> None:
     """Checks a name for a new field.
 
     Raises:
-        FieldError: if it is anything but letters, digits and underscores after a letter
+        FieldError: if it is anything but letters, digits and underscores after a letter, or means
+            something to FiftyOne
     """
-    if not re.fullmatch(r"[^\W\d_]\w{0,99}", name):
+    import fiftyone as fo
+
+    _check_letters("field", name)
+    if name in RESERVED_FIELDS or hasattr(fo.Sample("x"), name):
+        raise FieldError(f"field name is {name!r}, which FiftyOne gives a meaning: choose another")
+
+
+def check_attribute(dataset: fo.Dataset, field: str, name: str, kind: str) -> bool:
+    """Checks an attribute that is to be written to a field's labels.
+
+    Args:
+        dataset: whose labels
+        field: that holds them
+        name: of the attribute
+        kind: FiftyOne's class of field, as "StringField"
+
+    Returns:
+        whether it is declared
+
+    Raises:
+        FieldError: if the name cannot be used, is reserved, or is declared as something else
+    """
+    import fiftyone as fo
+
+    _check_letters("attribute", name)
+    is_reserved = name in RESERVED_ATTRIBUTES or any(
+        hasattr(label, name) for label in (fo.Detection(), fo.Polyline())
+    )
+    if is_reserved and MEANT.get(name) != kind:
         raise FieldError(
-            f"field name is {name!r:.120}: expected at most 100 letters, digits and underscores, a "
-            "letter first"
+            f"{field}.{name} has a meaning of its own, for FiftyOne or for what is written here: "
+            f"choose another attribute, as '{field}.auto_label'"
+        )
+    there = dataset.get_field(LabelPath.of(dataset, field).to(name))
+    if there is not None and not isinstance(there, getattr(fo, kind)):
+        raise FieldError(
+            f"{field}.{name} is a {type(there).__name__}, to be written is a {kind}: choose "
+            "another attribute"
+        )
+    return there is not None
+
+
+def _check_letters(what: str, name: str) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d_]\w{0,99}", name):
+        raise FieldError(
+            f"{what} name is {name!r:.120}: expected at most 100 letters, digits and underscores, "
+            "a letter first"
         )

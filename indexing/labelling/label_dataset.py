@@ -113,6 +113,9 @@ def label_dataset(
         scores = calibration.probabilities(scored.answers.scores, scored.answers.classes)
     looked_at = is_new if settings.new_only else np.ones(len(ids), bool)
     run = new_key()
+    # Before the first label is written: a run that is cut off is known to whoever undoes it
+    before = labelling_of(dataset, into) or Labelling(into, index.key)
+    replace(before, runs=(*before.runs, run)).save(dataset)
     hits, answers = _answers(index, scored, labelled, looked_at, scores, run)
     action = write(hits, answers, into, run, settings.overwrite)
     seen.add(ids.take(looked_at & ~held), action.id, forget=not settings.new_only)

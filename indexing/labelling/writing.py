@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action, Change, changes_of, find_action
-from alphaclip.indexing.act.attribute_writes import declare_attributes, set_attributes
-from alphaclip.indexing.act.copying import SOURCE, copies_in, digest, prepare_field, write_copies
+from alphaclip.indexing.act.attribute_writes import set_attributes
+from alphaclip.indexing.act.copying import SOURCE, CopyField, copies_in, digest, write_copies
 from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels
 from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.schema import check_attribute, check_name
 from alphaclip.indexing.retrieval.hits import Hits
 
 if TYPE_CHECKING:
@@ -57,9 +58,9 @@ def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = F
     """
     if "." in into:
         return _write_attributes(hits, answers, into, run, overwrite)
-    made_field = bool(len(hits)) and prepare_field(hits, into, DETAILS)
+    field = CopyField.of(hits, into, DETAILS)
     earlier, fresh, replaced = _earlier(hits.dataset), dict(answers), []
-    for sample, copy in copies_in(hits, into):
+    for sample, copy in copies_in(hits, field):
         new = fresh.get((sample, copy.get(SOURCE, "")))
         if new is None:
             continue
@@ -69,15 +70,13 @@ def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = F
             replaced.append((sample, copy))
         else:
             fresh.pop((sample, copy[SOURCE]))
-    detail = {"into": into, "made_field": made_field}
-    return write_copies(hits, fresh, into, detail, replaced, run)
+    return write_copies(hits, fresh, field, {}, replaced, run)
 
 
 def _write_attributes(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool) -> Action:
     dataset, (field, _, attribute) = hits.dataset, into.partition(".")
     own = {attribute: "label", **{f"{attribute}_{name}": name for name in DETAILS}}
     kinds = {name: DETAILS.get(detail, "StringField") for name, detail in own.items()}
-    made = declare_attributes(dataset, field, kinds)
     path, earlier, changed = LabelPath.of(dataset, field), _earlier(dataset), []
     for sample, old in read_labels(dataset, path, hits.sample_ids.tolist(), list(own)):
         region = (sample, str(old["_id"]))
@@ -93,8 +92,7 @@ def _write_attributes(hits: Hits, answers: Answers, into: str, run: str, overwri
         if there["label"] in (None, "") or (not _holds(there, new) if is_ours else may_write):
             changed.append((*region, {p: new[n] for p, n in own.items()}, old))
     left = len(set(hits.region_ids)) - len(changed)
-    detail = {"into": into, "field": field, "made": made}
-    return set_attributes(dataset, field, changed, left, detail, run)
+    return set_attributes(dataset, field, kinds, changed, left, {"into": into}, run)
 
 
 def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
@@ -103,22 +101,23 @@ def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
     Raises:
         FieldError: if it is neither a name for a field nor an attribute of the index's own field
     """
-    from alphaclip.indexing.dataset.schema import check_name
-
     if not isinstance(into, str):
         raise FieldError(f"into is {into!r:.60}: expected a field, or field.attribute")
-    target, _, attribute = into.partition(".")
-    check_name(attribute or target)
-    if attribute and target != field:
+    target, dot, attribute = into.partition(".")
+    if dot and target not in ("", field):
         raise FieldError(
             f"into is {into!r}, the index is of field {field!r}: an attribute can be written to "
             f"that field only, as '{field}.{attribute}'"
         )
-    if not attribute and target == field:
+    if dot:
+        check_attribute(dataset, field, attribute, "StringField")
+        return
+    if target == field:
         raise FieldError(
             f"into is {into!r}, the index's own field: name a new field for copies, or an "
             f"attribute, as '{field}.auto_label'"
         )
+    check_name(target)
 
 
 def _holds(there: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

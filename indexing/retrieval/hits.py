@@ -104,8 +104,12 @@ class Hits:
 
         Args:
             attribute: of the labels; made if need be
+
+        Raises:
+            FieldError: if the name cannot be used, or the attribute holds no numbers
         """
         from alphaclip.indexing.dataset.labels import images_of
+        from alphaclip.indexing.dataset.schema import check_attribute
 
         samples = images_of(self.dataset)
         columns = (self.fields, self.sample_ids, self.label_ids, self.scores)
@@ -113,6 +117,8 @@ class Hits:
         for field, sample, label, score in zip(*(c.tolist() for c in columns), strict=True):
             value = {"sample_id": sample, "label_id": label, "value": score}
             values.setdefault(field, []).append(value)
+        for field in values:
+            check_attribute(self.dataset, field, attribute, "FloatField")
         for field, scored in values.items():
             _, path = samples._get_label_field_path(field, attribute)
             samples.set_label_values(path, scored, dynamic=True)

@@ -15,6 +15,7 @@ from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
 PLOTS = ("reliability", "classes")
+CUT_OFF = "The last run was cut off while it wrote labels: label again to go on, or undo it"
 FITTING = {"minWidth": 0, "& td, & th": {"overflowWrap": "anywhere", "p": "6px 8px"}}
 """A table is never wider than the panel, which would else be cut off."""
 
@@ -55,16 +56,22 @@ def show_report(ctx, into):
         into: what was labelled into; None shows nothing
     """
     labelling = labelling_of(ctx.dataset, into) if into else None
-    if labelling is None or not labelling.report:
+    run = _last_written(ctx, labelling) if labelling else None
+    if labelling is None or not (labelling.report or run):
         ctx.panel.state.set("report", None)
         return
 
     report = labelling.report
-    run, learnt = report["run"]["run"], len(book_of(ctx.dataset, labelling).examples())
-    shown = {"into": into, "lines": summary_lines(report), "rows": class_rows(report)}
-    shown.update(run=run, learnt=learnt, written=_is_there(ctx, run), layouts={})
-    shown["notes"] = list(report["assumptions"])
-    drawn = figures(report)
+    reported = report["run"]["run"] if report else ""
+    lines = summary_lines(report) if report else []
+    if run and run > reported:
+        lines = [CUT_OFF, *lines]
+
+    shown = {"into": into, "lines": lines, "rows": class_rows(report) if report else []}
+    shown.update(run=run or reported, is_last=run == reported, written=bool(run), layouts={})
+    shown["learnt"] = len(book_of(ctx.dataset, labelling).examples())
+    shown["notes"] = list(report["assumptions"]) if report else []
+    drawn = figures(report) if report else {}
     for name in PLOTS:
         if name in drawn:
             shown["layouts"][name] = drawn[name]["layout"]
@@ -104,7 +111,9 @@ def _add_buttons(root, panel, report):
             bar, "show", "Show what was written", panel.on_show_written,
             params=params, icon="grid_view",
         )  # fmt: skip
-        add_button(bar, "undo", "Undo this run", panel.on_undo_run, params=params, icon="undo")
+        label = "Undo this run" if report["is_last"] else "Undo the run before"
+        label = "Undo what it wrote" if report["lines"][0] == CUT_OFF else label
+        add_button(bar, "undo", label, panel.on_undo_run, params=params, icon="undo")
 
     if report["learnt"]:
         label = "Train on these reviews (%d)" % report["learnt"]
@@ -137,8 +146,13 @@ def _written_view(ctx, into, run):
     return view.to_patches(field) if check_field(ctx.dataset, field) in PATCHABLE else view
 
 
+def _last_written(ctx, labelling):
+    """The newest run that wrote anything that can be taken back, also one that was cut off."""
+    runs = reversed(labelling.runs)
+    return next((run for run in runs if _is_there(ctx, run)), None)
+
+
 def _is_there(ctx, run):
-    """Whether a run wrote anything that can be taken back."""
     from alphaclip.indexing.act.actions import find_action
 
     try:

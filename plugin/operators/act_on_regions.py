@@ -1,12 +1,12 @@
 """The operator that tags, labels, keeps as a view or exports the regions that a search found."""
 
 import base64
-import re
 
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.labels import FieldError, region_fields
+from alphaclip.indexing.dataset.schema import check_name
 
 from ..common.forms import count, dropdown, plain, refuse, reject
 from ..panel.actions import keep_done
@@ -145,9 +145,13 @@ def _add_target(ctx, inputs):
 
     prop = inputs.str("into", label="Field", description="Made if need be", default="found")
     into = ctx.params.get("into", "found")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,63}", into or ""):
-        reject(prop, "A letter, then letters, digits and underscores.")
-    elif into in ctx.dataset.get_field_schema() and into not in region_fields(ctx.dataset):
+    try:
+        check_name(into or "")
+    except FieldError as error:
+        reject(prop, str(error))
+        return
+
+    if into in ctx.dataset.get_field_schema() and into not in region_fields(ctx.dataset):
         reject(prop, "There is a field of this name that holds no regions: choose another one.")
 
 

@@ -186,7 +186,9 @@ def test_label__into_of_polylines(dataset: fo.Dataset) -> None:
         ("kind", "holds Classification"),
         ("shape", "the copies are Detections"),
         ("a.b", "expected at most 100"),
-        ("filepath", "holds"),
+        ("filepath", "gives a meaning"),
+        ("frames", "gives a meaning"),
+        (5, "expected at most 100"),
     ],
 )
 def test_label__into_a_field_that_does_not_fit(

@@ -372,3 +372,25 @@ def test_label__bad_input(
     with pytest.raises(AlphaClipError, match=message):
         index.label(classes, **options, **QUIET)
     assert dataset.count("auto.detections") == 0 if dataset.has_sample_field("auto") else True
+
+
+def test_label__a_run_that_is_cut_off_is_known_and_can_be_taken_back(
+    dataset: fo.Dataset, index: RegionIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_and_end(*args: Any, **kwargs: Any) -> None:
+        bulk_write(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    bulk_write, schema = fo.Dataset._bulk_write, list(dataset.get_field_schema(flat=True))
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fo.Dataset, "_bulk_write", write_and_end)
+        index.label(CLASSES, **QUIET)
+    (run,) = state(dataset).runs
+    written = dataset.count("auto.detections")
+    assert written > 200
+    assert undo(dataset, run).restored == written
+    assert list(dataset.get_field_schema(flat=True)) == schema
+    report = index.label(CLASSES, **QUIET)
+    assert report.counts["written"] == written
+    assert index.label(CLASSES, **QUIET).counts["written"] == 0
+    assert state(dataset).runs == (run, run_of(report))

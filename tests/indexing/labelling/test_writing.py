@@ -160,9 +160,23 @@ def test_write__an_edit_between_is_not_undone(dataset: fo.Dataset) -> None:
     [
         ("boxes", "own field"),
         ("others.label", "the index is of field 'boxes'"),
-        ("boxes.a.b", "field name is"),
+        ("boxes.a.b", "attribute name is"),
+        ("boxes.", "attribute name is"),
+        ("filepath", "gives a meaning"),
+        ("frames", "gives a meaning"),
+        ("save", "gives a meaning"),
+        ("boxes.mask_path", "meaning of its own"),
+        ("boxes.id", "meaning of its own"),
+        ("boxes._cls", "a letter first"),
+        ("boxes.tags", "meaning of its own"),
+        ("boxes.points", "meaning of its own"),
+        ("boxes.instance", "meaning of its own"),
+        ("boxes.has_mask", "meaning of its own"),
+        ("boxes.confidence", "meaning of its own"),
+        ("boxes.source_id", "meaning of its own"),
+        ("boxes.detections", "meaning of its own"),
         ("", "field name is"),
-        ("../x", "field name is"),
+        ("../x", "attribute name is"),
         (5, "expected a field"),
     ],
 )
@@ -172,5 +186,21 @@ def test_check_into__bad_names(dataset: fo.Dataset, into: str, message: str) -> 
 
 
 def test_write__an_attribute_of_another_kind(dataset: fo.Dataset) -> None:
-    with pytest.raises(FieldError, match="is a ListField, to be written is a StringField"):
-        write(dataset, "boxes.bounding_box")
+    dataset.add_sample_field("boxes.detections.weight", fo.FloatField)
+    fields = list(dataset.get_field_schema(flat=True))
+    for into, message in (
+        ("boxes.weight", "is a FloatField, to be written is a StringField"),
+        ("boxes.mask_path", "meaning of its own"),
+    ):
+        with pytest.raises(FieldError, match=message):
+            write(dataset, into)
+    assert list(dataset.get_field_schema(flat=True)) == fields
+
+
+def test_write__the_class_of_a_label_itself(dataset: fo.Dataset) -> None:
+    check_into(dataset, "boxes", "boxes.label")
+    before = everything(dataset)
+    action = write(dataset, "boxes.label")
+    assert dataset.count_values("boxes.detections.label") == dict.fromkeys(NAMES, 1)
+    assert undo(dataset, action) == Undone(3, 0)
+    assert everything(dataset) == before

@@ -555,6 +555,29 @@ def test_report__of_a_ranking(panel):
     assert "None" not in panel.get("report.lines")[0]
 
 
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_report__takes_back_a_run_that_was_cut_off(panel, monkeypatch, goes_on):
+    def write_and_end(*args, **kwargs):
+        bulk_write(*args, **kwargs)
+        raise KeyboardInterrupt
+
+    bulk_write, index = fo.Dataset._bulk_write, load(panel.dataset)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(fo.Dataset, "_bulk_write", write_and_end)
+        index.label(["red", "blue"])
+    if goes_on:
+        index.label(["red", "blue"])
+
+    panel.do("on_load")
+    panel.step("report")
+    assert ("cut off" in panel.get("report.lines")[0]) != goes_on
+    (params,) = panel.buttons("on_undo_run")
+    panel.do("on_undo_run", **params)
+    assert panel.get("error") is None
+    assert not panel.dataset.has_sample_field("auto")
+    assert panel.buttons("on_undo_run") == []
+
+
 @pytest.mark.parametrize("params", [{}, {"into": "auto"}, {"into": "auto", "run": "../x"}])
 def test_report__takes_back_only_what_it_knows(reviewing, params):
     reviewing.do("on_undo_run", **params)
