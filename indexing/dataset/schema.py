@@ -50,13 +50,13 @@ def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
             dataset.reload()
 
 
-def check_name(name: str) -> None:
+def check_name(name: Any) -> None:
     """Checks a name for a new field.
 
     Raises:
         FieldError: if it is anything but letters, digits and underscores after a letter
     """
-    if not re.fullmatch(r"[^\W\d_]\w{0,99}", name):
+    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d_]\w{0,99}", name):
         raise FieldError(
             f"field name is {name!r:.120}: expected at most 100 letters, digits and underscores, a "
             "letter first"

@@ -4,12 +4,14 @@ import importlib.util
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.brain.exporting import similarity_run
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
 from ..common.indexes import open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
+from ..common.reports import list_hits
 from .base import JobOperator, configure
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
@@ -20,7 +22,7 @@ KINDS = {
 }
 DEFAULT_SIMILARITY, DEFAULT_COUNT = 0.98, 50
 MAX_SHOWN, MAX_NAMED = 10_000, 50
-"""Patches that the grid gets, and label errors that the form of the results lists."""
+"""Regions that the results name, and label errors that the form of the results lists."""
 
 ERROR_COLUMNS = {
     "number": "No.",
@@ -53,7 +55,7 @@ class FindOddRegions(JobOperator):
             return
 
         prop = dropdown(inputs, "kind", KINDS, ctx.params.get("kind"), label="What to find")
-        kind = ctx.params.get("kind", DUPLICATES)
+        kind = ctx.params.get("kind") or DUPLICATES
         if kind == DUPLICATES:
             inputs.float(
                 "similarity",
@@ -78,7 +80,7 @@ class FindOddRegions(JobOperator):
         return ctx.params["key"], "Comparing the regions of %s" % ctx.params["key"]
 
     def work(self, ctx, job):
-        find = FINDERS[ctx.params.get("kind", DUPLICATES)]
+        find = FINDERS[ctx.params.get("kind") or DUPLICATES]
         return find(ctx, ctx.params["key"], job.progress)
 
     def finish(self, ctx, results):
@@ -90,7 +92,7 @@ class FindOddRegions(JobOperator):
             yield self.show_results(ctx, results)
 
         patches = ctx.dataset.to_patches(open_index(ctx.dataset, ctx.params["key"]).field)
-        yield ctx.ops.set_view(patches.select(results["label_ids"][:MAX_SHOWN], ordered=True))
+        yield ctx.ops.set_view(patches.select(results["label_ids"], ordered=True))
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
     def lay_out(self, results, outputs):
@@ -110,17 +112,25 @@ def _add_attribute(ctx, inputs):
 
 
 def _find_duplicates(ctx, key, progress):
-    results = ctx.dataset.load_brain_results(key)
-    results.find_duplicates(thresh=1 - ctx.params.get("similarity", DEFAULT_SIMILARITY))
-    return _summarize(_grouped(results.neighbors_map))
+    results = similarity_run(ctx.dataset, key)
+    results.find_duplicates(thresh=1 - (ctx.params.get("similarity") or DEFAULT_SIMILARITY))
+    near = results.neighbors_map.items()
+    groups = [list(map(str, [one, *(other for other, _ in others)])) for one, others in near]
+    label_ids = list(dict.fromkeys(label_id for group in groups for label_id in group))
+    shown = set(label_ids[:MAX_SHOWN])
+    return {
+        "count": len(label_ids),
+        "label_ids": label_ids[:MAX_SHOWN],
+        "groups": [group for group in groups if group[0] in shown],
+    }
 
 
 def _find_outliers(ctx, key, progress):
     from alphaclip.indexing import find_outliers
 
-    number = ctx.params.get("count", DEFAULT_COUNT)
+    number = ctx.params.get("count") or DEFAULT_COUNT
     hits = find_outliers(open_index(ctx.dataset, key), number, progress=progress)
-    return _summarize(hits.label_ids.tolist())
+    return list_hits(hits)
 
 
 def _find_errors(ctx, key, progress):
@@ -128,12 +138,12 @@ def _find_errors(ctx, key, progress):
 
     suspects = find_label_errors(
         open_index(ctx.dataset, key),
-        ctx.params.get("count", DEFAULT_COUNT),
+        ctx.params.get("count") or DEFAULT_COUNT,
         ctx.params.get("attribute") or "label",
         progress=progress,
     )
     return {
-        **_summarize(suspects.hits.label_ids.tolist()),
+        **list_hits(suspects.hits),
         "given": suspects.given.tolist(),
         "suggested": suspects.suggested.tolist(),
         "probabilities": suspects.hits.scores.tolist(),
@@ -162,16 +172,6 @@ def _rows(suspects):
 
 
 FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find_errors}
-
-
-def _summarize(label_ids):
-    return {"count": len(label_ids), "label_ids": label_ids}
-
-
-def _grouped(neighbors):
-    """The ids of each region and of those that are like it, side by side."""
-    groups = ([one, *(near for near, _ in others)] for one, others in neighbors.items())
-    return list(dict.fromkeys(str(label_id) for group in groups for label_id in group))
 
 
 def _add_errors(outputs, results):
