@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.arguments import checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of
 from alphaclip.encoder.load import load as load_encoder
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+@checked()
 def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
     """Opens an index; nothing is read before it is needed.
 
@@ -62,6 +64,7 @@ def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
     return RegionIndex(dataset, key)
 
 
+@checked(identify=Identify)
 def build(
     samples: fo.SampleCollection,
     field: str,
@@ -101,6 +104,7 @@ def build(
         return _register(samples._dataset, key, loaded, report, show)
 
 
+@checked()
 def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
     """Publishes an index whose planned shards are all embedded.
 
@@ -197,6 +201,7 @@ class RegionIndex(SearchIndex):
 
         return tag_matching(self, query, tag, min_score, negative, samples, new_only)
 
+    @checked()
     def label(
         self,
         classes: Classes,

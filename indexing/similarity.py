@@ -27,6 +27,7 @@ import fiftyone.core.models as fom
 import numpy as np
 from PIL import Image
 
+from alphaclip.arguments import COUNT, SHARE, checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, load
 from alphaclip.indexing.brain import queries as brain_queries
@@ -138,6 +139,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         """Restricts the index to a view; of one that is grouped by a field, to all its groups."""
         return super().use_view(flat(samples), *args, **kwargs)
 
+    @checked()
     def add_to_index(
         self,
         embeddings: Any,
@@ -163,6 +165,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if reload:
             self.reload()
 
+    @checked()
     def remove_from_index(
         self,
         sample_ids: Any = None,
@@ -191,6 +194,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if reload:
             self.reload()
 
+    @checked()
     def get_embeddings(
         self,
         sample_ids: Any = None,
@@ -217,6 +221,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
                 rows = rows_of(now, ids, kind, self._is_of_patches, allow_missing, warn_missing)
             return (now.vectors(rows), *ids_at(now, rows, self._is_of_patches))
 
+    @checked(fraction=SHARE)
     def find_duplicates(self, thresh: float | None = None, fraction: float | None = None) -> None:
         """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_duplicates`.
 
@@ -248,6 +253,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
                 one: sorted(some, key=lambda pair: pair[1]) for one, some in near.items()
             }
 
+    @checked(count=COUNT)
     def find_unique(self, count: int) -> None:
         """See :meth:`fiftyone.brain.similarity.DuplicatesMixin.find_unique`."""
         with self._store.held(self.key):
@@ -286,6 +292,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         """Only the class is stored with the run: the store has the rest."""
         return ["cls"]
 
+    @checked(k=COUNT)
     def _kneighbors(
         self,
         query: Any = None,
@@ -294,25 +301,25 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         aggregation: str | None = None,
         return_dists: bool = False,
     ) -> Any:
-        count = brain_queries.check_k(k)
         with self._store.held(self.key) as now:
             view = self._rows
             if query is None:
                 if aggregation is not None:
                     raise BrainArgumentError("an aggregation needs a query: give ids or vectors")
-                positions, apart = brain_queries.neighbours(now, count, view, reverse)
+                positions, apart = brain_queries.neighbours(now, k, view, reverse)
                 return (positions, apart) if return_dists else positions
             parsed = brain_queries.parse_query(now, query)
             if aggregation is not None:
                 distances, rows = brain_queries.nearest_to_all(
-                    now, parsed, count, view, reverse, aggregation
+                    now, parsed, k, view, reverse, aggregation
                 )
             else:
-                distances, rows = brain_queries.nearest(now, parsed, count, view, reverse)
+                distances, rows = brain_queries.nearest(now, parsed, k, view, reverse)
                 if parsed.is_single:
                     distances, rows = distances[0], rows[0]
             return answer(now, distances, rows, self._is_of_patches, return_dists)
 
+    @checked()
     def _radius_neighbors(
         self, query: Any = None, thresh: float | None = None, return_dists: bool = False
     ) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.encoder.prompts import expand
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.regions.region import Region
@@ -112,6 +113,7 @@ class Encoder:
         """
         return next(self.encode_many([(image, regions)]))
 
+    @checked(batch_size=COUNT)
     def encode_many(
         self,
         items: Iterable[tuple[Picture, Sequence[Region]]],

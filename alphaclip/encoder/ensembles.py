@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.catalog.methods import JOIN
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
@@ -75,6 +76,7 @@ class Ensemble(Encoder):
         """Made from the members'."""
         return _joint(member.text_fingerprint for member in self.members)
 
+    @checked(batch_size=COUNT)
     def encode_many(
         self,
         items: Iterable[tuple[Picture, Sequence[Region]]],

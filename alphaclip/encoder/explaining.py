@@ -7,10 +7,12 @@ tower; it costs as many passes as there are squares.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 from alphaclip.views.cutter import make_views
@@ -23,6 +25,7 @@ COVER = 2.0
 """Side of the square in distances between its places: neighbours overlap by half."""
 
 
+@checked(cells=(2, 64), longest=(8, math.inf))
 def explain(
     encoder: Encoder,
     image: Picture,
@@ -55,10 +58,6 @@ def explain(
     import torch
     from PIL import Image
 
-    if not 2 <= cells <= 64 or longest < 8:
-        raise AlphaClipError(
-            f"cells is {cells}, longest {longest}: expected 2 to 64, and at least 8 pixels"
-        )
     pixels = open_image(image)
     size, whole = encoder.image_size, region.is_whole_image
     picture, alpha = make_views(pixels, [region], encoder.view, size)

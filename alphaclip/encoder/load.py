@@ -6,8 +6,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from alphaclip.arguments import checked, listed
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, PROMPTED, lay_over, pooling_of
 from alphaclip.encoder.encoder import Encoder
@@ -27,9 +28,10 @@ Named = str | Path | Encoder
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "compile"]
 
 
+@checked(precision=Precision)
 def load(
     name: str | Path | Encoder | Sequence[str | Path | Encoder] = "auto",
-    device: str | None = None,
+    device: str | torch.device | None = None,
     precision: Precision = "auto",
     view: View | None = None,
 ) -> Encoder:
@@ -70,10 +72,9 @@ def load(
     (name,) = members
     if isinstance(name, Encoder):
         return name
+    if not isinstance(name, (str, Path)):
+        raise AlphaClipError(f"encoder is {name!r:.80}: expected a name, a path or an Encoder")
     chosen_device = find_device(device)
-    if precision not in get_args(Precision):
-        expected = ", ".join(get_args(Precision))
-        raise AlphaClipError(f"precision is {precision!r}: expected {expected}")
     spec = zoo.resolve(str(name))
     if spec.warning and name != "auto":
         logger.warning("%s", spec.warning)
@@ -141,7 +142,8 @@ def members_of(name: Named | Sequence[Named]) -> list[Named]:
     if isinstance(name, (str, Path)):
         is_one = JOIN not in str(name) or Path(name).expanduser().exists()
         return [name] if is_one else [part.strip() for part in str(name).split(JOIN)]
-    return [name] if isinstance(name, Encoder) else list(name)
+    several = None if isinstance(name, Encoder) else listed(name)
+    return [name] if several is None else several  # type: ignore[list-item]
 
 
 def _build(spec: zoo.ModelSpec) -> tuple[AlphaCLIP, Way | None]:
@@ -159,7 +161,7 @@ def _build(spec: zoo.ModelSpec) -> tuple[AlphaCLIP, Way | None]:
     return model, Pooled(model, pooling) if pooling else None
 
 
-def find_device(device: str | None) -> torch.device:
+def find_device(device: str | torch.device | None) -> torch.device:
     """The torch device of a name; None takes a GPU if there is one.
 
     Raises:
@@ -169,7 +171,7 @@ def find_device(device: str | None) -> torch.device:
 
     try:
         chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise AlphaClipError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
     usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if chosen.type == "cuda" and (chosen.index or 0) >= usable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 
 PHOTO = ("a photo of a {}.",)
@@ -26,11 +27,11 @@ def expand(prompts: Sequence[str], templates: Sequence[str] | None) -> list[list
     Raises:
         AlphaClipError: if there is no prompt, one is empty, or a template has no ``{}``
     """
-    if isinstance(prompts, str):
-        raise AlphaClipError(f"prompts is the string {prompts!r}: expected a list of strings")
-    if not len(prompts):
+    prompts = check("prompts", prompts, "Sequence[str]")
+    templates = check("templates", templates, "Sequence[str] | None")
+    if not prompts:
         raise AlphaClipError("no prompt was given: expected at least one")
-    empty = [i for i, prompt in enumerate(prompts) if not str(prompt).strip()]
+    empty = [i for i, prompt in enumerate(prompts) if not prompt.strip()]
     if empty:
         raise AlphaClipError(f"prompt {empty[0]} is empty: say in words what to look for")
     wrong = [template for template in templates or () if "{}" not in template]

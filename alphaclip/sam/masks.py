@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from alphaclip.arguments import SHARE, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import PixelBox, Region, tight_box
 
@@ -34,9 +35,7 @@ class MaskLimits:
     max_overlap: float = 0.7
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
-            if not 0 <= value <= 1:
-                raise AlphaClipError(f"{name} is {value}: expected a number in [0, 1]")
+        check_fields(self, **dict.fromkeys(vars(self), SHARE))
         if self.min_area > self.max_area:
             raise AlphaClipError(
                 f"min_area is {self.min_area}, above max_area {self.max_area}: no mask would do"

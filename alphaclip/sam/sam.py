@@ -76,6 +76,8 @@ def load_sam(name: str | Path | SamModel = "auto", device: str | None = None) ->
 
     if isinstance(name, SamModel):
         return name
+    if not isinstance(name, (str, Path)):
+        raise AlphaClipError(f"model is {name!r:.80}: expected a name, a path or a SamModel")
     chosen_device = find_device(device)
     chosen = str(name)
     if chosen == "auto":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -174,7 +174,7 @@ def cut_ahead(
     """
     pending: deque[Future[Chunk]] = deque()
     with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        for number, (source, regions) in enumerate(items):
+        for number, (source, regions) in enumerate(_pairs(items)):
             item = Item(number, source, regions)
             for start in range(0, max(1, len(regions)), _CHUNK):
                 pending.append(pool.submit(item.cut, start, view, size, keep_tiny))
@@ -182,6 +182,16 @@ def cut_ahead(
                     yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()
+
+
+def _pairs(items: Any) -> Iterator[tuple[Picture, Sequence[Region]]]:
+    for number, pair in enumerate(items):
+        is_pair = isinstance(pair, Sequence) and not isinstance(pair, str) and len(pair) == 2
+        if not is_pair or not isinstance(pair[1], Sequence):
+            raise AlphaClipError(
+                f"item {number} is {pair!r:.80}: expected a picture and the list of its regions"
+            )
+        yield pair[0], pair[1]
 
 
 def report_failures(chunk: Chunk, on_error: OnError | None) -> None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import (
     Action,
@@ -51,6 +52,7 @@ __all__ = [
 ]
 
 
+@checked()
 def tag(hits: Hits, tag: str) -> Action:
     """Adds a tag to the label of each hit, in one bulk write for each field.
 
@@ -69,6 +71,7 @@ def tag(hits: Hits, tag: str) -> Action:
     return _add_tag(hits.dataset, "tag", _rows(hits), tag)
 
 
+@checked()
 def tag_samples(hits: Hits, tag: str) -> Action:
     """Adds a tag to the picture of each hit; see :func:`tag`. It counts pictures.
 
@@ -83,6 +86,7 @@ def tag_samples(hits: Hits, tag: str) -> Action:
     return _add_tag(hits.dataset, "tag_samples", rows, tag)
 
 
+@checked()
 def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = False) -> Action:
     """Gives each hit a class: its own label, or a copy in another field.
 
@@ -124,6 +128,7 @@ def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = Fal
     return action
 
 
+@checked()
 def export_ids(hits: Hits) -> str:
     """The hits as JSON text: dataset, count, and each hit's ids, field and score, best first."""
     columns = (hits.sample_ids, hits.label_ids, hits.fields, hits.scores)
@@ -135,6 +140,7 @@ def export_ids(hits: Hits) -> str:
     return json.dumps(listing, indent=1)
 
 
+@checked()
 def undo(dataset: fo.Dataset, action: Action | str) -> Undone:
     """Takes back what an action changed, and nothing else.
 

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from alphaclip.arguments import check, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.records import Records, new_key
 
@@ -152,6 +153,7 @@ def check_text(name: str, value: str) -> None:
         )
 
 
+@checked()
 def history(dataset: fo.Dataset, count: int = 50) -> list[Action]:
     """The last things that were done to a dataset through its hits, the newest first."""
     newest = islice(Records(dataset, STORE).newest(), max(count, 0))
@@ -164,7 +166,7 @@ def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
     Raises:
         AlphaClipError: if the dataset has no such action any more
     """
-    key = action if isinstance(action, str) else action.id
+    key = check("action", getattr(action, "id", action), "str")
     values = Records(dataset, STORE).get(key)
     if values is None:
         raise AlphaClipError(

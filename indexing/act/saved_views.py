@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import (
     Action,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 
+@checked()
 def save_view(hits: Hits, name: str, add: bool = False) -> Action:
     """Saves hits as a view, in rank order.
 

@@ -8,14 +8,36 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.retrieval.index import SearchIndex
 
 if TYPE_CHECKING:
+    import fiftyone as fo
     from fiftyone.brain import SimilarityIndex
 
 
+def similarity_run(dataset: fo.Dataset, key: str) -> SimilarityIndex:
+    """The Brain's side of an index, as :func:`export` takes it.
+
+    Raises:
+        AlphaClipError: if the dataset has no Brain run of this key that holds vectors
+    """
+    import fiftyone.brain as fob
+
+    run = dataset.load_brain_results(key) if dataset.has_brain_run(key) else None
+    if isinstance(run, fob.SimilarityIndex):
+        return run
+    keys = ", ".join(dataset.list_brain_runs(type="similarity")) or "none"
+    raise AlphaClipError(
+        f"dataset {dataset.name!r} has no index {key!r:.80} that FiftyOne's Brain knows; it has: "
+        f"{keys}; one that alphaclip lists beside these is registered by an update"
+    )
+
+
+@checked(batch_size=COUNT)
 def export(
-    index: SimilarityIndex,
+    index: SimilarityIndex | SearchIndex,
     backend: str | type,
     brain_key: str,
     batch_size: int = 10_000,
@@ -27,7 +49,8 @@ def export(
     be asked for a metric gets the index's own.
 
     Args:
-        index: of any backend that gives its ids, as ``dataset.load_brain_results(key)`` does
+        index: a region index; or one of any backend of the Brain that gives its ids, as
+            ``dataset.load_brain_results(key)`` does
         backend: name or configuration class, as for ``fiftyone.brain.compute_similarity``
         brain_key: of the new run
         batch_size: vectors that are passed on at a time
@@ -37,33 +60,47 @@ def export(
         the new index, saved
 
     Raises:
-        AlphaClipError: if the dataset has a Brain run of this key, or the batch is empty
-        ValueError: if there is no such backend, or it cannot compare by this metric; nothing is
+        AlphaClipError: if the key is none or is taken, the batch is empty, there is no such
+            backend, or it cannot be set up, as where it cannot compare by this metric; nothing is
             left of the new run then
     """
     import fiftyone.brain as fob
 
+    if isinstance(index, SearchIndex):
+        index = similarity_run(index.dataset, index.key)
+    if not isinstance(index, fob.SimilarityIndex):
+        raise AlphaClipError(f"index is {index!r:.80}: expected one that holds vectors")
     dataset = index.samples._root_dataset
+    if not brain_key.isidentifier():
+        raise AlphaClipError(
+            f"brain_key is {brain_key!r:.80}: expected letters, digits and underscores, no digit "
+            "first"
+        )
+    names = sorted(fob.brain_config.similarity_backends)
+    if not isinstance(backend, type) and str(backend) not in names:
+        raise AlphaClipError(f"backend is {backend!r:.80}: expected one of {', '.join(names)}")
     if dataset.has_brain_run(brain_key):
         raise AlphaClipError(
             f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
         )
-    if batch_size < 1:
-        raise AlphaClipError(f"batch_size is {batch_size!r}: expected at least 1")
     metric = getattr(index.config, "metric", None)
     if metric is not None and _takes_metric(backend):
         kwargs.setdefault("metric", metric)
     copy = None
     try:
-        copy = fob.compute_similarity(
-            index.samples,
-            patches_field=index.config.patches_field,
-            roi_field=index.config.roi_field,
-            embeddings=False,
-            backend=backend,
-            brain_key=brain_key,
-            **kwargs,
-        )
+        try:
+            copy = fob.compute_similarity(
+                index.samples,
+                patches_field=index.config.patches_field,
+                roi_field=index.config.roi_field,
+                embeddings=False,
+                backend=backend,
+                brain_key=brain_key,
+                **kwargs,
+            )
+        except Exception as error:
+            # A package or server that is missing, or a setting: each backend raises its own.
+            raise AlphaClipError(f"backend {backend!r} cannot be set up: {error}") from error
         _check_copies(copy, index)
         _take_model(copy, index)
         for batch in _batches(index, batch_size):

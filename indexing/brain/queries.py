@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from alphaclip.arguments import listed
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import scan_top
 from alphaclip.indexing.nearest.metrics import distance, prepare, prepare_rows, similarity
@@ -68,7 +69,10 @@ def parse_query(now: Snapshot, query: Any) -> Query:
     Raises:
         BrainArgumentError: if nothing is given, or an id is not in the index
     """
-    values = np.asarray(query)
+    try:
+        values = np.asarray(query)
+    except ValueError as error:
+        raise BrainArgumentError(f"query is neither ids nor vectors: {error}") from error
     if not values.size:
         raise BrainArgumentError("query is empty: give at least one id or vector")
     if np.issubdtype(values.dtype, np.number):
@@ -84,17 +88,9 @@ def parse_query(now: Snapshot, query: Any) -> Query:
 
 def as_ids(ids: Any) -> np.ndarray:
     """One id, or any collection of ids, as an array of text."""
-    values = [ids] if isinstance(ids, str) else list(ids)
-    return np.array(values, dtype=str) if values else np.zeros(0, "U1")
-
-
-def check_k(k: Any) -> int | None:
-    """How many neighbours to find, a whole number of at least 1; None is all."""
-    if k is None:
-        return None
-    if isinstance(k, bool) or not isinstance(k, (int, np.integer)) or k < 1:
-        raise BrainArgumentError(f"k is {k!r}: expected a whole number of at least 1, or None")
-    return int(k)
+    several = listed(ids)
+    values = [ids] if several is None else several
+    return np.array(list(map(str, values))) if values else np.zeros(0, "U1")
 
 
 def rows_of(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from alphaclip.arguments import listed
 from alphaclip.files import writer_lock
 from alphaclip.indexing.brain.queries import BrainArgumentError, as_ids
 from alphaclip.indexing.dataset.locations import (
@@ -207,7 +208,8 @@ def check_rows(
 
 
 def _checked_ids(ids: Any, kind: str) -> np.ndarray:
-    values = [ids] if isinstance(ids, str) else list(ids)
+    several = listed(ids)
+    values = [ids] if several is None else several
     for value in values:
         if value is None or not str(value):
             raise BrainArgumentError(f"a {kind} id is {value!r}: expected text")

@@ -133,9 +133,10 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> int:
     from alphaclip import indexing
+    from alphaclip.indexing.brain.exporting import similarity_run
 
-    results = open_dataset(args.dataset).load_brain_results(args.key)
-    copy = indexing.export(results, args.backend, args.brain_key)
+    index = similarity_run(open_dataset(args.dataset), args.key)
+    copy = indexing.export(index, args.backend, args.brain_key)
     print(f"{copy.total_index_size} vectors are in {args.backend} as {args.brain_key!r}")
     return 0
 

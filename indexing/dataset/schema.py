@@ -71,7 +71,7 @@ def undeclare(dataset: fo.Dataset, path: LabelPath, names: Iterable[str]) -> Non
             dataset.delete_sample_field(name)
 
 
-def check_name(name: str) -> None:
+def check_name(name: Any) -> None:
     """Checks a name for a new field.
 
     Raises:
@@ -120,7 +120,7 @@ def check_attribute(dataset: fo.Dataset, field: str, name: str, kind: str) -> bo
     return there is not None
 
 
-def _check_letters(what: str, name: str) -> None:
+def _check_letters(what: str, name: Any) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[^\W\d_]\w{0,99}", name):
         raise FieldError(
             f"{what} name is {name!r:.120}: expected at most 100 letters, digits and underscores, "

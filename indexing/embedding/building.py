@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, encoder_settings
 from alphaclip.encoder.load import load as load_encoder
@@ -62,6 +63,7 @@ class Freshness:
         return not (self.edited or self.missing or self.gone)
 
 
+@checked(identify=Identify)
 def plan(
     samples: fo.SampleCollection,
     field: str,
@@ -88,6 +90,7 @@ def plan(
         return make_plan(work, pictures, settings, reading, held, to_files=True)
 
 
+@checked()
 def embed_part(
     folder: Path,
     part: tuple[int, int] = (1, 1),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.hit_listing import list_hits
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
 
 
+@checked()
 def explain_region(index: SearchIndex, label_id: str, text: str, cells: int = 10) -> np.ndarray:
     """Says how much each part of a picture speaks for a text, for a FiftyOne ``Heatmap``.
 

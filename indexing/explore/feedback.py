@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.retrieval.index import SearchIndex
@@ -45,6 +46,7 @@ _TOP, _MIDDLE = 0.998, 0.75
 """Before any mark, a region is as likely right as wrong at 3/4 of the text's 99.8th percentile."""
 
 
+@checked()
 def refine(
     index: SearchIndex | Sequence[SearchIndex],
     query: Query,

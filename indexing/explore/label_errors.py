@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.progress import Progress, shown
@@ -76,6 +77,7 @@ class LabelErrors:
         return len(self.hits)
 
 
+@checked(count=COUNT, by=By)
 def find_label_errors(
     index: SearchIndex,
     count: int = 50,
@@ -103,10 +105,6 @@ def find_label_errors(
             classes, or cleanlab is not installed
     """
     _inspector_class()
-    if count < 1:
-        raise AlphaClipError(f"count is {count}: expected a whole number of at least 1")
-    if by not in get_args(By):
-        raise AlphaClipError(f"by is {by!r}: expected one of {', '.join(get_args(By))}")
     snapshot = index.snapshot()
     labelled = _Labelled.of(index, snapshot, attribute)
     with shown(progress) as show:

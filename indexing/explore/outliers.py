@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
@@ -22,6 +23,7 @@ BATCH = 1024
 """Regions that are compared at a time: a matrix product over all, and a step of the progress."""
 
 
+@checked(count=COUNT, neighbors=COUNT)
 def find_outliers(
     index: SearchIndex,
     count: int = 50,
@@ -48,10 +50,6 @@ def find_outliers(
         AlphaClipError: if a number is below 1, or the index has fewer than two regions
     """
     now = index.snapshot()
-    if count < 1 or neighbors < 1:
-        raise AlphaClipError(
-            f"count is {count}, neighbors {neighbors}: expected whole numbers of at least 1"
-        )
     if len(now.version) < 2:
         raise AlphaClipError(
             f"index {index.key!r} holds {len(now.version)} region(s): an outlier needs others to "

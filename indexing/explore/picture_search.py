@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.nearest.brute_force import scan
@@ -56,6 +57,7 @@ class PictureHits:
         return images_of(self.dataset).select(self.sample_ids.tolist(), ordered=True)
 
 
+@checked(k=COUNT, min_score=COSINE, max_absent=COSINE)
 def find_pictures(
     indexes: SearchIndex | Sequence[SearchIndex],
     present: Sequence[Query],
@@ -87,12 +89,8 @@ def find_pictures(
             together
     """
     searched = [indexes] if isinstance(indexes, SearchIndex) else list(indexes)
-    if isinstance(present, (str, np.ndarray)) or not len(present):
-        raise AlphaClipError(
-            "present is empty or a single query: give a list of the parts that must be there"
-        )
-    if k is not None and k < 1:
-        raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1, or None for all")
+    if not len(present):
+        raise AlphaClipError("present is empty: give a list of the parts that must be there")
     check_together(searched)
     samples, highest = _best_by_picture(searched, [*present, *absent], view)
     scores = highest[: len(present)].min(axis=0)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.retrieval.hits import Hits
@@ -88,6 +89,7 @@ class Distribution:
         return counts.round().astype(np.int64), edges
 
 
+@checked(bins=COUNT)
 def distribution(
     index: SearchIndex, query: Query, bins: int = 50, view: fo.SampleCollection | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +108,7 @@ def distribution(
     return Distribution.of(_scores_of(index, query, view)).histogram(bins)
 
 
+@checked(min_score=COSINE)
 def count_above(
     index: SearchIndex,
     query: Query,

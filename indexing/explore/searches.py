@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
+from alphaclip.arguments import COSINE, COUNT, check_fields, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import region_fields
 from alphaclip.indexing.dataset.records import Records, new_key
@@ -106,17 +107,7 @@ class Search:
             raise AlphaClipError("the mode 'pictures' takes texts and examples, no picture")
         if not self.keys:
             raise AlphaClipError("keys is empty: name the indexes to search")
-        k, least = self.k, self.min_score
-        if k is not None and (type(k) is not int or k < 1):
-            raise AlphaClipError(
-                f"k is {k!r}: expected a whole number of at least 1, or None for all"
-            )
-        if least is not None and not (isinstance(least, (int, float)) and -1 <= least <= 1):
-            raise AlphaClipError(f"min_score is {least!r}: expected a cosine in [-1, 1], or None")
-        if self.mode not in get_args(Mode):
-            raise AlphaClipError(f"mode is {self.mode!r}: expected one of {get_args(Mode)}")
-        if self.aggregate not in get_args(Aggregate):
-            raise AlphaClipError(f"aggregate is {self.aggregate!r}: expected 'max' or 'mean'")
+        check_fields(self, k=COUNT, min_score=COSINE, mode=Mode, aggregate=Aggregate)
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values; what an earlier version does not know is left out if unused."""
@@ -252,6 +243,7 @@ class Search:
         return find_uncovered(index, ranking, others, MAX_IOU, k, view, self.min_score)
 
 
+@checked()
 def remember(dataset: fo.Dataset, search: Search) -> str:
     """Keeps a search with its dataset.
 
@@ -268,6 +260,7 @@ def remember(dataset: fo.Dataset, search: Search) -> str:
     return key
 
 
+@checked()
 def recent(dataset: fo.Dataset, count: int = 20) -> list[Search]:
     """The last searches of a dataset, the newest first; equal ones once.
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 
+@checked(k=COUNT, min_score=COSINE, aggregate=Aggregate)
 def search(
     indexes: Sequence[SearchIndex],
     query: Query,
@@ -40,7 +42,7 @@ def search(
     """Finds the best regions of several indexes, in one ranking.
 
     Args:
-        indexes: of one dataset and one encoder
+        indexes: one or several, of one dataset and one encoder
         query: see :meth:`RegionIndex.search`; an example may be in any of the indexes
         k: regions to find; None finds all
         view (None): the part of the dataset to search

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, COUNT, SHARE, checked
 from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of, label_region
 from alphaclip.indexing.dataset.overlaps import most_overlap
@@ -30,6 +31,7 @@ _FIRST = 4
 """Times k candidates are looked at first; then, while hits are missing, as many again and more."""
 
 
+@checked(max_iou=SHARE, k=COUNT, min_score=COSINE)
 def find_unlabelled(
     index: SearchIndex,
     query: Query,

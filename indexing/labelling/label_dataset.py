@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
@@ -149,6 +150,8 @@ def check_run(index: SearchIndex, settings: LabelSettings, reviews: Reviews) -> 
     check_into(index.dataset, index.field, into)
     if settings.sample == "reviews" and not (isinstance(reviews, Mapping) and reviews):
         raise AlphaClipError("sample is 'reviews': pass the reviews as a dict of label ids")
+    if not isinstance(reviews, str):
+        check("reviews", reviews, "Mapping[str, str | None] | None")
     if isinstance(reviews, str):
         field, _, attribute = reviews.partition(".")
         if field != index.field or not attribute:

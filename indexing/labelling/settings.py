@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from alphaclip.arguments import COUNT, check, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share, needed
 from alphaclip.indexing.labelling.promise.promise import ROOM
@@ -54,20 +55,17 @@ class LabelSettings:
                 "precision was reached: leave the mode out for a promise with a confidence, or "
                 "take 'ranking' without a precision"
             )
-        if self.mode not in (None, *get_args(Mode)):
-            raise AlphaClipError(f"mode is {self.mode!r}: expected {', '.join(get_args(Mode))}")
+        check_fields(self, mode=Mode)
         if self.chosen_mode == "ranking" and self.precision is not None:
             raise AlphaClipError("a ranking has no precision: leave one of mode and precision out")
+        check_share("confidence", self.confidence)
         if self.chosen_mode != "ranking":
             check_share("precision", self.precision)
-            check_share("confidence", self.confidence)
         elif self.per_class:
             raise AlphaClipError("per_class is for the mode 'promise'")
-        count = self.sample
-        if not (count is None or count == "reviews" or (type(count) is int and count > 0)):
-            raise AlphaClipError(
-                f"sample is {count!r}: expected a whole number of at least 1, or 'reviews'"
-            )
+        if not (isinstance(self.sample, str) and self.sample == "reviews"):
+            count = check("sample", self.sample, "int | None", COUNT)
+            object.__setattr__(self, "sample", count)
 
     @property
     def chosen_mode(self) -> Mode:

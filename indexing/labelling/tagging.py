@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alphaclip.errors import AlphaClipError
+from alphaclip.arguments import COSINE, checked
 from alphaclip.indexing.act.acting import tag, tag_samples
 from alphaclip.indexing.act.actions import Action, check_text
 from alphaclip.indexing.labelling.seen import Seen, described
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
 
 
+@checked(min_score=COSINE)
 def tag_matching(
     index: SearchIndex,
     query: Query,
@@ -29,18 +30,12 @@ def tag_matching(
     """Tags whatever matches a query; see :meth:`RegionIndex.tag`.
 
     Raises:
-        AlphaClipError: if the tag or the query is empty, or the score is no cosine
+        AlphaClipError: if the tag or the query is empty
     """
     check_text("tag", name)
-    number = isinstance(min_score, (int, float, np.number)) and not isinstance(min_score, bool)
-    if not number or not -1 <= min_score <= 1:
-        raise AlphaClipError(
-            f"min_score is {min_score!r}: expected a cosine in [-1, 1]; "
-            "alphaclip.indexing.distribution shows how those of a query are spread"
-        )
     ranking = index.ranking(query, negative)
     now = index.snapshot()
-    settings = (described(query), described(negative), float(min_score), samples)
+    settings = (described(query), described(negative), min_score, samples)
     encoder = now.version.info.get("fingerprint", "")
     seen = Seen(index.dataset, ("tag", index.key, name), repr((*settings, encoder)))
     ids = now.version.ids

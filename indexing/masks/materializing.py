@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import FieldError, Skipped, active_images, count_samples
 from alphaclip.indexing.masks.mask_fields import (
@@ -39,6 +40,7 @@ def segmentation_fields(samples: fo.SampleCollection) -> list[str]:
     ]
 
 
+@checked()
 def materialize(
     samples: fo.SampleCollection,
     field: str,

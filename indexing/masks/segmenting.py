@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import RegionError
 from alphaclip.indexing.dataset.labels import (
     PATCHABLE,
@@ -50,6 +51,7 @@ AUTOMATIC = "automatic"
 """The ``source`` of masks that no label asked for."""
 
 
+@checked(points_per_side=COUNT)
 def segment(
     samples: fo.SampleCollection,
     field: str | None = None,

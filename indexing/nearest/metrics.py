@@ -27,7 +27,7 @@ def check_metric(name: str) -> Metric:
         AlphaClipError: if there is none
     """
     for metric in METRICS:
-        if metric == name:
+        if isinstance(name, str) and metric == name:
             return metric
     raise AlphaClipError(f"metric is {name!r}, expected one of: {', '.join(METRICS)}")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, COUNT, check, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import labels_in
 from alphaclip.indexing.dataset.locations import index_folder
@@ -106,6 +107,7 @@ class SearchIndex:
         """
         self.snapshot().engine(progress)
 
+    @checked(k=COUNT, min_score=COSINE, aggregate=Aggregate)
     def search(
         self,
         query: Query,
@@ -141,14 +143,16 @@ class SearchIndex:
         ranking = self.ranking(query, negative, aggregate, weights, reverse)
         return self.find(ranking, k, view, min_score, per_image)
 
+    @checked(k=COUNT)
     def search_many(
-        self, queries: Sequence[Query], k: int = 50, view: fo.SampleCollection | None = None
+        self, queries: Sequence[Query], k: int | None = 50, view: fo.SampleCollection | None = None
     ) -> list[Hits]:
         """Answers independent queries, faster than one by one; one :class:`Hits` for each."""
-        _check_k(k)
         vectors = [self.encode(query) for query in queries]
-        if any(len(several) > 1 for several in vectors):
-            return [self.search(query, k, view) for query in queries]
+        if k is None or any(len(several) != 1 for several in vectors):
+            return [self.search(some, k, view) for some in vectors]
+        if not vectors:
+            return []
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
         scores, rows = now.engine().search(np.concatenate(vectors), k, only)
@@ -166,12 +170,19 @@ class SearchIndex:
         an array of several vectors.
 
         Raises:
-            AlphaClipError: if it is an example that the index does not hold
+            AlphaClipError: if it is an example that the index does not hold, or a vector of
+                another length
         """
         if isinstance(part, str):
             return self.encoder.encode_text([part])
         if isinstance(part, np.ndarray):
-            return unit_vectors(part)
+            vectors, dim = unit_vectors(part), self.snapshot().version.dim
+            if vectors.shape[1] != dim:
+                raise AlphaClipError(
+                    f"query has shape {part.shape}, the index holds vectors of {dim} numbers: was "
+                    "the query made by another encoder?"
+                )
+            return vectors
         if isinstance(part, tuple):
             image, region = part
             return self.encoder.encode_regions(image, [region])
@@ -205,7 +216,6 @@ class SearchIndex:
         per_image: bool = False,
     ) -> Hits:
         """:meth:`search` with an encoded query."""
-        _check_k(k)
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
         groups = now.pictures if per_image else None
@@ -229,6 +239,8 @@ class SearchIndex:
 
         They are remembered for as long as neither the view nor its dataset is another.
         """
+
+        check("view", view, "fo.SampleCollection")
 
         def compute() -> np.ndarray:
             rows = now.lookup.find(labels_in(view, self.dataset, now.version.info["field"]))
@@ -265,8 +277,3 @@ class SearchIndex:
 
     def _text_probes(self) -> np.ndarray:
         return self.encoder.encode_text(probe_texts(self.dataset, self.field))
-
-
-def _check_k(k: int | None) -> None:
-    if k is not None and (not isinstance(k, (int, np.integer)) or k < 1):
-        raise AlphaClipError(f"k is {k!r}: expected a whole number of at least 1, or None for all")

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from alphaclip.arguments import check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 
@@ -28,6 +29,9 @@ class Example:
     """
 
     label_id: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 QueryPart = str | np.ndarray | Example | tuple[Any, Region]
@@ -62,6 +66,8 @@ def unit_vectors(query: np.ndarray) -> np.ndarray:
     Raises:
         AlphaClipError: if one is zero or not finite
     """
+    if query.dtype.kind not in "iuf":
+        raise AlphaClipError(f"query vector is of type {query.dtype}: expected numbers")
     vectors = np.atleast_2d(query).astype(np.float32)
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if vectors.ndim != 2 or not np.isfinite(vectors).all() or not norms.all():

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.nearest.metrics import similarity
@@ -65,11 +66,10 @@ class Ranking:
         Raises:
             AlphaClipError: if aggregate or weights are not that
         """
-        if aggregate not in get_args(Aggregate):
-            raise AlphaClipError(f"aggregate is {aggregate!r}: expected 'max' or 'mean'")
+        aggregate = check("aggregate", aggregate, "Aggregate", Aggregate)
         weighing = np.ones(len(positive), np.float32)
         if weights is not None:
-            weighing = np.asarray(weights, np.float32)
+            weighing = np.asarray(check("weights", weights, "Sequence[float]"), np.float32)
             if weighing.shape != (len(positive),) or not (weighing > 0).all():
                 raise AlphaClipError(
                     f"weights are {list(weights)!r}: expected {len(positive)} positive numbers, "

@@ -1,9 +1,12 @@
 """What the forms of several operators have in common."""
 
+import math
 import re
 
 import fiftyone.operators.types as types
 
+from alphaclip.arguments import check
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
 SHOWN_CHARACTERS = 120
@@ -108,6 +111,35 @@ def reject(prop, message):
     """
     prop.invalid = True
     prop.error_message = shorten(message, MESSAGE_CHARACTERS)
+
+
+def read_types(ctx, inputs):
+    """Converts what was sent to what a form's fields are of, where it is clear what is meant, and
+    says of anything else what is expected: FiftyOne only says "Invalid value type".
+
+    Args:
+        inputs: the form, a :class:`fiftyone.operators.types.Object`, laid out
+    """
+    for name, prop in inputs.properties.items():
+        kind, limits = _kind_of(prop.type)
+        if kind is not None and not prop.invalid and ctx.params.get(name) is not None:
+            try:
+                ctx.params[name] = check(name, ctx.params[name], kind, limits)
+            except AlphaClipError as error:
+                reject(prop, str(error))
+
+
+def _kind_of(kind):
+    """A type of FiftyOne's as :func:`alphaclip.arguments.check` takes it."""
+    if isinstance(kind, types.Number):
+        least = -math.inf if kind.min is None else kind.min
+        most = math.inf if kind.max is None else kind.max
+        return "int" if kind.int else "float", (least, most)
+
+    if isinstance(kind, types.String):
+        return "str", None
+
+    return ("bool", None) if isinstance(kind, types.Boolean) else (None, None)
 
 
 def dropdown(inputs, name, choices, chosen=None, **kwargs):

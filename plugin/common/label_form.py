@@ -111,17 +111,25 @@ def _add_classes(ctx, inputs):
         return
 
     if _class_set(ctx) == TYPED:
-        prop = inputs.str(
+        prop = _add_typed(ctx, inputs)
+        if ctx.params.get("classes") in (None, ""):
+            return
+
+    _check(prop, lambda: _add_count(ctx, inputs))
+
+
+def _add_typed(ctx, inputs):
+    if isinstance(ctx.params.get("classes"), (str, type(None))):
+        return inputs.str(
             "classes",
             label="One class a line",
             description="As “%s”; only the name is needed" % EXAMPLE,
             view=types.TextFieldView(multiline=True, rows=ROWS),
             required=True,
         )
-        if not ctx.params.get("classes"):
-            return
 
-    _check(prop, lambda: _add_count(ctx, inputs))
+    # What a program sends: names, or classes as JSON holds them
+    return inputs.list("classes", types.Object(), required=True, view=types.HiddenView())
 
 
 def _add_count(ctx, inputs):
@@ -135,7 +143,9 @@ def _add_count(ctx, inputs):
 def _classes(ctx):
     name = _class_set(ctx)
     if name == TYPED:
-        return classes_from_text(ctx.params.get("classes") or "")
+        classes = ctx.params.get("classes")
+        is_text = isinstance(classes, (str, type(None)))
+        return classes_from_text(classes or "") if is_text else list(ClassSet(classes))
 
     return saved_classes(ctx.dataset, name)
 

@@ -42,6 +42,23 @@ def summarize(info):
     }
 
 
+def ids_and_scores(hits):
+    """Lists what a search found, best first.
+
+    Args:
+        hits: of an index
+
+    Returns:
+        a dict of JSON values: ``count``, ``sample_ids``, ``label_ids`` and ``scores``, cosines
+    """
+    return {
+        "count": len(hits),
+        "sample_ids": hits.sample_ids.tolist(),
+        "label_ids": hits.label_ids.tolist(),
+        "scores": [round(score, 6) for score in hits.scores.tolist()],
+    }
+
+
 def in_words(key, report):
     """Says what a build or an update has done.
 

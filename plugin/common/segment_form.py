@@ -69,7 +69,7 @@ def read_form(ctx):
     names = [name for name in usual if name != "min_stability" or source == AUTOMATIC]
     return SegmentForm(
         source=source,
-        into=(ctx.params.get("into") or _default_into(source)).strip(),
+        into=_into(ctx, source),
         model=None if source.startswith(PARTS) else _model(ctx, _models()),
         limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in names}}),
         points=int(_number(ctx, "points", USUAL_POINTS)),
@@ -155,7 +155,7 @@ def _add_into(ctx, inputs, source):
         description="A new field, or one that was made here with the same settings",
         default=default,
     )
-    name = (ctx.params.get("into") or default).strip()
+    name = _into(ctx, source)
     try:
         check_name(name)
     except FieldError as error:
@@ -174,6 +174,11 @@ def _add_into(ctx, inputs, source):
             description="Otherwise only what is new or edited is segmented",
             default=False,
         )
+
+
+def _into(ctx, source):
+    into = ctx.params.get("into") or _default_into(source)
+    return into.strip() if isinstance(into, str) else into
 
 
 def _default_into(source):

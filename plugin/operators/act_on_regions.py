@@ -4,13 +4,15 @@ import base64
 
 import fiftyone.operators.types as types
 
+from alphaclip.arguments import COSINE, check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import FieldError, region_fields
 from alphaclip.indexing.dataset.schema import check_name
 
-from ..common.forms import count, dropdown, plain, refuse, reject
+from ..common.forms import MESSAGE_CHARACTERS, count, dropdown, plain, read_types, refuse, reject
+from ..common.reports import ids_and_scores
 from ..panel.actions import keep_done
-from ..panel.asking import find_above, find_these, measure
+from ..panel.asking import completed, find_above, find_these, measure
 from ..panel.history import describe
 from .base import FormOperator, configure
 
@@ -21,6 +23,10 @@ VALUES = {
     "label": ("Class", "as “apple”"),
     "save_view": ("Name of the view", "as “apples to check”"),
 }
+PARTS = {
+    "action": "str", "min_score": "float", "label_ids": "Sequence[str]", "token": "str",
+    "scope": "str", "value": "str", "into": "str", "where": "str",
+}  # fmt: skip
 INPLACE, COPY = "in_place", "copy"
 MAX_CHARACTERS = 1000
 
@@ -40,16 +46,16 @@ class ActOnRegions(FormOperator):
 
     def resolve_input(self, ctx):
         inputs = types.Object()
-        action = ctx.params.get("action")
-        if ctx.dataset is None or action not in VERBS or not ctx.params.get("asked"):
-            refuse(inputs, "Nothing was searched", "Search in the panel “Region search” first.")
+        if not _has_parts(ctx, inputs):
             return types.Property(inputs, view=types.PromptView(label=self.config.label))
 
+        action = ctx.params["action"]
         _add_hidden(inputs)
         number = _add_scope(ctx, inputs)
         if action in VALUES:
             _add_value(ctx, inputs, action)
 
+        read_types(ctx, inputs)
         button = "%s %s" % (VERBS[action], count(number))
         view = types.PromptView(label=button, submit_button_label=button)
         return types.Property(inputs, view=view)
@@ -63,7 +69,7 @@ class ActOnRegions(FormOperator):
         if action == "export":
             yield _download(ctx, hits)
             yield ctx.ops.notify("%d ids exported" % len(hits), variant="success")
-            return
+            return ids_and_scores(hits)
 
         done = _do(ctx, hits, action)
         if ctx.params.get("token"):
@@ -75,6 +81,33 @@ class ActOnRegions(FormOperator):
             message += "; %d stay as they were" % done.left
 
         yield ctx.ops.notify(message, variant="success")
+        return {"action": done.id, "kind": done.kind, "count": done.count, "left": done.left}
+
+
+def _has_parts(ctx, inputs):
+    """Looks whether all is there that the panel's buttons send; fills in what may be left out, and
+    says in the form what else is missing or none."""
+    if ctx.dataset is None or not ctx.params.get("asked"):
+        refuse(inputs, "Nothing was searched", "Search in the panel “Region search” first.")
+        return False
+
+    try:
+        ctx.params["asked"] = completed(ctx.dataset, ctx.params["asked"])
+        for name, kind in PARTS.items():
+            limits = COSINE if name == "min_score" else None
+            ctx.params[name] = check(name, ctx.params.get(name), "%s | None" % kind, limits)
+
+        if ctx.params["action"] not in VERBS:
+            told = "action is %r: expected one of %s"
+            raise AlphaClipError(told % (ctx.params["action"], ", ".join(VERBS)))
+
+        if ctx.params["min_score"] is None and not ctx.params["label_ids"]:
+            raise AlphaClipError("min_score is missing: give the lowest score, or label_ids")
+    except AlphaClipError as error:
+        refuse(inputs, "This cannot be done", plain(error, MESSAGE_CHARACTERS))
+        return False
+
+    return True
 
 
 def _add_hidden(inputs):
@@ -87,11 +120,13 @@ def _add_hidden(inputs):
 
 def _add_scope(ctx, inputs):
     chosen = ctx.params.get("label_ids") or []
-    counts = {ABOVE: measure_above(ctx)}
     said = plain(describe(ctx.params["asked"]))
-    choices = {
-        ABOVE: "All at or above %.3f: %s" % (ctx.params["min_score"], count(counts[ABOVE])),
-    }
+    counts, choices = {}, {}
+    if ctx.params["min_score"] is not None:
+        counts = {ABOVE: measure_above(ctx)}
+        told = "All at or above %.3f: %s"
+        choices = {ABOVE: told % (ctx.params["min_score"], count(counts[ABOVE]))}
+
     if chosen:
         counts = {SELECTION: len(chosen), **counts}
         choices = {SELECTION: "The selected ones: %s" % count(len(chosen)), **choices}

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..common.forms import alert
+from ..common.forms import alert, read_types
 from ..common.jobs import JobStopped, run_alone, stoppable
 
 SHOW_SECONDS = 0.25
@@ -37,7 +37,7 @@ def configure(name, label, description, icon="embed", **kwargs):
 
 
 class FormOperator(foo.Operator):
-    """An operator with a form, whose errors the App shows."""
+    """An operator with a form, whose errors the App shows and whose results Python gets."""
 
     button = None
     """What is on the form's button, where it is not "Execute"."""
@@ -55,17 +55,25 @@ class FormOperator(foo.Operator):
 
         Yields:
             messages to the App
+
+        Returns:
+            what it found or did, a dict of JSON values
         """
         raise NotImplementedError
 
     def resolve_input(self, ctx):
         inputs = types.Object()
         self.add_form(ctx, inputs)
+        read_types(ctx, inputs)
         button = {"submit_button_label": self.button} if self.button else {}
         return types.Property(inputs, view=types.PromptView(label=self.title(ctx), **button))
 
     def execute(self, ctx):
-        return _show_errors(ctx, self.steps(ctx))
+        steps = _show_errors(ctx, self.steps(ctx))
+        # FiftyOne throws away what a generator returns: only the App, whose requests name the
+        # operator, gets one, as it reads the messages while they come.
+        is_of_app = "operator_uri" in ctx.request_params and not ctx.delegated
+        return steps if is_of_app else _result_of(steps)
 
 
 class JobOperator(FormOperator):
@@ -138,13 +146,14 @@ class JobOperator(FormOperator):
             yield ctx.ops.open_panel("region_search", layout="horizontal")
             message = "Working in the background: “Region search” shows how far it is"
             yield ctx.ops.notify(message, variant="info")
-            return
+            return {"in_background": self.describe_job(ctx)[1]}
 
         results = yield from _follow(
             lambda report: self._run(ctx, report),
             lambda report: ctx.ops.set_progress(**report),
         )
         yield from self.finish(ctx, results)
+        return results
 
     def _outputs(self, results):
         outputs = types.Object()
@@ -187,13 +196,21 @@ def _show_errors(ctx, steps):
     """Shows the error that ends an operator in the App, which else would show nothing at all; it is
     raised again for callers from Python and for FiftyOne's log."""
     try:
-        yield from steps
+        return (yield from steps)
     except JobStopped as stop:
         yield _message(ctx, "info", "Stopped", str(stop))
         raise
     except Exception as error:
         yield _message(ctx, "error", "It did not work", str(error) or type(error).__name__)
         raise
+
+
+def _result_of(steps):
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def _message(ctx, severity, label, description):

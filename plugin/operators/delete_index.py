@@ -38,3 +38,4 @@ class DeleteIndex(FormOperator):
         open_index(ctx.dataset, key).delete()
         yield ctx.ops.reload_dataset()
         yield ctx.ops.notify("Index %r is deleted" % key, variant="success")
+        return {"deleted": key}

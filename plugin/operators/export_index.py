@@ -2,7 +2,10 @@
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.dataset.locations import CONFIG_CLASS
+
 from ..common.forms import check_run_name, choose_index, dropdown
+from ..common.indexes import open_index
 from .base import JobOperator, configure
 
 
@@ -46,9 +49,14 @@ class ExportIndex(JobOperator):
     def work(self, ctx, job):
         from alphaclip import indexing
 
-        results = ctx.dataset.load_brain_results(ctx.params["key"])
-        copy = indexing.export(results, ctx.params["backend"], ctx.params["brain_key"])
-        return {"vectors": int(copy.total_index_size), "brain_key": ctx.params["brain_key"]}
+        backend = ctx.params.get("backend") or next(iter(_backends()))
+        brain_key = ctx.params["brain_key"]
+        copy = indexing.export(open_index(ctx.dataset, ctx.params["key"]), backend, brain_key)
+        return {
+            "vectors": int(copy.total_index_size),
+            "brain_key": brain_key,
+            "backend": backend,
+        }
 
     def finish(self, ctx, results):
         yield ctx.ops.reload_dataset()
@@ -64,5 +72,6 @@ def _backends():
     """The other backends; sklearn, which needs nothing that is not installed, is preselected."""
     import fiftyone.brain as fob
 
-    names = [name for name in fob.brain_config.similarity_backends if name != "alphaclip"]
+    backends = fob.brain_config.similarity_backends
+    names = [name for name, one in backends.items() if one.get("config_cls") != CONFIG_CLASS]
     return {name: name for name in sorted(names, key=lambda name: (name != "sklearn", name))}

@@ -4,12 +4,14 @@ import importlib.util
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.brain.exporting import similarity_run
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
 from ..common.indexes import name_regions, named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
+from ..common.reports import ids_and_scores
 from .base import JobOperator, configure
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
@@ -20,7 +22,7 @@ KINDS = {
 }
 DEFAULT_SIMILARITY, DEFAULT_COUNT = 0.98, 50
 MAX_SHOWN, MAX_NAMED = 10_000, 50
-"""Patches that the grid gets, and label errors that the form of the results lists."""
+"""Regions that the results name, and label errors that the form of the results lists."""
 
 ERROR_COLUMNS = {
     "number": "No.",
@@ -53,7 +55,7 @@ class FindOddRegions(JobOperator):
             return
 
         prop = dropdown(inputs, "kind", KINDS, ctx.params.get("kind"), label="What to find")
-        kind = ctx.params.get("kind", DUPLICATES)
+        kind = ctx.params.get("kind") or DUPLICATES
         if kind == DUPLICATES:
             inputs.float(
                 "similarity",
@@ -78,7 +80,7 @@ class FindOddRegions(JobOperator):
         return ctx.params["key"], "Comparing the regions of %s" % ctx.params["key"]
 
     def work(self, ctx, job):
-        find = FINDERS[ctx.params.get("kind", DUPLICATES)]
+        find = FINDERS[ctx.params.get("kind") or DUPLICATES]
         return find(ctx, ctx.params["key"], job.progress)
 
     def finish(self, ctx, results):
@@ -90,7 +92,7 @@ class FindOddRegions(JobOperator):
             yield self.show_results(ctx, results)
 
         index = open_index(ctx.dataset, ctx.params["key"])
-        shown = named_hits(index, results["label_ids"][:MAX_SHOWN])
+        shown = named_hits(index, results["names"][:MAX_SHOWN])
         yield ctx.ops.set_view(shown.view())
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
@@ -111,17 +113,26 @@ def _add_attribute(ctx, inputs):
 
 
 def _find_duplicates(ctx, key, progress):
-    results = ctx.dataset.load_brain_results(key)
-    results.find_duplicates(thresh=1 - ctx.params.get("similarity", DEFAULT_SIMILARITY))
-    return _summarize(_grouped(results.neighbors_map))
+    results = similarity_run(ctx.dataset, key)
+    results.find_duplicates(thresh=1 - (ctx.params.get("similarity") or DEFAULT_SIMILARITY))
+    near = results.neighbors_map.items()
+    groups = [list(map(str, [one, *(other for other, _ in others)])) for one, others in near]
+    label_ids = list(dict.fromkeys(label_id for group in groups for label_id in group))
+    shown = set(label_ids[:MAX_SHOWN])
+    return {
+        "count": len(label_ids),
+        "label_ids": label_ids[:MAX_SHOWN],
+        "names": label_ids[:MAX_SHOWN],
+        "groups": [group for group in groups if group[0] in shown],
+    }
 
 
 def _find_outliers(ctx, key, progress):
     from alphaclip.indexing import find_outliers
 
-    number = ctx.params.get("count", DEFAULT_COUNT)
+    number = ctx.params.get("count") or DEFAULT_COUNT
     hits = find_outliers(open_index(ctx.dataset, key), number, progress=progress)
-    return _summarize(_names(ctx, key, hits))
+    return _listed(ctx, key, hits)
 
 
 def _find_errors(ctx, key, progress):
@@ -129,12 +140,12 @@ def _find_errors(ctx, key, progress):
 
     suspects = find_label_errors(
         open_index(ctx.dataset, key),
-        ctx.params.get("count", DEFAULT_COUNT),
+        ctx.params.get("count") or DEFAULT_COUNT,
         ctx.params.get("attribute") or "label",
         progress=progress,
     )
     return {
-        **_summarize(_names(ctx, key, suspects.hits)),
+        **_listed(ctx, key, suspects.hits),
         "given": suspects.given.tolist(),
         "suggested": suspects.suggested.tolist(),
         "probabilities": suspects.hits.scores.tolist(),
@@ -165,18 +176,9 @@ def _rows(suspects):
 FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find_errors}
 
 
-def _names(ctx, key, hits):
-    return name_regions([open_index(ctx.dataset, key)], hits.region_ids)
-
-
-def _summarize(label_ids):
-    return {"count": len(label_ids), "label_ids": label_ids}
-
-
-def _grouped(neighbors):
-    """The ids of each region and of those that are like it, side by side."""
-    groups = ([one, *(near for near, _ in others)] for one, others in neighbors.items())
-    return list(dict.fromkeys(str(label_id) for group in groups for label_id in group))
+def _listed(ctx, key, hits):
+    names = name_regions([open_index(ctx.dataset, key)], hits.region_ids)
+    return {**ids_and_scores(hits), "names": names}
 
 
 def _add_errors(outputs, results):

@@ -26,3 +26,4 @@ class OpenRegionSearch(foo.Operator):
 
     def execute(self, ctx):
         ctx.ops.open_panel("region_search", layout="horizontal")
+        return {"panel": "region_search"}

@@ -4,16 +4,23 @@ import importlib.util
 
 import fiftyone.operators.types as types
 
-from ..common.forms import check_run_name, choose_index, dropdown
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.brain.exporting import similarity_run
+
+from ..common.forms import check_run_name, choose_index, count, dropdown, reject
 from ..common.indexes import open_index
 from .base import JobOperator, configure
 
 METHODS = {
-    "umap": ("UMAP", "umap", "keeps neighbours together"),
-    "tsne": ("t-SNE", "sklearn", "keeps neighbours together, slow above 10,000 regions"),
-    "pca": ("PCA", "sklearn", "quick, shows the main directions only"),
+    "umap": ("UMAP", "umap", "umap-learn", "keeps neighbours together"),
+    "tsne": ("t-SNE", "sklearn", "scikit-learn", "keeps neighbours together, slow above 10,000"),
+    "pca": ("PCA", "sklearn", "scikit-learn", "quick, shows the main directions only"),
 }
-"""What FiftyOne's Brain can do: the label, the package that it needs, and what it is good for."""
+"""What FiftyOne's Brain can do: the label, the module that it needs and what pip calls that, and
+what it is good for."""
+
+LEAST = 5
+"""With fewer regions than these, UMAP and t-SNE have no neighbours to keep together."""
 
 
 class ComputeRegionVisualization(JobOperator):
@@ -25,7 +32,7 @@ class ComputeRegionVisualization(JobOperator):
         description="Lays the regions of an index out in FiftyOne's Embeddings panel",
         allow_delegated_execution=True,
         view_target=False,
-        risk_level=types.RiskLevel.LOW,
+        risk_level=types.RiskLevel.MEDIUM,
     )
     button = "Compute"
     begins = "Laying the regions out"
@@ -37,13 +44,14 @@ class ComputeRegionVisualization(JobOperator):
         if key is None:
             return
 
-        methods = {
-            name: "%s: %s" % (label, about)
-            for name, (label, package, about) in METHODS.items()
-            if importlib.util.find_spec(package)
-        }
-        chosen, about = ctx.params.get("method"), "The installed ones"
-        dropdown(inputs, "method", methods, chosen, label="Method", description=about)
+        methods, chosen = _installed(), ctx.params.get("method")
+        about = "The installed ones"
+        prop = dropdown(inputs, "method", methods, chosen, label="Method", description=about)
+        if prop.invalid and isinstance(chosen, str) and chosen in METHODS:
+            label, _, package, _ = METHODS[chosen]
+            told = "%s needs %s: run pip install %s, or take %s"
+            reject(prop, told % (label, package, package, " or ".join(methods)))
+
         prop = inputs.str(
             "brain_key",
             label="Name of the layout",
@@ -63,16 +71,19 @@ class ComputeRegionVisualization(JobOperator):
 
         key = ctx.params["key"]
         brain_key = ctx.params.get("brain_key") or _free_name(ctx.dataset, key)
+        method = ctx.params.get("method") or next(iter(_installed()))
+        index = open_index(ctx.dataset, key)
         points = fob.compute_visualization(
             ctx.dataset,
-            patches_field=open_index(ctx.dataset, key).field,
-            similarity_index=key,
-            method=ctx.params.get("method"),
+            patches_field=index.field,
+            similarity_index=similarity_run(ctx.dataset, key),
+            method=method,
             brain_key=brain_key,
             num_dims=2,
             progress=False,
+            **_options(index, method),
         )
-        return {"points": len(points.points), "brain_key": brain_key}
+        return {"points": len(points.points), "brain_key": brain_key, "method": method}
 
     def finish(self, ctx, results):
         yield ctx.ops.reload_dataset()
@@ -84,6 +95,29 @@ class ComputeRegionVisualization(JobOperator):
     def lay_out(self, results, outputs):
         outputs.int("points", label="Points")
         outputs.str("brain_key", label="Brain run")
+
+
+def _installed():
+    return {
+        name: "%s: %s" % (label, about)
+        for name, (label, module, _, about) in METHODS.items()
+        if importlib.util.find_spec(module)
+    }
+
+
+def _options(index, method):
+    """Those of a method that would not do for few regions."""
+    snapshot = index.snapshot()
+    there = len(index.rows_in(snapshot, index.dataset))
+    if there < LEAST:
+        told = "index %r has %s of this dataset: a layout needs at least %d"
+        raise AlphaClipError(told % (index.key, count(there), LEAST))
+
+    if method == "tsne":
+        most = min(50, there, snapshot.version.dim)
+        return {"perplexity": min(30.0, (there - 1) / 3), "pca_dims": most}
+
+    return {"num_neighbors": min(15, there - 1)} if method == "umap" else {}
 
 
 def _free_name(dataset, key):

@@ -16,7 +16,7 @@ from ..common.forms import (
     shorten,
 )
 from ..common.indexes import describe_index, open_index
-from ..common.reports import describe_search
+from ..common.reports import describe_search, ids_and_scores
 from ..panel.state import MAX_CHARACTERS
 from .base import FormOperator, configure
 
@@ -31,6 +31,7 @@ class SearchRegions(FormOperator):
         label="Search regions",
         description="Shows the boxes, masks and polygons that match some words best",
         icon="search",
+        allow_delegated_execution=True,
         risk_level=types.RiskLevel.LOW,
     )
     button = "Search"
@@ -47,14 +48,18 @@ class SearchRegions(FormOperator):
         else:
             refuse(inputs, "No index can be read", plain(damaged, MESSAGE_CHARACTERS))
 
+    def resolve_run_name(self, ctx):
+        return "Search %s for %s" % (ctx.params.get("key"), shorten(ctx.params.get("query")))
+
     def steps(self, ctx):
         query = ctx.params["query"].strip()
         index = open_index(ctx.dataset, ctx.params["key"])
         hits = index.search(query, k=ctx.params.get("k") or DEFAULT_K, view=_restriction(ctx))
+        found = {"index": index.key, "query": query, **ids_and_scores(hits), "gone": 0}
         if not len(hits):
             message = "No region of index %r is in this view" % index.key
             yield ctx.ops.notify(message, variant="warning")
-            return
+            return found
 
         view = hits.view()
         yield ctx.ops.set_view(view)
@@ -66,6 +71,8 @@ class SearchRegions(FormOperator):
         if gone:
             message = "%d of them are no labels of this dataset any more: update the index"
             yield ctx.ops.notify(message % gone, variant="warning")
+
+        return {**found, "gone": gone}
 
 
 def _add_fields(ctx, inputs, indexes):

@@ -6,6 +6,7 @@ from alphaclip.errors import AlphaClipError
 
 from ..common.forms import choose_index, count, form_button, refuse
 from ..common.indexes import open_index, selected_names, selected_regions
+from ..common.reports import ids_and_scores
 from .base import FormOperator, configure
 
 DEFAULT_K = 50
@@ -19,6 +20,7 @@ class FindSimilarRegions(FormOperator):
         label="Find similar regions",
         description="Shows the regions that are most like the selected patches or labels",
         icon="search",
+        allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.LOW,
     )
@@ -29,6 +31,9 @@ class FindSimilarRegions(FormOperator):
             return form_button(self.config)
 
         return form_button(self.config, types.Places.SAMPLES_VIEWER_ACTIONS)
+
+    def resolve_run_name(self, ctx):
+        return "Find similar regions in %s" % ctx.params.get("key")
 
     def title(self, ctx):
         return "Find regions like the %s selected" % len(selected_regions(ctx))
@@ -57,3 +62,4 @@ class FindSimilarRegions(FormOperator):
         message = "%s like the %d selected, cosine %.3f to %.3f"
         message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
         yield ctx.ops.notify(message, variant="success")
+        return {"index": index.key, **ids_and_scores(hits)}

@@ -17,19 +17,54 @@ What was asked is a dict:
 import dataclasses
 import json
 import threading
+import time
 from collections import OrderedDict, deque
 
 import fiftyone as fo
 
+from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.indexes import open_index
 from .pictures import load_picture
 from .state import PICTURES, REGIONS
 
 KEPT_ANSWERS = 32
+NOTHING = {
+    "mode": REGIONS, "words": "", "avoid": "", "like": [], "unlike": [], "picture": None,
+    "keys": [], "k": None, "min_score": None, "stages": None, "right": [], "wrong": [],
+}  # fmt: skip
 
 _answers, _begun, _lock = OrderedDict(), deque(maxlen=100), threading.RLock()
+
+
+def completed(dataset, asked):
+    """What was asked, with all its parts: a program may leave out most of them.
+
+    Args:
+        asked: some parts of it
+
+    Raises:
+        AlphaClipError: if a part is no such, or nothing is asked
+    """
+    whole = {**NOTHING, "keys": index_keys(dataset), "at": time.time()}
+    whole |= check("asked", asked, "Mapping[str, Any]")
+    for name, value in NOTHING.items():
+        kind = {str: "str", list: "Sequence[str]"}.get(type(value))
+        whole[name] = check(name, whole[name], kind)
+
+    whole["at"] = check("at", whole["at"], "float")
+    if len(whole["keys"]) > 1 and "keys" not in asked:
+        raise AlphaClipError("keys is missing: name some of %s" % ", ".join(whole["keys"]))
+
+    if whole["picture"] is not None:
+        picture = check("picture", whole["picture"], "Mapping[str, Any]")
+        whole["picture"] = {"box": None, "token": check("token", picture.get("token"), "str")}
+        whole["picture"] |= picture
+
+    search_of(whole)
+    return whole
 
 
 def search_of(asked):

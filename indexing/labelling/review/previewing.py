@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alphaclip.errors import AlphaClipError
+from alphaclip.arguments import COUNT, checked
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet, LabelClass
 from alphaclip.indexing.labelling.scoring.prompt_vectors import remembering
 from alphaclip.indexing.labelling.scoring.scored import choose, score
@@ -35,6 +35,7 @@ class ClassPreview:
     hits: Hits
 
 
+@checked(examples=(0, 1000))
 def preview_classes(
     index: SearchIndex,
     classes: Classes,
@@ -64,7 +65,6 @@ def preview_classes(
         AlphaClipError: if classes contradict each other, the index is empty, a region to learn
             from is not in it, or ``examples`` is below 0
     """
-    _check_count("examples", examples, 0)
     checked = ClassSet(classes)
     learnt = checked.learnt_from(training)
     with shown(progress) as show:
@@ -88,6 +88,7 @@ def preview_classes(
     ]
 
 
+@checked(count=COUNT)
 def alternatives(
     index: SearchIndex,
     classes: Classes,
@@ -114,7 +115,6 @@ def alternatives(
     Raises:
         AlphaClipError: see there; or if ``count`` is below 1
     """
-    _check_count("count", count, 1)
     checked, snapshot = ClassSet(classes), index.snapshot()
     rows = snapshot.lookup.find_named(label_ids)
     there = [key for key, row in zip(label_ids, rows, strict=True) if row >= 0]
@@ -146,8 +146,3 @@ def _scorer(
     is for whoever goes to and fro between two sets of classes."""
     encode = remembering(index.encoder)
     return choose(index, snapshot, ClassSet(classes), dict(learnt), templates, 0, encode)[0].scorer
-
-
-def _check_count(name: str, count: int, least: int) -> None:
-    if type(count) is not int or count < least:
-        raise AlphaClipError(f"{name} is {count!r}: expected a whole number of at least {least}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.review.runs import (
     Purpose,
@@ -62,6 +63,7 @@ class ReviewQueue:
     learnt: int
 
 
+@checked()
 def review_queue(dataset: fo.Dataset, into: str) -> ReviewQueue:
     """What waits for a person since the last run; what anybody answered or skipped is left out.
 

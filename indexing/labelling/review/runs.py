@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.records import Records, new_key
 from alphaclip.indexing.labelling.scoring.classes import DISPUTED, SKIPPED, Answer
@@ -227,6 +228,7 @@ def labelled_fields(dataset: fo.Dataset) -> list[str]:
     return Records(dataset, STORE).keys()
 
 
+@checked()
 def add_reviews(
     dataset: fo.Dataset,
     into: str,

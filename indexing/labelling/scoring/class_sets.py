@@ -16,6 +16,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
+from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.records import Records
 from alphaclip.indexing.labelling.scoring.classes import Classes, ClassSet, LabelClass
@@ -31,6 +32,7 @@ MOST_KEPT = 12_000_000
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
+@checked()
 def save_classes(dataset: fo.Dataset, name: str, classes: Classes) -> None:
     """Keeps classes with a dataset, in place of those of the same name.
 
@@ -53,6 +55,7 @@ def save_classes(dataset: fo.Dataset, name: str, classes: Classes) -> None:
     Records(dataset, STORE).set(name, values)
 
 
+@checked()
 def saved_classes(dataset: fo.Dataset, name: str) -> list[LabelClass]:
     """The classes that are kept under a name.
 
@@ -67,11 +70,13 @@ def saved_classes(dataset: fo.Dataset, name: str) -> list[LabelClass]:
     return [LabelClass.from_dict(one) for one in values]
 
 
+@checked()
 def class_set_names(dataset: fo.Dataset) -> list[str]:
     """The names that classes are kept under, in order."""
     return Records(dataset, STORE).keys()
 
 
+@checked()
 def classes_from_text(text: str) -> list[LabelClass]:
     """Reads classes, one in a line; see the module. Empty lines are left out.
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from alphaclip.arguments import listed
 from alphaclip.errors import AlphaClipError
 
 NONE = None
@@ -117,9 +118,10 @@ class ClassSet(Sequence[LabelClass]):
     """
 
     def __init__(self, classes: Classes) -> None:
-        if isinstance(classes, (str, Mapping)):
+        several = listed(classes)
+        if several is None:
             raise AlphaClipError(f"classes is {classes!r:.80}: expected a list of classes")
-        some = [c if isinstance(c, LabelClass) else LabelClass.from_dict(c) for c in classes]
+        some = [c if isinstance(c, LabelClass) else LabelClass.from_dict(c) for c in several]
         if not 0 < len(some) <= MOST:
             raise AlphaClipError(f"{len(some)} classes were given: expected 1 to {MOST:,}")
         self._classes = tuple(some)

@@ -42,7 +42,7 @@ def test_load__cuda_device_beyond_the_last(monkeypatch: pytest.MonkeyPatch) -> N
     ("device", "precision", "message"),
     [
         ("gpu", "auto", "device is 'gpu': expected"),
-        ("cpu", "int4", "precision is 'int4': expected auto, fp32"),
+        ("cpu", "int4", "precision is 'int4': expected one of auto, fp32"),
     ],
 )
 def test_load__unknown_words(device: str, precision: str, message: str) -> None:

@@ -97,7 +97,7 @@ def test_find__parts_that_cancel_out() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"aggregate": "median"}, "expected 'max' or 'mean'"),
+        ({"aggregate": "median"}, "expected one of max, mean"),
         ({"weights": [1, 2]}, "expected 1 positive numbers"),
         ({"weights": [-1]}, "expected 1 positive numbers"),
     ],

@@ -133,9 +133,9 @@ def test_saved_classes__names_what_there_is(dataset_factory: Callable) -> None:
 @pytest.mark.parametrize("name", ["", "Draft", "1st", "a" * 65, "a\n", "../a", "a b", None, 3])
 def test_class_sets__bad_names(dataset_factory: Callable, name: Any) -> None:
     dataset = dataset_factory()
-    with pytest.raises(AlphaClipError, match="expected a lowercase letter"):
+    with pytest.raises(AlphaClipError, match=r"expected a (text|lowercase letter)"):
         save_classes(dataset, name, ["ant"])
-    with pytest.raises(AlphaClipError, match="expected a lowercase letter"):
+    with pytest.raises(AlphaClipError, match=r"expected a (text|lowercase letter)"):
         saved_classes(dataset, name)
 
 
