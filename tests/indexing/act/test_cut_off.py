@@ -33,7 +33,7 @@ def write_into(hits: Hits, into: str) -> actions.Action:
     """What a labelling run writes."""
     run = new_key()
     rest = {"label": "ant", "score": 0.5, "model": "toy", "index_version": 1, "made_of": "a"}
-    answers = {label_id: {**rest, "run": run} for label_id in hits.label_ids.tolist()}
+    answers = {region: {**rest, "run": run} for region in hits.region_ids}
     return write(hits, answers, into, run)
 
 
