@@ -41,10 +41,10 @@ def make_mistakes(
     """
     import fiftyone as fo
 
-    ids = {labelled.id for _, labelled in regions.regions}
+    ids = {(example.id, labelled.id) for example, labelled in regions.regions}
     fields = {}
     for outcome in outcomes:
-        rows = {row.id: row for row in outcome.rows}
+        rows = {(row.example, row.id): row for row in outcome.rows}
         if rows.keys() & ids:
             # a name that FiftyOne takes for a field
             name_parts = "_".join(filter(None, (outcome.encoder, outcome.setting)))
@@ -65,7 +65,7 @@ def make_mistakes(
     return dataset
 
 
-def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sample:
+def _sample(example: Example, fields: Mapping[str, Mapping[tuple[str, str], Row]]) -> fo.Sample:
     import fiftyone as fo
 
     sample = fo.Sample(filepath=str(example.path))
@@ -87,7 +87,7 @@ def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sam
                 region=labelled.id,
             )
             for labelled, box, mask in shapes
-            if (row := rows.get(labelled.id)) is not None
+            if (row := rows.get((example.id, labelled.id))) is not None
         ]
         sample[field] = fo.Detections(detections=detections)
     return sample
