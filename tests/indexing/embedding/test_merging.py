@@ -11,7 +11,7 @@ from alphaclip.indexing.embedding.label_reader import TWICE, LabelledPicture, re
 from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
 from alphaclip.indexing.embedding.shards import embed_shards
-from alphaclip.indexing.store.segments import RowIds
+from alphaclip.indexing.store.segments import RowIds, as_text
 from alphaclip.indexing.store.store import StoreWriter, open_store, writing
 from alphaclip.regions.region import Region
 
@@ -161,10 +161,8 @@ def test_label_twice__in_two_pictures(tmp_path: Path, labels: list[str]) -> None
         assert counts(report) == change
         assert not report.skipped
         ids = open_store(data.folder).ids
-        regions = {
-            f"{s.decode()} {k.decode()}" for s, k in zip(ids.sample_ids, ids.label_ids, strict=True)
-        }
-        assert regions == {f"p{place} {label}" for place, label in enumerate(labels)}
+        regions = zip(as_text(ids.sample_ids), as_text(ids.label_ids), strict=True)
+        assert set(regions) == {(f"p{place}", label) for place, label in enumerate(labels)}
 
 
 def test_picture_twice(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def write(
     """Writes a class for each of the three regions."""
     hits, run = hits_of(dataset), new_key()
     rest = {"model": "toy", "index_version": 7, "run": run, "made_of": made_of}
-    rows = zip(hits.label_ids.tolist(), labels, hits.scores.tolist(), strict=True)
+    rows = zip(hits.region_ids, labels, hits.scores.tolist(), strict=True)
     answers = {key: {"label": label, "score": score, **rest} for key, label, score in rows}
     return writing.write(hits, answers, into, run, overwrite)
 

@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 import fiftyone.plugins as fop
 import pytest
 from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
+from PIL import Image
 
 from alphaclip.indexing import Example, build, load
 from alphaclip.indexing.dataset.locations import index_keys
@@ -163,6 +164,45 @@ def test_similar__to_selected_patches_and_to_labels_in_a_picture(indexed):
     assert found == load(indexed).search(Example(one.id), k=5).label_ids.tolist()
     picked = {"label_id": other.id, "sample_id": indexed.first().id, "field": "shapes"}
     assert similar(indexed, {**request, "view": None, "selected_labels": [picked]})[0] == other.id
+
+
+def test_similar__to_a_label_that_was_copied(indexed):
+    """Each of two labels of one id is found for itself, in the grid and in pictures."""
+    copy = add_copy(indexed)
+    index = load(indexed)
+    index.update()
+    one = copy.shapes.detections[0].id
+    picked = {"label_id": one, "sample_id": copy.id, "field": "shapes"}
+    patches = indexed.select(copy.id).to_patches("shapes")
+    in_grid = {"view": patches._serialize(), "selected": [one]}
+    name = f"{copy.id}-{one}"
+    expected = index.search(Example(name), k=5)
+    assert expected.region_ids[0] == (copy.id, one)
+    for request in ({"view": None, "selected_labels": [picked]}, in_grid):
+        found = similar(indexed, {"dataset_name": indexed.name, **request})
+        assert found == list(dict.fromkeys(expected.sample_ids.tolist()))
+
+
+def test_odd__of_labels_that_were_copied(indexed):
+    copy = add_copy(indexed)
+    load(indexed).update()
+    for kind in ("duplicates", "outliers"):
+        shown = run(indexed, "find_odd_regions", kind=kind, count=26, similarity=0.5)
+        results = shown["show_output"]["results"] if "show_output" in shown else None
+        view = fo.DatasetView._build(indexed, shown["set_view"]["view"])
+        assert view.select(copy.id).count("shapes.detections") == 2
+        assert results is None or results["count"] == 26
+
+
+def add_copy(dataset):
+    """A picture whose labels are those of the first, turned upside down."""
+    first = dataset.first()
+    path = first.filepath.replace(".png", "-copy.png")
+    Image.open(first.filepath).rotate(180).save(path)
+    copied = fo.Detections.from_dict(first.shapes.to_dict())
+    copy = fo.Sample(path, shapes=copied)
+    dataset.add_sample(copy)
+    return copy
 
 
 def test_similar__nothing_selected(indexed):

@@ -169,6 +169,32 @@ def test_search__examples_from_the_grid_and_the_gallery(panel):
     assert panel.hits == expected
 
 
+def test_gallery__labels_that_were_copied_are_marked_and_acted_on_apart(panel):
+    first = panel.dataset.first()
+    copied = fo.Detections.from_dict(first.shapes.to_dict())
+    copy = fo.Sample(first.filepath, shapes=copied)
+    panel.dataset.add_sample(copy)
+    load(panel.dataset).update()
+    panel.search(query="a square", k=30)
+    label_id = first.shapes.detections[0].id
+    name = f"{copy.id}-{label_id}"
+    assert {label_id, name} <= set(panel.hits)
+    assert len(set(panel.hits)) == len(panel.hits) == 24
+    panel.do("on_select", id=name)
+    act(panel, "tag", value="odd")
+    copy.reload()
+    assert [one.tags for one in copy.shapes.detections] == [["odd"], []]
+    assert panel.dataset.count_label_tags() == {"odd": 1}
+    panel.do("on_right", id=name)
+    panel.do("on_wrong", id=label_id)
+    panel.do("on_search_again")
+    assert panel.hits.index(name) < panel.hits.index(label_id)
+    picked = {"label_id": label_id, "sample_id": copy.id, "field": "shapes"}
+    panel.selected_labels = [picked]
+    panel.do("on_more_like")
+    assert panel.get("like") == [name]
+
+
 @pytest.mark.parametrize(
     ("values", "told"),
     [

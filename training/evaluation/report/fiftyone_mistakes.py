@@ -42,10 +42,10 @@ def make_mistakes(
     """
     import fiftyone as fo
 
-    ids = {labelled.id for _, labelled in regions.regions}
-    fields: dict[str, dict[str, Row]] = {}
+    ids = {(example.id, labelled.id) for example, labelled in regions.regions}
+    fields: dict[str, dict[tuple[str, str], Row]] = {}
     for outcome in outcomes:
-        rows = {row.id: row for row in outcome.rows}
+        rows = {(row.example, row.id): row for row in outcome.rows}
         if rows.keys() & ids:
             fields[_field_name(outcome, fields)] = rows
     if not fields:
@@ -94,7 +94,7 @@ def _field_name(outcome: Outcome, others: Collection[str]) -> str:
     return next(one for one in chain([name], numbered) if one not in others)
 
 
-def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sample:
+def _sample(example: Example, fields: Mapping[str, Mapping[tuple[str, str], Row]]) -> fo.Sample:
     import fiftyone as fo
 
     sample = fo.Sample(filepath=str(example.path))
@@ -116,7 +116,7 @@ def _sample(example: Example, fields: Mapping[str, Mapping[str, Row]]) -> fo.Sam
                 region=labelled.id,
             )
             for labelled, box, mask in shapes
-            if (row := rows.get(labelled.id)) is not None
+            if (row := rows.get((example.id, labelled.id))) is not None
         ]
         sample[field] = fo.Detections(detections=detections)
     return sample

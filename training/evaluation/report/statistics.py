@@ -143,8 +143,9 @@ def _check(outcomes: Sequence[Outcome]) -> None:
 
 def _common(outcome: Outcome, other: Outcome) -> list[Row]:
     """The rows that both have, in an order that does not depend on which is asked first."""
-    ids = {row.id for row in other.rows}
-    return sorted((row for row in outcome.rows if row.id in ids), key=lambda row: row.id)
+    ids = {(row.id, row.example) for row in other.rows}
+    common = (row for row in outcome.rows if (row.id, row.example) in ids)
+    return sorted(common, key=lambda row: (row.id, row.example))
 
 
 def _tables(

@@ -194,6 +194,7 @@ class _Source:
         self._list = kind.lower() if kind in PATCHABLE else None
         self._texts = texts
         self._reviewed = reviewed
+        self._said_of = reviewed.by_region(pictures, texts.field) if reviewed else {}
 
     def settings(self) -> dict[str, Any]:
         """What decides the pairs, beside the samples."""
@@ -230,7 +231,7 @@ class _Source:
         from alphaclip.indexing.dataset.labels import label_region
 
         where = f"{sample_id}: region {str(label.id)!r}"
-        said = self._said(label)
+        said = self._said(label, sample_id)
         if isinstance(said, str):
             return Skipped(said, where)
         try:
@@ -241,7 +242,7 @@ class _Source:
             region, said.texts, said.name, said.negatives, _scores(label), str(label.id)
         )
 
-    def _said(self, label: Any) -> RegionTexts | str:
+    def _said(self, label: Any, sample_id: str) -> RegionTexts | str:
         """What is said of a label, or why it is left out."""
         mark = self._texts.only_reviewed
         if mark is not None and not (mark in label.tags or _attribute(label, mark)):
@@ -249,10 +250,10 @@ class _Source:
         if self._reviewed is None:
             texts = (text for name in self._texts.text for text in self._values(label, name))
             return RegionTexts(label.label, tuple(texts))
-        label_id = str(label.id)
-        if label_id not in self._reviewed.said:
+        region = (sample_id, str(label.id))
+        if region not in self._said_of:
             return "not reviewed"
-        return self._reviewed.said[label_id] or "none of the classes"
+        return self._said_of[region] or "none of the classes"
 
     def _values(self, label: Any, name: str) -> Sequence[str]:
         value = _attribute(label, name)

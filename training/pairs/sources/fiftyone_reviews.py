@@ -9,9 +9,12 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.store.ids import Lookup
+from alphaclip.indexing.store.segments import as_text
 from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.format.texts import PLAIN, label_texts
 
@@ -46,7 +49,8 @@ class Reviewed:
     Attributes:
         into: what the regions were labelled into
         key: of the index that they were labelled from
-        said: label id to what people said of the region; None is "none of these"
+        said: name of a region, see :class:`alphaclip.indexing.Example`, to what people said of it;
+            None is "none of these"
     """
 
     into: str
@@ -75,7 +79,8 @@ class Reviewed:
         Raises:
             PairError: if there is none
         """
-        named = samples.match_labels(ids=list(self.said), fields=field)
+        label_ids = [name.rpartition("-")[2] for name in self.said]
+        named = samples.match_labels(ids=label_ids, fields=field)
         if not len(named):
             raise PairError(
                 f"none of the {len(self.said)} reviewed regions is in field {field!r} of these "
@@ -87,8 +92,28 @@ class Reviewed:
     def missing(self, samples: fo.SampleCollection, field: str) -> int:
         """How many reviewed regions a field of the samples does not have: deleted since, or of
         other samples."""
-        _, path = samples._get_label_field_path(field, "id")
-        return len(self.said.keys() - set(samples.values(path, unwind=True)))
+        from alphaclip.indexing.dataset.labels import label_values
+
+        there, _ = label_values(samples, field)
+        columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
+        here = set(zip(*columns, strict=True)) & self.by_region(samples, field).keys()
+        return len(self.said) - len(here)
+
+    def by_region(
+        self, samples: fo.SampleCollection, field: str
+    ) -> dict[tuple[str, str], RegionTexts | None]:
+        """Sample id and label id, of the regions that are in a field of the samples' dataset, to
+        what people said of them."""
+        from alphaclip.indexing.dataset.labels import images_of, label_values
+
+        ids, _ = label_values(images_of(samples._root_dataset), field)
+        rows = Lookup(ids).find_named(list(self.said))
+        found = ids.take(rows[rows >= 0])
+        said = compress(self.said.values(), rows >= 0)
+        keys = zip(
+            as_text(found.sample_ids).tolist(), as_text(found.label_ids).tolist(), strict=True
+        )
+        return dict(zip(keys, said, strict=True))
 
 
 def reviewed_regions(dataset: fo.Dataset, into: str, templates: Sequence[str] = PLAIN) -> Reviewed:

@@ -157,3 +157,29 @@ def test_text__and_reviews_exclude_each_other(dataset: fo.Dataset, tmp_path: Pat
     _label(dataset)
     with pytest.raises(PairError, match="leave one out"):
         pairs_from_dataset(dataset, "things", tmp_path, text=("note",), reviews="auto")
+
+
+def test_texts__a_label_that_was_copied_to_another_picture(
+    dataset: fo.Dataset, tmp_path: Path
+) -> None:
+    """What people said of one says nothing of the other, unless it is named."""
+    import fiftyone as fo
+
+    ids, first = _label(dataset), dataset.first()
+    path = tmp_path / "copy.png"
+    Image.new("RGB", (20, 20), (99, 0, 0)).save(path)
+    copied = fo.Detections.from_dict(first.things.to_dict())
+    sample_id = dataset.add_sample(fo.Sample(str(path), things=copied))
+    for said, expected in (
+        ({ids[0]: "owl"}, {(first.id, ids[0]): "owl"}),
+        (
+            {f"{sample_id}-{ids[0]}": "pear"},
+            {(first.id, ids[0]): "owl", (sample_id, ids[0]): "pear"},
+        ),
+    ):
+        add_reviews(dataset, "auto", said)
+        folder = tmp_path / str(len(expected))
+        pairs_from_dataset(dataset, "things", folder, validation=0, reviews="auto")
+        pictures = list(open_pairs(folder / "train").pictures())
+        made = {(picture.key, one.id): one.label for picture in pictures for one in picture.regions}
+        assert made == expected
