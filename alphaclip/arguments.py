@@ -26,8 +26,8 @@ COUNT: Limits = (1, math.inf)
 COSINE: Limits = (-1, 1)
 SHARE: Limits = (0, 1)
 
-ROUNDING = 1e-6
-"""By so much a float32 cosine may leave its range."""
+ROUNDING = 1e-3
+"""By so much a cosine of float16 vectors may leave its range, and still be asked for."""
 
 _MEANT = {
     "int": "a whole number",
@@ -213,7 +213,10 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def _is_within(value: Any, limits: Limits | None) -> bool:
-    return limits is None or limits[0] - ROUNDING <= value <= limits[1] + ROUNDING
+    if limits is None:
+        return True
+    beyond = ROUNDING if limits == COSINE else 0
+    return bool(limits[0] - beyond <= value <= limits[1] + beyond)
 
 
 def _in_words(limits: Limits | None) -> str:

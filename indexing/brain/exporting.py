@@ -10,6 +10,7 @@ import numpy as np
 
 from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.retrieval.index import SearchIndex
 
 if TYPE_CHECKING:
@@ -28,11 +29,10 @@ def similarity_run(dataset: fo.Dataset, key: str) -> SimilarityIndex:
     run = dataset.load_brain_results(key) if dataset.has_brain_run(key) else None
     if isinstance(run, fob.SimilarityIndex):
         return run
+    if key in index_keys(dataset):
+        raise AlphaClipError(f"index {key!r} is not known to FiftyOne's Brain yet: update it")
     keys = ", ".join(dataset.list_brain_runs(type="similarity")) or "none"
-    raise AlphaClipError(
-        f"dataset {dataset.name!r} has no index {key!r:.80} that FiftyOne's Brain knows; it has: "
-        f"{keys}; one that alphaclip lists beside these is registered by an update"
-    )
+    raise AlphaClipError(f"dataset {dataset.name!r} has no index {key!r:.80}; it has: {keys}")
 
 
 @checked(batch_size=COUNT)
@@ -84,11 +84,11 @@ def export(
             f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
         )
     metric = getattr(index.config, "metric", None)
-    if metric is not None and _takes_metric(backend):
-        kwargs.setdefault("metric", metric)
     copy = None
     try:
         try:
+            if metric is not None and _takes_metric(backend):
+                kwargs.setdefault("metric", metric)
             copy = fob.compute_similarity(
                 index.samples,
                 patches_field=index.config.patches_field,

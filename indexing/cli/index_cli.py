@@ -121,10 +121,12 @@ def _update(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
     from alphaclip.indexing.dataset.locations import index_folder
     from alphaclip.indexing.store.store import open_store
 
-    version = open_store(index_folder(open_dataset(args.dataset), args.key))
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    version = open_store(index_folder(index.dataset, index.key))
     print(
         f"{version.folder}: version {version.number}, {len(version)} vectors, every byte is whole"
     )

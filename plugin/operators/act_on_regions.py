@@ -93,15 +93,16 @@ def _has_parts(ctx, inputs):
 
     try:
         ctx.params["asked"] = completed(ctx.dataset, ctx.params["asked"])
-        for name, kind in PARTS.items():
+        for name in PARTS.keys() & ctx.params.keys():
             limits = COSINE if name == "min_score" else None
-            ctx.params[name] = check(name, ctx.params.get(name), "%s | None" % kind, limits)
+            ctx.params[name] = check(name, ctx.params[name], "%s | None" % PARTS[name], limits)
 
-        if ctx.params["action"] not in VERBS:
+        action = ctx.params.get("action")
+        if action not in VERBS:
             told = "action is %r: expected one of %s"
-            raise AlphaClipError(told % (ctx.params["action"], ", ".join(VERBS)))
+            raise AlphaClipError(told % (action, ", ".join(VERBS)))
 
-        if ctx.params["min_score"] is None and not ctx.params["label_ids"]:
+        if ctx.params.get("min_score") is None and not ctx.params.get("label_ids"):
             raise AlphaClipError("min_score is missing: give the lowest score, or label_ids")
     except AlphaClipError as error:
         refuse(inputs, "This cannot be done", plain(error, MESSAGE_CHARACTERS))
@@ -122,7 +123,7 @@ def _add_scope(ctx, inputs):
     chosen = ctx.params.get("label_ids") or []
     said = plain(describe(ctx.params["asked"]))
     counts, choices = {}, {}
-    if ctx.params["min_score"] is not None:
+    if ctx.params.get("min_score") is not None:
         counts = {ABOVE: measure_above(ctx)}
         told = "All at or above %.3f: %s"
         choices = {ABOVE: told % (ctx.params["min_score"], count(counts[ABOVE]))}

@@ -287,7 +287,7 @@ def test_classes__selected_labels_are_examples_of_one_class(panel):
     [
         ("goal.precision", 1, "can never show"),
         ("goal.precision", None, "expected a share"),
-        ("goal.precision", "much", "expected a share"),
+        ("goal.precision", "much", "expected a number"),
         ("goal.confidence", 7, "expected a share"),
         ("promise.mode", "always", "mode is 'always'"),
         ("goal.sample", -1, "sample is -1"),

@@ -51,7 +51,7 @@ def test_forms__without_an_index(drawings, name):
 
 def test_risk__is_declared():
     risks = {name: foo.get_operator(URI + name).config.risk_level.name for name in NAMES}
-    assert risks == dict(zip(NAMES, ["MEDIUM", "HIGH", "MEDIUM", "LOW", "LOW"], strict=True))
+    assert risks == dict(zip(NAMES, ["MEDIUM", "HIGH", "MEDIUM", "MEDIUM", "LOW"], strict=True))
 
 
 def test_forms__offer_the_background_where_the_operator_takes_it(indexed):

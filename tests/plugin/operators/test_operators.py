@@ -58,7 +58,7 @@ def test_register__declares_risk_and_modes():
     embed, search = foo.get_operator(EMBED).config, foo.get_operator(SEARCH).config
     assert (embed.risk_level.name, search.risk_level.name) == ("MEDIUM", "LOW")
     assert embed.allow_immediate_execution and embed.allow_delegated_execution
-    assert search.allow_immediate_execution and not search.allow_delegated_execution
+    assert search.allow_immediate_execution and search.allow_delegated_execution
 
 
 def test_embed_form__offers_only_fields_with_regions(shapes):
