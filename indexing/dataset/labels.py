@@ -21,6 +21,14 @@ PATCHABLE = ("Detections", "Polylines")
 """Those that FiftyOne makes patches of."""
 
 
+_MOST_BYTES = 16_000_000
+"""Of what is asked of the database at once, where 16 MiB is the most; an id takes 20 of them."""
+
+
+class ViewSizeError(AlphaClipError):
+    """A FiftyOne view names so many ids that the database cannot be asked for it."""
+
+
 class FieldError(AlphaClipError):
     """A field is missing, or holds no regions."""
 
@@ -76,6 +84,30 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     )
 
 
+def check_size(view: fo.SampleCollection, advice: str = "") -> None:
+    """Checks that the database can be asked for a view.
+
+    Args:
+        view: of a dataset
+        advice: what to do instead; empty says what to do with a view that somebody made
+
+    Raises:
+        ViewSizeError: if it names too many pictures or labels one by one
+    """
+    import bson
+
+    size = len(bson.encode({"pipeline": view._pipeline()}))
+    if size > _MOST_BYTES:
+        advice = advice or (
+            "tag the pictures in parts of 100,000, by dataset.select(ids).tag_samples(name), and "
+            "take dataset.match_tags(name)"
+        )
+        raise ViewSizeError(
+            f"the view names its pictures or labels one by one, in {size / 1e6:.0f} MB, and the "
+            f"database takes 16 MB at once: {advice}"
+        )
+
+
 def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
     """The same samples; of a grouped dataset or view, the images of every slice."""
     if samples.media_type == "group":
@@ -104,6 +136,7 @@ def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
             "dataset.to_frames(sample_frames=True).clone()"
         )
     samples = active_slice(samples)
+    check_size(samples)
     if samples.media_type == "video":
         raise AlphaClipError(
             f"{name!r} holds videos here: make a dataset of their frames by "
@@ -139,9 +172,11 @@ def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> lis
         )
     check_field(dataset, field)
     view = images_of(view)
+    check_size(view)
     if field not in view.get_field_schema():
         samples = view.distinct("sample_id") if view._is_generated else view.values("id")
         view = images_of(dataset).select(samples)
+        check_size(view)
     _, path = view._get_label_field_path(field, "id")
     ids = view.values(path, unwind=True)
     return [label_id for label_id in ids if label_id is not None]

@@ -11,6 +11,12 @@ import numpy as np
 if TYPE_CHECKING:
     import fiftyone as fo
 
+TOO_MANY = (
+    "take fewer hits, or tag them, by indexing.tag(hits, name), and take "
+    "dataset.select_labels(tags=name)"
+)
+"""What to do where there are more hits than a view can name."""
+
 _COLUMNS = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
 
 
@@ -71,11 +77,14 @@ class Hits:
         FiftyOne makes no patches of single Detection and Polyline fields, nor of several fields at
         once: those come as samples, in the order of each one's best hit, with only the labels
         that were found.
+
+        Raises:
+            ViewSizeError: if there are too many hits for the database, some 300,000
         """
         from bson import ObjectId
         from fiftyone import ViewField
 
-        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of
+        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, check_size, images_of
 
         if not len(self):
             return self.dataset.limit(0)
@@ -83,15 +92,19 @@ class Hits:
         for field, label in zip(self.fields.tolist(), self.label_ids.tolist(), strict=True):
             by_field.setdefault(field, []).append(label)
         kinds = {name: check_field(self.dataset, name) for name in by_field}
+        as_patches = len(kinds) == 1 and kinds[field] in PATCHABLE
         samples = list(dict.fromkeys(self.sample_ids.tolist()))
-        view = images_of(self.dataset).select(samples, ordered=True)
+        view = images_of(self.dataset).select(samples, ordered=not as_patches)
         for field, labels in by_field.items():
             if kinds[field] in PATCHABLE:
                 is_hit = ViewField("_id").is_in([ObjectId(label) for label in labels])
                 view = view.filter_labels(field, is_hit, only_matches=len(kinds) == 1)
-        if len(kinds) > 1 or kinds[field] not in PATCHABLE:
+        check_size(view, TOO_MANY)
+        if not as_patches:
             return view
-        return view.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+        view = view.to_patches(field).select(self.label_ids.tolist(), ordered=True)
+        check_size(view, TOO_MANY)
+        return view
 
     def save_scores(self, attribute: str = "score") -> None:
         """Writes each hit's score into an attribute of its label, in one go for each field.
