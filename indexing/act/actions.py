@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timezone
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 from alphaclip.arguments import check, checked
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.records import Records, new_key
+from alphaclip.indexing.dataset.records import RecordError, Records, new_key
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["tag", "tag_samples", "label", "copy", "attribute", "save_view"]
 
@@ -75,9 +79,18 @@ class Action:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Action:
-        """An action from its JSON values; names of later versions are left out."""
-        own = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in own})
+        """An action from its JSON values; names of later versions are left out.
+
+        Raises:
+            TypeError: if they are not those of an action
+        """
+        own = {one.name: values[one.name] for one in fields(cls) if one.name in values}
+        action = cls(**own)
+        kinds = (str, str, int, int, dict, str, bool)
+        is_action = all(map(isinstance, vars(action).values(), kinds))
+        if not is_action or action.kind not in get_args(Kind):
+            raise TypeError(f"{values!r:.120} is no action")
+        return action
 
 
 @dataclass(frozen=True)
@@ -135,10 +148,16 @@ def begin(
     actions = Records(dataset, STORE)
     actions.set(action.id, action.to_dict())
     for old in actions.keys()[:-MOST_ACTIONS]:
-        for key in details.keys(old):
-            details.delete(key)
-        actions.delete(old)
+        forget(dataset, old)
     return action
+
+
+def forget(dataset: fo.Dataset, key: str) -> None:
+    """Forgets an action, of which nothing is done or that is too old."""
+    details = Records(dataset, CHANGES)
+    for one in details.keys(key):
+        details.delete(one)
+    Records(dataset, STORE).delete(key)
 
 
 def check_text(name: str, value: str) -> None:
@@ -155,9 +174,23 @@ def check_text(name: str, value: str) -> None:
 
 @checked()
 def history(dataset: fo.Dataset, count: int = 50) -> list[Action]:
-    """The last things that were done to a dataset through its hits, the newest first."""
-    newest = islice(Records(dataset, STORE).newest(), max(count, 0))
-    return [Action.from_dict(values) for _, values in newest]
+    """The last things that were done to a dataset through its hits, the newest first.
+
+    What cannot be read any more is left out.
+    """
+
+    records = Records(dataset, STORE)
+
+    def readable() -> Iterator[Action]:
+        for key in reversed(records.keys()):
+            try:
+                with records.reading(key) as values:
+                    if values is not None:
+                        yield Action.from_dict(values)
+            except RecordError as error:
+                logger.warning("%s", error)
+
+    return list(islice(readable(), max(count, 0)))
 
 
 def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
@@ -167,13 +200,13 @@ def find_action(dataset: fo.Dataset, action: Action | str) -> Action:
         AlphaClipError: if the dataset has no such action any more
     """
     key = check("action", getattr(action, "id", action), "str")
-    values = Records(dataset, STORE).get(key)
-    if values is None:
-        raise AlphaClipError(
-            f"dataset {dataset.name!r} has no action {key!r}: history(dataset) lists the last "
-            f"{MOST_ACTIONS}, of this dataset only"
-        )
-    return Action.from_dict(values)
+    with Records(dataset, STORE).reading(key) as values:
+        if values is not None:
+            return Action.from_dict(values)
+    raise AlphaClipError(
+        f"dataset {dataset.name!r} has no action {key!r}: history(dataset) lists the last "
+        f"{MOST_ACTIONS}, of this dataset only"
+    )
 
 
 def made_for(dataset: fo.Dataset, into: str) -> Made:
@@ -191,10 +224,16 @@ def made_for(dataset: fo.Dataset, into: str) -> Made:
 
 
 def changes_of(dataset: fo.Dataset, action: Action) -> list[Change]:
-    """What an action did to each label."""
-    records = Records(dataset, CHANGES)
-    keys = records.keys(f"{action.id}/")
-    return [Change(*row) for key in keys for row in records.get(key) or []]
+    """What an action did to each label.
+
+    Raises:
+        AlphaClipError: if that is damaged
+    """
+    records, changes = Records(dataset, CHANGES), []
+    for key in records.keys(f"{action.id}/"):
+        with records.reading(key) as rows:
+            changes += [Change(*row) for row in rows or []]
+    return changes
 
 
 def keep_replaced(dataset: fo.Dataset, action: Action, value: Any) -> None:
@@ -232,13 +271,15 @@ def documents_of(dataset: fo.Dataset, action: Action) -> Iterator[tuple[str, dic
 
     records = Records(dataset, CHANGES)
     for key in records.keys(f"{action.id}:documents/"):
-        for sample_id, text in records.get(key) or []:
-            yield sample_id, bson.decode(b64decode(text))
+        with records.reading(key) as rows:
+            yield from [(sample, bson.decode(b64decode(text))) for sample, text in rows or []]
 
 
 def is_undone(dataset: fo.Dataset, key: str) -> bool:
-    """Whether an action was taken back; one that is forgotten was not."""
-    return bool((Records(dataset, STORE).get(key) or {}).get("undone"))
+    """Whether an action was taken back; one that is forgotten or damaged was not."""
+    with suppress(AlphaClipError):
+        return find_action(dataset, key).undone
+    return False
 
 
 def mark_undone(dataset: fo.Dataset, action: Action) -> None:

@@ -17,14 +17,19 @@ from alphaclip.indexing.act.actions import (
     Undone,
     begin,
     changes_of,
+    forget,
     history,
     keep_replaced,
     replaced_by,
 )
-from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.indexing.retrieval.hits import TOO_MANY, Hits
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+_MOST_CHARACTERS = 12_000_000
+"""Of a view's stages in JSON: the database keeps 16 MB in one document, and what a view replaces is
+kept once more, as JSON in JSON."""
 
 
 @checked()
@@ -41,7 +46,7 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
         what was done, for :func:`alphaclip.indexing.act.acting.undo`
 
     Raises:
-        AlphaClipError: if there are no hits, or the name is taken or cannot be used
+        AlphaClipError: if there are no hits or too many, or the name is taken or cannot be used
     """
     from bson import json_util
 
@@ -63,11 +68,22 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
     nothing = np.zeros(len(rows), np.float32)
     view = Hits(samples, labels, fields, nothing, nothing, dataset).view()
     stages = [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
+    size = sum(map(len, stages))
+    if size > _MOST_CHARACTERS:
+        raise AlphaClipError(
+            f"{len(rows):,} hits take {size / 1e6:.0f} MB as a saved view, and the database keeps "
+            f"{_MOST_CHARACTERS / 1e6:.0f} MB at most: {TOO_MANY}, which can be saved by "
+            "dataset.save_view"
+        )
     detail = {"name": name, "stages": _digest(stages), "replaced": before is not None}
     action = begin(dataset, "save_view", rows, len(hits) - len(fresh), detail, len(fresh))
-    if before is not None:
-        keep_replaced(dataset, action, before)
-    _save(dataset, name, view)
+    try:
+        if before is not None:
+            keep_replaced(dataset, action, before)
+        _save(dataset, name, view)
+    except AlphaClipError:
+        forget(dataset, action.id)
+        raise
     return action
 
 

@@ -23,6 +23,14 @@ PATCHABLE = ("Detections", "Polylines")
 """Those that FiftyOne makes patches of."""
 
 
+_MOST_BYTES = 16_000_000
+"""Of what is asked of the database at once, where 16 MiB is the most; an id takes 20 of them."""
+
+
+class ViewSizeError(AlphaClipError):
+    """A FiftyOne view names so many ids that the database cannot be asked for it."""
+
+
 class FieldError(AlphaClipError):
     """A field is missing, or holds no regions."""
 
@@ -107,6 +115,30 @@ def flat(samples: fo.SampleCollection) -> fo.SampleCollection:
     return samples.flatten()
 
 
+def check_size(view: fo.SampleCollection, advice: str = "") -> None:
+    """Checks that the database can be asked for a view.
+
+    Args:
+        view: of a dataset
+        advice: what to do instead; empty says what to do with a view that somebody made
+
+    Raises:
+        ViewSizeError: if it names too many pictures or labels one by one
+    """
+    import bson
+
+    size = len(bson.encode({"pipeline": view._pipeline()}))
+    if size > _MOST_BYTES:
+        advice = advice or (
+            "tag the pictures in parts of 100,000, by dataset.select(ids).tag_samples(name), and "
+            "take dataset.match_tags(name)"
+        )
+        raise ViewSizeError(
+            f"the view names its pictures or labels one by one, in {size / 1e6:.0f} MB, and the "
+            f"database takes 16 MB at once: {advice}"
+        )
+
+
 def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
     """The same samples, :func:`flat`; of a grouped dataset or view, the images of every slice."""
     samples = flat(samples)
@@ -144,6 +176,7 @@ def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
         slices = [one for one, media in samples.group_media_types.items() if media == "image"]
         others = "".join(f"; or pass dataset.select_group_slices({one!r})" for one in slices)
     images = active_slice(samples)
+    check_size(images)
     if images.media_type == "video":
         raise AlphaClipError(
             f"{where} holds videos here: make a dataset of their frames by "
@@ -198,9 +231,11 @@ def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> Row
         )
     check_field(dataset, field)
     view = images_of(view)
+    check_size(view)
     if field not in view.get_field_schema():
         samples = view.distinct("sample_id") if view._is_generated else view.values("id")
         view = images_of(dataset).select(samples)
+        check_size(view)
     return label_values(view, field)[0]
 
 

@@ -10,10 +10,17 @@ import json
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+
+class RecordError(AlphaClipError):
+    """A record is damaged, or too large to be kept."""
 
 
 class Records:
@@ -33,13 +40,50 @@ class Records:
         self._store = ExecutionStore.create(f"alphaclip_{name}", dataset_id)
 
     def get(self, key: str) -> Any:
-        """A record; None if there is none of this key."""
-        text = self._store.get(key)
-        return None if text is None else json.loads(text)
+        """A record; None if there is none of this key.
+
+        Raises:
+            RecordError: if it is not what was written
+        """
+        with self.reading(key) as value:
+            return value
+
+    @contextmanager
+    def reading(self, key: str) -> Iterator[Any]:
+        """Gives a record, to be taken apart inside; None if there is none of this key.
+
+        Raises:
+            RecordError: if it is not what was written, which may show only inside
+        """
+        try:
+            text = self._store.get(key)
+            yield None if text is None else json.loads(text)
+        except AlphaClipError:
+            raise
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            name = self._store.store_name
+            forget = f"fiftyone.operators.ExecutionStore.create({name!r}, dataset._doc.id)"
+            raise RecordError(
+                f"record {key!r} of {name!r} is damaged; to go on without it: "
+                f"{forget}.delete({key!r})"
+            ) from error
 
     def set(self, key: str, value: Any) -> None:
-        """Keeps a JSON value under a key; at most 16 MB."""
-        self._store.set(key, json.dumps(value))
+        """Keeps a JSON value under a key.
+
+        Raises:
+            RecordError: if it takes more than 16 MB
+        """
+        from pymongo.errors import DocumentTooLarge
+
+        text = json.dumps(value)
+        try:
+            self._store.set(key, text)
+        except DocumentTooLarge as error:
+            raise RecordError(
+                f"record {key!r} of {self._store.store_name!r} has {len(text) / 1e6:.0f} MB, and "
+                "the database holds 16 MB at most: do it in smaller parts"
+            ) from error
 
     def delete(self, key: str) -> None:
         """Forgets a record, if there is one."""
@@ -48,13 +92,6 @@ class Records:
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that begin so, in order."""
         return sorted(key for key in self._store.list_keys() if key.startswith(prefix))
-
-    def newest(self) -> Iterator[tuple[str, Any]]:
-        """Key and value of each record whose key is of :func:`new_key`, the newest first."""
-        for key in self.keys()[::-1]:
-            value = self.get(key)
-            if value is not None:
-                yield key, value
 
 
 def new_key() -> str:

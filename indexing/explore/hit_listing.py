@@ -12,6 +12,9 @@ from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of,
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.regions.region import Region
 
+_PICTURES = 100_000
+"""Pictures that are read at once: the database takes 16 MB, and each id has some 20 bytes of it."""
+
 
 @dataclass(frozen=True)
 class ListedHit:
@@ -72,13 +75,15 @@ def _labels(hits: Hits) -> Iterator[tuple[tuple[str, tuple[str, str]], tuple[str
     from bson import ObjectId
 
     ids = {ObjectId(label) for label in hits.label_ids.tolist()}
-    samples = images_of(hits.dataset).select(list(set(hits.sample_ids.tolist())))
-    for field in sorted(set(hits.fields.tolist())):
-        kind = check_field(hits.dataset, field)
-        path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
-        columns = samples.values(["_id", "filepath", path], _raw=True)
-        for sample, filepath, value in zip(*columns, strict=True):
-            for raw in (value if kind in PATCHABLE else [value]) or []:
-                if raw is not None and raw["_id"] in ids:
-                    label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
-                    yield (field, (str(sample), str(raw["_id"]))), (filepath, label)
+    samples = list(set(hits.sample_ids.tolist()))
+    for start in range(0, len(samples), _PICTURES):
+        pictures = images_of(hits.dataset).select(samples[start : start + _PICTURES])
+        for field in sorted(set(hits.fields.tolist())):
+            kind = check_field(hits.dataset, field)
+            path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
+            columns = pictures.values(["_id", "filepath", path], _raw=True)
+            for sample, filepath, value in zip(*columns, strict=True):
+                for raw in (value if kind in PATCHABLE else [value]) or []:
+                    if raw is not None and raw["_id"] in ids:
+                        label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
+                        yield (field, (str(sample), str(raw["_id"]))), (filepath, label)

@@ -51,10 +51,16 @@ class PictureHits:
         return replace(self, **{name: getattr(self, name)[which] for name in names})
 
     def view(self) -> fo.DatasetView:
-        """The pictures in rank order."""
-        from alphaclip.indexing.dataset.labels import images_of
+        """The pictures in rank order.
 
-        return images_of(self.dataset).select(self.sample_ids.tolist(), ordered=True)
+        Raises:
+            ViewSizeError: if they are too many for the database, some 400,000
+        """
+        from alphaclip.indexing.dataset.labels import check_size, images_of
+
+        view = images_of(self.dataset).select(self.sample_ids.tolist(), ordered=True)
+        check_size(view, "take fewer of them, by hits.take(slice(100_000))")
+        return view
 
 
 @checked(k=COUNT, min_score=COSINE, max_absent=COSINE)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.indexing.act.actions import is_undone
-from alphaclip.indexing.dataset.records import Records
+from alphaclip.indexing.dataset.records import RecordError, Records
 from alphaclip.indexing.retrieval.queries import Example, Query, parts_of
 
 if TYPE_CHECKING:
@@ -46,8 +47,10 @@ class Seen:
         parts: dict[bool, list[np.ndarray]] = {True: [_NONE], False: [_NONE]}
         undone: dict[str, bool] = {}
         for key in self._records.keys(self._prefix):
-            value = self._records.get(key)
-            if value is not None and value["settings"] == self._settings:
+            # What is looked at once more, as its record is damaged, is not changed twice.
+            with suppress(RecordError), self._records.reading(key) as value:
+                if value is None or value["settings"] != self._settings:
+                    continue
                 action = value["action"]
                 if action not in undone:
                     undone[action] = is_undone(self._dataset, action)

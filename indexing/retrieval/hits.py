@@ -13,6 +13,12 @@ from alphaclip.indexing.store.segments import as_text
 if TYPE_CHECKING:
     import fiftyone as fo
 
+TOO_MANY = (
+    "take fewer hits, or tag them, by indexing.tag(hits, name), and take "
+    "dataset.select_labels(tags=name)"
+)
+"""What to do where there are more hits than a view can name."""
+
 _COLUMNS = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
 
 
@@ -79,8 +85,11 @@ class Hits:
         FiftyOne makes no patches of single Detection and Polyline fields, of several fields at
         once, nor of labels whose id several samples have: those come as samples, in the order of
         each one's best hit, with only the labels that were found.
+
+        Raises:
+            ViewSizeError: if there are too many hits for the database, some 300,000
         """
-        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of
+        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, check_size, images_of
 
         if not len(self):
             return self.dataset.limit(0)
@@ -88,16 +97,18 @@ class Hits:
         for field, region in zip(self.fields.tolist(), self.region_ids, strict=True):
             by_field.setdefault(field, []).append(region)
         kinds = {name: check_field(self.dataset, name) for name in by_field}
+        labels = self.label_ids.tolist()
+        is_repeated = len(set(labels)) < len(set(self.region_ids))
+        as_patches = len(kinds) == 1 and kinds[field] in PATCHABLE and not is_repeated
         samples = list(dict.fromkeys(self.sample_ids.tolist()))
-        view = images_of(self.dataset).select(samples, ordered=True)
+        view = images_of(self.dataset).select(samples, ordered=not as_patches)
         for field, regions in by_field.items():
             if kinds[field] in PATCHABLE:
                 view = _only(view, field, regions, len(kinds) == 1)
-        labels = self.label_ids.tolist()
-        is_repeated = len(set(labels)) < len(set(self.region_ids))
-        if len(kinds) > 1 or kinds[field] not in PATCHABLE or is_repeated:
-            return view
-        return view.to_patches(field).select(labels, ordered=True)
+        if as_patches:
+            view = view.to_patches(field).select(labels, ordered=True)
+        check_size(view, TOO_MANY)
+        return view
 
     def save_scores(self, attribute: str = "score") -> None:
         """Writes each hit's score into an attribute of its label, in one go for each field.
@@ -131,10 +142,11 @@ def _only(
     from bson import ObjectId
     from fiftyone import ViewField
 
-    from alphaclip.indexing.dataset.labels import label_values
+    from alphaclip.indexing.dataset.labels import check_size, label_values
 
     is_meant = ViewField("_id").is_in([ObjectId(label) for _, label in regions])
     some = view.filter_labels(field, is_meant, only_matches=only_matches)
+    check_size(some, TOO_MANY)
     there, _ = label_values(some, field)
     columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
     others = set(zip(*columns, strict=True)) - set(regions)

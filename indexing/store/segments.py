@@ -95,7 +95,11 @@ class RowIds:
     @property
     def order(self) -> np.ndarray:
         """The rows by key, those of one key by sample: int64 (n,)."""
-        return np.lexsort((self.sample_ids, self.keys))
+        order = np.argsort(self.keys, kind="stable")
+        keys = self.keys[order]
+        # Labels are rarely copied, and to sort by both takes twice as long.
+        is_repeated = len(keys) > 1 and bool((keys[1:] == keys[:-1]).any())
+        return np.lexsort((self.sample_ids, self.keys)) if is_repeated else order
 
     @property
     def repeated(self) -> np.ndarray:

@@ -214,13 +214,13 @@ class Labelling:
 
 def labelling_of(dataset: fo.Dataset, into: str) -> Labelling | None:
     """The state of labelling into a field or attribute; None before the first run."""
-    values = Records(dataset, STORE).get(into)
-    if values is None:
-        return None
-    # What other versions keep beside this is left out, what they do not keep is empty.
-    own = {one.name: values[one.name] for one in fields(Labelling) if one.name in values}
-    lists = ("draws", "queue", "runs", "classes", "class_set")
-    return Labelling(**own | {name: tuple(own.get(name, ())) for name in lists})
+    with Records(dataset, STORE).reading(into) as values:
+        if values is None:
+            return None
+        # What other versions keep beside this is left out, what they do not keep is empty.
+        own = {one.name: values[one.name] for one in fields(Labelling) if one.name in values}
+        lists = ("draws", "queue", "runs", "classes", "class_set")
+        return Labelling(**own | {name: tuple(own.get(name, ())) for name in lists})
 
 
 def labelled_fields(dataset: fo.Dataset) -> list[str]:
@@ -282,13 +282,7 @@ def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     book, records = ReviewBook(draws), Records(dataset, REVIEWS)
     drawn = book.drawn
     for key in records.keys(f"{labelling.into}/"):
-        value = _read.get(key) or records.get(key)
-        if value is None:
-            continue
-        if len(value["answers"]) + len(value["withdrawn"]) <= _SMALL:
-            _read[key] = value
-            while len(_read) > _REMEMBERED:
-                _read.pop(next(iter(_read)), None)
+        value = _answers_in(records, key)
         for label_id in value["withdrawn"]:
             for answers in book.answers.values():
                 answers.get(label_id, {}).pop(value["reviewer"], None)
@@ -296,6 +290,25 @@ def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
             by_reviewer = book.answers["promise" if label_id in drawn else "training"]
             by_reviewer.setdefault(label_id, {})[value["reviewer"]] = answer
     return book
+
+
+def _answers_in(records: Records, key: str) -> Mapping[str, Any]:
+    """A record of answers, checked; without any if it was deleted since its key was read."""
+    if key in _read:
+        return _read[key]
+    with records.reading(key) as value:
+        if value is None:
+            return {"reviewer": "", "answers": {}, "withdrawn": []}
+        checked = {
+            "reviewer": str(value["reviewer"]),
+            "answers": dict(value["answers"]),
+            "withdrawn": list(value["withdrawn"]),
+        }
+    if len(checked["answers"]) + len(checked["withdrawn"]) <= _SMALL:
+        _read[key] = checked
+        while len(_read) > _REMEMBERED:
+            _read.pop(next(iter(_read)), None)
+    return checked
 
 
 _read: dict[str, Mapping[str, Any]] = {}

@@ -313,3 +313,47 @@ def test_acts__on_thousands_take_seconds(dataset_factory: Callable) -> None:
         assert action.count == 5000
         assert undo(dataset, action) == Undone(5000, 0)
     assert time.monotonic() - started < 30
+
+
+def many_hits(dataset: fo.Dataset, count: int) -> Hits:
+    """Of one picture, and all of them gone."""
+    ids, zeros = np.array([f"{number:024x}" for number in range(count)]), np.zeros(count)
+    samples = np.full(count, dataset.first().id)
+    return Hits(samples, ids, np.full(count, "boxes"), zeros, zeros, dataset)
+
+
+def test_save_view__more_hits_than_a_view_can_name_are_refused(
+    dataset: fo.Dataset, hits: Hits
+) -> None:
+    save_view(hits, "few")
+    for name, add in (("many", False), ("few", True)):
+        with pytest.raises(AlphaClipError, match=r"hits take \d+ MB .*indexing\.tag"):
+            save_view(many_hits(dataset, 200_000), name, add=add)
+    assert dataset.list_saved_views() == ["few"]
+    assert [action.detail["name"] for action in history(dataset)] == ["few"]
+    assert len(dataset.load_saved_view("few")) == 5
+
+
+@pytest.mark.parametrize("name", ["", " ", 5, None, "few" * 100_000, "Few"])
+def test_save_view__what_cannot_be_saved_is_not_in_the_history(
+    dataset: fo.Dataset, hits: Hits, name: str
+) -> None:
+    save_view(hits, "few")
+    try:
+        save_view(hits, name)
+    except AlphaClipError:
+        assert [action.detail["name"] for action in history(dataset)] == ["few"]
+    else:
+        assert dataset.has_saved_view(name)
+
+
+@pytest.mark.parametrize("field", ["boxes", "shape"])
+def test_view__of_more_hits_than_the_database_takes(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, field: str
+) -> None:
+    hits = hits_of(dataset, field, [0, 1, 2])
+    monkeypatch.setattr("alphaclip.indexing.dataset.labels._MOST_BYTES", 100_000)
+    assert len(hits.view()) == 3
+    monkeypatch.setattr("alphaclip.indexing.dataset.labels._MOST_BYTES", 300)
+    with pytest.raises(AlphaClipError, match=r"indexing\.tag\(hits, name\)"):
+        hits.view()
