@@ -188,7 +188,7 @@ def test_label__into_of_polylines(dataset: fo.Dataset) -> None:
         ("a.b", "expected at most 100"),
         ("filepath", "gives a meaning"),
         ("frames", "gives a meaning"),
-        (5, "expected at most 100"),
+        (5, "expected a text"),
     ],
 )
 def test_label__into_a_field_that_does_not_fit(

@@ -118,7 +118,7 @@ def test_form__saved_classes(indexed):
         ("classes", "apple\nApple", "two classes"),
         ("classes", "apple: a; kind of: pear\npear: b; kind of: apple", "its own ancestor"),
         ("into", "objects", "own field"),
-        ("into", "filepath", "holds no regions"),
+        ("into", "filepath", "gives a meaning"),
         ("into", "outlines.kind", "objects"),
         ("precision", 1, "can never show"),
         ("precision", 0, "between 0 and 1"),
