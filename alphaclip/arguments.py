@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields
 from functools import wraps
 from pathlib import Path
@@ -45,6 +45,7 @@ _MEANT = {
     "tuple[int, int]": "a pair of whole numbers",
     "Path": "the path of a folder",
     "OnError": "a function",
+    "Iterable[tuple[Picture, Sequence[Region]]]": "pictures, each with the list of its regions",
     "Search": "an indexing.Search",
     "MaskLimits": "MaskLimits of alphaclip.sam.masks",
     "fo.Dataset": "a FiftyOne dataset, as fo.load_dataset(name) opens one",
@@ -114,7 +115,7 @@ def check(name: str, value: Any, kind: Any, limits: Limits | None = None) -> Any
     else:
         made = _READERS.get(base, lambda value: _instance(value, base))(value)
         made = made if made is None or _is_within(made, limits) else None
-        expected = _MEANT[base] + _in_words(limits)
+        expected = ("a cosine" if limits == COSINE else _MEANT[base]) + _in_words(limits)
     if made is None:
         said = " ".join(repr(value).split())
         raise AlphaClipError(
@@ -209,6 +210,9 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "tuple[int, int]": _pair,
     "Path": lambda value: Path(value) if isinstance(value, (str, Path)) else None,
     "OnError": lambda value: value if callable(value) else None,
+    "Iterable[tuple[Picture, Sequence[Region]]]": lambda value: (
+        value if isinstance(value, Iterable) else None
+    ),
 }
 
 

@@ -76,7 +76,7 @@ def test_settings__are_json(index: RegionIndex) -> None:
 CALLS: list[tuple[Callable[[RegionIndex], Any], str]] = [
     (lambda i: i.search("a", k=True), "k is True: expected a whole number of at least 1, or None"),
     (lambda i: i.search("a", k="3"), "k is '3'"),
-    (lambda i: i.search("a", min_score="0.1"), "min_score is '0.1': expected a number in"),
+    (lambda i: i.search("a", min_score="0.1"), "min_score is '0.1': expected a cosine in"),
     (lambda i: i.search("a", min_score=7), "min_score is 7"),
     (lambda i: i.search("a", view="mine"), "view is 'mine': .*load_saved_view"),
     (lambda i: i.search("a", view=["id"]), "expected a FiftyOne dataset or view"),

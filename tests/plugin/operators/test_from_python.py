@@ -156,7 +156,7 @@ def test_act__takes_ids(indexed, selected):
         ({"asked": {"words": "red"}, "action": "burn"}, "action is 'burn'"),
         ({"asked": {"words": "red"}, "action": ["tag"]}, "expected a text"),
         ({"asked": {"words": "red"}, "action": "tag"}, "min_score is missing"),
-        ({"asked": {"words": "red"}, "action": "tag", "min_score": "0.2"}, "expected a number"),
+        ({"asked": {"words": "red"}, "action": "tag", "min_score": "0.2"}, "expected a cosine"),
         ({"asked": {"words": "red"}, "action": "tag", "label_ids": "abc"}, "a list of texts"),
         ({"asked": "red", "action": "tag"}, "asked is 'red': expected a dict"),
         ({"asked": {"word": "red"}, "action": "tag"}, "Say what to look for"),
