@@ -7,7 +7,7 @@ import fiftyone.operators.types as types
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
-from ..common.indexes import name_regions, named_hits, open_index
+from ..common.indexes import named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
 from .base import JobOperator, configure
@@ -166,7 +166,7 @@ FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find
 
 
 def _names(ctx, key, hits):
-    return name_regions([open_index(ctx.dataset, key)], hits.region_ids)
+    return open_index(ctx.dataset, key).names(hits)
 
 
 def _summarize(label_ids):
