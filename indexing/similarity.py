@@ -102,6 +102,11 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     """
 
     _model: Any
+    _neighbors_map: dict[str, list[tuple[str, float]]] | None
+    _curr_sample_ids: Any
+    _curr_label_ids: Any
+    _curr_keep_inds: Any
+    _curr_missing_size: int | None
 
     def __init__(
         self, samples: fo.SampleCollection, config: Any, brain_key: str | None, backend: Any = None
@@ -230,15 +235,15 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         Raises:
             ValueError: if neither a threshold nor a fraction is given
         """
-        if thresh is None and fraction is None:
-            raise BrainArgumentError("give a threshold (thresh) or a fraction")
         with self._store.held(self.key) as now:
-            rows = self._view_rows
-            if fraction is None:
-                left = self._remove_duplicates_thresh(thresh, np.arange(len(rows)))
+            positions = np.arange(len(self._view_rows))
+            if fraction is not None:
+                count = round(min(max(0, 1 - fraction), 1) * len(positions))
+                left, thresh = self._remove_duplicates_count(count, positions, thresh)
+            elif thresh is not None:
+                left = self._remove_duplicates_thresh(thresh, positions)
             else:
-                count = round(min(max(0, 1 - fraction), 1) * len(rows))
-                left, thresh = self._remove_duplicates_count(count, np.arange(len(rows)), thresh)
+                raise BrainArgumentError("give a threshold (thresh) or a fraction")
             unique, duplicates = self._take_apart(left, thresh)
             if not len(unique) or not len(duplicates):
                 self._neighbors_map = {}

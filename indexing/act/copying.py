@@ -209,9 +209,10 @@ def _copies(
         path = LabelPath.of(hits.dataset, field)
         for sample, source in read_labels(hits.dataset, path, samples, None):
             sources[field, (sample, str(source["_id"]))] = source
-    for field, region in dict.fromkeys(zip(hits.fields.tolist(), hits.region_ids, strict=True)):
-        source = sources.get((field, region))
-        if source is not None and region in new:
+    for where in dict.fromkeys(zip(hits.fields.tolist(), hits.region_ids, strict=True)):
+        region = where[1]
+        if where in sources and region in new:
+            source = sources[where]
             shape = {name: source[name] for name in GEOMETRY if name in source}
             own = {"_id": ObjectId(), "_cls": source["_cls"], "tags": [], SOURCE: region[1]}
             yield region[0], {**own, **new[region], **shape}

@@ -20,7 +20,6 @@ from alphaclip.indexing.retrieval.queries import (
     unit_vectors,
 )
 from alphaclip.indexing.retrieval.ranking import Ranking
-from alphaclip.indexing.store.segments import RowIds, as_text
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -58,17 +57,6 @@ def search(
     ranking = Ranking.of(positive, against, aggregate, weights, reverse)
     hits = [index.find(ranking, k, view, min_score, per_image) for index in indexes]
     return Hits.joined(hits, k, per_image)
-
-
-def names_in(indexes: Sequence[SearchIndex], ids: RowIds) -> list[str]:
-    """The names of regions by which :class:`Example` finds them, each in the first index that
-    holds it; of those in none, the label ids."""
-    names = as_text(ids.label_ids).astype(object)
-    for index in reversed(indexes):
-        lookup = index.snapshot().lookup
-        rows = lookup.find(ids)
-        names[rows >= 0] = lookup.names(rows[rows >= 0])
-    return [str(name) for name in names]
 
 
 def check_together(indexes: Sequence[SearchIndex]) -> None:

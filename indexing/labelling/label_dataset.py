@@ -67,7 +67,9 @@ def label_dataset(
     dataset, into, checked = index.dataset, settings.into, ClassSet(classes)
     state = check_run(index, settings, reviews)
     book = book_of(dataset, state)
-    learnt = _learnt(state, book, checked, training, settings.retrain)
+    learnt = _learnt(index, state, book, checked, training, settings.retrain)
+    if isinstance(reviews, Mapping):
+        reviews = _named(index, reviews)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     digest, ids = _digest(settings, scored, learnt), scored.snapshot.version.ids
@@ -168,7 +170,18 @@ def check_run(index: SearchIndex, settings: LabelSettings, reviews: Reviews) -> 
     return state
 
 
+def _named(index: SearchIndex, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The same by the names that the samples and the queue have; regions that are not in the index
+    stay as they are called."""
+    lookup = index.snapshot().lookup
+    rows = lookup.find_named(list(answers))
+    names = np.array(list(answers), object)
+    names[rows >= 0] = lookup.names(rows[rows >= 0])
+    return dict(zip(names.tolist(), answers.values(), strict=True))
+
+
 def _learnt(
+    index: SearchIndex,
     state: Labelling,
     book: ReviewBook,
     classes: ClassSet,
@@ -176,7 +189,7 @@ def _learnt(
     retrain: bool,
 ) -> dict[str, Answer]:
     """What to learn from: label id to class."""
-    taught = classes.learnt_from(training)
+    taught = _named(index, classes.learnt_from(training))
     both = sorted(book.drawn & set(taught))
     if both:
         raise AlphaClipError(

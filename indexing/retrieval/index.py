@@ -271,9 +271,35 @@ class SearchIndex:
         samples, labels, fields = map(as_text, (ids.sample_ids, ids.label_ids, ids.fields))
         return Hits(samples, labels, fields, scores, rank_scores, self.dataset)
 
+    def names(self, hits: Hits) -> list[str]:
+        """What :class:`Example`, marks and reviews find each hit by; see :func:`names_in`."""
+        return names_in([self], hits.region_ids)
+
     def holds(self, example: Example) -> bool:
         """Whether a region is in the index."""
         return bool(self.snapshot().lookup.find_named([example.label_id])[0] >= 0)
 
     def _text_probes(self) -> np.ndarray:
         return self.encoder.encode_text(probe_texts(self.dataset, self.field))
+
+
+def names_in(indexes: Sequence[SearchIndex], regions: Sequence[tuple[str, str]]) -> list[str]:
+    """What :class:`Example`, marks and reviews find regions by, in the first index that holds each.
+
+    Args:
+        indexes: that may hold them
+        regions: sample id and label id of each
+
+    Returns:
+        the label id or, where an older sample has a label of this id, ``<sample id>-<label id>``
+    """
+    if not regions:
+        return []
+    samples, labels = zip(*regions, strict=True)
+    ids = RowIds.of(samples, labels)
+    names = as_text(ids.label_ids).astype(object)
+    for index in reversed(indexes):
+        lookup = index.snapshot().lookup
+        rows = lookup.find(ids)
+        names[rows >= 0] = lookup.names(rows[rows >= 0])
+    return [str(name) for name in names]

@@ -6,6 +6,7 @@ from functools import lru_cache
 import fiftyone as fo
 
 from alphaclip.indexing.dataset.locations import index_folder, index_keys
+from alphaclip.indexing.retrieval.index import names_in
 from alphaclip.indexing.store.store import read_manifest
 
 from .forms import count
@@ -76,21 +77,7 @@ def selected_names(ctx, keys):
     """
     there = index_keys(ctx.dataset)
     indexes = [open_index(ctx.dataset, key) for key in keys if key in there]
-    return name_regions(indexes, selected_regions(ctx))
-
-
-def name_regions(indexes, pairs):
-    """Names regions as examples, marks and searches name them.
-
-    Args:
-        indexes: that may hold them
-        pairs: of sample id and label id
-    """
-    from alphaclip.indexing.explore.several_indexes import names_in
-    from alphaclip.indexing.store.segments import RowIds
-
-    samples, labels = zip(*pairs, strict=True) if pairs else ((), ())
-    return names_in(indexes, RowIds.of(samples, labels))
+    return names_in(indexes, selected_regions(ctx))
 
 
 def named_hits(index, names):

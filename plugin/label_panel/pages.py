@@ -5,9 +5,10 @@ import logging
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.review.queueing import review_queue
 from alphaclip.indexing.labelling.review.runs import labelled_fields, labelling_of
+from alphaclip.indexing.retrieval.index import names_in
 
 from ..common.forms import shorten
-from ..common.indexes import name_regions, named_hits, open_index
+from ..common.indexes import named_hits, open_index
 from ..common.tiles import PAGE, data_uri, draw_crops
 from . import answers
 from .class_form import read_classes
@@ -136,7 +137,7 @@ def _pictures_of(ctx, key, label_ids):
 
     index = open_index(ctx.dataset, key)
     listed = list_hits(named_hits(index, label_ids))
-    names = name_regions([index], [(hit.sample_id, hit.label_id) for hit in listed])
+    names = names_in([index], [(hit.sample_id, hit.label_id) for hit in listed])
     by_name = dict(zip(names, listed, strict=True))
     hits = [by_name.get(label_id) for label_id in label_ids]
     return [(hit.image, hit.region) if hit and hit.region else ("", None) for hit in hits]

@@ -4,7 +4,7 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field
+from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_values
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 
 from ..common.forms import count, text
@@ -139,11 +139,16 @@ def _add_notes(root, notes):
 
 
 def _written_view(ctx, into, run):
-    """The labels that a run wrote, as patches where FiftyOne makes them."""
+    """The labels that a run wrote, as patches where FiftyOne makes them: not of labels whose ids
+    several samples have."""
     field, _, attribute = into.partition(".")
     name = "%s_run" % attribute if attribute else "run"
     view = ctx.dataset.filter_labels(field, fo.ViewField(name) == run)
-    return view.to_patches(field) if check_field(ctx.dataset, field) in PATCHABLE else view
+    if check_field(ctx.dataset, field) not in PATCHABLE:
+        return view
+
+    ids, _ = label_values(view, field)
+    return view.to_patches(field) if len(set(ids.label_ids.tolist())) == len(ids) else view
 
 
 def _last_written(ctx, labelling):

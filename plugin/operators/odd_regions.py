@@ -8,7 +8,7 @@ from alphaclip.indexing.brain.exporting import similarity_run
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
-from ..common.indexes import name_regions, named_hits, open_index
+from ..common.indexes import named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
 from ..common.reports import ids_and_scores
@@ -177,8 +177,7 @@ FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find
 
 
 def _listed(ctx, key, hits):
-    names = name_regions([open_index(ctx.dataset, key)], hits.region_ids)
-    return {**ids_and_scores(hits), "names": names}
+    return {**ids_and_scores(hits), "names": open_index(ctx.dataset, key).names(hits)}
 
 
 def _add_errors(outputs, results):

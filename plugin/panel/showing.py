@@ -1,6 +1,7 @@
 """From a question to what the panel shows of its hits: the spread of scores, a page of crops."""
 
-from ..common.indexes import name_regions
+from alphaclip.indexing.retrieval.index import names_in
+
 from ..common.tiles import PAGE, data_uri, draw_crops
 from .asking import find, indexes_of, measure
 from .state import PICTURES, REGIONS, RESULT, move_threshold, threshold
@@ -92,7 +93,7 @@ def _list_regions(indexes, hits):
     from alphaclip.indexing.explore.hit_listing import list_hits
 
     listed = list_hits(hits)
-    names = name_regions(indexes, [(hit.sample_id, hit.label_id) for hit in listed])
+    names = names_in(indexes, [(hit.sample_id, hit.label_id) for hit in listed])
     return [
         (name, hit.label or "", hit.score, hit.image, hit.region)
         for name, hit in zip(names, listed, strict=True)

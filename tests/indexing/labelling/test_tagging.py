@@ -1,5 +1,7 @@
 """Tags on whatever matches a query."""
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Callable
 
 import fiftyone as fo
@@ -8,6 +10,7 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.acting import Undone, undo
+from alphaclip.indexing.dataset.records import Records
 from alphaclip.indexing.labelling.tagging import tag_matching
 from alphaclip.indexing.retrieval.queries import Example
 
@@ -59,6 +62,40 @@ def test_tag_matching__only_new_and_edited(make_dataset: Callable, make_index: C
     assert action.count == 2
     undo(dataset, action)
     assert tag_matching(index, "ant", "ants", 0.9, new_only=True).count == 2
+
+
+def test_tag_matching__a_copied_sample_is_new(make_dataset: Callable, make_index: Callable) -> None:
+    """Even if it shows the same file, and its labels have the same ids."""
+    dataset = make_dataset(PICTURES)
+    index = make_index(dataset)
+    tag_matching(index, "ant", "ants", 0.9, new_only=True)
+    first = dataset.first()
+    boxes = fo.Detections.from_dict(first.boxes.to_dict())
+    for box in boxes.detections:
+        box.tags = []
+    dataset.add_sample(fo.Sample(first.filepath, boxes=boxes))
+    index.update(progress=lambda *_: None)
+    assert tag_matching(index, "ant", "ants", 0.9, new_only=True).count == 2
+    assert tagged(dataset, "ants") == 4
+
+
+def test_tag_matching__goes_on_from_what_the_first_versions_kept(
+    make_dataset: Callable, make_index: Callable
+) -> None:
+    """They told regions by label and fingerprint alone."""
+    dataset = make_dataset(PICTURES)
+    index = make_index(dataset)
+    tag_matching(index, "ant", "ants", 0.9, new_only=True)
+    dataset.untag_labels("ants")
+    ids, records = index.ids, Records(dataset, "seen")
+    (key,) = records.keys()
+    pairs = zip(ids.label_ids.tolist(), ids.fingerprints.tolist(), strict=True)
+    marks = [hashlib.blake2b(a + b" " + b, digest_size=8).digest() for a, b in pairs]
+    value = {**records.get(key), "marks": b64encode(b"".join(marks)).decode()}
+    del value["by_sample"]
+    records.set(key, value)
+    assert tag_matching(index, "ant", "ants", 0.9, new_only=True).count == 0
+    assert tag_matching(index, "ant", "ants", 0.9).count == 2
 
 
 def test_tag_matching__another_query_looks_at_all(

@@ -19,7 +19,6 @@ from alphaclip.indexing import Example
 from alphaclip.indexing.act.acting import label, save_view, tag, undo
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.explore.hit_listing import list_hits
-from alphaclip.indexing.explore.several_indexes import names_in
 from alphaclip.indexing.explore.unlabelled import find_unlabelled
 from alphaclip.indexing.labelling.review.runs import add_reviews
 from alphaclip.indexing.region_index import RegionIndex
@@ -114,11 +113,10 @@ def test_search__an_index_of_one_in_a_view_of_the_other(
 
 
 def test_examples__each_by_its_name(index: RegionIndex, hits: Hits, ids: dict[str, str]) -> None:
-    names = names_in([index], index.ids)
+    names = index.names(hits)
     assert len(set(names)) == 6
-    for row, name in enumerate(names):
-        (best,) = index.search(Example(name), k=1).region_ids
-        assert best == (index.ids.sample_ids[row].decode(), index.ids.label_ids[row].decode())
+    for name, region in zip(names, hits.region_ids, strict=True):
+        assert index.search(Example(name), k=1).region_ids == [region]
     shared = of(hits, ids["copy"]).label_ids[0]
     assert index.search(Example(str(shared)), k=1).sample_ids[0] == ids["one"]
     assert index.search(Example(f"{ids['copy']}-{shared}"), k=1).sample_ids[0] == ids["copy"]
