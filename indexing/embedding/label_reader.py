@@ -16,7 +16,13 @@ import numpy as np
 
 from alphaclip.errors import RegionError
 from alphaclip.files import file_sha256
-from alphaclip.indexing.dataset.labels import Skipped, check_field, label_region, labels_of
+from alphaclip.indexing.dataset.labels import (
+    Skipped,
+    check_field,
+    label_region,
+    labels_of,
+    stray_rings,
+)
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 
@@ -72,12 +78,13 @@ def labelled_pictures(
         samples: a view or dataset of pictures
         settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``
         reading: gets what is noticed, JSON: how many ``samples`` there are, how many ``unfilled``
-            polylines, which count as their box, and the labels ``skipped``
+            polylines, which count as their box, how many ``stray_rings`` of polygons were left
+            out, and the labels ``skipped``
         progress: told how many samples are read
     """
     field, total = settings["field"], len(samples)
     check_field(samples, field)
-    reading.update(samples=0, unfilled=0, skipped=[])
+    reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
     for sample in samples.select_fields(field).iter_samples():
         label_ids, regions = [], []
         for label in labels_of(sample[field]):
@@ -89,6 +96,7 @@ def labelled_pictures(
                 continue
             label_ids.append(str(label.id))
             reading["unfilled"] += hasattr(label, "points") and not label.filled
+            reading["stray_rings"] += stray_rings(label, regions[-1])
         reading["samples"] += 1
         yield LabelledPicture(
             str(sample.id),
