@@ -1,28 +1,74 @@
-"""Opening pictures: turned as FiftyOne shows them, RGB, and never larger than the limit."""
+"""Opening pictures: turned as FiftyOne shows them, RGB, and never larger than the limit.
+
+Greys of more than a byte have no white of their own: a file says neither whether its floats end at
+1 or at 255, nor how many of its 16 bits the camera filled. What is black and what is white:
+
+- Floats up to 1 are [0, 1]; where they go down to -1, [-1, 1].
+- Floats up to 16 go from 0 to their largest value: they are no bytes, or all would be black.
+- Other values go from 0 to the first of 255, 1023, 4095, 16383 and 65535 (8 to 16 bits) that none
+  exceeds, and beyond that to their largest.
+- Negative values otherwise, as elevations have them, go from the least to the largest.
+- NaN is black, infinity white. A picture without a finite value is refused.
+"""
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
+
+T = TypeVar("T")
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 MAX_PIXELS = 178_956_970
 """Pictures with more pixels are refused before any is read. It is what Pillow refuses as a
 decompression bomb: twice what a quarter of a GiB holds, at three bytes a pixel."""
 
+WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
+"""The whites of 8, 10, 12, 14 and 16 bits."""
+
+_LEAST_BYTE_WHITE = 16.0
+"""Floats that stay below are not taken for bytes: as such the whole picture would be black."""
+
+_BELOW = 0.1
+"""How far resampling takes floats in [0, 1] below 0."""
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIDEWAYS = 5
+"""From this EXIF orientation on, width and height of the stored picture are exchanged."""
+
+_SAMPLE_FORMAT, _UNSIGNED = 339, 1
+"""The TIFF tag for signed and unsigned values; Pillow reads 32 bits as signed whatever it says."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
+"""The chunks of a PNG that pixels and orientation need."""
+
 
 def open_image(
-    source: str | os.PathLike[str] | Image.Image | np.ndarray, max_pixels: int = MAX_PIXELS
+    source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray,
+    max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
     """Opens a picture.
 
     Args:
-        source: a path, a PIL image, or uint8 (H, W, 3)
+        source: a path, the content of a file, a PIL image, or uint8 (H, W, 3)
         max_pixels: the most pixels that are accepted
 
     Returns:
@@ -38,61 +84,171 @@ def open_image(
                 f"{name} has shape {source.shape} and dtype {source.dtype}: expected uint8 "
                 "(height, width, 3)"
             )
-        _check_size(source.shape[1], source.shape[0], name, max_pixels)
+        check_pixels(source.shape[1], source.shape[0], name, max_pixels)
         return source
-    if not isinstance(source, (str, os.PathLike, Image.Image)):
+    if not isinstance(source, (str, os.PathLike, bytes, Image.Image)):
         raise ImageError(
             f"image is a {type(source).__name__}: expected a path, a PIL image, or uint8 "
             "(height, width, 3)"
         )
+    return decode_image(source, lambda image: _to_rgb(image, name, max_pixels))
+
+
+def decode_image(
+    source: str | os.PathLike[str] | bytes | Image.Image,
+    use: Callable[[Image.Image], T],
+    formats: tuple[str, ...] = FORMATS,
+) -> T:
+    """Opens a picture by its content, whatever its name ends in.
+
+    Metadata is no part of the picture: where it stands in the way (a text or a colour profile of
+    many megabytes) the pixels are read without it.
+
+    Args:
+        source: a path, the content of a file, or a PIL image
+        use: is given the picture while its file is open; it may check the size before any pixel is
+            decoded
+        formats: as Pillow names them
+
+    Returns:
+        what ``use`` returns
+
+    Raises:
+        ImageError: if it is missing, damaged, of another format or too large; names the file
+    """
     try:
         if isinstance(source, Image.Image):
-            return _to_rgb(source, name, max_pixels)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(source, formats=FORMATS) as image:
-                return _to_rgb(image, name, max_pixels)
+            return use(source)
+        try:
+            return _open(source, use, formats)
+        except ImageError:
+            raise
+        except Exception:
+            content = _bare_png(source)
+            if content is None:
+                raise
+            return _open(content, use, formats)
     except ImageError:
         raise
     except Exception as error:
-        raise ImageError(f"{name}: {_reason(error, max_pixels)}") from error
+        raise ImageError(f"{picture_name(source)}: {_reason(error, formats)}") from error
 
 
-def picture_name(source: str | os.PathLike[str] | Image.Image | np.ndarray) -> str:
+def picture_name(source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray) -> str:
     """What a message calls a picture: its path, or "the given image"."""
-    return "the given image" if isinstance(source, (np.ndarray, Image.Image)) else str(source)
+    is_file = isinstance(source, (str, os.PathLike))
+    return str(source) if is_file else "the given image"
 
 
-def _reason(error: Exception, max_pixels: int) -> str:
-    """Why a picture cannot be opened and what to do, whatever its decoder raised."""
-    if isinstance(error, FileNotFoundError):
-        return "no such file: check the path"
-    if isinstance(error, Image.UnidentifiedImageError):
-        return f"not a picture, or not one of {', '.join(FORMATS)}: convert it to JPEG or PNG"
-    if isinstance(error, Image.DecompressionBombError):
-        return _too_large("too many pixels", max_pixels)
-    if isinstance(error, OSError) and error.errno is not None:
-        return f"cannot be read ({error.strerror}): check the path and who may read it"
-    return f"damaged or truncated ({str(error) or type(error).__name__}): get the file again"
+def check_pixels(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
+    """Refuses a picture that has more pixels than the limit.
 
-
-def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
-    _check_size(*image.size, name, max_pixels)
-    upright = ImageOps.exif_transpose(image)
-    if not upright.mode.startswith("I") and upright.mode != "F":
-        return np.array(upright.convert("RGB"))
-    # 16-bit and float greys, taken as 0 to 65535 where they exceed a byte.
-    values = np.asarray(upright)
-    top = 65535.0 if values.max(initial=0) > 255 else 255.0
-    grey = (values.astype(np.float32) * (255.0 / top)).clip(0, 255).astype(np.uint8)
-    return np.dstack([grey] * 3)
-
-
-def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    Raises:
+        ImageError: names the picture, its size and the limit
+    """
     if width * height > max_pixels:
         count = f"{width} x {height} is {width * height:,} pixels"
         raise ImageError(f"{name}: {_too_large(count, max_pixels)}")
 
 
+def shown_size(image: Image.Image) -> tuple[int, int]:
+    """Width and height of an opened picture as it is shown; no pixel is decoded."""
+    width, height = image.size
+    return (height, width) if _orientation(image) >= _SIDEWAYS else (width, height)
+
+
+def _open(
+    source: str | os.PathLike[str] | bytes,
+    use: Callable[[Image.Image], T],
+    formats: tuple[str, ...],
+) -> T:
+    file = io.BytesIO(source) if isinstance(source, bytes) else source
+    with warnings.catch_warnings():
+        # Of odd metadata, and of pictures that are large but below the limit.
+        warnings.simplefilter("ignore")
+        with Image.open(file, formats=formats) as image:
+            return use(image)
+
+
+def _bare_png(source: str | os.PathLike[str] | bytes) -> bytes | None:
+    """A PNG without its metadata; None if it is no PNG."""
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as file:
+        if file.read(len(_PNG)) != _PNG:
+            return None
+        chunks = [_PNG]
+        while header := file.read(8):
+            rest = int.from_bytes(header[:4], "big") + 4
+            if header[4:] in _PNG_PIXELS:
+                chunks += [header, file.read(rest)]
+            else:
+                file.seek(rest, os.SEEK_CUR)
+    return b"".join(chunks)
+
+
+def _reason(error: Exception, formats: tuple[str, ...]) -> str:
+    """Why a picture cannot be opened and what to do, whatever its decoder raised."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file: check the path"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"not a picture, or not one of {', '.join(formats)}: convert it to JPEG or PNG"
+    if isinstance(error, Image.DecompressionBombError):
+        return _too_large("too many pixels", MAX_PIXELS)
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"cannot be read ({error.strerror}): check the path and who may read it"
+    return f"damaged or truncated ({str(error) or type(error).__name__}): get the file again"
+
+
 def _too_large(count: str, max_pixels: int) -> str:
     return f"{count}, the limit is {max_pixels:,}: make the picture smaller"
+
+
+def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+    check_pixels(*image.size, name, max_pixels)
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    if image.mode.startswith("I") or image.mode == "F":
+        image = Image.fromarray(_to_bytes(_grey_values(image), name))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    return np.array(image if turn is None else image.transpose(turn))
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; 1, upright, where there is none that can be read."""
+    try:
+        orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+    return orientation if orientation in _TURNS else 1
+
+
+def _grey_values(image: Image.Image) -> np.ndarray:
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", None)
+    if image.mode == "I" and tags is not None:
+        stated = tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))
+        return values.view(np.uint32) if stated == (_UNSIGNED,) else values
+    return values
+
+
+def _to_bytes(values: np.ndarray, name: str) -> np.ndarray:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        raise ImageError(f"{name} has no finite value: write the picture again")
+    black, white = _black_and_white(
+        float(finite.min()), float(finite.max()), values.dtype.kind == "f"
+    )
+    span = (white - black) or 1.0
+    numbers = np.nan_to_num(values.astype(np.float64), nan=black, posinf=white, neginf=black)
+    scaled: np.ndarray = ((numbers - black) * 255.0 / span).clip(0, 255).round().astype(np.uint8)
+    return scaled
+
+
+def _black_and_white(least: float, most: float, is_float: bool) -> tuple[float, float]:
+    """The values that become 0 and 255, see the module."""
+    if least < (-_BELOW if is_float else 0):
+        is_signed_unit = is_float and least >= -1 - _BELOW and most <= 1 + _BELOW
+        return (-1.0, 1.0) if is_signed_unit else (least, most)
+    if is_float and most < _LEAST_BYTE_WHITE:
+        return 0.0, max(1.0, most)
+    return 0.0, next((white for white in WHITES if most <= white), most)

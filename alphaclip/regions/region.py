@@ -12,6 +12,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from alphaclip.errors import EmptyRegionError, RegionError
+from alphaclip.regions.masks import as_array, mask_bytes
+from alphaclip.regions.polygons import FARTHEST, check_outline, read_rings
 from alphaclip.regions.rle import decode_rle
 
 PixelBox = tuple[int, int, int, int]
@@ -19,9 +21,6 @@ PixelBox = tuple[int, int, int, int]
 
 _BORDER = 1e-6
 """Share of a pixel by which a coordinate may miss a pixel border and still count as on it."""
-
-_FARTHEST = 1e4
-"""Relative coordinates beyond this are refused: they are a mistake, and overflow in pixels."""
 
 _FLAT = 1e-12
 """Share of its longest side's square that a ring's triangles span where its points are in line."""
@@ -63,27 +62,36 @@ class Region:
         """A mask of the whole picture, or of what is in a box.
 
         Args:
-            mask: (H, W); bool, float in [0, 1], or uint8 (maximum at most 1: 0/1, else value/255)
+            mask: on where it is not zero, see :mod:`alphaclip.regions.masks`: bool, whole numbers
+                or floats, (H, W) or with channels; with soft edges if it is float in [0, 1] or
+                its largest value is 255
             box (None): FiftyOne's instance masks are stretched over this box; without one, the
                 mask has the picture's shape
 
         Raises:
             RegionError: naming the shape, dtype and range it got
         """
-        return cls(box=None if box is None else _check_box(box), mask=_check_mask(mask))
+        return cls(box=None if box is None else _check_box(box), mask=mask_bytes(mask))
 
     @classmethod
     def from_polygon(cls, points: Sequence[Any]) -> Region:
         """A filled polygon.
 
         Args:
-            points: relative ``[x, y]`` points, or several lists of them (even-odd rule)
+            points: relative ``[x, y]`` points, or several lists of them (even-odd rule); a list
+                of fewer than three beside others is left out
 
         Raises:
-            RegionError: if a ring has fewer than three points, or a point is not two finite numbers
+            RegionError: if no ring has three points, a point is not two finite numbers, or the
+                outline is longer than any is
             EmptyRegionError: if the points of every ring are in line, or all the same
         """
-        rings = _check_rings(points)
+        rings = read_rings(points)
+        if not rings:
+            raise RegionError(
+                f"polygon is {points!r:.120}: expected at least three [x, y] points in a ring"
+            )
+        check_outline(rings)
         if all(map(_is_flat, rings)):
             raise EmptyRegionError(
                 f"polygon with {len(rings)} ring(s) has no area: the points of each are in line"
@@ -102,7 +110,7 @@ class Region:
         Raises:
             RegionError: if there is no alpha channel
         """
-        pixels = _as_array(image, "image")
+        pixels = as_array(image, "image")
         if pixels.ndim != 3 or pixels.shape[2] != 4 or pixels.dtype != np.uint8:
             raise RegionError(
                 f"image has shape {pixels.shape} and dtype {pixels.dtype}: expected uint8 "
@@ -207,11 +215,18 @@ class Region:
         return np.asarray(stretched), box
 
     def _draw_rings(self, canvas: np.ndarray, height: int, width: int, left: int, top: int) -> None:
+        shape = canvas.shape[::-1]
         for ring in self.rings:
-            plane = Image.new("1", (canvas.shape[1], canvas.shape[0]))
-            points = ring * (width, height) - (left, top)
-            ImageDraw.Draw(plane).polygon([tuple(p) for p in points], fill=1)
-            canvas ^= np.asarray(plane).astype(np.uint8) * np.uint8(255)
+            # Whole pixels, cut off towards zero, are what PIL makes of points. Only rows are left
+            # out before the ring: PIL's rounding depends on the columns.
+            points = np.trunc(ring * (width, height) - (left, top)).astype(np.int64)
+            y0 = int(points[:, 1].min().clip(0, shape[1]))
+            x1, y1 = (points.max(axis=0) + 1).clip(0, shape).tolist()
+            if not x1 or y0 >= y1:
+                continue
+            plane = Image.new("1", (x1, y1 - y0))
+            ImageDraw.Draw(plane).polygon((points - (0, y0)).ravel().tolist(), fill=1)
+            canvas[y0:y1, :x1] ^= np.asarray(plane).astype(np.uint8) * np.uint8(255)
         rows, columns = np.arange(canvas.shape[0]) + top, np.arange(canvas.shape[1]) + left
         canvas[(rows < 0) | (rows >= height)] = 0
         canvas[:, (columns < 0) | (columns >= width)] = 0
@@ -227,61 +242,11 @@ def _check_box(box: Sequence[float]) -> tuple[float, float, float, float]:
             f"box is {[x, y, w, h]}: expected finite [x, y, w, h], relative to the image, with "
             "sides that are not negative"
         )
-    if max(abs(x), abs(y), w, h) > _FARTHEST:
+    if max(abs(x), abs(y), w, h) > FARTHEST:
         raise RegionError(f"box is {[x, y, w, h]}, far outside the image: boxes are {_RELATIVE}")
     if w == 0 or h == 0:
         raise EmptyRegionError(f"box {[x, y, w, h]} has no area: its width or height is 0")
     return x, y, w, h
-
-
-def _check_mask(mask: Any) -> np.ndarray:
-    values = _as_array(mask, "mask")
-    if values.ndim == 2 and values.size:
-        if values.dtype == bool:
-            return values.astype(np.uint8) * np.uint8(255)
-        if values.dtype == np.uint8:
-            return values * np.uint8(255) if values.max() <= 1 else values.copy()
-        if np.issubdtype(values.dtype, np.floating) and 0 <= values.min() <= values.max() <= 1:
-            return (values * 255).round().astype(np.uint8)
-    is_number = values.size and values.dtype.kind in "biuf"
-    span = f" and range [{values.min()}, {values.max()}]" if is_number else ""
-    is_integer = values.ndim == 2 and values.dtype.kind in "iu"
-    advice = ": give mask.astype(bool), where all that is not 0 is the region" if is_integer else ""
-    raise RegionError(
-        f"mask has shape {values.shape}, dtype {values.dtype}{span}: expected (height, width), as "
-        f"bool, as float in [0, 1], or as uint8{advice}"
-    )
-
-
-def _as_array(value: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except Exception as error:
-        raise RegionError(f"{name} cannot be read as an array of pixels: {error}") from error
-
-
-def _check_rings(points: Any) -> tuple[np.ndarray, ...]:
-    try:
-        nested = bool(len(points)) and np.ndim(points[0]) == 2
-        rings = [np.asarray(r, dtype=np.float64) for r in (points if nested else [points])]
-    except (TypeError, ValueError, LookupError, OverflowError) as error:
-        raise RegionError(
-            f"polygon is {points!r:.120}: expected [x, y] points, relative to the image, or lists "
-            f"of them ({error})"
-        ) from error
-    for ring in rings:
-        if ring.ndim != 2 or ring.shape[1] != 2 or len(ring) < 3 or not np.isfinite(ring).all():
-            raise RegionError(
-                f"polygon ring has shape {ring.shape}: expected at least three finite [x, y] "
-                "points, relative to the image"
-            )
-        if np.abs(ring).max() > _FARTHEST:
-            raise RegionError(
-                f"polygon has a coordinate of {np.abs(ring).max():g}, far outside the image: "
-                "points are relative [x, y] in [0, 1]: divide pixel values by the image's width "
-                "and height"
-            )
-    return tuple(rings)
 
 
 def _is_flat(ring: np.ndarray) -> bool:

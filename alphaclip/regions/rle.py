@@ -9,6 +9,10 @@ from typing import Any, TypedDict
 import numpy as np
 
 from alphaclip.errors import RegionError
+from alphaclip.regions.images import MAX_PIXELS
+
+MOST_DIGITS = 7
+"""Of a number in a compressed string, 5 bits each: those of the largest mask have 6."""
 
 
 class Rle(TypedDict):
@@ -52,8 +56,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         uint8 (height, width), 0 or 1
 
     Raises:
-        RegionError: if a key is missing, the counts are no run lengths, or the runs do not add up
-            to height x width
+        RegionError: if a key is missing, the counts are no run lengths, the runs do not add up to
+            height x width, or these are more pixels than a picture may have
     """
     try:
         height, width = (int(n) for n in rle["size"])
@@ -74,6 +78,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
             ) from error
     if height < 1 or width < 1:
         raise RegionError(f"RLE size is {height} x {width}: expected at least one pixel")
+    if height * width > MAX_PIXELS:
+        raise RegionError(f"RLE size is {height} x {width}: the limit is {MAX_PIXELS:,} pixels")
     if min(runs, default=0) < 0:
         raise RegionError(f"RLE has a run of {min(runs)} pixels: the counts are damaged")
     if sum(runs) != height * width:
@@ -87,23 +93,29 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
 
 def _uncompress(counts: str | bytes) -> list[int]:
     text = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
-    runs: list[int] = []
-    position = 0
-    while position < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            if position == len(text):
-                raise RegionError("RLE counts end in the middle of a number: the string is cut")
-            chunk = text[position] - 48
-            if not 0 <= chunk < 64:
-                raise RegionError(
-                    f"RLE counts have {text[position : position + 1]!r} at {position}, "
-                    "which COCO's compressed string never has: the string is damaged"
-                )
-            value |= (chunk & 0x1F) << shift
-            more = bool(chunk & 0x20)
-            position, shift = position + 1, shift + 5
-            if not more and chunk & 0x10:
-                value |= -1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-    return runs
+    chunks = np.frombuffer(text, np.uint8).astype(np.int64) - 48
+    wrong = np.flatnonzero((chunks < 0) | (chunks >= 64))
+    if len(wrong):
+        raise RegionError(
+            f"RLE counts have {text[wrong[0] : wrong[0] + 1]!r} at {wrong[0]}, "
+            "which COCO's compressed string never has: the string is damaged"
+        )
+    if not len(chunks):
+        return []
+    if chunks[-1] & 0x20:
+        raise RegionError("RLE counts end in the middle of a number: the string is cut")
+    ends = np.flatnonzero(chunks < 0x20) + 1
+    starts = np.concatenate([[0], ends[:-1]])
+    digits = ends - starts
+    if digits.max() > MOST_DIGITS:
+        raise RegionError(
+            f"RLE counts have a number of {digits.max()} digits at {starts[digits.argmax()]}, "
+            f"the limit is {MOST_DIGITS}: the string is damaged"
+        )
+    shifts = 5 * (np.arange(len(chunks)) - np.repeat(starts, digits))
+    runs = np.add.reduceat((chunks & 0x1F) << shifts, starts)
+    runs -= np.where(chunks[ends - 1] & 0x10, 1 << 5 * digits, 0)
+    # From the fourth on, each is the difference to the run of the same kind before.
+    for first in (1, 2):
+        runs[first::2] = runs[first::2].cumsum()
+    return [int(run) for run in runs]

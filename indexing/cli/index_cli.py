@@ -90,6 +90,8 @@ def print_report(report: Mapping[str, Any]) -> None:
     """
     counts = [f"{report[name]} {name}" for name in COUNTS if report[name]]
     print(", ".join([*counts, f"{len(report['skipped'])} skipped"]))
+    if report.get("stray_rings"):
+        print(f"{report['stray_rings']} ring(s) of fewer than three points left out of polygons")
     for skipped in report["skipped"]:
         print(f"skipped {skipped['filepath']} {skipped['label_id']}: {skipped['reason']}")
 

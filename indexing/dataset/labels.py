@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.indexing.store.segments import RowIds, as_bytes
+from alphaclip.regions.masks import open_mask
+from alphaclip.regions.polygons import read_rings
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
@@ -250,35 +251,32 @@ def label_region(label: Any) -> Region:
     if isinstance(label, fo.Polyline):
         return _polyline_region(label)
     if not label.bounding_box and label.has_field("dimensions"):
-        raise RegionError("it is a 3D box, which has no place in the picture")
-    mask = _instance_mask(label) if label.has_mask else None
-    if mask is None:
-        return Region.from_box(label.bounding_box or [])
-    return Region.from_mask(mask, box=label.bounding_box)
+        raise RegionError("it is a 3D box, which is no part of the picture")
+    if label.mask is not None:
+        return Region.from_mask(label.mask, box=label.bounding_box)
+    if label.mask_path is not None:
+        return Region.from_mask(_mask_file(label.mask_path), box=label.bounding_box)
+    return Region.from_box(label.bounding_box or [])
 
 
-def _instance_mask(label: Any) -> np.ndarray | None:
-    """FiftyOne's masks are on wherever they are not zero; soft edges, up to 255, are kept."""
+def stray_rings(label: Any, region: Region) -> int:
+    """How many rings of a label its region leaves out, because they have less than three points."""
+    return len(label.points) - len(region.rings) if region.rings else 0
+
+
+def _mask_file(path: str) -> np.ndarray:
     try:
-        mask = label.get_mask()
-    except (OSError, ValueError) as error:
-        raise RegionError(
-            f"mask {label.mask_path or ''} cannot be read ({error}): write it again, or clear it"
-        ) from error
-    if mask is not None and mask.dtype.kind in "iu" and mask.max(initial=0) != 255:
-        return mask != 0
-    return mask
+        return open_mask(path)
+    except ImageError as error:
+        raise RegionError(f"mask {error}; write the mask again, or clear it") from error
 
 
 def _polyline_region(label: Any) -> Region:
-    shapes = [shape for shape in label.points if len(shape)]
-    if label.filled and shapes:
-        return Region.from_polygon(shapes)
-    points = [point for shape in shapes for point in shape]
-    if not points:
+    if label.filled and any(label.points or ()):
+        return Region.from_polygon(label.points)
+    rings = read_rings(label.points or (), least=1)
+    if not rings:
         raise RegionError("polyline has no points")
-    if not all(len(point) == 2 and all(map(math.isfinite, point)) for point in points):
-        raise RegionError("polyline has a point that is not two finite numbers [x, y]")
-    left, top = min(x for x, _ in points), min(y for _, y in points)
-    right, bottom = max(x for x, _ in points), max(y for _, y in points)
+    points = np.concatenate(rings)
+    (left, top), (right, bottom) = points.min(axis=0).tolist(), points.max(axis=0).tolist()
     return Region.from_box([left, top, max(right - left, 1e-6), max(bottom - top, 1e-6)])

@@ -24,6 +24,7 @@ from alphaclip.indexing.dataset.labels import (
     label_region,
     labels_of,
     region_fields,
+    stray_rings,
 )
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
@@ -104,12 +105,13 @@ def labelled_pictures(
         samples: a view or dataset of pictures
         settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``
         reading: gets what is noticed, JSON: how many ``samples`` there are, how many ``unfilled``
-            polylines, which count as their box, and the labels ``skipped``
+            polylines, which count as their box, how many ``stray_rings`` of polygons were left
+            out, and the labels ``skipped``
         progress: told how many samples are read
     """
     field, total = settings["field"], count_samples(samples)
     check_field(samples, field)
-    reading.update(samples=0, unfilled=0, skipped=[])
+    reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
     for sample in samples.select_fields(field).iter_samples():
         regions: dict[str, Region] = {}
         for label in labels_of(sample[field]):
@@ -121,8 +123,9 @@ def labelled_pictures(
             except RegionError as error:
                 skipped = Skipped(sample.filepath, label_id, str(error))
                 reading["skipped"].append(asdict(skipped))
-            else:
-                reading["unfilled"] += hasattr(label, "points") and not label.filled
+                continue
+            reading["unfilled"] += hasattr(label, "points") and not label.filled
+            reading["stray_rings"] += stray_rings(label, regions[label_id])
         reading["samples"] += 1
         yield LabelledPicture(
             str(sample.id),

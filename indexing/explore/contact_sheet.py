@@ -8,12 +8,12 @@ from math import ceil
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
-from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.errors import ImageError, RegionError
 from alphaclip.files import write_atomically
 from alphaclip.indexing.explore.hit_listing import ListedHit
-from alphaclip.regions.images import FORMATS, MAX_PIXELS, open_image
+from alphaclip.regions.images import decode_image, open_image, shown_size
 from alphaclip.regions.region import Region
 from alphaclip.views.view import View
 
@@ -25,8 +25,6 @@ VIEW = View("context", 1.6)
 """How a region is drawn: with some of its surroundings, to see what it is part of."""
 
 OUTLINE = np.array([255, 0, 160], np.uint8)
-SIDEWAYS = 5
-"""From this EXIF orientation on, width and height of the stored picture are exchanged."""
 
 
 def draw_contact_sheet(hits_by_query: Mapping[str, Sequence[ListedHit]], path: Path) -> None:
@@ -77,20 +75,19 @@ def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None
 
 
 def _open(path: str, regions: Sequence[Region], size: int) -> np.ndarray:
+    def shrunk(image: Image.Image) -> np.ndarray:
+        _shrink(image, regions, size)
+        return open_image(image)
+
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height <= MAX_PIXELS:
-                _shrink(image, regions, size)
-            return open_image(image)
-    except (OSError, Image.DecompressionBombError, AlphaClipError):
+        return decode_image(path, shrunk)
+    except ImageError:
         return open_image(path)
 
 
 def _shrink(image: Image.Image, regions: Sequence[Region], size: int) -> None:
     """Has a JPEG decoded at 1/2, 1/4 or 1/8, where no window is enlarged by that."""
-    width, height = image.size
-    if image.getexif().get(ExifTags.Base.Orientation, 1) >= SIDEWAYS:
-        width, height = height, width
+    width, height = shown_size(image)
     sides = []
     for region in regions:
         if region.mask is not None and region.box is None:

@@ -52,9 +52,10 @@ def materialize(
     """Makes a Detection with a mask of each connected part of each class of a segmentation.
 
     ``label`` is the class: its name in the dataset's mask targets, else its pixel value (of an
-    RGB mask, its hex colour; of a file with a palette, its number there). Pixels of value 0 are
-    background. ``source`` is the field's name. Run again, it changes nothing but what has been
-    edited since: parts that are as they were keep their Detection.
+    RGB mask, its hex colour; of a file with a palette, its number there). Every value but 0 is a
+    class, negative ones too; 0 and, in an RGBA mask, what is transparent are background. ``source``
+    is the field's name. Run again, it changes nothing but what has been edited since: parts that
+    are as they were keep their Detection.
 
     Args:
         samples: a dataset or view of images; of a grouped dataset, the active slice
@@ -111,6 +112,7 @@ def _take(
     segmentation = _as_classes(segmentation, targets)
     try:
         mask = _read(segmentation)
+        classes, is_rgb = _classes(mask)
     except AlphaClipError as error:
         report.skipped.append(Skipped(sample.filepath, str(segmentation.id), str(error)))
         return
@@ -121,11 +123,11 @@ def _take(
         report.done_before += 1
         return
     parts = []
-    for part in segmentation.to_detections(mask_types="thing").detections:
-        if part.mask.sum() < min_area * mask.shape[0] * mask.shape[1]:
+    for value, part in _parts(classes):
+        if part.mask.sum() < min_area * classes.size:
             report.drop("area")
             continue
-        part.label = _class_name(int(part.label), mask.ndim == 3, targets)
+        part.label = _class_name(value, is_rgb, targets)
         part.bounding_box = [float(value) for value in part.bounding_box]
         part["source"] = field
         part["source_digest"] = Region.from_mask(part.mask, box=part.bounding_box).digest()
@@ -153,18 +155,42 @@ def _as_classes(segmentation: fo.Segmentation, targets: Mapping[Any, str]) -> fo
 def _read(segmentation: fo.Segmentation) -> np.ndarray:
     try:
         mask = segmentation.get_mask()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # OpenCV, which reads the files, has errors of its own
         raise AlphaClipError(
             f"mask {segmentation.mask_path or ''} cannot be read ({error}): write it again"
         ) from error
     if mask is None or not mask.size:
         raise AlphaClipError("segmentation has no mask")
-    if mask.dtype.kind not in "biu" or mask.ndim not in (2, 3):
-        raise AlphaClipError(
-            f"mask has shape {mask.shape} and dtype {mask.dtype}: expected whole numbers, "
-            "(height, width) or (height, width, 3)"
-        )
-    return mask
+    return np.asarray(mask)
+
+
+def _classes(mask: np.ndarray) -> tuple[np.ndarray, bool]:
+    """The class of each pixel, a whole number (H, W), 0 being none; and whether it is a colour."""
+    values = mask
+    if mask.dtype.kind == "f" and np.abs(mask).max() < 2**53 and (mask == mask.round()).all():
+        values = mask.astype(np.int64)
+    if values.dtype.kind in "biu" and values.ndim == 2:
+        return values, False
+    if values.dtype.kind in "biu" and values.ndim == 3:
+        if values.shape[2] in (3, 4):
+            colors = values[..., :3].astype(np.int64) @ (1 << 16, 1 << 8, 1)
+            return np.where(values[..., 3:].all(axis=2), colors, 0), True
+        if 1 in (values.shape[0], values.shape[2]):
+            return values.squeeze(2 if values.shape[2] == 1 else 0), False
+    raise AlphaClipError(
+        f"mask has shape {mask.shape} and dtype {mask.dtype}: expected whole numbers, (height, "
+        "width), or (height, width, 3) or (height, width, 4) for colours"
+    )
+
+
+def _parts(classes: np.ndarray) -> Iterator[tuple[int, fo.Detection]]:
+    """Each connected part and its class; FiftyOne itself takes classes above 0 apart only."""
+    import fiftyone as fo
+
+    values = np.unique(classes[classes != 0])
+    numbers = (np.searchsorted(values, classes) + 1) * (classes != 0)
+    for part in fo.Segmentation(mask=numbers).to_detections(mask_types="thing").detections:
+        yield int(values[int(part.label) - 1]), part
 
 
 def _class_name(value: int, is_rgb: bool, targets: Mapping[Any, str]) -> str:

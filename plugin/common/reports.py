@@ -12,6 +12,10 @@ CHANGES = {
     "gone": "Dropped, because they are gone",
     "unreachable": "Unchanged, but their picture cannot be reached",
 }
+OF_POLYLINES = {
+    "unfilled": "Polylines that are not filled, embedded as their box",
+    "stray_rings": "Rings of fewer than three points, left out of their polygons",
+}
 SKIPPED_COLUMNS = {"filepath": "Image", "label_id": "Label", "reason": "Reason"}
 
 
@@ -24,8 +28,9 @@ def summarize(info):
     Returns:
         a dict of JSON values: ``index``, ``encoder``, ``regions``, ``images``, ``seconds``,
         ``added``, ``edited``, ``kept``, ``gone``, ``skipped`` (how many), ``skipped_items`` (the
-        first ones, with reasons), ``unfilled`` (polylines that were embedded as their box) and
-        ``search`` (how the index is searched)
+        first ones, with reasons), ``unfilled`` (polylines that were embedded as their box),
+        ``stray_rings`` (rings of polygons that were left out) and ``search`` (how the index is
+        searched)
     """
     report = info["report"]
     return {
@@ -35,6 +40,7 @@ def summarize(info):
         "images": report["samples"],
         "seconds": report["seconds"],
         "unfilled": report["unfilled"],
+        "stray_rings": report.get("stray_rings", 0),
         "search": describe_search(info),
         **{name: report[name] for name in CHANGES},
         "skipped": len(report["skipped"]),
@@ -105,8 +111,7 @@ def add_summary(outputs, results):
     outputs.int("images", label="Images")
     outputs.float("seconds", label="Seconds")
     outputs.str("search", label="Searched by")
-    unfilled = "Polylines that are not filled, embedded as their box"
-    add_counts(outputs, results, {"unfilled": unfilled})
+    add_counts(outputs, results, OF_POLYLINES)
     add_skipped(outputs, results)
 
 

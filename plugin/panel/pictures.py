@@ -16,6 +16,7 @@ from ..common.tiles import as_base64, data_uri
 STORE = "alphaclip_pictures"
 KEPT_SECONDS = 24 * 3600
 MAX_BYTES = 20 * 1024 * 1024
+MAX_PIXELS = 50_000_000
 MAX_SIDE = 1600
 PREVIEW_SIDE = 320
 OUTLINE = (255, 0, 160)
@@ -32,17 +33,17 @@ def keep_picture(dataset, content):
     """
     from PIL import Image
 
-    from alphaclip.regions.images import open_image
+    from alphaclip.regions.images import decode_image
 
     if len(content) > MAX_BYTES * 4 / 3 + 4:
         raise AlphaClipError("The file is larger than %d MB" % (MAX_BYTES // 1024**2))
 
     try:
-        uploaded = Image.open(io.BytesIO(base64.b64decode(content, validate=True)))
-    except Exception as error:
-        raise AlphaClipError("The file is no picture that can be read") from error
+        pixels = decode_image(base64.b64decode(content, validate=True), _upload)
+    except ValueError as error:
+        raise AlphaClipError("The file is no picture that can be used: %s" % error) from error
 
-    picture = Image.fromarray(open_image(uploaded))
+    picture = Image.fromarray(pixels)
     picture.thumbnail((MAX_SIDE, MAX_SIDE))
     token = uuid.uuid4().hex
     _store(dataset).set_cache(token, as_base64(picture, 95), ttl=KEPT_SECONDS)
@@ -90,6 +91,14 @@ def preview(dataset, picture):
     return data_uri(image)
 
 
+def _upload(image):
+    """Decodes an uploaded picture, a JPEG at a half, quarter or eighth where it is large."""
+    from alphaclip.regions.images import open_image
+
+    image.draft(None, (MAX_SIDE, MAX_SIDE))
+    return open_image(image, MAX_PIXELS)
+
+
 def _open(dataset, token):
     from PIL import Image
 
@@ -97,7 +106,7 @@ def _open(dataset, token):
     if kept is None:
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
-    return Image.open(io.BytesIO(base64.b64decode(kept))).convert("RGB")
+    return Image.open(io.BytesIO(base64.b64decode(kept)), formats=("JPEG",)).convert("RGB")
 
 
 def _store(dataset):

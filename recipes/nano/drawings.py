@@ -150,7 +150,7 @@ def _rasterise(icons: dict, name: str, size: int) -> np.ndarray:
         f'viewBox="0 0 {width} {height}" width="{size}" height="{size}">{icon["body"]}</svg>'
     )
     png = bytes(resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size))
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGBA"))
+    return np.asarray(Image.open(io.BytesIO(png), formats=("PNG",)).convert("RGBA"))
 
 
 def _read_json(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.polygons import LEAST_POINTS
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.files import (
     Entry,
@@ -68,7 +69,7 @@ class Instances:
         path: of the file
         images: by id, in the order of the file
         categories: names by id, in the order of the file
-        annotations: by id, in the order of the file
+        annotations: by id, in the order of the file, without rings that have no three points
         path_of: where a picture is, given its entry
         skipped: entries that cannot be read, a line each; further lines are added
         pictures: finds them
@@ -128,7 +129,24 @@ def read_instances(path: Path, source: Source, path_of: Callable[[Entry], Path])
     categories = _by_id(content, "categories", path, skipped)
     names = {key: str(entry["name"]) for key, entry in categories.items() if "name" in entry}
     annotations = _by_id(content, "annotations", path, skipped)
+    strays = sum(_drop_strays(entry) for entry in annotations.values())
+    if strays:
+        skipped.append(
+            f"{path.name}: {strays} ring(s) of fewer than {LEAST_POINTS} points, left out of their "
+            "polygons"
+        )
     return Instances(path, images, names, annotations, path_of, skipped, Pictures(skipped))
+
+
+def _drop_strays(annotation: Entry) -> int:
+    """Takes the rings out of an annotation that hold nothing, and counts them."""
+    rings = annotation.get("segmentation")
+    if not isinstance(rings, list):
+        return 0
+    whole = [r for r in rings if not isinstance(r, list) or len(r) >= 2 * LEAST_POINTS]
+    strays = len(rings) - len(whole) if whole else 0
+    rings[:] = whole
+    return strays
 
 
 def annotated_region(annotation: Entry, example: Example, shape: Shape) -> LabelledRegion:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from alphaclip.errors import AlphaClipError
-from alphaclip.regions.images import FORMATS, MAX_PIXELS
+from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.regions import images
+from alphaclip.regions.images import MAX_PIXELS
 from alphaclip.training.datasets.examples import Box, Example
 from alphaclip.training.datasets.sources import Source
 
@@ -24,10 +25,6 @@ MALFORMED = (ValueError, KeyError, TypeError, AttributeError, OverflowError, Rec
 """What reading an entry of another form than expected raises; AlphaClipError is a ValueError."""
 
 _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
-
-_ORIENTATION = 0x0112
-_TURNED = {5, 6, 7, 8}
-"""EXIF orientations that exchange width and height."""
 
 
 def read_json(path: Path, source: Source) -> Any:
@@ -159,16 +156,12 @@ def shown_size(path: Path) -> tuple[int, int]:
         FileNotFoundError: if it is not there
         AlphaClipError: if it is no picture
     """
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            turned = image.getexif().get(_ORIENTATION) in _TURNED
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except FileNotFoundError:
+        return images.decode_image(path, images.shown_size)
+    except ImageError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from error
         raise
-    except Exception as error:
-        raise AlphaClipError(f"{path} cannot be opened: {error}") from error
 
 
 class Pictures:

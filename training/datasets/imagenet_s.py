@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from PIL import Image
 
-from alphaclip.errors import AlphaClipError
-from alphaclip.regions.images import FORMATS
+from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.regions.images import check_pixels, decode_image
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
 from alphaclip.training.datasets.files import Entry, Pictures, as_list, each, inside, read_json
 from alphaclip.training.datasets.masks import decode_mask, masked_region
@@ -105,16 +106,18 @@ def _collect(
 
 
 def _read_ids(path: Path) -> np.ndarray:
-    from PIL import Image
-
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            pixels = np.asarray(image)
-    except Exception as error:
-        raise AlphaClipError(f"has no mask that can be opened: {path}: {error}") from error
+        pixels = decode_image(path, lambda image: _stored(image, path))
+    except ImageError as error:
+        raise AlphaClipError(f"has no mask that can be opened: {error}") from error
     if pixels.ndim != 3 or pixels.shape[2] < 2:
         raise AlphaClipError(f"has a mask without colours: {path}: class ids are R + 256 * G")
     return pixels[..., 0].astype(np.int32) + 256 * pixels[..., 1].astype(np.int32)
+
+
+def _stored(image: Image.Image, path: Path) -> np.ndarray:
+    check_pixels(*image.size, str(path))
+    return np.array(image)
 
 
 def _example(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, EmptyRegionError
-from alphaclip.regions.images import MAX_PIXELS
+from alphaclip.regions.polygons import LEAST_POINTS, check_outline, read_rings
 from alphaclip.regions.region import Region, tight_box
 from alphaclip.regions.rle import decode_rle
+
+_FARTHEST = 4.0
+"""In picture sides. COCO's own code walks along an outline outside of the picture, too."""
 
 
 def masked_region(mask: np.ndarray) -> Region:
@@ -49,7 +51,7 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
         width: of the picture
 
     Raises:
-        AlphaClipError: if it is malformed or is for another size
+        AlphaClipError: if it is malformed, is for another size, or has an outline longer than any
     """
     if isinstance(segmentation, Mapping):
         return decode_mask(segmentation, (height, width))
@@ -60,29 +62,29 @@ def decode_segmentation(segmentation: Any, height: int, width: int) -> np.ndarra
 
 
 def decode_mask(rle: Mapping[str, Any], shape: tuple[int, int] | None = None) -> np.ndarray:
-    """An RLE that is no larger than a picture may be: bool (H, W).
+    """An RLE as bool (H, W).
 
     Args:
         rle: as :func:`alphaclip.regions.rle.decode_rle` takes it
         shape: height and width that it has to have; None takes any
     """
-    height, width = (int(side) for side in rle["size"])
-    if height * width > MAX_PIXELS:
-        raise AlphaClipError(f"has a mask of {height} x {width} pixels: the limit is {MAX_PIXELS}")
-    if shape is not None and (height, width) != shape:
+    mask = decode_rle(rle).astype(bool)
+    if shape is not None and mask.shape != shape:
+        height, width = mask.shape
         raise AlphaClipError(f"has a mask of {height} x {width} for a picture of {shape}")
-    return decode_rle(rle).astype(bool)
+    return mask
 
 
 def _check_polygons(polygons: Any, height: int, width: int) -> list[list[float]]:
     """Polygons that can be filled; COCO's own code trusts them."""
     checked = [[float(value) for value in polygon] for polygon in polygons]
-    limit = 4.0 * max(height, width)
     if not checked:
-        raise AlphaClipError("has no polygon")
+        raise AlphaClipError(f"has no polygon of at least {LEAST_POINTS} points")
     for polygon in checked:
-        if len(polygon) < 6 or len(polygon) % 2:
+        if len(polygon) < 2 * LEAST_POINTS or len(polygon) % 2:
             raise AlphaClipError(f"has a polygon of {len(polygon)} numbers: expected x, y, x, y...")
-        if not all(math.isfinite(value) and abs(value) <= limit for value in polygon):
-            raise AlphaClipError("has a polygon with points far outside the picture")
+    rings = read_rings([np.reshape(polygon, (-1, 2)) / (width, height) for polygon in checked])
+    check_outline(rings)
+    if max(np.abs(ring).max() for ring in rings) > _FARTHEST:
+        raise AlphaClipError("has a polygon with points far outside the picture")
     return checked

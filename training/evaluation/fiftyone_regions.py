@@ -62,12 +62,12 @@ def read_field(
             says which would do
     """
     from alphaclip.indexing.dataset.attributes import check_attribute
-    from alphaclip.indexing.dataset.labels import images_of
+    from alphaclip.indexing.dataset.labels import images_of, stray_rings
 
     for attribute in {truth, "label" if text is None else text} - {"label"}:
         check_attribute(samples, field, attribute)
     skipped: list[str] = []
-    examples = []
+    examples, strays = [], 0
     for sample, labels in _labels(images_of(samples), field):
         if labels is None:
             continue
@@ -82,8 +82,12 @@ def read_field(
                 regions.append(_labelled(label, truth, text, width, height))
             except RegionError as error:
                 skipped.append(f"region {label.id} of {sample.filepath}: {error}")
+            else:
+                strays += stray_rings(label, regions[-1].region)
         path = Path(sample.filepath)
         examples.append(Example(str(sample.id), path, width, height, tuple(regions)))
+    if strays:
+        skipped.append(f"{strays} ring(s) of fewer than three points, left out of their polygons")
     occurring = {labelled.label for example in examples for labelled in example.regions}
     stated = samples.classes.get(field) or samples.default_classes
     classes = tuple(stated or sorted(occurring - {""}))

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,144 @@ def test_open_image__every_mode_becomes_rgb(tmp_path: Path, mode: str) -> None:
 def test_open_image__16_bit_grey_is_scaled(tmp_path: Path) -> None:
     Image.fromarray(np.full((2, 2), 65535, np.uint16)).save(tmp_path / "grey.png")
     assert (open_image(tmp_path / "grey.png") == 255).all()
+
+
+def grey(path: Path, values: list, dtype: type) -> np.ndarray:
+    """What is seen of a row of greys, as bytes."""
+    Image.fromarray(np.array([values], dtype)).save(path)
+    return open_image(path)[0, :, 0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 0.5, 1], [0, 128, 255]),
+        ([0, 0.5, 1.0001], [0, 127, 255]),
+        ([-1e-7, 0.5, 1], [0, 128, 255]),
+        ([-1, 0, 1], [0, 128, 255]),
+        ([0, 1, 2.5], [0, 102, 255]),
+        ([0, 128, 255], [0, 128, 255]),
+        ([0, 512, 1023], [0, 128, 255]),
+        ([0, 32768, 65535], [0, 128, 255]),
+        ([0, 5e8, 1e9], [0, 128, 255]),
+        ([-1000, 500, 2000], [0, 128, 255]),
+        ([-2.0, 0.5, 3.0], [0, 128, 255]),
+        ([np.nan, 0.2, 1], [0, 51, 255]),
+        ([-np.inf, 0.2, np.inf], [0, 51, 255]),
+        ([0.25, 0.25, 0.25], [64, 64, 64]),
+        ([-3, -3, -3], [0, 0, 0]),
+        ([0, 0, 0], [0, 0, 0]),
+    ],
+)
+def test_open_image__floats(tmp_path: Path, values: list, expected: list) -> None:
+    np.testing.assert_array_equal(grey(tmp_path / "a.tif", values, np.float32), expected)
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([0, 128, 255], [0, 128, 255]),
+        ([0, 1, 2], [0, 1, 2]),
+        ([0, 2048, 4095], [0, 128, 255]),
+        ([0, 32768, 65535], [0, 128, 255]),
+        ([0, 1_000_000, 2_000_000], [0, 128, 255]),
+        ([-1000, 500, 2000], [0, 128, 255]),
+    ],
+)
+def test_open_image__whole_numbers(tmp_path: Path, values: list, expected: list) -> None:
+    np.testing.assert_array_equal(grey(tmp_path / "a.tif", values, np.int32), expected)
+    if min(values) >= 0 and max(values) < 65536:
+        np.testing.assert_array_equal(grey(tmp_path / "a.png", values, np.uint16), expected)
+
+
+def test_open_image__32_bits_without_a_sign(tmp_path: Path) -> None:
+    """Pillow reads them as negative numbers."""
+    grey(tmp_path / "a.tif", [0, -(2**31), -1], np.int32)
+    content = (tmp_path / "a.tif").read_bytes()
+    signed, unsigned = (struct.pack("<HHII", 339, 3, 1, kind) for kind in (2, 1))
+    assert content.count(signed) == 1
+    np.testing.assert_array_equal(
+        open_image(content.replace(signed, unsigned))[0, :, 0], [0, 128, 255]
+    )
+
+
+def test_open_image__no_finite_value(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"a\.tif has no finite value"):
+        grey(tmp_path / "a.tif", [np.nan, np.inf], np.float32)
+
+
+def jpeg_with_exif(picture: np.ndarray, *entries: tuple[int, int, bytes]) -> bytes:
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", len(entries))
+    exif += b"".join(struct.pack("<HHI", tag, kind, 1) + value for tag, kind, value in entries)
+    exif += b"\0\0\0\0"
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "JPEG")
+    segment = b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    return file.getvalue()[:2] + segment + file.getvalue()[2:]
+
+
+TURNED = (0x112, 3, struct.pack("<HH", 6, 0))
+
+
+@pytest.mark.parametrize(
+    ("entries", "shape"),
+    [
+        ([TURNED], (6, 4, 3)),
+        ([(0x100, 2, bytes(4)), TURNED], (6, 4, 3)),
+        ([(0x11A, 2, bytes(4)), TURNED], (6, 4, 3)),
+        ([(0x10E, 99, b"abcd"), TURNED], (6, 4, 3)),
+        ([TURNED, (0x8769, 4, b"\xff\xff\xff\x7f")], (6, 4, 3)),
+        ([(0x112, 2, b"abc\0")], (4, 6, 3)),
+        ([(0x112, 3, struct.pack("<HH", 999, 0))], (4, 6, 3)),
+    ],
+)
+def test_open_image__odd_exif(picture: np.ndarray, entries: list, shape: tuple) -> None:
+    content = jpeg_with_exif(picture, *entries)
+    assert open_image(content).shape == shape
+    assert open_image(Image.open(io.BytesIO(content))).shape == shape
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    crc = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
+
+
+LONG = zlib.compress(bytes(3_000_000))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        chunk(b"zTXt", b"a\0\0" + LONG),
+        chunk(b"iTXt", b"a\0\1\0\0\0" + LONG),
+        chunk(b"iCCP", b"a\0\0" + LONG),
+        chunk(b"iCCP", b"a\0\7?"),
+        chunk(b"tEXt", b"a\0" + b"x" * 3_000_000),
+        chunk(b"tEXt", b"a\0b")[:-1] + b"?",
+    ],
+    ids=["zTXt", "iTXt", "iCCP", "another iCCP", "tEXt", "checksum"],
+)
+@pytest.mark.parametrize("position", ["before", "after"])
+def test_open_image__png_with_metadata_that_pillow_refuses(
+    picture: np.ndarray, odd: bytes, position: str
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG", exif=exif)
+    content, cut = file.getvalue(), 33 if position == "before" else -12
+    opened = open_image(content[:cut] + odd + content[cut:])
+    np.testing.assert_array_equal(opened, np.rot90(picture, -1))
+
+
+def test_open_image__goes_by_content_and_a_few_formats(tmp_path: Path, picture: np.ndarray) -> None:
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.eps")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.eps"), picture)
+    Image.fromarray(picture).save(tmp_path / "b.eps", "EPS")
+    for source in (tmp_path / "b.eps", (tmp_path / "b.eps").read_bytes()):
+        with pytest.raises(ImageError, match="not a picture, or not one of JPEG"):
+            open_image(source)
 
 
 def test_open_image__missing(tmp_path: Path) -> None:

@@ -521,6 +521,57 @@ def test_materialize__rgb_and_small_parts(segmented: fo.Dataset) -> None:
     assert labels == {"tree", "#07000e"}
 
 
+def stripes(dtype: type = np.uint8, value: int = 1) -> np.ndarray:
+    """Two parts of one class, of 3 x 20 and 5 x 20 pixels."""
+    mask = np.zeros((20, 30), dtype)
+    mask[:, 2:5] = mask[:, 10:15] = value
+    return mask
+
+
+SEGMENTATIONS = {
+    "bool": stripes(bool),
+    "third side": stripes()[..., None],
+    "first side": stripes()[None],
+    "negative": stripes(np.int16, -1),
+    "int64": stripes(np.int64, 2**40),
+    "uint64": stripes(np.uint64, 2**63),
+    "float": stripes(np.float32, 7),
+    "RGBA": np.dstack([stripes(), stripes() * 0, stripes() * 2, stripes() * 255]),
+    "transparent": np.dstack([stripes() * 0 + 9] * 3 + [stripes()]),
+}
+NO_CLASSES = {
+    "scores": stripes(np.float32) * 0.5,
+    "NaN": np.full((20, 30), np.nan),
+    "infinite": np.full((20, 30), np.inf),
+    "five channels": np.zeros((20, 30, 5), np.uint8),
+    "four sides": np.zeros((1, 1, 20, 30), np.uint8),
+    "row": np.zeros(20, np.uint8),
+}
+
+
+def test_materialize__every_kind_of_mask(segmented: fo.Dataset, picture: Path) -> None:
+    import fiftyone as fo
+
+    for name, mask in (SEGMENTATIONS | NO_CLASSES).items():
+        segmented.add_sample(fo.Sample(picture, kinds=fo.Segmentation(mask=mask), tags=[name]))
+    report = materialize(segmented, "kinds", "kind_parts", progress=silent)
+    assert len(report.skipped) == len(NO_CLASSES)
+    labels = {}
+    for name in SEGMENTATIONS:
+        parts = segmented.match_tags(name).first().kind_parts.detections
+        widths = sorted(round(part.bounding_box[2] * 30) for part in parts)
+        assert widths == [3, 5], name
+        labels[name] = {part.label for part in parts}
+    assert labels["bool"] == {"1"}
+    assert labels["negative"] == {"-1"}
+    assert labels["uint64"] == {str(2**63)}
+    assert labels["float"] == {"7"}
+    assert labels["RGBA"] == {"#010002"}
+    before = content(segmented, "kind_parts")
+    assert materialize(segmented, "kinds", "kind_parts", progress=silent).added == 0
+    assert content(segmented, "kind_parts") == before
+
+
 def test_materialize__bad_input(segmented: fo.Dataset, small: SamModel, tmp_path: Path) -> None:
     import fiftyone as fo
 

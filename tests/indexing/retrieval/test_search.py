@@ -82,6 +82,25 @@ def test_build__single_polylines_are_shown_as_samples(
     assert hits.view().values("id") == list(hits.sample_ids)
 
 
+def test_build__one_bad_label_is_left_out_and_counted(
+    dataset: fo.Dataset, encoder: Encoder
+) -> None:
+    square, triangle = [(0.1, 0.1), (0.5, 0.1), (0.5, 0.5), (0.1, 0.5)], [(0, 0), (1, 0), (1, 1)]
+    shapes = {
+        "whole": [square],
+        "stray": [square, [(0.9, 0.9)], [(0.9, 0.9), (0.8, 0.8)]],
+        "empty point": [[(0.1, 0.1), (0.5, 0.1), None]],
+        "text": [triangle, [(0.1, 0.1), (0.5, "x"), (0.2, 0.3)]],
+    }
+    lines = [fo.Polyline(label=n, points=p, filled=True) for n, p in shapes.items()]
+    sample = dataset.first()
+    sample["lines"] = fo.Polylines(polylines=lines)
+    sample.save()
+    report = indexing.build(dataset, "lines", encoder, key="lines").info()["report"]
+    assert (report["regions"], report["stray_rings"]) == (2, 2)
+    assert {one["label_id"] for one in report["skipped"]} == {line.id for line in lines[2:]}
+
+
 def test_build__bad_picture_and_bad_boxes_are_reported(
     dataset: fo.Dataset, encoder: Encoder, tmp_path: Path
 ) -> None:
@@ -219,7 +238,7 @@ def test_build__unreadable_mask_is_skipped(
     index = indexing.build(dataset, "boxes", encoder)
     (skipped,) = index.info()["report"]["skipped"]
     assert skipped["label_id"] == sample.boxes.detections[0].id
-    assert "mask.png cannot be read" in skipped["reason"]
+    assert "mask.png: not a picture" in skipped["reason"]
     assert len(index) == 11
 
 

@@ -395,6 +395,31 @@ def test_picture__that_is_none(panel, content):
     assert "no picture" in panel.get("error")
 
 
+def uploaded(image, kind):
+    content = io.BytesIO()
+    image.save(content, kind)
+    return base64.b64encode(content.getvalue()).decode()
+
+
+def test_picture__in_a_format_that_runs_a_program(panel):
+    content = uploaded(Image.new("RGB", (20, 20)), "EPS")
+    panel.do("on_upload", value={"content": content, "name": "x.png"})
+    assert "not one of JPEG, PNG" in panel.get("error")
+
+
+def test_picture__small_file_of_many_pixels(panel):
+    content = uploaded(Image.new("1", (8000, 7000)), "PNG")
+    panel.do("on_upload", value={"content": content, "name": "x.png"})
+    assert "the limit is 50,000,000" in panel.get("error")
+
+
+def test_picture__large_jpeg_is_decoded_at_a_quarter(panel):
+    content = uploaded(Image.new("L", (8000, 7000), 90), "JPEG")
+    panel.do("on_upload", value={"content": content, "name": "x.jpg"})
+    assert panel.get("error") is None
+    assert panel.data["picture"]["preview"].startswith("data:image")
+
+
 def test_act__tags_what_lies_above_and_takes_it_back(panel):
     panel.search(query="a green square", k=5)
     above = panel.get("found.above")

@@ -166,7 +166,27 @@ def test_masked_region__keeps_what_is_in_its_bounds() -> None:
         masked_region(np.zeros((4, 4), bool))
 
 
+STRAYS = [[5.0, 5.0], [5.0, 5.0, 6.0, 6.0], []]
+
+
+def test_read_coco__stray_rings_are_left_out_and_counted(tmp_path: Path) -> None:
+    entries = [annotation(1, 4, segmentation=[*STRAYS, *OVERLAPPING]), annotation(2, 4)]
+    clean = [annotation(1, 4, segmentation=OVERLAPPING), annotation(2, 4)]
+    content = {"images": images(4), "categories": CATEGORIES}
+    read = read_coco(write_coco(tmp_path, {**content, "annotations": entries}))
+    expected = read_coco(write_coco(tmp_path, {**content, "annotations": clean}))
+    assert [region.region.digest() for _, region in read.regions] == [
+        region.region.digest() for _, region in expected.regions
+    ]
+    (line,) = read.skipped
+    assert "3 ring(s) of fewer than 3 points" in line
+
+
 BAD = {
+    "nothing but stray rings": annotation(1, 4, segmentation=STRAYS),
+    "a scribble": annotation(
+        1, 4, segmentation=[np.random.default_rng(0).uniform(0, 30, 20_000).tolist()]
+    ),
     "no category": annotation(1, 4, category=99),
     "no picture": annotation(1, 77),
     "empty polygons": annotation(1, 4, segmentation=[]),

@@ -88,8 +88,11 @@ def test_pictures__size_as_shown_and_what_is_missing(tmp_path: Path) -> None:
         pictures.example(7, tmp_path / "turned.jpg", (30, 20))
     for name in ("a.jpg", "b.jpg", "a.jpg"):
         assert pictures.example(7, tmp_path / name, (3, 3)) is None
+    exif[0x0112] = 999
+    Image.new("RGB", (30, 20)).save(tmp_path / "odd.jpg", exif=exif)
+    assert pictures.size(tmp_path / "odd.jpg") == (30, 20)
     (tmp_path / "bad.jpg").write_bytes(b"no picture")
-    with pytest.raises(AlphaClipError, match="cannot be opened"):
+    with pytest.raises(AlphaClipError, match="not a picture"):
         pictures.size(tmp_path / "bad.jpg")
     assert skipped == []
     pictures.report()

@@ -94,6 +94,15 @@ def test_read_field__an_attribute_of_few_labels_may_be_on_none_of_a_view(
     assert read_field(dataset[1:], "things", truth="true_label").skipped
 
 
+def test_read_field__stray_rings_are_counted(dataset: fo.Dataset) -> None:
+    sample = dataset.first()
+    sample.lines.polylines[0].points.append([(0.5, 0.5)])
+    sample.save()
+    read = read_field(dataset[:1], "lines")
+    assert len(read) == 1
+    assert read.skipped == ("1 ring(s) of fewer than three points, left out of their polygons",)
+
+
 def test_read_field__truth_and_texts_of_other_attributes(dataset: fo.Dataset) -> None:
     regions = read_field(dataset, "things", truth="true_label", text="words")
     labels = [r.label for r in regions.examples[0].regions]

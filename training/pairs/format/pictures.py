@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 
 from alphaclip.errors import ImageError
-from alphaclip.regions.images import FORMATS, MAX_PIXELS, open_image
+from alphaclip.regions.images import FORMATS, decode_image, open_image
 
 SUFFIXES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 """How the members of a shard end that hold a picture, and Pillow's name of each format."""
@@ -41,13 +40,10 @@ def picture_suffix(content: bytes, name: str = "the picture") -> str | None:
     Raises:
         ImageError: if it is no picture; names it
     """
-    from PIL import Image
-
+    suffixes = {kind: suffix for suffix, kind in SUFFIXES.items()}
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            suffixes = {kind: suffix for suffix, kind in SUFFIXES.items()}
-            return suffixes.get(image.format or "")
-    except Exception as error:
+        return decode_image(content, lambda image: suffixes.get(image.format or ""))
+    except ImageError as error:
         raise ImageError(f"{name} is not one of {', '.join(FORMATS)}, or is damaged") from error
 
 
@@ -61,19 +57,10 @@ def decode_picture(content: bytes, name: str = "the picture") -> np.ndarray:
     Raises:
         ImageError: if it is damaged, of another kind or has more pixels than pictures may have
     """
-    from PIL import Image
-
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(BytesIO(content), formats=tuple(SUFFIXES.values())) as image:
-                return open_image(image, MAX_PIXELS)
+        return decode_image(content, open_image, tuple(SUFFIXES.values()))
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
-    except Exception as error:
-        raise ImageError(
-            f"{name} is not one of {', '.join(SUFFIXES.values())}, or is damaged"
-        ) from error
 
 
 def _to_png(pixels: np.ndarray) -> bytes:

@@ -32,7 +32,7 @@ def test_changed_text__has_another_sha256(small_set: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
-        (b"IDAT", b"XXXX", "p02 is not one of"),
+        (b"IDAT", b"XXXX", "p02: the given image: damaged"),
         (b'"width":30', b'"width":31', "p02: "),
         (b'"counts":"04', b'"counts":"0z', "p02: region '2-1'"),
         (b'"box":[0.0,', b'"box":[9.9,', "p02: "),

@@ -69,7 +69,7 @@ def test_mask_that_scaling_loses__is_counted() -> None:
 
 def test_instance_mask_that_is_faint__is_empty() -> None:
     """Soft values below one half everywhere leave no pixel."""
-    faint = Region.from_mask(np.full((4, 4), 100, np.uint8), box=LEFT)
+    faint = Region.from_mask(np.full((4, 4), 0.4), box=LEFT)
     assert reasons(PairRegion(faint, ("faint",))) == ["region empty in its picture"]
 
 
