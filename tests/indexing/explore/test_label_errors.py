@@ -86,7 +86,7 @@ def test_find_label_errors__bad_input(scenes: tuple[fo.Dataset, RegionIndex]) ->
         find_label_errors(index, 0)
     with pytest.raises(AlphaClipError, match="by is 'luck'"):
         find_label_errors(index, by="luck")  # type: ignore[arg-type]
-    with pytest.raises(FieldError, match=r"has 'colour'; declared are .*label"):
+    with pytest.raises(FieldError, match=r"has 'colour'; attributes are: .*label"):
         find_label_errors(index, attribute="colour")
     with pytest.raises(FieldError, match="holds list"):
         find_label_errors(index, attribute="bounding_box")
