@@ -131,20 +131,20 @@ def finetune_on_dataset(
     if not 0 < held_out < 1:
         raise FinetuneError(f"held_out is {held_out}: expected a share of the pictures, 0 to 1")
     tell = progress or (lambda what, done, total: None)
+    reports = pairs_from_dataset(
+        samples,
+        field,
+        folder / PAIRS,
+        text=text,
+        validation=held_out,
+        progress=lambda done, total: tell("pictures read", done, total),
+        reviews=reviews,
+    )
+    counts = {name: report.regions for name, report in reports.items()}
+    if min(counts.values()) < 2:
+        rmtree(folder / PAIRS)  # Nothing was trained on them, and there may be more next time.
+        raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
     with sole_writer(folder, refused=FinetuneError):
-        reports = pairs_from_dataset(
-            samples,
-            field,
-            folder / PAIRS,
-            text=text,
-            validation=held_out,
-            progress=lambda done, total: tell("pictures read", done, total),
-            reviews=reviews,
-        )
-        counts = {name: report.regions for name, report in reports.items()}
-        if min(counts.values()) < 2:
-            rmtree(folder / PAIRS)  # Nothing was trained on them, and there may be more next time.
-            raise FinetuneError(_too_few(field, reviews, counts[TRAIN], counts[VALIDATION]))
         config = make_config(model, folder, counts[TRAIN], changed or {})
         report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
         training = DatasetTraining(

@@ -204,6 +204,22 @@ def test_kept_in_file__goes_on_after_a_torn_line(tmp_path: Path, example: Exampl
     assert file.read_bytes() == whole
 
 
+def test_kept_in_file__a_digit_that_changed_is_not_believed(
+    tmp_path: Path, example: Example
+) -> None:
+    """Lines of earlier versions, without a checksum, are."""
+    kept_in_file([example], lambda shown: [Proposal((1.0, 2.0, 3.0, 4.0))], {}, tmp_path)
+    (file,) = tmp_path.glob("proposals-*.jsonl")
+    changed = file.read_text().replace("3.0", "7.0")
+    file.write_text(changed)
+    found, _ = kept_in_file([example], lambda shown: [Proposal(BOX)], {}, tmp_path)
+    assert found["7"][0].box == BOX
+    key, rows, _ = json.loads(changed)
+    file.write_text(json.dumps([key, rows]) + "\n")
+    found, _ = kept_in_file([example], lambda shown: [Proposal(BOX)], {}, tmp_path)
+    assert found["7"][0].box == (1.0, 2.0, 7.0, 4.0)
+
+
 def test_kept_in_file__a_bad_picture_is_reported_and_tried_again(
     tmp_path: Path, example: Example
 ) -> None:

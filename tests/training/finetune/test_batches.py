@@ -1,5 +1,6 @@
 """What is in a batch: order, slices for several processes, what is drawn for a sample."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -177,11 +178,12 @@ def test_sample__a_set_without_a_picture_that_opens_is_an_error(make: Make, fold
 
 
 def _damage(folder: Path, key: str) -> None:
-    """Overwrites the pixels of a picture, which keeps its place and size."""
+    """Overwrites the pixels of a picture as a disk that rots: place, size and time stay."""
     tar = folder / "pairs-000000.tar"
-    content = tar.read_bytes()
+    content, status = tar.read_bytes(), tar.stat()
     start = content.index(f"{key}.png".encode()) + 512
     tar.write_bytes(content[:start] + bytes(60) + content[start + 60 :])
+    os.utime(tar, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def test_step_count__follows_epochs_of_whole_batches(make: Make) -> None:

@@ -210,7 +210,11 @@ class PairSet(Sequence[Pair]):
 
     def _read(self, picture: int, what: slice) -> bytes:
         start, size, checksum = self._spans[picture, what].tolist()
-        return read_bytes(self._shards[self._spans[picture, _SHARD]], (start, size, checksum))
+        shard = self._shards[self._spans[picture, _SHARD]]
+        try:
+            return read_bytes(shard, (start, size, checksum))
+        except PairError as error:
+            raise PairError(f"{self._key(picture)}: {error}") from error
 
 
 def shard_names(folder: Path) -> list[str]:
