@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -90,6 +89,7 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
 def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
     """Deletes the view, or brings back the one that it replaced, if nobody edited it since."""
     import fiftyone as fo
+    from bson import json_util
 
     name, stages = action.detail["name"], _stages(dataset, action.detail["name"])
     if stages is None or _digest(stages) != action.detail["stages"]:
@@ -98,7 +98,7 @@ def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
     if not action.detail["replaced"]:
         dataset.delete_saved_view(name)
     elif before is not None:
-        view = fo.DatasetView._build(dataset, [json.loads(stage) for stage in before])
+        view = fo.DatasetView._build(dataset, [json_util.loads(stage) for stage in before])
         _save(dataset, name, view)
     return Undone(action.count, 0)
 

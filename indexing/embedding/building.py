@@ -155,6 +155,8 @@ def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bo
 def settings_of(
     samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
 ) -> dict[str, Any]:
+    from bson import json_util
+
     flat = active_slice(samples)
     stages = flat._serialize(include_uuids=False) if flat is not flat._dataset else []
     return {
@@ -162,7 +164,7 @@ def settings_of(
         "metric": "cosine",
         "field": field,
         "identify": identify,
-        "stages": json.loads(json.dumps(stages)),
+        "stages": json.loads(json_util.dumps(stages)),
         **encoder_settings(encoder),
     }
 

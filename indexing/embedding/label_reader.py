@@ -7,6 +7,7 @@ and encoder. So a vector still counts where the picture cannot be reached at the
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,6 +76,7 @@ def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollec
         AlphaClipError: if its field, or something that the view is made of, was renamed or deleted
     """
     import fiftyone as fo
+    from bson import json_util
 
     field, fields = settings["field"], region_fields(dataset)
     if field not in fields:
@@ -85,7 +87,9 @@ def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollec
     if not settings["stages"]:
         return dataset
     try:
-        return fo.DatasetView._build(dataset, settings["stages"])
+        # A view may compare with ids and times, which are no JSON.
+        stages = json_util.loads(json.dumps(settings["stages"]))
+        return fo.DatasetView._build(dataset, stages)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise AlphaClipError(
             f"the FiftyOne view that the index was built on cannot be made any more: {error}. "

@@ -58,14 +58,15 @@ def selected_regions(ctx):
     """Lists the regions that a person has selected: patches in the grid, labels in pictures.
 
     Returns:
-        pairs of sample id and label id
+        pairs of sample id, empty where it was not sent, and label id
     """
     chosen = []
     if ctx.selected and ctx.view is not None and ctx.view._is_patches:
         patches = ctx.view.select(ctx.selected, ordered=True)
         chosen += zip(*patches.values(["sample_id", "id"]), strict=True)
 
-    chosen += [(label["sample_id"], label["label_id"]) for label in ctx.selected_labels or []]
+    labels = ctx.selected_labels or []
+    chosen += [(label.get("sample_id") or "", label["label_id"]) for label in labels]
     return list(dict.fromkeys(chosen))
 
 

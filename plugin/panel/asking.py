@@ -21,6 +21,7 @@ import time
 from collections import OrderedDict, deque
 
 import fiftyone as fo
+from bson import json_util
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
@@ -206,7 +207,10 @@ def _ranking(dataset, asked, search):
 
 
 def _view(dataset, asked):
-    return fo.DatasetView._build(dataset, asked["stages"]) if asked["stages"] else None
+    if not asked["stages"]:
+        return None
+
+    return fo.DatasetView._build(dataset, json_util.loads(json.dumps(asked["stages"])))
 
 
 def _remembered(what, dataset, asked, search, compute):

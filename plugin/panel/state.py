@@ -7,6 +7,8 @@ are the panel's data, which the browser keeps.
 import json
 import time
 
+from bson import json_util
+
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
@@ -72,7 +74,7 @@ def ask(ctx):
     state = ctx.panel.get_state
     stages = None
     if state("where.inside") and ctx.view is not None:
-        stages = json.loads(json.dumps(ctx.view._serialize(include_uuids=False)))
+        stages = json.loads(json_util.dumps(ctx.view._serialize(include_uuids=False)))
 
     return {
         "dataset": dataset_id(ctx),

@@ -2,11 +2,13 @@
 were renamed, where nothing could be embedded, and after the database ended uncleanly."""
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
 import pytest
+from bson import ObjectId
 from fiftyone import ViewField as F
 from PIL import Image
 
@@ -103,6 +105,23 @@ def test_build__on_a_grouped_view(dataset: fo.Dataset, encoder: Encoder, make: C
     add(dataset, Path(dataset.first().filepath).parent, "new", scene="s0")
     assert index.freshness().missing == 2
     assert index.update().regions == count + 2
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda dataset: dataset.match(F("created_at") > datetime(2020, 1, 1)),
+        lambda dataset: dataset.match(
+            F("_id").is_in([ObjectId(one) for one in dataset.values("id")])
+        ),
+    ],
+)
+def test_build__on_a_view_that_compares_times_and_ids(
+    dataset: fo.Dataset, encoder: Encoder, make: Callable
+) -> None:
+    index = indexing.build(make(dataset), "boxes", encoder)
+    assert index.freshness().is_fresh
+    assert index.update().kept == 8
 
 
 def test_build__groups_of_groups(

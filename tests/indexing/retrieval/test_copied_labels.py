@@ -222,6 +222,7 @@ def test_save_view__the_other_is_added(
     assert (more.count, more.left) == (2, 2)
     assert dataset.load_saved_view("kites").count("boxes.detections") == 4
     undo(dataset, more)
+    assert len(dataset.load_saved_view("kites")) == 2
     undo(dataset, first)
 
 

@@ -9,6 +9,7 @@ import fiftyone as fo
 import fiftyone.operators as foo
 import numpy as np
 import pytest
+from bson import ObjectId
 from fiftyone.operators.executor import ExecutionContext
 from PIL import Image
 
@@ -149,10 +150,12 @@ def test_search__words_to_avoid(panel):
 
 
 def test_search__only_in_the_current_view(panel):
-    panel.view = panel.dataset.limit(3)
-    panel.search(query="a square", inside=True)
-    assert len(panel.hits) == 6
-    assert panel.hits == found(panel, "a square", 24, view=panel.view)
+    ids = [ObjectId(one) for one in panel.dataset.limit(3).values("id")]
+    for view in (panel.dataset.limit(3), panel.dataset.match(fo.ViewField("_id").is_in(ids))):
+        panel.view = view
+        panel.search(query="a square", inside=True)
+        assert len(panel.hits) == 6
+        assert panel.hits == found(panel, "a square", 24, view=panel.view)
 
 
 def test_search__examples_from_the_grid_and_the_gallery(panel):
