@@ -2,6 +2,8 @@
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.brain.exporting import is_unfinished
+
 from ..common.forms import check_run_name, choose_index, dropdown
 from .base import JobOperator, configure
 
@@ -35,7 +37,7 @@ class ExportIndex(JobOperator):
             description="Letters, digits and underscores",
             required=True,
         )
-        check_run_name(ctx, prop)
+        check_run_name(ctx, prop, goes_on=is_unfinished)
 
     def resolve_run_name(self, ctx):
         return "Export %s" % ctx.params.get("key")
