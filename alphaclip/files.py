@@ -9,7 +9,7 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -28,6 +28,9 @@ ABANDONED = 3600.0
 
 _PATIENCE = 60.0
 """Seconds to wait for another process that changes the same small file."""
+
+LOCK, HOLDER = "writer.lock", "writer.txt"
+"""The file that a folder's writer holds, and the one that says who that is."""
 
 BLOCK = 1 << 20
 """Bytes that are read at a time: of larger blocks neither hashing nor copying gets faster."""
@@ -339,7 +342,7 @@ def writer_lock(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     make_folder(folder)
-    holder, lock = folder / "writer.txt", FileLock(folder / "writer.lock")
+    holder, lock = folder / HOLDER, FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
@@ -359,6 +362,50 @@ def writer_lock(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def deleting(folder: Path, last: Callable[[], Sequence[Path]] = tuple) -> Iterator[None]:
+    """Deletes a folder after what is done inside; nobody writes to it meanwhile.
+
+    Args:
+        folder: that writers lock; if it is not there, nothing is deleted
+        last (tuple): gives the files by which it is found, so that one whose deletion was cut off
+            can be deleted again
+
+    Raises:
+        StoreBusyError: if it is being written; then nothing is done
+    """
+    if not folder.is_dir():
+        yield
+        return
+    with writer_lock(folder):
+        yield
+        found, own = list(last()), [folder / HOLDER, folder / LOCK]
+        first = [path for path in folder.iterdir() if path not in (*found, *own)]
+        # The lock's file goes while it is held: whoever waits for it sees that it has no name any
+        # more, and makes another.
+        for path in (*first, *found, *own):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):
+                    path.unlink()
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def folder_in_environment(variable: str) -> Path | None:
+    """The folder that an environment variable names, absolute; None if it names none.
+
+    Raises:
+        StoreError: if it begins with the home of a user that there is not
+    """
+    named = os.environ.get(variable)
+    try:
+        return Path(named).expanduser().absolute() if named else None
+    except RuntimeError as error:
+        raise StoreError(f"{variable} is {named!r}: there is no such home folder") from error
 
 
 def unreadable(path: Path, error: OSError) -> StoreError:

@@ -12,14 +12,14 @@ from alphaclip.arguments import checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of
 from alphaclip.encoder.load import load as load_encoder
-from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.dataset.locations import (
     check_key,
+    deleting_index,
+    has_run,
     index_folder,
-    index_keys,
+    no_index,
     own_folder,
-    remove_index,
     store_id,
 )
 from alphaclip.indexing.embedding.building import (
@@ -59,8 +59,7 @@ def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
         AlphaClipError: if the dataset has no index of this name; says which it has
     """
     if not has_store(index_folder(dataset, key)):
-        keys = ", ".join(index_keys(dataset)) or "none"
-        raise AlphaClipError(f"dataset {dataset.name!r} has no index {key!r}; it has: {keys}")
+        raise no_index(dataset, key)
     return RegionIndex(dataset, key)
 
 
@@ -244,13 +243,20 @@ class RegionIndex(SearchIndex):
     def delete(self) -> None:
         """Removes the index and its Brain run; the dataset's labels stay as they are.
 
+        A deletion that was cut off goes on when it is run again.
+
         Raises:
             KeyNameError: if the Brain run of this name is not the index's
+            StoreBusyError: if the index is being written
         """
+        from fiftyone.core.brain import BrainMethod
+
+        has_run(self.dataset, self.key)
         check_key(self.dataset, self.key)
-        if self.dataset.has_brain_run(self.key):
-            self.dataset.delete_brain_run(self.key)
-        remove_index(self.dataset, self.key)
+        # First the run: an index without one is still found, a run without an index is not.
+        with deleting_index(self.dataset, self.key):
+            while has_run(self.dataset, self.key):
+                BrainMethod.delete_run(self.dataset, self.key, cleanup=False)
 
 
 def _register(

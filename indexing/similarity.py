@@ -36,7 +36,13 @@ from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, i
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
 from alphaclip.indexing.dataset.labels import flat
-from alphaclip.indexing.dataset.locations import CONFIG_CLASS, new_store_id, remove_index, store_id
+from alphaclip.indexing.dataset.locations import (
+    CONFIG_CLASS,
+    has_run,
+    new_store_id,
+    remove_index,
+    store_id,
+)
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.indexing.store.segments import RowIds
@@ -491,7 +497,7 @@ def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: s
 
 
 def _is_registered(dataset: fo.Dataset, key: str, config: FaissSimilarityConfig) -> bool:
-    if not dataset.has_brain_run(key):
+    if not has_run(dataset, key):
         return False
     same = dataset.get_brain_info(key).config.serialize() == config.serialize()
     return same and dataset.load_brain_results(key) is not None

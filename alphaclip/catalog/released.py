@@ -6,11 +6,11 @@ Figures: the model zoo of the Alpha-CLIP project, and tables 2 and 11 of arXiv 2
 from __future__ import annotations
 
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from alphaclip.errors import CheckpointError, ModelNotFoundError
+from alphaclip.files import folder_in_environment
 
 logger = logging.getLogger(__name__)
 
@@ -131,7 +131,7 @@ RELEASED = (
 
 def models_folder() -> Path:
     """Where converted checkpoints are kept: ``ALPHACLIP_MODELS``, or a folder in the cache."""
-    return Path(os.environ.get("ALPHACLIP_MODELS") or "~/.cache/alphaclip").expanduser()
+    return folder_in_environment("ALPHACLIP_MODELS") or Path("~/.cache/alphaclip").expanduser()
 
 
 def installed_path(name: str) -> Path:

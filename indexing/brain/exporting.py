@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.files import deleting, make_folder
+from alphaclip.indexing.dataset.locations import export_folder, has_run, index_keys
 from alphaclip.indexing.retrieval.index import SearchIndex
 
 if TYPE_CHECKING:
     import fiftyone as fo
     from fiftyone.brain import SimilarityIndex
+
+logger = logging.getLogger(__name__)
+
+UNFINISHED = "alphaclip_unfinished"
+"""What the settings of a run have for as long as its vectors are on their way."""
 
 
 def similarity_run(dataset: fo.Dataset, key: str) -> SimilarityIndex:
@@ -46,7 +53,8 @@ def export(
     """Makes a run of another Brain backend with the same vectors, on the same dataset.
 
     The new run is of the same field, and takes text where the index does. A backend that can
-    be asked for a metric gets the index's own.
+    be asked for a metric gets the index's own. An export that was cut off begins anew when it is
+    run again.
 
     Args:
         index: a region index; or one of any backend of the Brain that gives its ids, as
@@ -63,6 +71,7 @@ def export(
         AlphaClipError: if the key is none or is taken, the batch is empty, there is no such
             backend, or it cannot be set up, as where it cannot compare by this metric; nothing is
             left of the new run then
+        StoreBusyError: if another process exports to this key
     """
     import fiftyone.brain as fob
 
@@ -79,16 +88,45 @@ def export(
     names = sorted(fob.brain_config.similarity_backends)
     if not isinstance(backend, type) and str(backend) not in names:
         raise AlphaClipError(f"backend is {backend!r:.80}: expected one of {', '.join(names)}")
-    if dataset.has_brain_run(brain_key):
+    folder = export_folder(dataset, brain_key)
+    make_folder(folder)
+    with deleting(folder):
+        _check_key(dataset, brain_key)
+        return _export(index, backend, brain_key, batch_size, **kwargs)
+
+
+def is_unfinished(dataset: fo.Dataset, brain_key: str) -> bool:
+    """Whether a run is what is left of an export that was cut off, or is under way."""
+    return bool(getattr(dataset.get_brain_info(brain_key).config, UNFINISHED, False))
+
+
+def _check_key(dataset: fo.Dataset, brain_key: str) -> None:
+    """Checks that there is no run of this key; what is left of an export is deleted."""
+    if not has_run(dataset, brain_key):
+        return
+    if not is_unfinished(dataset, brain_key):
         raise AlphaClipError(
             f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
         )
+    logger.warning("the export to %r was cut off: it begins anew", brain_key)
+    dataset.delete_brain_run(brain_key)
+
+
+def _export(
+    index: SimilarityIndex, backend: str | type, brain_key: str, batch_size: int, **kwargs: Any
+) -> SimilarityIndex:
+    import fiftyone.brain as fob
+
+    dataset = index.samples._root_dataset
     metric = getattr(index.config, "metric", None)
     copy = None
     try:
         try:
-            if metric is not None and _takes_metric(backend):
+            parameters = _parameters(backend)
+            if metric is not None and "metric" in parameters:
                 kwargs.setdefault("metric", metric)
+            if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+                kwargs[UNFINISHED] = True
             copy = fob.compute_similarity(
                 index.samples,
                 patches_field=index.config.patches_field,
@@ -107,6 +145,8 @@ def export(
             copy.add_to_index(*batch, reload=False)
         copy.reload()
         copy.save()
+        vars(copy.config).pop(UNFINISHED, None)
+        copy.save_config()
     except BaseException:
         if copy is not None:
             copy.cleanup()
@@ -116,7 +156,8 @@ def export(
     return copy
 
 
-def _takes_metric(backend: str | type) -> bool:
+def _parameters(backend: str | type) -> Mapping[str, inspect.Parameter]:
+    """What the settings of a backend can be given; nothing, if it is not known."""
     import eta.core.utils as etau
     import fiftyone.brain as fob
 
@@ -126,9 +167,9 @@ def _takes_metric(backend: str | type) -> bool:
     elif "config_cls" in backends.get(backend, {}):
         config = backends[backend]["config_cls"]
     else:
-        return False
+        return {}
     config = etau.get_class(config) if isinstance(config, str) else config
-    return "metric" in inspect.signature(config).parameters
+    return inspect.signature(config).parameters
 
 
 def _check_copies(copy: SimilarityIndex, index: SimilarityIndex) -> None:

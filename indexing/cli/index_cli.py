@@ -172,13 +172,19 @@ def _merge(args: argparse.Namespace) -> int:
 
 
 def _gc(args: argparse.Namespace) -> int:
-    from alphaclip.indexing.dataset.garbage import orphans, remove_orphan
+    from alphaclip.indexing.dataset.garbage import (
+        orphans,
+        remove_empty_folders,
+        remove_orphan,
+    )
 
     listed = orphans()
     for orphan in listed:
         print(f"{orphan.store_id}  {orphan.bytes / 1e6:.1f} MB  last written {orphan.modified:%F}")
         if args.delete:
             remove_orphan(orphan.store_id)
+    if args.delete:
+        remove_empty_folders()
     what = "deleted" if args.delete else "named by no dataset; --delete deletes them"
     print(f"{len(listed)} stores {what}")
     return 0

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import LOCK
 from alphaclip.indexing.dataset.locations import dataset_ids, named_stores, store_folder, store_root
+from alphaclip.indexing.store.store import deleting_store
 
 YOUNG = timedelta(days=1)
 """A store of an existing dataset that changed since may be that of a job to be gone on with."""
@@ -49,7 +50,7 @@ def orphans() -> list[Orphan]:
                 status = path.stat()
                 size += status.st_size if path.is_file() else 0
                 # Looking whether the lock is held touches it
-                newest = newest if path.name == "writer.lock" else max(newest, status.st_mtime)
+                newest = newest if path.name == LOCK else max(newest, status.st_mtime)
         modified = datetime.fromtimestamp(newest, timezone.utc)
         young = datetime.now(timezone.utc) - modified < YOUNG
         if not _is_being_written(folder) and not (young and folder.parent.name in datasets):
@@ -62,13 +63,27 @@ def remove_orphan(store_id: str) -> None:
 
     Raises:
         AlphaClipError: if it is none
+        StoreBusyError: if somebody begins to write to it
     """
     if store_id not in {orphan.store_id for orphan in orphans()}:
         raise AlphaClipError(f"{store_id!r} is not an orphan: it is used, or it is not there")
     folder = store_folder(store_id)
-    shutil.rmtree(folder, ignore_errors=True)
+    with deleting_store(folder):
+        if store_id in named_stores():
+            raise AlphaClipError(f"{store_id!r} is not an orphan any more: a run names it")
     with suppress(OSError):
         folder.parent.rmdir()
+
+
+def remove_empty_folders() -> None:
+    """Deletes what is left where datasets had stores: folders with nothing in them."""
+    datasets = dataset_ids()
+    for folder in store_root().glob("[0-9a-f]" * 24):
+        # In one of a dataset that there is, a job may be about to make a store
+        with suppress(OSError):
+            changed = datetime.fromtimestamp(folder.stat().st_mtime, timezone.utc)
+            if folder.name not in datasets or datetime.now(timezone.utc) - changed > YOUNG:
+                folder.rmdir()
 
 
 def _is_store(store: str, folder: Path) -> bool:
@@ -81,7 +96,7 @@ def _is_store(store: str, folder: Path) -> bool:
 def _is_being_written(folder: Path) -> bool:
     from filelock import FileLock, Timeout
 
-    path = folder / "writer.lock"
+    path = folder / LOCK
     if not path.exists():
         return False
     lock = FileLock(path)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import StoreError
+from alphaclip.files import StoreError, folder_in_environment
 from alphaclip.indexing.store.manifests import has_store, read_manifest, versions
-from alphaclip.indexing.store.store import open_store, writing
+from alphaclip.indexing.store.store import deleting_store, open_store, writing
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -47,8 +47,8 @@ def store_root() -> Path:
     """``ALPHACLIP_STORE``, or the folder ``alphaclip`` in FiftyOne's own data directory."""
     import fiftyone as fo
 
-    chosen = os.environ.get("ALPHACLIP_STORE")
-    return Path(chosen) if chosen else Path(fo.config.default_dataset_dir) / "alphaclip"
+    chosen = folder_in_environment("ALPHACLIP_STORE")
+    return chosen or Path(fo.config.default_dataset_dir) / "alphaclip"
 
 
 def store_folder(store: str) -> Path:
@@ -131,6 +131,15 @@ def own_folder(dataset: fo.Dataset, key: str) -> Path:
     return store_folder(own)
 
 
+def export_folder(dataset: fo.Dataset, brain_key: str) -> Path:
+    """The folder of the lock of who exports an index to a Brain run.
+
+    Raises:
+        KeyNameError: if the key is not a name
+    """
+    return store_folder(f"{_id(dataset)}/export_{_name(brain_key)}")
+
+
 def index_keys(dataset: fo.Dataset) -> list[str]:
     """The keys of a dataset's region indexes, in order of name.
 
@@ -173,14 +182,76 @@ def check_key(dataset: fo.Dataset, key: str) -> None:
         )
 
 
-def remove_index(dataset: fo.Dataset, key: str) -> None:
-    """Deletes the store of one index, if there is one; safe to repeat.
+def no_index(dataset: fo.Dataset, key: str) -> AlphaClipError:
+    """The error that there are no vectors of an index; says whether it is the vectors only."""
+    if named_store(dataset, key) is None:
+        keys = ", ".join(index_keys(dataset)) or "none"
+        return AlphaClipError(f"dataset {dataset.name!r} has no index {key!r}; it has: {keys}")
+    folder, named = index_folder(dataset, key), os.environ.get("ALPHACLIP_STORE")
+    where = f"ALPHACLIP_STORE is {named!r}" if named else "ALPHACLIP_STORE is not set"
+    if named and not Path(named).expanduser().is_absolute():
+        where += ", another folder in each working directory"
+    return AlphaClipError(
+        f"dataset {dataset.name!r} has an index {key!r}, but its vectors are not in {folder} "
+        f"({where}): if they were moved, let ALPHACLIP_STORE name the folder that now holds "
+        f"{folder.parent.name}; else build the index again, or delete what is left of it by "
+        f"dataset.delete_brain_run({key!r})"
+    )
+
+
+def lost_keys(dataset: fo.Dataset) -> list[str]:
+    """The keys of a dataset's runs that look like those of region indexes, but have no vectors:
+    they were moved, or somebody began to delete them."""
+    runs = [run for run in _runs({"_dataset_id": _id(dataset)}) if _is_ours(run)]
+    asked = ("model", "patches_field", "supports_prompts")
+    runs = [run for run in runs if all(run["config"].get(name) for name in asked)]
+    return sorted(run["key"] for run in runs if not has_store(store_folder(_store_of(run))))
+
+
+@contextmanager
+def deleting_index(dataset: fo.Dataset, key: str) -> Iterator[None]:
+    """Deletes the store of one index, if there is one, after what is done inside.
 
     A store of another dataset, or one that another run names, stays.
+
+    Raises:
+        StoreBusyError: if the index is being written; then nothing is done
     """
     store = store_id(dataset, key)
-    if owns(dataset, store) and store not in _stores_of_others(dataset, key):
-        shutil.rmtree(store_folder(store), ignore_errors=True)
+    if not owns(dataset, store) or store in _stores_of_others(dataset, key):
+        yield
+        return
+    folder = store_folder(store)
+    with deleting_store(folder):
+        yield
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def remove_index(dataset: fo.Dataset, key: str) -> None:
+    """Deletes the store of one index, see :func:`deleting_index`; safe to repeat."""
+    with deleting_index(dataset, key):
+        pass
+
+
+def has_run(dataset: fo.Dataset, key: str) -> bool:
+    """Whether FiftyOne lists a Brain run of this name, as the database has it.
+
+    FiftyOne writes and deletes the document of a run and its name in the dataset's one after the
+    other. What a kill between the two leaves is neither listed nor deleted, and is put right here.
+    """
+    import fiftyone.core.odm as foo
+
+    database, of = foo.get_db_conn(), _id(dataset)
+    document = database["datasets"].find_one({"_id": of}, {"brain_methods": 1}) or {}
+    named = (document.get("brain_methods") or {}).get(key)
+    runs = [
+        run["_id"] for run in database["runs"].find({"_dataset_id": of, "key": key}, {"_id": 1})
+    ]
+    if runs != ([] if named is None else [named]):
+        foo.patch_brain_runs(dataset.name)
+        dataset.reload()
+    return bool(dataset.has_brain_run(key))
 
 
 def named_stores() -> set[str]:
@@ -213,7 +284,7 @@ def _runs(query: dict[str, Any]) -> list[dict[str, Any]]:
     import fiftyone.core.odm as foo
 
     ours = {"$or": [{"config.cls": CONFIG_CLASS}, {"config.store": {"$type": "string"}}]}
-    names = dict.fromkeys(("key", "_dataset_id", "config.cls", "config.store"), 1)
+    names = dict.fromkeys(("key", "_dataset_id", "config"), 1)
     return list(foo.get_db_conn()["runs"].find({**query, **ours}, names).sort("_id", -1))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ from alphaclip.files import DamagedError, StoreError, read_checked, unreadable, 
 FORMAT = 2
 """Of the stores this version writes; 1 was a single ``manifest.json``. Later ones are to stay
 checked JSON, or this version takes them for damaged."""
+
+_NEWEST = "newest.json"
+"""Says which version was published last: without it, a store whose newest manifest is gone would
+look like one that has not been brought up to date. Stores of earlier versions have none."""
 
 _NAME = re.compile(r"manifest-(\d{6,})\.json")
 
@@ -39,16 +44,25 @@ def has_store(folder: Path) -> bool:
 
 
 def newest_version(folder: Path) -> int:
-    """The current version; a :class:`StoreError` if there is none."""
+    """The current version, also where its manifest is gone; a :class:`StoreError` if there is no
+    store."""
     numbers = versions(folder)
     if numbers:
-        return numbers[0]
+        return max(numbers[0], _published(folder))
     if (folder / "manifest.json").exists():
         raise StoreError(
             f"{folder} is an index of format 1, which is not read any more: build it again with "
             "overwrite=True"
         )
-    raise StoreError(f"{folder} holds no index: build one first")
+    raise StoreError(
+        f"{folder} holds no index: build one first; or, if it was moved, let ALPHACLIP_STORE name "
+        "the folder that it is in"
+    )
+
+
+def next_version(folder: Path) -> int:
+    """The number of the version to publish; no number is used twice."""
+    return max([0, _published(folder), *versions(folder)]) + 1
 
 
 def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
@@ -61,7 +75,7 @@ def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
     path = manifest_path(folder, newest_version(folder) if version is None else version)
     manifest = read_checked(path, _REMEDY)
     if manifest is None:
-        raise DamagedError(f"{path} is missing: was the index deleted?")
+        raise DamagedError(f"{path} is missing: if the index was not deleted, {_REMEDY}")
     if manifest["format"] > FORMAT:
         raise StoreError(
             f"{path} has format {manifest['format']}, this version reads {FORMAT}: "
@@ -71,14 +85,24 @@ def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    """Publishes a version; if it cannot be written, the one before is still the current one."""
+    """Publishes a version; if its manifest cannot be written, the one before is still the current
+    one."""
     write_checked(manifest_path(folder, manifest["version"]), manifest)
+    write_checked(folder / _NEWEST, {"version": manifest["version"]})
 
 
 def files_of(manifest: dict[str, Any]) -> set[str]:
     """The data files that a version needs."""
     kinds = ("vectors", "rows", "kept")
     return {e[kind]["file"] for e in manifest["segments"] for kind in kinds if kind in e}
+
+
+def _published(folder: Path) -> int:
+    """The version that was published last; 0 if that is not known."""
+    with suppress(StoreError):
+        content = read_checked(folder / _NEWEST, "it is not used")
+        return int(content["version"]) if content else 0
+    return 0
 
 
 _REMEDY = (

@@ -8,6 +8,7 @@ A store is a folder::
     data/<hash>.parquet      whose the vectors are
     cache/                   FAISS indexes, made again from the vectors whenever needed
     work/                    shards of an embedding job on its way
+    newest.json              which version was published last
     writer.lock, writer.txt  who writes at the moment
 
 A version is published by one atomic rename, and never changes. Whoever reads keeps reading the
@@ -18,7 +19,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -31,6 +32,7 @@ from alphaclip.files import (
     DamagedError,
     Stamp,
     StoreError,
+    deleting,
     file_stamp,
     is_whole,
     link_or_copy,
@@ -42,6 +44,7 @@ from alphaclip.indexing.store.manifests import (
     files_of,
     manifest_path,
     newest_version,
+    next_version,
     read_manifest,
     versions,
     write_manifest,
@@ -169,6 +172,17 @@ def writing(folder: Path, mend: bool = False) -> Iterator[StoreWriter]:
             yield StoreWriter(folder, _open_whole(folder) if mend else open_store(folder))
 
 
+def deleting_store(folder: Path) -> AbstractContextManager[None]:
+    """Deletes a store after what is done inside, its newest manifest last.
+
+    Raises:
+        StoreBusyError: if it is being written; then nothing is done
+    """
+    return deleting(
+        folder, lambda: [manifest_path(folder, number) for number in versions(folder)[::-1]]
+    )
+
+
 class StoreWriter:
     """Adds versions to a store; made by :func:`writing`.
 
@@ -223,7 +237,7 @@ class StoreWriter:
                     f"expected {np.dtype(dtype)} of {dim}"
                 )
         written = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
-        number = max(versions(self.folder), default=0) + 1
+        number = next_version(self.folder)
         path = manifest_path(self.folder, number)
         manifest = {
             "format": FORMAT,
@@ -302,7 +316,7 @@ def _is_as_checked(folder: Path, segment: Segment) -> bool:
 
 def _open_whole(folder: Path) -> StoreVersion | None:
     """The newest version whose manifest is whole, without the segments that are damaged."""
-    for number in versions(folder):
+    for number in dict.fromkeys([newest_version(folder), *versions(folder)]):
         try:
             manifest = read_manifest(folder, number)
         except DamagedError as error:

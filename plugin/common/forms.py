@@ -7,7 +7,7 @@ import fiftyone.operators.types as types
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.dataset.locations import index_keys, lost_keys, no_index
 
 SHOWN_CHARACTERS = 120
 MESSAGE_CHARACTERS = 600
@@ -164,11 +164,12 @@ def dropdown(inputs, name, choices, chosen=None, **kwargs):
     return prop
 
 
-def check_run_name(ctx, prop):
+def check_run_name(ctx, prop, goes_on=None):
     """Looks whether a new Brain run may have the name that was typed.
 
     Args:
         prop: the :class:`fiftyone.operators.types.Property` of the name
+        goes_on (None): says of a dataset and the name of its run whether that one may be replaced
     """
     name = ctx.params.get("brain_key")
     if not name:
@@ -176,7 +177,7 @@ def check_run_name(ctx, prop):
 
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", name):
         reject(prop, "A letter, then at most 63 letters, digits and underscores.")
-    elif ctx.dataset.has_brain_run(name):
+    elif ctx.dataset.has_brain_run(name) and not (goes_on and goes_on(ctx.dataset, name)):
         reject(prop, "There is a Brain run of this name: choose another one.")
 
 
@@ -208,16 +209,19 @@ def shorten(text, limit=SHOWN_CHARACTERS):
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def choose_index(ctx, inputs):
+def choose_index(ctx, inputs, others=()):
     """Adds a field with the indexes of the dataset, or says that there is none.
+
+    Args:
+        others (()): the keys of what may be chosen beside them
 
     Returns:
         the key that is chosen, or None if there is none, or none of this name
     """
-    if refuse_without_index(ctx, inputs):
+    if not others and refuse_without_index(ctx, inputs):
         return None
 
-    keys, key = index_keys(ctx.dataset), ctx.params.get("key")
+    keys, key = sorted([*index_keys(ctx.dataset), *others]), ctx.params.get("key")
     choices = {key: key for key in keys}
     prop = dropdown(inputs, "key", choices, key, label="Index", required=True)
     return None if prop.invalid else key or keys[0]
@@ -232,7 +236,10 @@ def refuse_without_index(ctx, inputs):
     if ctx.dataset is None:
         refuse(inputs, "No dataset is open", "Open one first.")
     elif not index_keys(ctx.dataset):
-        refuse(inputs, "No regions of this dataset are embedded", "Run “Embed regions” first.")
+        lost = lost_keys(ctx.dataset)
+        about = plain(no_index(ctx.dataset, lost[0]), MESSAGE_CHARACTERS) if lost else ""
+        about = about or "Run “Embed regions” first."
+        refuse(inputs, "No regions of this dataset are embedded", about)
     else:
         return False
 

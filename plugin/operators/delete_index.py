@@ -2,6 +2,8 @@
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.dataset.locations import lost_keys
+
 from ..common.forms import choose_index, reject
 from ..common.indexes import open_index
 from .base import FormOperator, configure
@@ -20,7 +22,8 @@ class DeleteIndex(FormOperator):
     button = "Delete"
 
     def add_form(self, ctx, inputs):
-        key = choose_index(ctx, inputs)
+        lost = lost_keys(ctx.dataset) if ctx.dataset is not None else []
+        key = choose_index(ctx, inputs, lost)
         if key is None:
             return
 
@@ -34,8 +37,12 @@ class DeleteIndex(FormOperator):
             reject(prop, "That is not %r." % key)
 
     def steps(self, ctx):
+        from alphaclip.indexing.region_index import RegionIndex
+
         key = ctx.params["key"]
-        open_index(ctx.dataset, key).delete()
+        is_lost = key in lost_keys(ctx.dataset)
+        index = RegionIndex(ctx.dataset, key) if is_lost else open_index(ctx.dataset, key)
+        index.delete()
         yield ctx.ops.reload_dataset()
         yield ctx.ops.notify("Index %r is deleted" % key, variant="success")
         return {"deleted": key}

@@ -2,6 +2,7 @@
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.brain.exporting import is_unfinished
 from alphaclip.indexing.dataset.locations import CONFIG_CLASS
 
 from ..common.forms import check_run_name, choose_index, dropdown
@@ -38,7 +39,7 @@ class ExportIndex(JobOperator):
             description="Letters, digits and underscores",
             required=True,
         )
-        check_run_name(ctx, prop)
+        check_run_name(ctx, prop, goes_on=is_unfinished)
 
     def resolve_run_name(self, ctx):
         return "Export %s" % ctx.params.get("key")

@@ -19,7 +19,9 @@ from alphaclip.files import (
     StoreBusyError,
     StoreError,
     check_folder,
+    deleting,
     file_stamp,
+    folder_in_environment,
     link_or_copy,
     make_folder,
     read_checked,
@@ -158,6 +160,83 @@ def test_lock__full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         with pytest.raises(StoreError, match="the disk is full"):
             enter(tmp_path)
     enter(tmp_path)
+
+
+def test_deleting__keeps_others_out_and_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "store"
+    make_folder(folder / "data")
+    for name in ("data/a", "b", "found.json", "writer.txt"):
+        (folder / name).write_text("")
+    with writer_lock(folder), pytest.raises(StoreBusyError), deleting(folder):
+        raise AssertionError("nobody is the writer here")
+    with pytest.raises(KeyError), deleting(folder):
+        raise KeyError
+    assert (folder / "data" / "a").exists()
+    with deleting(folder), pytest.raises(StoreBusyError):
+        enter(folder)
+    assert not folder.exists()
+    with deleting(folder):
+        pass
+    assert not folder.exists()
+
+
+def test_deleting__what_it_is_found_by_goes_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "store"
+    make_folder(folder / "data")
+    for name in ("data/a", "a", "found.json", "z"):
+        (folder / name).write_text("")
+    gone: list[str] = []
+    unlink = Path.unlink
+    monkeypatch.setattr(Path, "unlink", lambda self: (gone.append(self.name), unlink(self)))
+    with deleting(folder, lambda: [folder / "found.json"]):
+        pass
+    assert gone[-3:] == ["found.json", "writer.txt", "writer.lock"]
+    assert sorted(gone[:-3]) == ["a", "z"]
+
+
+def test_deleting__who_had_opened_the_lock_has_it_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lock on a file that has no name any more locks nothing."""
+    fcntl = pytest.importorskip("fcntl")
+    flock, deleted = fcntl.flock, []
+
+    def delete_first(descriptor: int, operation: int) -> None:
+        if not deleted:
+            deleted.append(1)
+            (tmp_path / "writer.lock").unlink()
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", delete_first)
+    with writer_lock(tmp_path):
+        assert deleted
+        with pytest.raises(StoreBusyError):
+            enter(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"),
+    [
+        ("~/vectors", "{home}/vectors"),
+        ("~", "{home}"),
+        ("vectors", "{here}/vectors"),
+        ("/vectors", "/vectors"),
+        ("", None),
+    ],
+)
+def test_folder_in_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, expected: str | None
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FOLDER", named)
+    whole = expected and Path(expected.format(home=tmp_path / "home", here=tmp_path))
+    assert folder_in_environment("FOLDER") == whole
+    monkeypatch.setenv("FOLDER", "~nobody-of-this-name/vectors")
+    with pytest.raises(StoreError, match="FOLDER is '~nobody"):
+        folder_in_environment("FOLDER")
 
 
 def enter(folder: Path) -> None:

@@ -386,7 +386,8 @@ def test_garbage__an_open_reader_goes_on(tmp_path: Path) -> None:
     needed = [read_manifest(tmp_path / "store", number) for number in (4, 3)]
     assert names == set(re.findall(r"[0-9a-f]{24}\.\w+", str(needed)))
     (tmp_path / "store" / "manifest-000004.json").unlink()
-    assert job.is_right(open_store(tmp_path / "store"))
+    with writing(tmp_path / "store", mend=True) as writer:
+        assert job.is_right(writer.base)
 
 
 def test_store_that_was_made_anew_is_not_taken_for_the_old_one(tmp_path: Path) -> None:

@@ -188,8 +188,36 @@ def test_mend__a_manifest(tmp_path: Path) -> None:
         writer.publish([*writer.base.segments, piece(writer, [30])], DIM, FLOAT32, {})
     assert versions(tmp_path) == [3, 1]
     assert numbers_in(open_store(tmp_path)) == [*range(10), 30]
+
+
+def test_mend__a_manifest_that_is_deleted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for number in (10, 20, 30):
+        publish(tmp_path, [number])
+    opened = open_store(tmp_path)
     manifest_path(tmp_path, 3).unlink()
-    assert numbers_in(open_store(tmp_path)) == [*range(10)]
+    for before in (None, opened):
+        with pytest.raises(StoreError, match=r"manifest-000003\.json is missing: .*update\(\)"):
+            open_store(tmp_path, before)
+    with pytest.raises(StoreError, match="is missing"), writing(tmp_path):
+        pass
+    with writing(tmp_path, mend=True) as writer:
+        assert writer.base is not None and numbers_in(writer.base) == [10, 20]
+        assert "manifest-000003.json is missing" in caplog.text
+        writer.publish([*writer.base.segments, piece(writer, [40])], DIM, FLOAT32, {})
+    assert versions(tmp_path) == [4, 2]
+    assert numbers_in(open_store(tmp_path)) == [10, 20, 40]
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"version": 99}', ""])
+def test_a_store_that_does_not_say_which_version_is_the_newest(
+    tmp_path: Path, content: str | None
+) -> None:
+    publish(tmp_path, [1])
+    (tmp_path / "newest.json").unlink()
+    if content is not None:
+        (tmp_path / "newest.json").write_text(content)
+    assert numbers_in(open_store(tmp_path)) == [1]
+    assert publish(tmp_path, [2]).number == 2
 
 
 def test_mend__all_manifests(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The operators on an index that exists, through FiftyOne, without the App."""
 
 import json
+import shutil
 import sys
 
 import fiftyone as fo
@@ -8,11 +9,12 @@ import fiftyone.operators as foo
 import fiftyone.plugins as fop
 import pytest
 from bson import json_util
+from fiftyone.brain import compute_similarity
 from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
 from PIL import Image
 
 from alphaclip.indexing import Example, build, load
-from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.dataset.locations import index_folder, index_keys
 
 URI = "@alphaclip/regions/"
 NAMES = (
@@ -91,6 +93,31 @@ def test_delete__asks_for_the_name(indexed):
     run(indexed, "delete_index", confirm="regions")
     assert index_keys(indexed) == []
     assert indexed.count("shapes.detections") == 24
+
+
+def test_delete__goes_on_where_the_vectors_are_gone(indexed):
+    shutil.rmtree(index_folder(indexed, "regions"))
+    with pytest.raises(ExecutionError, match="vectors are not in"):
+        run(indexed, "update_index")
+    assert form(indexed, "delete_index")["key"].view.values() == ["regions"]
+    run(indexed, "delete_index", confirm="regions")
+    assert indexed.list_brain_runs() == []
+    assert "refusal" in form(indexed, "delete_index")
+
+
+def test_export__goes_on_with_what_was_cut_off(indexed):
+    compute_similarity(
+        indexed,
+        patches_field="shapes",
+        embeddings=False,
+        backend="sklearn",
+        brain_key="copy",
+        alphaclip_unfinished=True,
+    )
+    assert not form(indexed, "export_index", brain_key="copy")["brain_key"].invalid
+    run(indexed, "export_index", backend="sklearn", brain_key="copy")
+    assert indexed.load_brain_results("copy").total_index_size == 24
+    assert form(indexed, "export_index", brain_key="copy")["brain_key"].invalid
 
 
 def test_export__copies_to_another_backend(indexed):
