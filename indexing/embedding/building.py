@@ -24,7 +24,7 @@ from alphaclip.indexing.dataset.labels import (
     check_field,
     count_samples,
 )
-from alphaclip.indexing.dataset.locations import check_key, own_folder
+from alphaclip.indexing.dataset.locations import check_key, has_run, own_folder
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
@@ -141,7 +141,8 @@ def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bo
     dataset = samples._dataset
     check_key(dataset, key)
     folder = own_folder(dataset, key)
-    if has_store(folder) and not overwrite:
+    # A store that the Brain does not list is a build that ended before it was registered.
+    if has_store(folder) and has_run(dataset, key) and not overwrite:
         raise AlphaClipError(
             f"dataset {dataset.name!r} has an index {key!r}: choose another key, bring it up to "
             "date with index.update(), or pass overwrite=True to replace it"
