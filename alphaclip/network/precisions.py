@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_text
+from alphaclip.files import read_json, write_text
 
 if TYPE_CHECKING:
     import torch
@@ -244,7 +244,7 @@ def fastest(measured: Mapping[str, Measured]) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from alphaclip.files import write_text
+from alphaclip.files import read_json, write_text
 
 SOURCE = "alphaclip-encoders"
 """No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
@@ -51,7 +51,7 @@ def install_zoo_source(name: str) -> Path:
 
 def _earlier(folder: Path) -> list[str]:
     try:
-        models = json.loads((folder / "manifest.json").read_text("utf-8"))["models"]
+        models = read_json(folder / "manifest.json")["models"]
         return [str(model["base_name"]) for model in models]
     except (OSError, ValueError, LookupError, TypeError):
         return []

@@ -17,6 +17,7 @@ import numpy as np
 from alphaclip.errors import RegionError
 from alphaclip.files import file_sha256
 from alphaclip.indexing.dataset.labels import Skipped, check_field, label_region, labels_of
+from alphaclip.indexing.dataset.stages import view_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 
@@ -53,11 +54,7 @@ class LabelledPicture:
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
     """What an index is of: its dataset, or the view that it was built on, as it is now."""
-    import fiftyone as fo
-
-    if not settings["stages"]:
-        return dataset
-    return fo.DatasetView._build(dataset, settings["stages"])
+    return view_of(dataset, settings["stages"]) if settings["stages"] else dataset
 
 
 def labelled_pictures(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alphaclip.files import DamagedError, unreadable, write_atomically
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import DamagedError, read_json, unreadable, write_atomically
 
 
 def write_checked(path: Path, content: Mapping[str, Any]) -> None:
@@ -19,25 +19,40 @@ def write_checked(path: Path, content: Mapping[str, Any]) -> None:
     write_atomically(path, lambda stream: stream.write(text.encode()))
 
 
-def read_checked(path: Path, remedy: str) -> dict[str, Any] | None:
+def read_checked(
+    path: Path, remedy: str, check: Callable[[dict[str, Any], Path], object] | None = None
+) -> dict[str, Any] | None:
     """Reads an object; None if there is no such file.
 
+    Args:
+        path: of the file
+        remedy: what to do where it is damaged
+        check (None): looks whether it is an object that is written here, and raises DamagedError if
+            not: anybody can write one with a SHA-256 that is right
+
     Raises:
-        DamagedError: if it is not what was written, or another file was renamed to it; the message
-            ends with the remedy
+        DamagedError: if it is not what was written, is a link, or another file was renamed to it;
+            the message ends with the remedy
         StoreError: if it cannot be read
     """
+    if path.is_symlink():
+        raise DamagedError(f"{path} is a link: {remedy}")
     try:
-        text = path.read_bytes()
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unreadable(path, error) from error
-    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        content: dict[str, Any] = json.loads(text)
-        if content.pop("sha256") == _digest(path.name, content):
-            return content
-    raise DamagedError(f"{path} is damaged: {remedy}")
+    except AlphaClipError as error:
+        raise DamagedError(f"{path} is damaged: {remedy}") from error
+    if not isinstance(content, dict) or content.pop("sha256", None) != _digest(path.name, content):
+        raise DamagedError(f"{path} is damaged: {remedy}")
+    try:
+        if check is not None:
+            check(content, path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {remedy}") from error
+    return content
 
 
 def _digest(name: str, content: Mapping[str, Any]) -> str:

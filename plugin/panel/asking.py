@@ -19,9 +19,8 @@ import json
 import threading
 from collections import OrderedDict, deque
 
-import fiftyone as fo
-
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.stages import view_of
 
 from ..common.indexes import open_index
 from .pictures import load_picture
@@ -171,7 +170,7 @@ def _ranking(dataset, asked, search):
 
 
 def _view(dataset, asked):
-    return fo.DatasetView._build(dataset, asked["stages"]) if asked["stages"] else None
+    return view_of(dataset, asked["stages"]) if asked["stages"] else None
 
 
 def _remembered(what, dataset, asked, search, compute):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from alphaclip import files
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.images import FORMATS, MAX_PIXELS
 from alphaclip.training.datasets.examples import Box, Example
@@ -27,13 +27,12 @@ _TURNED = {5, 6, 7, 8}
 
 
 def read_json(path: Path, source: Source) -> Any:
-    """The content of a JSON file; what is none says where to get the file again."""
+    """The content of a JSON file, however large; what is none says where to get it again."""
+    source.require(path)
     try:
-        return json.loads(source.require(path).read_text("utf-8"))
-    except (OSError, RecursionError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise AlphaClipError(
-            f"{path} cannot be read as JSON ({error}): get the file again from {source.get}"
-        ) from error
+        return files.read_json(path, largest=None)
+    except (OSError, AlphaClipError) as error:
+        raise AlphaClipError(f"{error}: get the file again from {source.get}") from error
 
 
 def as_list(content: Any, path: Path) -> list[Any]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_text
+from alphaclip.files import read_json, write_text
 
 if TYPE_CHECKING:
     from alphaclip.encoder.load import Precision
@@ -180,7 +180,7 @@ def _read(path: Path) -> tuple[int, Outcome]:
         return float("nan") if value is None else float(value)
 
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         if content.pop("format") != _FORMAT:
             raise AlphaClipError(f"{path} is of another version of alphaclip: run it again")
         order, columns = int(content.pop("order")), content.pop("rows")

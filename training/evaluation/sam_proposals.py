@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import parse_json
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, judge
 from alphaclip.sam.sam import SamModel, automatic_masks, masks_for_boxes
@@ -137,7 +138,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Sequence[Proposal]]]:
             file.truncate(len(whole))
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            key, rows = json.loads(line)
+            key, rows = parse_json(line, path)
             yield key, [Proposal(tuple(box), sure, rle) for box, sure, rle in rows]
         except (TypeError, ValueError) as error:
             logger.warning("%s, line %d is damaged (%s): made again", path, number, error)

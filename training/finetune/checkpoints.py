@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from alphaclip.files import write_atomically
+from alphaclip.files import read_json, write_atomically
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.weights.architectures import UNNAMED
@@ -143,7 +143,7 @@ class Checkpoints:
         if not self.last.is_dir():
             return None
         try:
-            content = json.loads((self.last / STATE_FILE).read_text("utf-8"))
+            content = read_json(self.last / STATE_FILE)
             state = RunState(**{field.name: content[field.name] for field in fields(RunState)})
             training = read_training(self.last / TRAINING_FILE)
         except (OSError, ValueError, KeyError, TypeError) as error:

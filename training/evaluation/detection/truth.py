@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import read_json
 from alphaclip.regions.rle import encode_rle
 from alphaclip.training.datasets.coco import Instances, open_coco, open_lvis
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
@@ -179,7 +179,7 @@ def _federated(instances: Instances) -> Federated:
 def _by_frequency(path: Path) -> dict[str, frozenset[int]]:
     frequencies = {"r": "rare", "c": "common", "f": "frequent"}
     ids: dict[str, set[int]] = {name: set() for name in frequencies.values()}
-    for entry in json.loads(path.read_text("utf-8"))["categories"]:
+    for entry in read_json(path, largest=None)["categories"]:
         ids[frequencies[entry["frequency"]]].add(int(entry["id"]))
     groups = {name: frozenset(own) for name, own in ids.items()}
     base = groups["common"] | groups["frequent"]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import write_atomically, write_text
+from alphaclip.files import read_json, write_atomically, write_text
 from alphaclip.training.datasets.files import MALFORMED
 from alphaclip.training.pairs.format.records import PairError
 from alphaclip.training.pairs.format.reports import Tally
@@ -223,7 +223,7 @@ def agree(path: Path, plan: Mapping[str, Any]) -> None:
         AlphaClipError: if it cannot be written
     """
     try:
-        before = json.loads(path.read_bytes())
+        before = read_json(path)
     except FileNotFoundError:
         write_json(path, plan)
         return
