@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from reprlib import Repr
+
 
 class AlphaClipError(ValueError):
     """Something given to alphaclip cannot be used; the message says what, where and what to do."""
@@ -29,3 +31,12 @@ class ModelNotFoundError(AlphaClipError):
 
 class MissingWeightsError(AlphaClipError):
     """The model is known, but weights that it needs are not on this machine."""
+
+
+def brief(value: object) -> str:
+    """A value as a message shows it: in some words, however large or deep it is."""
+    return _BRIEF.repr(value)
+
+
+_BRIEF = Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 120

@@ -12,10 +12,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
 from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch, Table
+    from pyarrow.parquet import ParquetFile
 
 PARTIAL = ".part"
 """How the name of a file ends that is still being written; a dead process may leave one."""
@@ -34,6 +39,20 @@ LOCK, HOLDER = "writer.lock", "writer.txt"
 
 BLOCK = 1 << 20
 """Bytes that are read at a time: of larger blocks neither hashing nor copying gets faster."""
+
+LARGEST_JSON = 1 << 30
+"""Bytes: twice the longest that is written here, a manifest of a million skipped regions."""
+
+LARGEST_CONFIG = 1 << 26
+"""Bytes of a JSON file in a model's folder: a tokenizer's, the longest, has half."""
+
+DEEPEST_JSON = 256
+"""Lists and objects in each other: a view's expressions may have 200, MongoDB's limit, and Python's
+recursion ends at 1,000."""
+
+UNPACKED_TIMES, UNPACKED_ALWAYS = 256, 1 << 28
+"""How many times its size a compressed file may be when it is unpacked, and how many bytes any may
+be: ids, which are all different, are 10 times as large, masks that are all equal 100 times."""
 
 Stamp = tuple[int, int, int]
 
@@ -158,7 +177,11 @@ def write_checked(path: Path, content: Mapping[str, Any], key: str = "sha256") -
 
 
 def read_checked(
-    path: Path, remedy: str, key: str = "sha256", optional: bool = False
+    path: Path,
+    remedy: str,
+    key: str = "sha256",
+    optional: bool = False,
+    check: Callable[[dict[str, Any], Path], object] | None = None,
 ) -> dict[str, Any] | None:
     """Reads what :func:`write_checked` wrote; None if there is no such file.
 
@@ -167,23 +190,33 @@ def read_checked(
         remedy: how the message of an error ends
         key: as it was written with
         optional (False): whether a file without checksum, as older versions wrote it, will do
+        check (None): looks whether it is an object that is written here, and raises DamagedError if
+            not: anybody can write one with a SHA-256 that is right
 
     Raises:
-        DamagedError: if it is not what was written, or another file was renamed to it
+        DamagedError: if it is not what was written, is a link, or another file was renamed to it
         StoreError: if it cannot be read
     """
+    if path.is_symlink():
+        raise DamagedError(f"{path} is a link: {remedy}")
     try:
-        text = path.read_bytes()
+        content = read_json(path)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise unreadable(path, error) from error
-    with suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        content: dict[str, Any] = json.loads(text)
-        stated = content.pop(key, None)
-        if stated == _checksum(path.name, content) or (optional and stated is None):
-            return content
-    raise DamagedError(f"{path} is damaged: {remedy}")
+    except AlphaClipError as error:
+        raise DamagedError(f"{path} is damaged: {remedy}") from error
+    stated = content.pop(key, None) if isinstance(content, dict) else None
+    is_as_written = isinstance(content, dict) and stated == _checksum(path.name, content)
+    if not is_as_written and not (optional and isinstance(content, dict) and stated is None):
+        raise DamagedError(f"{path} is damaged: {remedy}")
+    try:
+        if check is not None:
+            check(content, path)
+    except DamagedError as error:
+        raise DamagedError(f"{error}: {remedy}") from error
+    return dict(content)
 
 
 CHECKSUMS = "checksums.json"
@@ -207,8 +240,8 @@ def check_folder(folder: Path) -> None:
         return
     remedy = f"put it back as it was, or, if somebody changed it on purpose, delete {path}"
     try:
-        noted = dict(json.loads(path.read_bytes()))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+        noted = dict(read_json(path, LARGEST_CONFIG))
+    except (OSError, ValueError, TypeError) as error:
         raise DamagedError(f"{path} is damaged: {remedy}") from error
     for name, sha256 in noted.items():
         file = folder / Path(name).name
@@ -234,12 +267,12 @@ def write_by_hash(
 ) -> tuple[Path, str, int]:
     """Writes a file that is named by its content; one that is there already stays.
 
-    The folder is made if need be. The suffix of the name begins with its dot.
+    The folder is made if need be; one that is a link is refused. The suffix begins with its dot.
 
     Returns:
         path, SHA-256 and size in bytes
     """
-    make_folder(folder)
+    make_folder(refuse_link(folder))
     with _partial(folder) as partial:
         with partial.open("wb") as stream:
             hashing = HashingWriter(stream)
@@ -250,6 +283,98 @@ def write_by_hash(
             partial.replace(path)
         flush_folder(folder)
     return path, hashing.sha256, hashing.size
+
+
+def read_json(path: Path, largest: int | None = LARGEST_JSON) -> Any:
+    """Reads a JSON file; ``largest`` is the most bytes that it may have.
+
+    Raises:
+        OSError: it is missing, or cannot be read
+        AlphaClipError: it is too large, or see :func:`parse_json`
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if largest is not None and size > largest:
+            raise _no_json(path, f"it has {size:,} bytes, expected at most {largest:,}")
+        return parse_json(file.read(), path)
+
+
+def parse_json(text: str | bytes, source: str | Path) -> Any:
+    """Parses JSON; ``source`` says in messages where it is from.
+
+    Raises:
+        AlphaClipError: it is no JSON, or deeper than :data:`DEEPEST_JSON`
+    """
+    too_deep = f"lists and objects lie in each other more than {DEEPEST_JSON} deep"
+    try:
+        content = json.loads(text)
+    except RecursionError as error:
+        raise _no_json(source, too_deep) from error
+    except (ValueError, MemoryError) as error:
+        raise _no_json(source, str(error) or "too large") from error
+    level = [content] if isinstance(content, (dict, list)) else []
+    for _ in range(DEEPEST_JSON):
+        if not level:
+            return content
+        values = (outer.values() if isinstance(outer, dict) else outer for outer in level)
+        level = [one for inner in values for one in inner if isinstance(one, (dict, list))]
+    raise _no_json(source, too_deep)
+
+
+def open_parquet(path: Path) -> ParquetFile:
+    """Opens a Parquet file, of which nothing is unpacked yet; texts that repeat will be kept once.
+
+    Raises:
+        OSError: it is missing, or cannot be read
+        AlphaClipError: it is none, or see :func:`check_unpacked`
+    """
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile, read_metadata
+
+    try:
+        metadata = read_metadata(path)
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        columns = [group.column(number) for group in groups for number in range(group.num_columns)]
+        # A value that repeats takes no room in the file
+        check_unpacked(path, sum(c.total_uncompressed_size + 8 * c.num_values for c in columns))
+        repeat = {c.path_in_schema for c in columns if c.has_dictionary_page}
+        texts = [field.name for field in metadata.schema.to_arrow_schema() if _is_text(field.type)]
+        return ParquetFile(path, read_dictionary=[name for name in texts if name in repeat])
+    except (pa.ArrowException, MemoryError) as error:
+        raise AlphaClipError(f"{path} is no Parquet file: {error!s:.200}") from error
+
+
+def check_table(path: Path, table: Table | RecordBatch) -> None:
+    """Looks whether what was read of a Parquet file may become Python's or NumPy's values.
+
+    Raises:
+        AlphaClipError: see :func:`check_unpacked`
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    size = 0
+    for column in table.columns:
+        for chunk in getattr(column, "chunks", [column]):
+            if pa.types.is_dictionary(chunk.type):
+                lengths = pc.binary_length(chunk.dictionary).take(chunk.indices)
+                size += pc.sum(lengths).as_py() or 0
+            else:
+                size += chunk.nbytes
+    check_unpacked(path, size)
+
+
+def check_unpacked(path: Path, size: int) -> None:
+    """Looks whether a compressed file may be so many bytes when it is unpacked.
+
+    Raises:
+        AlphaClipError: it is far more than real data can be, so it was made to fill the memory
+    """
+    if size > UNPACKED_ALWAYS + UNPACKED_TIMES * path.stat().st_size:
+        raise AlphaClipError(
+            f"{path} would be {size / 1e6:,.0f} MB when it is unpacked, far more than a file of "
+            "its size can be: it is refused"
+        )
 
 
 def link_or_copy(source: Path, path: Path) -> None:
@@ -279,13 +404,15 @@ def file_sha256(path: Path) -> str:
 
 
 def is_whole(path: Path, sha256: str, size: int) -> bool:
-    """Whether a file is there and has this SHA-256 and size in bytes.
+    """Whether a file is there and has this SHA-256 and size in bytes; a link to one is none.
 
     Raises:
         StoreError: if it is there and cannot be read
     """
     try:
-        return path.stat().st_size == size and file_sha256(path) == sha256
+        status = path.lstat()
+        is_same_size = S_ISREG(status.st_mode) and status.st_size == size
+        return is_same_size and file_sha256(path) == sha256
     except FileNotFoundError:
         return False
     except OSError as error:
@@ -343,6 +470,8 @@ def writer_lock(folder: Path) -> Iterator[None]:
 
     make_folder(folder)
     holder, lock = folder / HOLDER, FileLock(folder / LOCK)
+    refuse_link(holder)
+    refuse_link(folder / LOCK)
     try:
         lock.acquire(timeout=0)
         holder.write_text(f"process {os.getpid()} on {socket.gethostname()}", "utf-8")
@@ -408,6 +537,21 @@ def folder_in_environment(variable: str) -> Path | None:
         raise StoreError(f"{variable} is {named!r}: there is no such home folder") from error
 
 
+def refuse_link(path: Path) -> Path:
+    """The path again, of what has to lie in its own folder: through a link, files of others would
+    be read, written over and deleted.
+
+    Raises:
+        StoreError: if it is a link
+    """
+    if path.is_symlink():
+        raise StoreError(
+            f"{path} is a link, which nothing in the folder of an index may be: remove it, or "
+            "put in its place what it leads to"
+        )
+    return path
+
+
 def unreadable(path: Path, error: OSError) -> StoreError:
     """Says that the system does not let a file be read."""
     if isinstance(error, FileNotFoundError):
@@ -431,6 +575,16 @@ def _partial(folder: Path, name: str = "") -> Iterator[Path]:
 def _checksum(name: str, content: Mapping[str, Any]) -> str:
     """The file's name is part of it: a manifest under the name of another version is damaged."""
     return hashlib.sha256(json.dumps([name, content], sort_keys=True).encode()).hexdigest()
+
+
+def _is_text(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return pa.types.is_string(kind) or pa.types.is_dictionary(kind)
+
+
+def _no_json(source: str | Path, reason: str) -> AlphaClipError:
+    return AlphaClipError(f"{source} cannot be read as JSON: {reason}")
 
 
 def _flush(stream: BinaryIO) -> None:

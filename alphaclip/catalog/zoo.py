@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -21,8 +20,14 @@ from alphaclip.catalog.released import (
     how_to_install,
     installed_path,
 )
-from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
-from alphaclip.files import DamagedError, check_folder
+from alphaclip.errors import (
+    AlphaClipError,
+    CheckpointError,
+    MissingWeightsError,
+    ModelNotFoundError,
+    brief,
+)
+from alphaclip.files import LARGEST_CONFIG, DamagedError, check_folder, read_json
 
 if TYPE_CHECKING:
     from alphaclip.views.view import View
@@ -243,9 +248,9 @@ def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
     stated = _card(folder).get("default_view")
     try:
         view = View(**stated) if stated else object_view()
-    except TypeError as error:
+    except (TypeError, AlphaClipError) as error:
         raise CheckpointError(
-            f"{folder / CARD_FILE}: default_view is {stated!r}: {error}"
+            f"{folder / CARD_FILE}: default_view is {brief(stated)}: {error}"
         ) from error
     licence = stated_licence(folder)
     return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
@@ -257,6 +262,8 @@ def file_spec(path: Path) -> ModelSpec:
     Raises:
         CheckpointError: it is of another kind, or does not say which architecture it is for
     """
+    import open_clip
+
     from alphaclip.weights.checkpoints import has_text_tower, read_metadata
 
     if path.suffix != ".safetensors":
@@ -269,6 +276,16 @@ def file_spec(path: Path) -> ModelSpec:
         raise CheckpointError(
             f"{path}: does not say which architecture it is for; put it in a folder of its own "
             "with its open_clip JSON configuration, and name the folder"
+        )
+    name = metadata["architecture"]
+    # Asked for another name, open_clip may look for it on the hub
+    known = name in open_clip.list_models()
+    if not known or "hf_model_name" in open_clip.get_model_config(name)["text_cfg"]:
+        raise CheckpointError(
+            f"{path}: says that it is for {brief(name)}, which is none of "
+            "open_clip's architectures that can be built without the Hugging Face hub: convert it "
+            "again, or put it in a folder of its own with its open_clip JSON configuration, and "
+            "name the folder"
         )
     pretrained = None if has_text_tower(path) else BASE_TAG
     licence = metadata.get("licence", "not stated")
@@ -341,9 +358,11 @@ def _card(folder: Path) -> dict[str, Any]:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: not a JSON file: {error}") from error
+        content = read_json(path, LARGEST_CONFIG)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except AlphaClipError as error:
+        raise CheckpointError(str(error)) from error
     return content if isinstance(content, dict) else {}
 
 

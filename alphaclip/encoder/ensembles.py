@@ -18,7 +18,7 @@ import numpy as np
 from alphaclip.arguments import COUNT, checked
 from alphaclip.catalog.methods import JOIN
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, brief
 from alphaclip.regions.region import Region
 from alphaclip.views.prefetch import Failure, OnError, Picture
 from alphaclip.views.view import View
@@ -121,10 +121,17 @@ def _join(parts: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def read_view(content: dict[str, Any]) -> View:
-    """The view that ``to_dict`` of a `View` or of `MemberViews` stated, as JSON holds it."""
-    if "members" not in content:
-        return View(**content)
-    return MemberViews(members=tuple(View(**member) for member in content["members"]))
+    """The view that ``to_dict`` of a `View` or of `MemberViews` stated, as JSON holds it.
+
+    Raises:
+        AlphaClipError: if it is none
+    """
+    try:
+        views = tuple(View(**member) for member in content.get("members", [content]))
+        hash(views)
+    except TypeError as error:
+        raise AlphaClipError(f"view is {brief(content)}: {error}") from error
+    return MemberViews(members=views) if "members" in content else views[0]
 
 
 def _joint(fingerprints: Iterable[str]) -> str:

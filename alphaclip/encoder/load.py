@@ -6,14 +6,14 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from alphaclip.arguments import checked, listed
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, PROMPTED, lay_over, pooling_of
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.ensembles import Ensemble, MemberViews, read_view
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, brief
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Named = str | Path | Encoder
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8", "compile"]
 
@@ -121,14 +122,24 @@ def encoder_of(info: Mapping[str, Any], given: Encoder | None = None) -> Encoder
             "the vectors of this index are from elsewhere: search it by vector, or through "
             "FiftyOne's sort_by_similarity"
         )
-    encoder = given or _shared_encoder(info["encoder"], read_view(info["view"]))
+    encoder = given
+    if encoder is None:
+        view = read_view(_said(info, "view", dict))
+        encoder = _shared_encoder(_said(info, "encoder", str), view)
     if encoder.fingerprint != info["fingerprint"]:
         raise AlphaClipError(
-            f"the index was built with {info['encoder']} ({info['fingerprint'][:8]}), "
+            f"the index was built with {info.get('encoder')} ({info['fingerprint']:.8}), "
             f"{encoder.name} is now {encoder.fingerprint[:8]}: its vectors cannot be compared; "
             "build the index again with overwrite=True"
         )
     return encoder
+
+
+def _said(info: Mapping[str, Any], name: str, kind: type[T]) -> T:
+    value = info.get(name)
+    if not isinstance(value, kind):
+        raise AlphaClipError(f"{name} of the index is {brief(value)}: build it again")
+    return value
 
 
 @lru_cache(maxsize=2)

@@ -107,15 +107,9 @@ class AlphaCLIP(nn.Module):
         """open_clip's tokenizer for this model: strings to int64 (n, context length).
 
         Raises:
-            MissingWeightsError: its files come from the Hugging Face hub and are not here
+            MissingWeightsError: its files are not here; says where they have to be
         """
-        try:
-            return build_tokenizer(self.config)
-        except (OSError, ImportError) as error:
-            raise MissingWeightsError(
-                f"{self.config.name}: its tokenizer cannot be loaded ({error}). Tokenizers of the "
-                "Hugging Face hub need `pip install transformers`, and internet on first use"
-            ) from error
+        return build_tokenizer(self.config)
 
 
 def _square_size(clip: open_clip.CLIP, config: ModelConfig) -> int:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import update_text
+from alphaclip.files import parse_json, update_text
 
 if TYPE_CHECKING:
     import torch
@@ -251,8 +251,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _parsed(text: str | None) -> dict[str, Any]:
     try:
-        content = json.loads(text or "")
-    except (ValueError, RecursionError):
+        content = parse_json(text or "", "the memory of precisions")
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -67,6 +67,8 @@ class View:
                 )
         if not 1.0 <= self.context <= 100.0:
             raise AlphaClipError(f"view context is {self.context}: expected 1 to 100 box sides")
+        if not isinstance(self.least, int) or not 0 <= self.least <= 100_000:
+            raise AlphaClipError(f"view least is {self.least!r:.80}: expected 0 to 100,000 pixels")
         if not 0.0 < self.blur_sigma <= 1000.0:
             raise AlphaClipError(f"view blur_sigma is {self.blur_sigma}: expected 0 to 1000 pixels")
         if self.kind == "readme" and self.is_painted:

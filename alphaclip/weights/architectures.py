@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import gzip
+import zlib
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -14,12 +15,17 @@ import open_clip
 import torch
 from open_clip.tokenizer import HFTokenizer
 
-from alphaclip.errors import AlphaClipError, ModelNotFoundError
+from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
+from alphaclip.files import LARGEST_CONFIG, read_json
 from alphaclip.weights.alpha_channel import add_alpha_channel
+from alphaclip.weights.config_checks import check_config
 
 MERGES_FILE = "merges.txt.gz"
-CONFIG_KEYS = ("embed_dim", "vision_cfg", "text_cfg")
 UNNAMED = "the given configuration"
+LARGEST_MERGES = 1 << 26
+"""Bytes of a table of merges when it is unpacked; CLIP's own has 3 MB."""
+
+_TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 
 
 @dataclass(frozen=True)
@@ -61,7 +67,8 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
 
     Raises:
         ModelNotFoundError: no such name or file
-        AlphaClipError: the file or dict is not an open_clip configuration
+        AlphaClipError: the file or dict is not an open_clip configuration, or has something in it
+            that could not be built from what is here
     """
     name, path = UNNAMED, None
     if isinstance(architecture, Mapping):
@@ -78,18 +85,13 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
             )
             raise ModelNotFoundError(f"open_clip has no architecture named {name!r}{hint}")
         return ModelConfig(name, open_clip.get_model_config(name), {})
-    settings = content.get("model_cfg", content)
-    missing = [key for key in CONFIG_KEYS if key not in settings]
-    if missing:
-        raise AlphaClipError(
-            f"{path or name}: not an open_clip model configuration, {', '.join(missing)} missing"
-        )
-    return ModelConfig(name, settings, content.get("preprocess_cfg", {}), path)
+    return ModelConfig(name, *check_config(content, str(path or name)), path)
 
 
 def build_clip(config: ModelConfig) -> open_clip.CLIP:
     """Builds open_clip's CLIP of a configuration (or CustomTextCLIP or CoCa, which offer the
-    same), with random weights and nothing downloaded.
+    same), with random weights and nothing downloaded; but of open_clip's own, those with a text
+    tower of the Hugging Face hub read its description there, unless it is in the cache.
 
     Raises:
         AlphaClipError: open_clip does not accept the configuration
@@ -106,7 +108,7 @@ def build_clip(config: ModelConfig) -> open_clip.CLIP:
         kind = open_clip.CoCa
     try:
         return kind(**settings)
-    except (TypeError, RuntimeError) as error:
+    except Exception as error:  # Each kind of tower, and the hub, has errors of its own
         raise AlphaClipError(
             f"{config.path or config.name}: open_clip cannot build this configuration: {error}"
         ) from error
@@ -124,27 +126,61 @@ def build_tokenizer(config: ModelConfig) -> Any:
 
     Raises:
         AlphaClipError: the merges do not give the vocabulary that the configuration states
+        MissingWeightsError: its files are not here; says where they have to be
     """
     text = config.settings["text_cfg"]
-    if config.path is None and config.name != UNNAMED:
-        return open_clip.get_tokenizer(config.name)
     merges = find_merges(config)
     if merges is not None:
+        return _with_merges(merges, config)
+    options = {
+        "context_length": text.get("context_length", open_clip.CLIPTextCfg.context_length),
+        **(text.get("tokenizer_kwargs") or {}),
+    }
+    try:
+        if config.path is None and config.name != UNNAMED:
+            return open_clip.get_tokenizer(config.name)
+        if not text.get("hf_tokenizer_name"):
+            return open_clip.SimpleTokenizer(**options)
+        return HFTokenizer(
+            _tokenizer_source(config),
+            tokenizer_mode=text.get("tokenizer_mode"),
+            local_files_only=True,
+            trust_remote_code=False,
+            **options,
+        )
+    except Exception as error:  # Each kind of tokenizer has errors of its own
+        raise MissingWeightsError(
+            f"{config.path or config.name}: its tokenizer cannot be loaded ({error!s:.300}). "
+            "Tokenizers of the Hugging Face hub need `pip install transformers`; for a "
+            "configuration of your own, tokenizer.json and tokenizer_config.json have to lie "
+            "beside it, or the tokenizer be in the hub's cache on this machine"
+        ) from error
+
+
+def _tokenizer_source(config: ModelConfig) -> str:
+    """The folder of a configuration, if the tokenizer's files are there, or its name in the cache
+    of the hub."""
+    folder = config.path.parent if config.path is not None else None
+    if folder is not None and any((folder / name).is_file() for name in _TOKENIZER_FILES):
+        return str(folder)
+    return str(config.settings["text_cfg"]["hf_tokenizer_name"])
+
+
+def _with_merges(merges: Path, config: ModelConfig) -> Any:
+    text = {**vars(open_clip.CLIPTextCfg()), **config.settings["text_cfg"]}
+    try:
+        with gzip.open(merges) as file:
+            if len(file.read(LARGEST_MERGES + 1)) > LARGEST_MERGES:
+                raise ValueError(f"it has more than {LARGEST_MERGES:,} bytes")
         tokenizer = open_clip.SimpleTokenizer(str(merges), context_length=text["context_length"])
-        if tokenizer.vocab_size != text["vocab_size"]:
-            raise AlphaClipError(
-                f"{merges}: gives a vocabulary of {tokenizer.vocab_size}, {config.path} states "
-                f"{text['vocab_size']}: the two files do not belong together"
-            )
-        return tokenizer
-    if config.path is not None and config.path.name == "open_clip_config.json":
-        return open_clip.get_tokenizer(f"local-dir:{config.path.parent}")
-    options = dict(text.get("tokenizer_kwargs") or {})
-    options["context_length"] = text.get("context_length", open_clip.CLIPTextCfg.context_length)
-    if "hf_tokenizer_name" in text:
-        mode = text.get("tokenizer_mode")
-        return HFTokenizer(text["hf_tokenizer_name"], tokenizer_mode=mode, **options)
-    return open_clip.SimpleTokenizer(**options)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise AlphaClipError(f"{merges}: not a table of merges: {error}") from error
+    if tokenizer.vocab_size != text["vocab_size"]:
+        raise AlphaClipError(
+            f"{merges}: gives a vocabulary of {tokenizer.vocab_size}, {config.path} states "
+            f"{text['vocab_size']}: the two files do not belong together"
+        )
+    return tokenizer
 
 
 def find_merges(config: ModelConfig) -> Path | None:
@@ -169,7 +205,7 @@ def _read_json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise ModelNotFoundError(f"{path}: there is no such configuration file")
     try:
-        content = json.loads(path.read_text("utf-8"))
-    except ValueError as error:
-        raise AlphaClipError(f"{path}: not a JSON file: {error}") from error
+        content = read_json(path, LARGEST_CONFIG)
+    except OSError as error:
+        raise AlphaClipError(f"{path}: cannot be read: {error.strerror or error}") from error
     return content if isinstance(content, dict) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from alphaclip.indexing.act.actions import (
     keep_replaced,
     replaced_by,
 )
+from alphaclip.indexing.dataset.stages import view_of
 from alphaclip.indexing.retrieval.hits import TOO_MANY, Hits
 
 if TYPE_CHECKING:
@@ -88,9 +90,6 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
 
 def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
     """Deletes the view, or brings back the one that it replaced, if nobody edited it since."""
-    import fiftyone as fo
-    from bson import json_util
-
     name, stages = action.detail["name"], _stages(dataset, action.detail["name"])
     if stages is None or _digest(stages) != action.detail["stages"]:
         return Undone(0, action.count)
@@ -98,8 +97,7 @@ def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
     if not action.detail["replaced"]:
         dataset.delete_saved_view(name)
     elif before is not None:
-        view = fo.DatasetView._build(dataset, [json_util.loads(stage) for stage in before])
-        _save(dataset, name, view)
+        _save(dataset, name, view_of(dataset, [json.loads(stage) for stage in before]))
     return Undone(action.count, 0)
 
 

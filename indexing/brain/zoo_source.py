@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from alphaclip.files import update_text
+from alphaclip.files import parse_json, update_text
 
 SOURCE = "alphaclip-encoders"
 """No name of a Python module: FiftyOne enters the folder's module in sys.modules under it."""
@@ -53,7 +53,8 @@ def install_zoo_source(name: str) -> Path:
 def _names(manifest: str | None) -> list[str]:
     """Those of earlier calls; none where the file is damaged."""
     try:
-        return [str(model["base_name"]) for model in json.loads(manifest or "")["models"]]
+        models = parse_json(manifest or "", "manifest.json")["models"]
+        return [str(model["base_name"]) for model in models]
     except (ValueError, LookupError, TypeError):
         return []
 

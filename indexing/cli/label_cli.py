@@ -7,7 +7,6 @@ reachable, or its sample waits for reviews; 4 the new regions are not like the r
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
 from dataclasses import fields
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import read_json
 from alphaclip.indexing.dataset.samples import open_dataset
 
 if TYPE_CHECKING:
@@ -135,11 +135,9 @@ def _answers(path: Path) -> dict[str, str | None]:
 
 def _read(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path)
     except OSError as error:
         raise AlphaClipError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise AlphaClipError(f"{path} is no JSON: {error}") from error
 
 
 def _refuse(error: AlphaClipError) -> int:

@@ -25,6 +25,7 @@ from alphaclip.indexing.dataset.labels import (
     count_samples,
 )
 from alphaclip.indexing.dataset.locations import check_key, has_run, own_folder
+from alphaclip.indexing.dataset.stages import check_stages
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
@@ -32,7 +33,7 @@ from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.manifests import has_store
+from alphaclip.indexing.store.manifests import check_settings, has_store
 from alphaclip.indexing.store.store import StoreError, StoreVersion, StoreWriter, writing
 
 if TYPE_CHECKING:
@@ -165,23 +166,23 @@ def settings_of(
         "metric": "cosine",
         "field": field,
         "identify": identify,
-        "stages": json.loads(json_util.dumps(stages)),
+        "stages": check_stages(json.loads(json_util.dumps(stages))),
         **encoder_settings(encoder),
     }
 
 
 def settings_in(writer: StoreWriter) -> dict[str, Any]:
     info = writer.base.info if writer.base is not None else {}
-    if info.get("kind") == "regions":
-        return {name: value for name, value in info.items() if name != "report"}
-    if info:
+    if info and info.get("kind") != "regions":
         raise AlphaClipError("the vectors of this index are from elsewhere: add them anew instead")
     try:
-        return read_plan(writer.folder / "work").settings
+        said = info or read_plan(writer.folder / "work").settings
     except PlanError as error:
         raise StoreError(
             f"{writer.folder} holds nothing that could be brought up to date: build the index"
         ) from error
+    check_settings(said, writer.folder)
+    return {name: value for name, value in said.items() if name != "report"}
 
 
 def freshness(
@@ -195,6 +196,7 @@ def freshness(
         progress (None): told how far it is; None shows a bar in the terminal
     """
     settings: dict[str, Any] = version.info
+    check_settings(settings, version.folder)
     lookup = Lookup(version.ids)
     inventory = Inventory(settings["field"], [version.ids], listing=False)
     seen = np.zeros(len(version), bool)

@@ -7,7 +7,6 @@ and encoder. So a vector still counts where the picture cannot be reached at the
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from alphaclip.indexing.dataset.labels import (
     region_fields,
     stray_rings,
 )
+from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region
 
@@ -75,9 +75,6 @@ def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollec
     Raises:
         AlphaClipError: if its field, or something that the view is made of, was renamed or deleted
     """
-    import fiftyone as fo
-    from bson import json_util
-
     field, fields = settings["field"], region_fields(dataset)
     if field not in fields:
         raise FieldError(
@@ -86,11 +83,10 @@ def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollec
         )
     if not settings["stages"]:
         return dataset
+    stages = check_stages(settings["stages"])
     try:
-        # A view may compare with ids and times, which are no JSON.
-        stages = json_util.loads(json.dumps(settings["stages"]))
-        return fo.DatasetView._build(dataset, stages)
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        return view_of(dataset, stages)
+    except AlphaClipError as error:
         raise AlphaClipError(
             f"the FiftyOne view that the index was built on cannot be made any more: {error}. "
             f"{_RENAMED}"

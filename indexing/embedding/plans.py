@@ -22,11 +22,13 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import NoneType
 from typing import Any, NamedTuple
 from uuid import uuid4
 
 import numpy as np
 
+from alphaclip.errors import RegionError
 from alphaclip.files import (
     StoreError,
     is_whole,
@@ -38,6 +40,13 @@ from alphaclip.files import (
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.store.entries import (
+    Kinds,
+    check_kinds,
+    check_list,
+    check_segment,
+    check_skipped,
+)
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
@@ -46,6 +55,7 @@ from alphaclip.indexing.store.segments import (
     read_segment,
     write_ids,
 )
+from alphaclip.indexing.store.text_table import read_texts
 from alphaclip.regions.region import Region
 from alphaclip.regions.region_json import region_from_json, region_to_json
 
@@ -59,6 +69,13 @@ it is small; its piece of a store, 3 MB of vectors of 768 numbers, is worth a fi
 IN_MEMORY = 65536
 """Regions to embed that a build keeps in memory. Boxes are under 1 KB each, masks often more; the
 shards that come after wait in files, so that memory does not grow with the dataset."""
+
+
+_SAID: Kinds = {
+    "name": str, "settings": dict, "shards": list, "taken_over": list, "counts": dict,
+    "reading": dict,
+}  # fmt: skip
+"""What ``plan.json`` says, by the names of :class:`Plan`."""
 
 
 class PlanError(StoreError):
@@ -195,16 +212,30 @@ def read_plan(folder: Path) -> Plan:
     Raises:
         PlanError: if there is none, or it is damaged or of another format
     """
-    path = folder / "plan.json"
     try:
-        content = read_checked(path, "plan again")
+        content = read_checked(folder / "plan.json", "plan again", check=_check_plan)
     except StoreError as error:
         raise PlanError(str(error)) from error
     if content is None:
         raise PlanError(f"{folder} holds no plan: make one first (alphaclip index plan)")
-    if content.pop("format", None) != FORMAT:
+    return Plan(folder, inventory_file=content["wanted"], **{name: content[name] for name in _SAID})
+
+
+def _check_plan(content: dict[str, Any], path: Path) -> None:
+    if content.get("format") != FORMAT:
         raise PlanError(f"{path} is of another version of alphaclip-fiftyone: plan again")
-    return Plan(folder, inventory_file=content.pop("wanted"), **content)
+    check_kinds(content, {**_SAID, "wanted": (dict, NoneType)}, path)
+    check_kinds(content["settings"], {"field": str, "fingerprint": str}, path)
+    check_kinds(content["counts"], {"wanted": int, "to_embed": int, "unreachable": int}, path)
+    check_kinds(content["reading"], {}, path, {"skipped": list})
+    check_skipped(content["reading"].get("skipped", []), path)
+    for shard in content["shards"]:
+        check_list(shard, path)
+        check_kinds(shard, {"count": int}, path)
+    for entry in content["taken_over"]:
+        check_segment(entry, path)
+    if content["wanted"] is not None:
+        check_list(content["wanted"], path)
 
 
 def read_shard(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
@@ -213,19 +244,20 @@ def read_shard(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
     Raises:
         PlanError: if the shard is damaged, or was in the memory of a process that is gone
     """
-    import pyarrow.parquet as pq
-
     path = plan.folder / shard["file"]
     if "sha256" not in shard or not is_whole(path, shard["sha256"], shard["bytes"]):
         raise PlanError(f"{path} is missing or damaged: plan again")
-    rows = pq.read_table(path).to_pylist()
-    return [PlannedRegion(**{**row, "region": region_from_json(row["region"])}) for row in rows]
+    try:
+        rows = read_texts(path, PlannedRegion._fields).to_pylist()
+        return [PlannedRegion(**{**row, "region": region_from_json(row["region"])}) for row in rows]
+    except (StoreError, RegionError) as error:
+        raise PlanError(f"{path} cannot be used: {error}; plan again") from error
 
 
 def finished(plan: Plan, shard: dict[str, Any]) -> FinishedShard | None:
     """What came of a shard; None if it is to be embedded (again)."""
     try:
-        content = read_checked(_finished_path(plan, shard), "it is not used")
+        content = read_checked(_finished_path(plan, shard), "it is not used", check=_check_finished)
         if content is None or content["shard"] != shard.get("sha256"):
             return None
         entry = content["entry"]
@@ -235,6 +267,14 @@ def finished(plan: Plan, shard: dict[str, Any]) -> FinishedShard | None:
     except StoreError as error:
         logger.warning("%s is embedded again: %s", shard["file"], error)
         return None
+
+
+def _check_finished(content: dict[str, Any], path: Path) -> None:
+    kinds: Kinds = {"shard": (str, NoneType), "entry": (dict, NoneType), "skipped": list}
+    check_kinds(content, kinds, path)
+    check_skipped(content["skipped"], path)
+    if content["entry"] is not None:
+        check_segment(content["entry"], path)
 
 
 def finish(plan: Plan, shard: dict[str, Any], result: FinishedShard) -> None:

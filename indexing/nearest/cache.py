@@ -19,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.files import PARTIAL, file_sha256, write_by_hash, write_text
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import PARTIAL, file_sha256, read_json, write_by_hash, write_text
 from alphaclip.indexing.nearest.metrics import Metric, faiss_metric
+from alphaclip.indexing.store.entries import Kinds, check_kinds
 from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
@@ -32,6 +34,14 @@ FORMAT = 1
 NEWEST = 2
 """Caches that stay: that of the current version, and the one before, which another process may
 still search."""
+
+_FACTS: Kinds = {
+    "pieces": list, "count": int, "rows": str, "dim": int, "dtype": str, "metric": str,
+    "kind": str, "nlist": int, "nprobe": int, "oversample": int, "recall": dict, "trained_on": int,
+    "sha256": str, "bytes": int,
+}  # fmt: skip
+
+_RECALLS: Kinds = {"text": (int, float), "shifted": (int, float), "region": (int, float)}
 
 ABANDONED = 3600
 """Seconds after which a file that nothing names was left by a process that died."""
@@ -121,17 +131,27 @@ def describe(table: VectorTable, metric: Metric) -> dict[str, Any]:
 def _newest(folder: Path, fits: Callable[[dict[str, Any]], bool]) -> Cached | None:
     """The newest cache whose facts fit, and that is whole."""
     for path in _newest_first(folder):
-        try:
-            content = json.loads(path.read_text("utf-8"))
-            facts = content["facts"]
-            complete = content["sha256"] == _digest(facts) and facts["format"] == FORMAT
-        except (OSError, ValueError, KeyError, TypeError):
-            complete = False
-        if not complete:
+        facts = _facts(path)
+        if facts is None:
             logger.warning("%s is damaged or of another version, and not used", path)
         elif fits(facts) and (index := _read(path, facts)) is not None:
             return Cached(index, facts)
     return None
+
+
+def _facts(path: Path) -> dict[str, Any] | None:
+    """What a cache says of itself; None if that cannot be used."""
+    try:
+        content = read_json(path)
+        check_kinds(content, {"facts": dict, "sha256": str}, path)
+        facts: dict[str, Any] = content["facts"]
+        if content["sha256"] != _digest(facts) or facts.get("format") != FORMAT:
+            return None
+        check_kinds(facts, _FACTS, path)
+        check_kinds(facts["recall"], {"k": int}, path, _RECALLS)
+    except (OSError, AlphaClipError):
+        return None
+    return facts if 1 <= facts["nprobe"] <= facts["nlist"] and facts["oversample"] else None
 
 
 def _digest(facts: dict[str, Any]) -> str:

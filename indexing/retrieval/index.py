@@ -26,6 +26,8 @@ from alphaclip.indexing.retrieval.queries import (
 from alphaclip.indexing.retrieval.ranking import Ranking, find
 from alphaclip.indexing.retrieval.snapshot import Snapshot, open_snapshot
 from alphaclip.indexing.retrieval.view_rows import state_of
+from alphaclip.indexing.store.entries import check_kinds
+from alphaclip.indexing.store.manifests import check_report
 from alphaclip.indexing.store.segments import RowIds, as_text
 
 if TYPE_CHECKING:
@@ -76,7 +78,9 @@ class SearchIndex:
     @property
     def field(self) -> str:
         """The field that holds the regions."""
-        return str(self.snapshot().version.info["field"])
+        version = self.snapshot().version
+        check_kinds(version.info, {"field": str}, version.folder)
+        return str(version.info["field"])
 
     @property
     def encoder(self) -> Any:
@@ -96,6 +100,8 @@ class SearchIndex:
         """
         now = self.snapshot()
         version = now.version
+        if version.info.get("kind") == "regions":
+            check_report(version.info, version.folder)
         shape = {"count": len(version), "dim": version.dim, "version": version.number}
         return {"key": self.key, **shape, **version.info, "search": now.engine().facts}
 

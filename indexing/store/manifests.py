@@ -5,9 +5,17 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from alphaclip.files import DamagedError, StoreError, read_checked, unreadable, write_checked
+from alphaclip.indexing.store.entries import (
+    Kinds,
+    check_kinds,
+    check_segment,
+    check_skipped,
+    malformed,
+)
 
 FORMAT = 2
 """Of the stores this version writes; 1 was a single ``manifest.json``. Later ones are to stay
@@ -17,7 +25,18 @@ _NEWEST = "newest.json"
 """Says which version was published last: without it, a store whose newest manifest is gone would
 look like one that has not been brought up to date. Stores of earlier versions have none."""
 
-_NAME = re.compile(r"manifest-(\d{6,})\.json")
+_NAME = re.compile(r"manifest-(\d{6,})\.json", re.ASCII)
+_KINDS: Kinds = {"version": int, "dim": int, "dtype": str, "segments": list, "info": dict}
+_SETTINGS: Kinds = {
+    "field": str, "encoder": str, "fingerprint": str, "view": dict, "identify": str, "stages": list,
+}  # fmt: skip
+_INFO: Kinds = {"kind": str, "metric": str, "report": dict, **_SETTINGS}
+"""What the writer says of the vectors; of vectors from elsewhere it knows some of it only."""
+
+_REPORT: Kinds = {
+    "regions": int, "added": int, "edited": int, "kept": int, "gone": int, "unreachable": int,
+    "samples": int, "unfilled": int, "seconds": (int, float, NoneType), "skipped": list,
+}  # fmt: skip
 
 
 def manifest_path(folder: Path, version: int) -> Path:
@@ -69,19 +88,31 @@ def read_manifest(folder: Path, version: int | None = None) -> dict[str, Any]:
     """A manifest, without looking at the data; that of the current version, if none is named.
 
     Raises:
-        DamagedError: if it is damaged or missing
+        DamagedError: if it is damaged or missing, or not what is written here
         StoreError: if its format is newer, or it cannot be read
     """
     path = manifest_path(folder, newest_version(folder) if version is None else version)
-    manifest = read_checked(path, _REMEDY)
+    manifest = read_checked(path, _REMEDY, check=_check)
     if manifest is None:
         raise DamagedError(f"{path} is missing: if the index was not deleted, {_REMEDY}")
+    return manifest
+
+
+def _check(manifest: dict[str, Any], path: Path) -> None:
+    check_kinds(manifest, {"format": int}, path)
     if manifest["format"] > FORMAT:
         raise StoreError(
             f"{path} has format {manifest['format']}, this version reads {FORMAT}: "
             "upgrade alphaclip-fiftyone"
         )
-    return manifest
+    check_kinds(manifest, _KINDS, path, {"count": int})
+    check_kinds(manifest["info"], {}, path, _INFO)
+    for entry in manifest["segments"]:
+        check_segment(entry, path)
+    if manifest_path(path.parent, manifest["version"]) != path:
+        raise malformed(path, "version", manifest["version"])
+    if manifest["dtype"] not in ("float16", "float32"):
+        raise malformed(path, "dtype", manifest["dtype"])
 
 
 def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
@@ -89,6 +120,27 @@ def write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     one."""
     write_checked(manifest_path(folder, manifest["version"]), manifest)
     write_checked(folder / _NEWEST, {"version": manifest["version"]})
+
+
+def check_settings(info: Any, where: object) -> None:
+    """Looks whether there is all that says what an index of regions is of.
+
+    Raises:
+        DamagedError: if not
+    """
+    check_kinds(info, _SETTINGS, where)
+
+
+def check_report(info: dict[str, Any], where: object) -> None:
+    """Looks whether what a store says of its regions can be told to people.
+
+    Raises:
+        DamagedError: if not
+    """
+    check_settings(info, where)
+    check_kinds(info, {"report": dict}, where)
+    check_kinds(info["report"], _REPORT, where)
+    check_skipped(info["report"]["skipped"], where)
 
 
 def files_of(manifest: dict[str, Any]) -> set[str]:

@@ -23,10 +23,13 @@ from alphaclip.files import (
     StoreError,
     file_stamp,
     is_whole,
+    refuse_link,
     unreadable,
     write_atomically,
     write_by_hash,
 )
+from alphaclip.indexing.store.entries import malformed
+from alphaclip.indexing.store.text_table import as_fixed, read_texts
 
 COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
 
@@ -216,16 +219,17 @@ def read_segment(folder: Path, entry: dict[str, Any]) -> Segment:
     """Opens a segment, every byte checked.
 
     Raises:
-        StoreError: if a file is missing or damaged; says which
+        StoreError: if a file is missing or damaged, or holds something else; says which
     """
     path = folder / entry["vectors"]["file"]
     stamp = file_stamp(path)
     check_file(folder, entry["vectors"])
-    try:
-        vectors = _map(path)
-    except OSError as error:
-        raise unreadable(path, error) from error
+    vectors = _map(path)
+    if vectors.ndim != 2 or vectors.dtype.str not in ("<f2", "<f4"):
+        raise malformed(path, "its array", (vectors.dtype, vectors.shape))
     ids, kept = read_ids(folder, entry["rows"]), read_kept(folder, entry)
+    if not len(ids) == len(vectors) == entry["count"]:
+        raise malformed(path, "the number of its vectors", len(vectors))
     return Segment(entry, vectors, ids, kept, stamp)
 
 
@@ -235,11 +239,10 @@ def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
         return None
     check_file(folder, entry["kept"])
     path = folder / entry["kept"]["file"]
-    try:
-        bits = np.load(path, allow_pickle=False)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    return np.unpackbits(bits, count=entry["count"]).astype(bool)
+    bits, count = _map(path), entry["count"]
+    if bits.dtype != np.uint8 or bits.shape != ((count + 7) // 8,):
+        raise malformed(path, "its array", (bits.dtype, bits.shape))
+    return np.unpackbits(bits, count=count).astype(bool)
 
 
 def with_kept_file(folder: Path, segment: Segment) -> Segment:
@@ -253,14 +256,9 @@ def with_kept_file(folder: Path, segment: Segment) -> Segment:
 
 def read_ids(folder: Path, file: dict[str, Any]) -> RowIds:
     """Reads a list of rows, every byte checked."""
-    import pyarrow.parquet as pq
-
     check_file(folder, file)
-    try:
-        table = pq.read_table(folder / file["file"])
-    except OSError as error:
-        raise unreadable(folder / file["file"], error) from error
-    return RowIds(*(_column(table[name]) for name in COLUMNS))
+    path = folder / file["file"]
+    return RowIds(*as_fixed(read_texts(path, COLUMNS), path))
 
 
 def write_ids(folder: Path, name: str, ids: RowIds) -> dict[str, Any]:
@@ -279,10 +277,12 @@ def check_file(folder: Path, file: dict[str, Any]) -> None:
     """Looks whether a file is what its manifest says.
 
     Raises:
-        DamagedError: if it is missing or damaged
-        StoreError: if it cannot be read
+        DamagedError: if it is missing, damaged, or a link
+        StoreError: if it cannot be read, or its folder is a link
     """
     path = folder / file["file"]
+    if path.parent != folder:
+        refuse_link(path.parent)
     if not is_whole(path, file["sha256"], file["bytes"]):
         raise DamagedError(f"{path} is {'damaged' if path.exists() else 'missing'}: {_MEND}")
 
@@ -316,9 +316,16 @@ def _file(folder: Path, suffix: str, write: Any) -> dict[str, Any]:
 
 
 def _map(path: Path) -> np.ndarray:
-    if path.stat().st_size and (array := np.load(path, mmap_mode="r", allow_pickle=False)).size:
-        return array
-    return np.load(path, allow_pickle=False)
+    """The array of a file, of which nothing is read before it is looked at."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except Exception as error:  # NumPy's reader of headers raises many kinds
+        raise malformed(path, "its array", str(error)) from error
+    if not isinstance(array, np.ndarray):
+        raise malformed(path, "its array", type(array).__name__)
+    return array if array.size else np.array(array)
 
 
 def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
@@ -331,14 +338,3 @@ def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
     buffer = pa.BufferOutputStream()
     pq.write_table(table, buffer, compression="zstd", use_dictionary=["sample_id", "field"])
     stream.write(memoryview(buffer.getvalue()))
-
-
-def _column(column: Any) -> np.ndarray:
-    """A column of text as bytes of one width."""
-    import pyarrow.compute as pc
-
-    if not len(column):
-        return _NOTHING
-    width = max(1, pc.max(pc.binary_length(column)).as_py())
-    parts = [chunk.cast("binary").to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return np.concatenate([np.asarray(part, f"S{width}") for part in parts])

@@ -37,8 +37,10 @@ from alphaclip.files import (
     is_whole,
     link_or_copy,
     make_folder,
+    refuse_link,
     writer_lock,
 )
+from alphaclip.indexing.store.entries import check_segment, malformed
 from alphaclip.indexing.store.manifests import (
     FORMAT,
     files_of,
@@ -144,7 +146,7 @@ def open_store(folder: Path, before: StoreVersion | None = None) -> StoreVersion
             manifest = read_manifest(folder, number)
             earlier = before.segments if before is not None and before.folder == folder else ()
             checked = {segment.name: segment for segment in earlier}
-            segments = [_opened(folder, entry, checked) for entry in manifest["segments"]]
+            segments = [_opened(folder, manifest, entry, checked) for entry in manifest["segments"]]
             return _version(folder, manifest, segments, stamp)
         except StoreError:
             # It may have been cleared away while it was read; then there is a newer one.
@@ -192,6 +194,8 @@ class StoreWriter:
     """
 
     def __init__(self, folder: Path, base: StoreVersion | None) -> None:
+        for name in ("data", "cache", "work"):
+            refuse_link(folder / name)
         self.folder = folder
         self.base = base
 
@@ -207,12 +211,14 @@ class StoreWriter:
         Raises:
             StoreError: if it is damaged
         """
+        check_segment(entry, source)
+        refuse_link(source / "data")
         make_folder(self.folder / "data")
         for kind in ("vectors", "rows"):
             file = entry[kind]
             here = self.folder / file["file"]
             if not is_whole(here, file["sha256"], file["bytes"]):
-                link_or_copy(source / file["file"], here)
+                link_or_copy(refuse_link(source / file["file"]), here)
         return read_segment(self.folder, entry)
 
     def publish(
@@ -299,15 +305,22 @@ def collect_garbage(folder: Path) -> list[str]:
     return [path.name for path in old]
 
 
-def _opened(folder: Path, entry: dict[str, Any], checked: Mapping[str, Segment]) -> Segment:
+def _opened(
+    folder: Path, manifest: Mapping[str, Any], entry: dict[str, Any], checked: Mapping[str, Segment]
+) -> Segment:
     """A segment; its vectors, and whose they are, are not checked again if they were before."""
     before = checked.get(entry["vectors"]["file"])
     same = before is not None and before.entry["rows"] == entry["rows"]
     if before is None or not same or not _is_as_checked(folder, before):
-        return read_segment(folder, entry)
-    if before.entry == entry:
-        return before
-    return replace(before, entry=entry, kept=read_kept(folder, entry))
+        segment = read_segment(folder, entry)
+    elif before.entry == entry:
+        segment = before
+    else:
+        segment = replace(before, entry=entry, kept=read_kept(folder, entry))
+    shape = (segment.vectors.dtype.name, segment.vectors.shape[1])
+    if shape != (manifest["dtype"], manifest["dim"]):
+        raise malformed(folder / segment.name, "its array", shape)
+    return segment
 
 
 def _is_as_checked(folder: Path, segment: Segment) -> bool:
@@ -325,7 +338,7 @@ def _open_whole(folder: Path) -> StoreVersion | None:
         segments = []
         for entry in manifest["segments"]:
             try:
-                segments.append(read_segment(folder, entry))
+                segments.append(_opened(folder, manifest, entry, {}))
             except StoreError as error:
                 logger.warning("%d vectors are lost: %s", entry["count"], error)
         return _version(folder, manifest, segments)

@@ -7,7 +7,8 @@ import fiftyone as fo
 
 from alphaclip.indexing.dataset.locations import index_folder, index_keys
 from alphaclip.indexing.retrieval.index import names_in
-from alphaclip.indexing.store.store import read_manifest
+from alphaclip.indexing.store.entries import check_kinds
+from alphaclip.indexing.store.manifests import check_report, read_manifest
 
 from .forms import count
 from .reports import describe_search, in_words
@@ -47,8 +48,11 @@ def describe_index(dataset, key, with_skipped=False):
     Raises:
         StoreError: if it cannot be read
     """
-    manifest = read_manifest(index_folder(dataset, key))
+    folder = index_folder(dataset, key)
+    manifest = read_manifest(folder)
     info = manifest["info"]
+    check_kinds(manifest, {"count": int}, folder)
+    check_report(info, folder)
     told = "%s: %d regions of %s, %s" % (key, manifest["count"], info["field"], info["encoder"])
     skipped = len(info["report"]["skipped"]) if with_skipped else 0
     return "%s, %d skipped" % (told, skipped) if skipped else told

@@ -20,12 +20,10 @@ import threading
 import time
 from collections import OrderedDict, deque
 
-import fiftyone as fo
-from bson import json_util
-
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.dataset.stages import view_of
 
 from ..common.indexes import open_index
 from .pictures import load_picture
@@ -207,10 +205,7 @@ def _ranking(dataset, asked, search):
 
 
 def _view(dataset, asked):
-    if not asked["stages"]:
-        return None
-
-    return fo.DatasetView._build(dataset, json_util.loads(json.dumps(asked["stages"])))
+    return view_of(dataset, asked["stages"]) if asked["stages"] else None
 
 
 def _remembered(what, dataset, asked, search, compute):

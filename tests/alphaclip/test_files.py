@@ -14,7 +14,9 @@ from typing import BinaryIO
 import pytest
 
 from alphaclip import files
+from alphaclip.errors import AlphaClipError
 from alphaclip.files import (
+    DEEPEST_JSON,
     DamagedError,
     StoreBusyError,
     StoreError,
@@ -22,9 +24,12 @@ from alphaclip.files import (
     deleting,
     file_stamp,
     folder_in_environment,
+    is_whole,
     link_or_copy,
     make_folder,
+    parse_json,
     read_checked,
+    read_json,
     remove_partials,
     replacing,
     update_text,
@@ -387,3 +392,45 @@ def test_remove_partials__takes_what_is_old_enough(tmp_path: Path) -> None:
     assert (old.exists(), new.exists()) == (False, True)
     remove_partials(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "whole"]
+
+
+@pytest.mark.parametrize("content", [b"7", b'"a"', b"[]", b'\xef\xbb\xbf{"a": [1, {"b": null}]}'])
+def test_read_json(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    assert read_json(tmp_path / "a.json") == json.loads(content)
+    assert read_json(tmp_path / "a.json", largest=len(content)) == json.loads(content)
+    with pytest.raises(AlphaClipError, match=r"a\.json cannot be read as JSON: it has"):
+        read_json(tmp_path / "a.json", largest=len(content) - 1)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[" * 10**6, b'{"a":' * 10**5, b"1" * 10**4, b"[1] [2]"]
+)
+def test_read_json__malformed(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(AlphaClipError, match=r"a\.json cannot be read as JSON"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError):
+        read_json(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("begin, end", [("[", "]"), ('{"a": [1, ', "]}")])
+def test_parse_json__depth(begin: str, end: str) -> None:
+    most = (DEEPEST_JSON - 1) // (2 if "{" in begin else 1)
+    assert parse_json(begin * most + "0" + end * most, "it")
+    with pytest.raises(AlphaClipError, match=r"it cannot be read as JSON.*256 deep"):
+        parse_json(begin * (most + 1) + "0" + end * (most + 1), "it")
+
+
+def test_links__are_not_followed(tmp_path: Path) -> None:
+    path, sha256, size = write_by_hash(tmp_path / "data", ".bin", lambda stream: stream.write(b"a"))
+    assert is_whole(path, sha256, size)
+    path.rename(tmp_path / "mine")
+    path.symlink_to(tmp_path / "mine")
+    assert not is_whole(path, sha256, size)
+    assert write_by_hash(tmp_path / "data", ".bin", lambda stream: stream.write(b"a"))[0] == path
+    assert not path.is_symlink()
+    (tmp_path / "link").symlink_to(tmp_path / "data")
+    with pytest.raises(StoreError, match="link is a link"):
+        write_by_hash(tmp_path / "link", ".bin", lambda stream: stream.write(b"b"))
+    assert list((tmp_path / "data").iterdir()) == [path]

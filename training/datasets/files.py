@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import defaultdict
@@ -10,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from alphaclip import files
 from alphaclip.errors import AlphaClipError, ImageError
 from alphaclip.regions import images
 from alphaclip.regions.images import MAX_PIXELS
@@ -28,15 +28,12 @@ _WHOLE = re.compile(r"-?\d{1,18}", re.ASCII)
 
 
 def read_json(path: Path, source: Source) -> Any:
-    """The content of a JSON file; what is none says where to get the file again."""
+    """The content of a JSON file, however large; what is none says where to get it again."""
     source.require(path)
     try:
-        # As bytes, of which json finds out the encoding: UTF-8 with a byte order mark, UTF-16.
-        return json.loads(path.read_bytes())
-    except (OSError, RecursionError, ValueError) as error:
-        raise AlphaClipError(
-            f"{path} cannot be read as JSON ({error}): get the file again from {source.get}"
-        ) from error
+        return files.read_json(path, largest=None)
+    except (OSError, AlphaClipError) as error:
+        raise AlphaClipError(f"{error}: get the file again from {source.get}") from error
 
 
 def as_list(content: Any, path: Path) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import read_json
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.examples import Box, Example
@@ -89,13 +89,13 @@ def surest(proposals: Iterable[Proposal], most: int) -> list[Proposal]:
 
 def _entries(path: Path) -> list[Any]:
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path, largest=None)
     except FileNotFoundError as error:
         raise MissingDataError(
             f"{path} is not there: expected proposals as a JSON list in COCO's format of results, "
             "such as a detector's or a region proposal network's"
         ) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise AlphaClipError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(content, list):
         raise AlphaClipError(f"{path} holds a {type(content).__name__}: expected a list of results")

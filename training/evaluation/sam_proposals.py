@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import parse_json
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, judge
 from alphaclip.sam.sam import SamModel, automatic_masks, masks_for_boxes
@@ -137,7 +138,7 @@ def _read_lines(path: Path) -> Iterator[tuple[str, Sequence[Proposal]]]:
             file.truncate(len(whole))
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            key, rows, *checksum = json.loads(line)
+            key, rows, *checksum = parse_json(line, path)
             if checksum not in ([], [_digest([key, rows])]):  # earlier versions wrote none
                 raise ValueError("its checksum is another")
             yield key, [Proposal(tuple(box), sure, rle) for box, sure, rle in rows]

@@ -19,6 +19,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.files import (
     check_folder,
     flush_folder,
+    read_json,
     write_atomically,
     write_checksums,
     write_text,
@@ -153,7 +154,7 @@ class Checkpoints:
             return None
         try:
             check_folder(self.last)
-            content = json.loads((self.last / STATE_FILE).read_text("utf-8"))
+            content = read_json(self.last / STATE_FILE)
             state = RunState(**{field.name: content[field.name] for field in fields(RunState)})
             training = read_training(self.last / TRAINING_FILE)
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import parse_json
 
 
 class FinetuneError(AlphaClipError):
@@ -267,7 +267,7 @@ def read_fields(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
     try:
         if path.suffix == ".json":
-            content = json.loads(text)
+            content = parse_json(text, path)
         elif path.suffix != ".toml":
             raise ConfigError(f"{path}: a configuration is a .json or .toml file")
         elif sys.version_info < (3, 11):

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaclip.files import write_text
+from alphaclip.files import parse_json, write_text
 from alphaclip.training.evaluation.report.plots import legend_label, written_figure
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class RowLog:
         whole = text[: text.rfind("\n") + 1]
         if self._is_csv:
             return [_numbers(row) for row in csv.DictReader(io.StringIO(whole))]
-        return [json.loads(line) for line in whole.splitlines()]
+        return [parse_json(line, self.path) for line in whole.splitlines()]
 
     def cut(self, first: int) -> None:
         """Drops the rows of steps that are done again.

@@ -198,7 +198,7 @@ def test_create_model__unknown_name():
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{", "not a JSON file"), ('{"embed_dim": 3}', "vision_cfg, text_cfg missing")],
+    [("{", "cannot be read as JSON"), ('{"embed_dim": 3}', "vision_cfg, text_cfg missing")],
 )
 def test_create_model__broken_configuration(tmp_path, content, message):
     path = tmp_path / "broken.json"

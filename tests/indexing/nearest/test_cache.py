@@ -1,5 +1,6 @@
 """Indexes on the disk: used whole or not at all."""
 
+import hashlib
 import json
 import logging
 import os
@@ -105,7 +106,7 @@ def test_load__a_missing_file(
     assert f"{saved.with_suffix('.faiss')} cannot be read" in caplog.text
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", None])
+@pytest.mark.parametrize("content", ["", "{", "[]", "7", "{}", "[" * 100_000, None])
 def test_load__damaged_facts(
     saved: Path, table: VectorTable, content: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -113,6 +114,40 @@ def test_load__damaged_facts(
     saved.write_text(changed if content is None else content)
     assert load(saved, table) is None
     assert f"{saved} is damaged or of another version" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"nprobe": 0},
+        {"nprobe": "8"},
+        {"nprobe": 10**30},
+        {"oversample": -1},
+        {"pieces": None},
+        {"recall": []},
+        {"recall": {"k": 100, "region": "1.0"}},
+        {"sha256": 7},
+        {"format": "1"},
+    ],
+)
+def test_load__facts_that_nobody_wrote_here(
+    saved: Path, table: VectorTable, change: dict, caplog: pytest.LogCaptureFixture
+) -> None:
+    facts = {**json.loads(saved.read_text())["facts"], **change}
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    saved.write_text(json.dumps({"facts": facts, "sha256": digest}))
+    assert load(saved, table) is None
+    assert f"{saved} is damaged or of another version" in caplog.text
+
+
+def test_save__into_a_link(tmp_path: Path, table: VectorTable, index: faiss.IndexIVF) -> None:
+    (tmp_path / "mine").mkdir()
+    for number in range(3):
+        (tmp_path / "mine" / f"{number}.json").write_text("{}")
+    (tmp_path / "cache").symlink_to(tmp_path / "mine")
+    with pytest.raises(StoreError, match="cache is a link"):
+        save_cache(tmp_path / "cache", index, facts_of(table, index))
+    assert len(list((tmp_path / "mine").iterdir())) == 3
 
 
 def test_load__a_foreign_index(

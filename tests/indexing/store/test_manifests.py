@@ -18,7 +18,8 @@ from alphaclip.indexing.store.manifests import (
 
 
 def manifest(version: int, **more: object) -> dict:
-    return {"format": FORMAT, "version": version, "segments": [], "info": {}, **more}
+    shape = {"dim": 3, "dtype": "float16"}
+    return {"format": FORMAT, "version": version, **shape, "segments": [], "info": {}, **more}
 
 
 def test_versions(tmp_path: Path) -> None:

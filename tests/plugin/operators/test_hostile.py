@@ -243,6 +243,24 @@ def test_act__a_path_is_no_index(panel, opened, path):
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
+@pytest.mark.parametrize(
+    "stages",
+    [
+        [{"_cls": "pathlib.Path.touch", "kwargs": [["self", "owned"]]}],
+        [{"_cls": "fiftyone.core.stages.Mongo", "kwargs": [["pipeline", [{"$out": "x"}]]]}],
+        [{"_cls": "fiftyone.core.stages.Limit", "kwargs": [["most", 1]]}],
+        "Limit",
+        [["Limit"]],
+    ],
+)
+def test_act__a_view_is_made_of_stages(panel, stages):
+    prompt = prompted(panel, "tag")
+    asked = {**prompt["asked"], "stages": stages, "at": 2.0}
+    with pytest.raises(AlphaClipError, match=r"stage|arguments"):
+        run(panel.dataset, "act_on_regions", **{**prompt, "asked": asked, "value": "x"})
+    assert panel.dataset.count_label_tags() == {}
+
+
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", *LINKS])
 def test_act__a_saved_view_may_have_any_name(panel, opened, name):
     act(panel, "save_view", value=name)

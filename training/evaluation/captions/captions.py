@@ -6,7 +6,6 @@ Files are as COCO's tools have them: results, and annotations or captions by pic
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import read_json
 from alphaclip.training.datasets.files import Entry, each, grouped
 from alphaclip.training.datasets.sources import MissingDataError
 from alphaclip.training.evaluation.captions.captioning import score_captions
@@ -156,8 +156,8 @@ def _read(path: Path, form: str) -> Any:
     if not path.is_file():
         raise MissingDataError(f"{path} is not there: give a JSON file of the form {form}")
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        return read_json(path, largest=None)
+    except OSError as error:
         raise AlphaClipError(f"{path} cannot be read as JSON: {error}") from error
 
 

@@ -81,8 +81,12 @@ def load_captioner(name: str, device: str | None = None, batch: int = 8) -> Capt
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        processor = AutoProcessor.from_pretrained(name)
-        model: Any = AutoModelForImageTextToText.from_pretrained(name, use_safetensors=True)
+        # Where nothing is said, transformers asks in the terminal whether to run it
+        own_code = {"trust_remote_code": False}
+        processor = AutoProcessor.from_pretrained(name, **own_code)
+        model: Any = AutoModelForImageTextToText.from_pretrained(
+            name, use_safetensors=True, **own_code
+        )
     except ImportError as error:
         raise AlphaClipError(
             f"captions of crops need transformers ({error}): run `pip install transformers`, or "

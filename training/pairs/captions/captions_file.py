@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import check_table, open_parquet
 from alphaclip.training.pairs.format.records import PairError, Skipped
 from alphaclip.training.pairs.sources.img2dataset import to_download
 
@@ -105,13 +107,14 @@ def read_table(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    from pyarrow import ArrowException, parquet
+    from pyarrow import ArrowException
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_parquet(path) as file:
             for batch in file.iter_batches(_BATCH):
+                check_table(path, batch)
                 yield from batch.to_pylist()
-    except (ArrowException, OSError) as error:
+    except (ArrowException, OSError, MemoryError, AlphaClipError) as error:
         raise PairError(f"{path} cannot be read as parquet ({str(error)[:200]})") from error
 
 

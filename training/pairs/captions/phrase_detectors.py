@@ -82,6 +82,7 @@ def load_detector(
             "zero-shot-object-detection",
             model=name,
             device=find_device(device),
+            trust_remote_code=False,
             model_kwargs={"use_safetensors": True},
         )
     except ImportError as error:

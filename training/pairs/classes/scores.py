@@ -19,6 +19,7 @@ import numpy as np
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.prompts import PHOTO
 from alphaclip.errors import AlphaClipError
+from alphaclip.files import read_json
 from alphaclip.regions.images import open_image
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, MaskLimits, judge
@@ -92,7 +93,7 @@ def read_names(path: Path) -> dict[str, str]:
         AlphaClipError: if it is something else
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = read_json(path)
         if all(isinstance(value, str) and value.strip() for value in content.values()):
             return {str(name): value.strip() for name, value in content.items()}
     except (OSError, ValueError, AttributeError) as error:

@@ -20,6 +20,7 @@ from alphaclip.files import (
     CHECKSUM,
     is_whole,
     read_checked,
+    read_json,
     remove_partials,
     write_atomically,
     write_checked,
@@ -244,7 +245,7 @@ def agree(path: Path, plan: Mapping[str, Any]) -> None:
         AlphaClipError: if it cannot be written
     """
     try:
-        before = json.loads(path.read_bytes())
+        before = read_json(path)
     except FileNotFoundError:
         write_json(path, plan)
         return

@@ -18,6 +18,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, overload
 
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import check_table, open_parquet
 from alphaclip.training.pairs.format.records import PairError, Skipped
 from alphaclip.training.pairs.sources.img2dataset import (
     ShardPicture,
@@ -123,11 +125,9 @@ class GritSequence(Sequence[GritEntry]):
 
 class _ParquetPart:
     def __init__(self, path: Path) -> None:
-        from pyarrow import ArrowException, parquet
-
         try:
-            file = parquet.ParquetFile(path, page_checksum_verification=True)
-        except (ArrowException, OSError) as error:
+            file = open_parquet(path)
+        except (OSError, AlphaClipError) as error:
             raise PairError(f"{path} cannot be read as parquet ({str(error)[:200]})") from error
         missing = [name for name in NEEDED if name not in file.schema_arrow.names]
         if missing:
@@ -150,8 +150,10 @@ class _ParquetPart:
         from pyarrow import ArrowException
 
         try:
-            rows: list[dict[str, Any]] = self._file.read_row_group(group).to_pylist()
-        except (ArrowException, OSError) as error:
+            table = self._file.read_row_group(group)
+            check_table(self._path, table)
+            rows: list[dict[str, Any]] = table.to_pylist()
+        except (ArrowException, OSError, MemoryError, AlphaClipError) as error:
             raise PairError(f"{self._path}, row group {group}: {str(error)[:200]}") from error
         return rows
 

@@ -90,3 +90,12 @@ def test_read_captions__addresses_are_img2datasets_work(tmp_path: Path) -> None:
 def test_read_captions__no_such_file(tmp_path: Path) -> None:
     with pytest.raises(PairError, match="is not there"):
         read_captions(tmp_path / "none.csv")
+
+
+def test_read_captions__a_bomb(tmp_path: Path) -> None:
+    captions = pa.DictionaryArray.from_arrays([0] * 3_000, ["x" * 1_000_000])
+    table = pa.table({"caption": captions, "url": ["a.png"] * 3_000})
+    parquet.write_table(table, tmp_path / "t.parquet", store_schema=False)
+    assert (tmp_path / "t.parquet").stat().st_size < 200_000
+    with pytest.raises(PairError, match=r"t\.parquet .* MB when it is unpacked"):
+        read_captions(tmp_path / "t.parquet")

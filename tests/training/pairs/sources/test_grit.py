@@ -256,3 +256,14 @@ def test_settings__out_of_range() -> None:
         GritSettings("all")
     with pytest.raises(AlphaClipError, match="least_score is 2"):
         GritSettings(least_score=2)
+
+
+def test_open_grit__a_bomb(tmp_path: Path) -> None:
+    captions = pa.DictionaryArray.from_arrays([0] * 3_000, ["x" * 1_000_000])
+    others = {"noun_chunks": [[]] * 3_000, "ref_exps": [[]] * 3_000, "url": ["a"] * 3_000}
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"caption": captions, **others}), path, store_schema=False)
+    assert path.stat().st_size < 200_000
+    rows, _ = open_grit(path)
+    assert len(rows) == 3_000
+    assert "MB when it is unpacked" in rows[7].problem
