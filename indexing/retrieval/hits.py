@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.store.segments import as_text
+from alphaclip.indexing.store.segments import as_bytes, as_text
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -144,15 +144,15 @@ def _only(
 
     from alphaclip.indexing.dataset.labels import check_size, label_values
 
-    is_meant = ViewField("_id").is_in([ObjectId(label) for _, label in regions])
-    some = view.filter_labels(field, is_meant, only_matches=only_matches)
-    check_size(some, TOO_MANY)
-    there, _ = label_values(some, field)
+    check_size(view, TOO_MANY)
+    labels = [label for _, label in regions]
+    is_meant = ViewField("_id").is_in([ObjectId(label) for label in labels])
+    # Labels of the same ids in other samples: the database takes long to compare both ids of all.
+    there, _ = label_values(view, field)
+    there = there.take(np.isin(there.label_ids, as_bytes(labels)))
     columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
     others = set(zip(*columns, strict=True)) - set(regions)
-    if not others:
-        return some
-    # Of the same ids in other samples; to compare both ids of all labels would take longer.
-    sample, label = ViewField("$_id").to_string(), ViewField("_id").to_string()
-    is_other = sample.concat(label).is_in(["".join(ids) for ids in sorted(others)])
-    return view.filter_labels(field, is_meant & ~is_other, only_matches=only_matches)
+    if others:
+        sample, label = ViewField("$_id").to_string(), ViewField("_id").to_string()
+        is_meant &= ~sample.concat(label).is_in(["".join(ids) for ids in sorted(others)])
+    return view.filter_labels(field, is_meant, only_matches=only_matches)

@@ -119,6 +119,7 @@ def test_form__saved_classes(indexed):
         ("classes", "apple: a; kind of: pear\npear: b; kind of: apple", "its own ancestor"),
         ("into", "objects", "own field"),
         ("into", "filepath", "gives a meaning"),
+        ("into", "objects.mask_path", "meaning of its own"),
         ("into", "outlines.kind", "objects"),
         ("precision", 1, "can never show"),
         ("precision", 0, "between 0 and 1"),
