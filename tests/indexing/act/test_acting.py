@@ -21,7 +21,6 @@ from alphaclip.indexing.act.acting import (
     tag,
     undo,
 )
-from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.retrieval.hits import Hits
 
 ODD = 'it\'s "<b>כלב</b>" 🐕 \ud83d'
@@ -195,7 +194,7 @@ def test_label__into_a_field_that_does_not_fit(
     dataset: fo.Dataset, hits: Hits, into: str, message: str
 ) -> None:
     before = everything(dataset)
-    with pytest.raises(FieldError, match=message):
+    with pytest.raises(AlphaClipError, match=message):
         label(hits, "apple", into=into)
     assert everything(dataset) == before and history(dataset) == []
 

@@ -85,7 +85,7 @@ def test_label__answers_in_files(
     ("content", "options", "message"),
     [
         ('["ant", "ant"]', (), "two classes"),
-        ("{", (), "is no JSON"),
+        ("{", (), "cannot be read as JSON"),
         ('["ant"]', ("--precision", "1"), "cannot be tested"),
         ('["ant"]', ("--into", "boxes"), "own field"),
         ('["ant"]', ("--reviews", "elsewhere.label"), "own field"),
