@@ -155,7 +155,7 @@ def delegated_worker(log: Path) -> Iterator[None]:
         yield
     finally:
         worker.terminate()
-        worker.wait(timeout=30)
+        worker.wait()
 
 
 def delegate_update(dataset: fo.Dataset) -> object:
