@@ -90,9 +90,12 @@ def export(
         raise AlphaClipError(f"backend is {backend!r:.80}: expected one of {', '.join(names)}")
     folder = export_folder(dataset, brain_key)
     make_folder(folder)
-    with deleting(folder):
-        _check_key(dataset, brain_key)
-        return _export(index, backend, brain_key, batch_size, **kwargs)
+    with deleting(folder):  # also what an export left that was cut off after its last vector
+        if not _is_taken(dataset, brain_key):
+            return _export(index, backend, brain_key, batch_size, **kwargs)
+    raise AlphaClipError(
+        f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
+    )
 
 
 def is_unfinished(dataset: fo.Dataset, brain_key: str) -> bool:
@@ -100,16 +103,15 @@ def is_unfinished(dataset: fo.Dataset, brain_key: str) -> bool:
     return bool(getattr(dataset.get_brain_info(brain_key).config, UNFINISHED, False))
 
 
-def _check_key(dataset: fo.Dataset, brain_key: str) -> None:
-    """Checks that there is no run of this key; what is left of an export is deleted."""
+def _is_taken(dataset: fo.Dataset, brain_key: str) -> bool:
+    """Whether there is a run of this key; what is left of an export is none, and is deleted."""
     if not has_run(dataset, brain_key):
-        return
+        return False
     if not is_unfinished(dataset, brain_key):
-        raise AlphaClipError(
-            f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
-        )
+        return True
     logger.warning("the export to %r was cut off: it begins anew", brain_key)
     dataset.delete_brain_run(brain_key)
+    return False
 
 
 def _export(
