@@ -207,9 +207,8 @@ def read_checked(
         raise unreadable(path, error) from error
     except AlphaClipError as error:
         raise DamagedError(f"{path} is damaged: {remedy}") from error
-    stated = content.pop(key, None) if isinstance(content, dict) else None
-    is_as_written = isinstance(content, dict) and stated == _checksum(path.name, content)
-    if not is_as_written and not (optional and isinstance(content, dict) and stated is None):
+    stated = content.pop(key, None) if isinstance(content, dict) else ""
+    if not (optional and stated is None) and stated != _checksum(path.name, content):
         raise DamagedError(f"{path} is damaged: {remedy}")
     try:
         if check is not None:
@@ -510,11 +509,11 @@ def deleting(folder: Path, last: Callable[[], Sequence[Path]] = tuple) -> Iterat
         return
     with writer_lock(folder):
         yield
-        found, own = list(last()), [folder / HOLDER, folder / LOCK]
-        first = [path for path in folder.iterdir() if path not in (*found, *own)]
+        index_files, own = list(last()), [folder / HOLDER, folder / LOCK]
+        first = [path for path in folder.iterdir() if path not in (*index_files, *own)]
         # The lock's file goes while it is held: whoever waits for it sees that it has no name any
         # more, and makes another.
-        for path in (*first, *found, *own):
+        for path in (*first, *index_files, *own):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
             else:

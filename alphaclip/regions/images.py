@@ -217,7 +217,7 @@ def _orientation(image: Image.Image) -> int:
     """The EXIF orientation; 1, upright, where there is none that can be read."""
     try:
         orientation = int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
+    except Exception:  # EXIF is anybody's bytes, of which Pillow raises whatever it meets
         return 1
     return orientation if orientation in _TURNS else 1
 
