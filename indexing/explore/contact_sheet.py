@@ -24,11 +24,12 @@ BACKGROUND, INK, DIMMED = "white", "#222222", "#777777"
 VIEW = View("context", 1.6)
 """How a region is drawn: with some of its surroundings, to see what it is part of."""
 
-OUTLINE = np.array([255, 0, 160], np.uint8)
+LIGHT_AROUND = 0.4
+"""Of what surrounds a region: dark enough to see the region, and to see what it is part of."""
 
 
 def draw_contact_sheet(hits_by_query: Mapping[str, Sequence[ListedHit]], path: Path) -> None:
-    """Writes a PNG: each query, then its hits, best first, each with its region outlined.
+    """Writes a PNG: each query, then its hits, best first, each with its region lit.
 
     Raises:
         AlphaClipError: if a picture cannot be opened
@@ -45,12 +46,14 @@ def draw_contact_sheet(hits_by_query: Mapping[str, Sequence[ListedHit]], path: P
 def draw_tiles(
     image: str | np.ndarray, regions: Sequence[Region], size: int = TILE
 ) -> list[Image.Image | None]:
-    """Draws regions of one picture, each with some of its surroundings and its outline.
+    """Draws regions of one picture, each lit, with some of its surroundings dimmed.
 
-    The picture is opened once, and a JPEG no larger than the tiles, ``size`` pixels wide, need it.
+    The picture is opened once, and a JPEG no larger than the tiles need it.
 
     Returns:
-        the tiles; None for a region that has no area in the picture, or a mask of another shape
+        the tiles, whose longer side has ``size`` pixels, and whose other side is as long but for a
+        region that is longer than the picture is high or wide; None for a region that has no area
+        in the picture, or a mask of another shape
 
     Raises:
         AlphaClipError: if the picture cannot be opened
@@ -63,15 +66,19 @@ def draw_tiles(
 def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None:
     width, height = picture.size
     try:
-        window = VIEW.window(region, height, width)
+        left, top, right, bottom = VIEW.window(region, height, width)
+        # No black beside the picture: the window is moved into it, and cut where it is larger
+        across, down = min(right - left, width), min(bottom - top, height)
+        left, top = min(max(left, 0), width - across), min(max(top, 0), height - down)
+        window = (left, top, left + across, top + down)
         inside = Image.fromarray(region.alpha_window(height, width, window))
     except RegionError:
         return None
-    crop = picture.crop(window).resize((size, size), Image.Resampling.BICUBIC)
-    alpha = inside.resize((size, size), Image.Resampling.BILINEAR)
-    pixels = np.array(crop)
-    pixels[_edge(np.asarray(alpha) > 127)] = OUTLINE
-    return Image.fromarray(pixels)
+    scale = size / max(across, down)
+    sides = max(1, round(across * scale)), max(1, round(down * scale))
+    crop = picture.crop(window).resize(sides, Image.Resampling.BICUBIC)
+    alpha = inside.resize(sides, Image.Resampling.BILINEAR)
+    return Image.composite(crop, crop.point(lambda value: int(value * LIGHT_AROUND)), alpha)
 
 
 def _open(path: str, regions: Sequence[Region], size: int) -> np.ndarray:
@@ -111,12 +118,3 @@ def _draw_row(sheet: Image.Image, top: int, query: str, hits: Sequence[ListedHit
             sheet.paste(tile, (left, top))
         draw.text((left, top + TILE + 2), f"{hit.rank}.  {hit.score:.3f}", INK, font)
         draw.text((left, top + TILE + LINE), (hit.label or "-")[:24], DIMMED, font)
-
-
-def _edge(inside: np.ndarray) -> np.ndarray:
-    """The pixels of a mask that have a neighbour outside it, two pixels wide."""
-    padded = np.pad(inside, 2)
-    shifts = [(y, x) for y in range(5) for x in range(5)]
-    rows, columns = inside.shape
-    core = np.logical_and.reduce([padded[y : y + rows, x : x + columns] for y, x in shifts])
-    return inside & ~core

@@ -28,6 +28,7 @@ class ListedHit:
         sample_id: of the picture
         label_id: of the region; with the sample id it tells regions apart
         region: where it is, None if the label was edited and has no area any more
+        tags: of the region's label
     """
 
     rank: int
@@ -37,9 +38,10 @@ class ListedHit:
     sample_id: str
     label_id: str
     region: Region | None
+    tags: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the region, as JSON holds it."""
+        """All but the region and its tags, as JSON holds it."""
         names = ("rank", "score", "label", "image", "sample_id", "label_id")
         return {name: getattr(self, name) for name in names}
 
@@ -62,7 +64,9 @@ def list_hits(hits: Hits) -> list[ListedHit]:
             with suppress(RegionError):
                 region = label_region(label)
             number = round(float(score), 4)
-            listed.append(ListedHit(rank, number, label.label, image, *region_id, region))
+            listed.append(
+                ListedHit(rank, number, label.label, image, *region_id, region, tuple(label.tags))
+            )
     return listed
 
 

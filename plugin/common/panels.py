@@ -22,6 +22,25 @@ ONLY_WITH_SCRIPT = {"&:not(:has([data-keys]))": {"display": "none"}}
 logger = logging.getLogger(__name__)
 
 
+def event(method):
+    """Makes a method an event of a panel with a page in JavaScript. What goes wrong is returned as
+    ``error``: the App would put an error page in the panel's stead, and what it had were lost.
+    """
+
+    @wraps(method)
+    def call(panel, ctx):
+        try:
+            return method(panel, ctx) or {}
+        except AlphaClipError as error:
+            return {"error": str(error)}
+        except Exception as error:
+            logger.exception("the event %r of a panel did not work", method.__name__)
+            return {"error": "%s: %s" % (type(error).__name__, error)}
+
+    call.is_event = True
+    return call
+
+
 class Screens:
     """What was shown last under each of many names, to be brought back; the oldest are forgotten.
     Values go in and come out as copies.

@@ -17,7 +17,7 @@ from ..common.forms import (
 )
 from ..common.indexes import describe_index, open_index
 from ..common.reports import describe_search, ids_and_scores
-from ..panel.state import MAX_CHARACTERS
+from ..panel.questions import MAX_CHARACTERS
 from .base import FormOperator, configure
 
 DEFAULT_K = 50

@@ -1,26 +1,16 @@
-"""
-The panel's buttons that change something: each opens a form that says how many regions it is for.
-"""
+"""What is done to hits: tagging, labelling, saving as a view, exporting; and taking it back."""
 
-import uuid
+import base64
 
-import fiftyone.operators as foo
-
+from alphaclip.arguments import COSINE, check
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import count, shorten
-from ..common.tiles import add_button
-from .state import guarded, threshold
+from ..common.panels import event
+from .questions import completed, find_above, find_these
 
-ACT = "@alphaclip/regions/act_on_regions"
-STORE, KEPT_SECONDS = "alphaclip_acted", 24 * 3600
-ACTIONS = {
-    "tag": ("Tag", "sell"),
-    "label": ("Label", "label"),
-    "save_view": ("Save view", "bookmark_add"),
-    "export": ("Export ids", "download"),
-}
-SAID = {
+MAX_CHARACTERS = 1_000
+DONE = {
     "tag": "tagging %s “%s”",
     "tag_samples": "tagging %s “%s”",
     "label": "labelling %s “%s”",
@@ -33,117 +23,134 @@ NAMED = ("label", "tag", "name", "into")
 
 
 class ActionEvents:
-    """Events of the buttons."""
+    """Events that change something."""
 
-    @guarded
-    def on_tag(self, ctx):
-        _ask(self, ctx, "tag")
+    @event
+    def act(self, ctx):
+        """Does an action to the regions of ``ids``, else to all at or above ``min_score``."""
+        params = ctx.params
+        action = check("action", params["action"], "str")
+        hits = hits_to_act_on(
+            ctx.dataset, completed(ctx.dataset, params["question"]), params.get("ids"),
+            params.get("min_score"),
+        )  # fmt: skip
+        if action == "export":
+            ctx.ops.browser_download(ids_url(hits), filename="regions.json")
+            return {"said": "%s exported" % count(len(hits))}
 
-    @guarded
-    def on_label(self, ctx):
-        _ask(self, ctx, "label")
+        fields = set(ctx.dataset.get_field_schema())
+        done = act(hits, action, params.get("value"), params)
+        _refresh(ctx, fields)
+        said = "%s%s" % (
+            count(done.count),
+            "; %d stay as they were" % done.left if done.left else "",
+        )
+        return {"said": said, "done": _in_json(done)}
 
-    @guarded
-    def on_save_view(self, ctx):
-        _ask(self, ctx, "save_view")
-
-    @guarded
-    def on_export(self, ctx):
-        _ask(self, ctx, "export")
-
-    @guarded
-    def on_acted(self, ctx):
-        _add_own(ctx, (ctx.params.get("original_params") or {}).get("token"))
-        show_last_action(ctx)
-
-    @guarded
-    def on_undo(self, ctx):
+    @event
+    def undo(self, ctx):
         from alphaclip.indexing.act.acting import undo
 
-        last = ctx.panel.get_state("action")
-        if not last:
-            raise AlphaClipError("Nothing is left to take back")
-
-        try:
-            undone = undo(ctx.dataset, last["id"])
-        finally:
-            show_last_action(ctx)
-
-        ctx.ops.reload_dataset()
-        message = "Taken back: %d are as they were before" % undone.restored
+        fields = set(ctx.dataset.get_field_schema())
+        undone = undo(ctx.dataset, check("action", ctx.params["action"], "str"))
+        _refresh(ctx, fields)
+        said = "Taken back: %d are as they were before" % undone.restored
         if undone.left:
-            message += "; %d were edited or deleted since and stay as they are" % undone.left
+            said += "; %d were edited or deleted since and stay as they are" % undone.left
 
-        ctx.ops.notify(message, variant="success")
-
-    def add_actions(self, ctx, bar):
-        """Lays the buttons out.
-
-        Args:
-            bar: the :class:`fiftyone.operators.types.Object` to add to
-        """
-        for action, (label, icon) in ACTIONS.items():
-            add_button(bar, action, label, getattr(self, "on_" + action), icon=icon)
-
-        last = ctx.panel.get_state("action")
-        if last:
-            label = "Undo" if last["own"] else "Undo %s" % last["said"]
-            title = "Take back %s" % last["said"]
-            add_button(bar, "undo", label, self.on_undo, icon="undo", title=title)
+        return {"said": said}
 
 
-def show_last_action(ctx):
-    """Looks up what the Undo button takes back: the last action of this tab, else the last one of
-    the dataset, which the button then names.
+def hits_to_act_on(dataset, question, ids, min_score):
+    """Finds what an action is for.
+
+    Args:
+        question: see :mod:`questions`
+        ids: of regions; without any, all of the question at or above ``min_score``
+        min_score: the lowest cosine
+
+    Raises:
+        AlphaClipError: if there is nothing
+    """
+    ids = check("ids", ids, "Sequence[str] | None")
+    min_score = check("min_score", min_score, "float | None", COSINE)
+    if not ids and min_score is None:
+        raise AlphaClipError("min_score is missing: give the lowest score, or ids")
+
+    found = find_these(dataset, question, ids) if ids else find_above(dataset, question, min_score)
+    if not len(found):
+        raise AlphaClipError("No region is left to act on: search again")
+
+    return found
+
+
+def act(hits, action, value, options):
+    """Does an action to hits.
+
+    Args:
+        action: "tag", "label" or "save_view"
+        value: the tag, class or name
+        options: a dict with ``where`` ("in_place" or "copy"), ``into``, ``overwrite`` and ``add``,
+            of which all may be left out
+
+    Returns:
+        an ``alphaclip.indexing.act.acting.Action``
+    """
+    from alphaclip.indexing.act import acting
+
+    value = check("value", value or "", "str").strip()
+    if not 0 < len(value) <= MAX_CHARACTERS:
+        raise AlphaClipError("value is no name: expected 1 to %d characters" % MAX_CHARACTERS)
+
+    if action == "tag" and not hasattr(hits, "label_ids"):
+        return acting.tag_samples(hits, value)
+
+    if action == "tag":
+        return acting.tag(hits, value)
+
+    if action == "save_view":
+        return acting.save_view(hits, value, add=bool(options.get("add")))
+
+    if action != "label":
+        raise AlphaClipError("action is %r: expected tag, label, save_view or export" % action)
+
+    if options.get("where") != "in_place":
+        return acting.label(hits, value, into=options.get("into") or "found")
+
+    return acting.label(hits, value, overwrite=bool(options.get("overwrite")))
+
+
+def ids_url(hits):
+    """Writes the ids of hits as a file that the browser downloads."""
+    from alphaclip.indexing.act.acting import export_ids
+
+    content = base64.b64encode(export_ids(hits).encode()).decode()
+    return "data:application/json;base64," + content
+
+
+def last_actions(dataset, most=10):
+    """Lists what can be taken back, the newest first.
+
+    Returns:
+        a list of dicts of ``id`` and ``said``
     """
     from alphaclip.indexing.act.acting import history
 
-    own = ctx.panel.get_state("own_actions") or []
-    found = [action for action in history(ctx.dataset) if not action.undone]
-    found.sort(key=lambda action: action.id not in own)
-    shown = [{"id": one.id, "said": say(one), "own": one.id in own} for one in found[:1]]
-    ctx.panel.state.set("action", shown[0] if shown else None)
+    return [_in_json(action) for action in history(dataset, most) if not action.undone]
 
 
-def keep_done(dataset, token, action_id):
-    """Keeps which action a form did, for the tab that opened the form.
-
-    Args:
-        token: that the tab gave to the form
-        action_id: of the action
-    """
-    _store(dataset).set_cache(token, action_id, ttl=KEPT_SECONDS)
-
-
-def say(action):
-    """Says what an action did.
-
-    Args:
-        action: an ``alphaclip.indexing.act.acting.Action``
-    """
+def _in_json(action):
     detail = action.detail
     value = next((detail[name] for name in NAMED if detail.get(name)), "")
     of = "picture" if action.kind == "tag_samples" else "region"
-    return SAID[action.kind] % (count(action.count, of), shorten(value, 60))
+    said = DONE[action.kind] % (count(action.count, of), shorten(value, 60))
+    return {"id": action.id, "said": said}
 
 
-def _add_own(ctx, token):
-    done = _store(ctx.dataset).get(token) if token else None
-    if done:
-        own = ctx.panel.get_state("own_actions") or []
-        ctx.panel.state.set("own_actions", [*own, done])
-
-
-def _store(dataset):
-    return foo.ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
-
-
-def _ask(panel, ctx, action):
-    params = {
-        "action": action,
-        "asked": ctx.panel.get_state("asked"),
-        "min_score": threshold(ctx),
-        "label_ids": ctx.panel.get_state("selected") or [],
-        "token": uuid.uuid4().hex,
-    }
-    ctx.prompt(ACT, params=params, on_success=panel.on_acted)
+def _refresh(ctx, fields):
+    """Has the App read the dataset anew where its fields have changed, else only the samples that
+    are on the screen: the grid stays where it is scrolled to."""
+    if set(ctx.dataset.get_field_schema()) != fields:
+        ctx.ops.reload_dataset()
+    else:
+        ctx.ops.reload_samples()

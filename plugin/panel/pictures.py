@@ -8,9 +8,11 @@ import io
 import uuid
 
 import fiftyone.operators as foo
+from bson import ObjectId
 
 from alphaclip.errors import AlphaClipError
 
+from ..common.panels import event
 from ..common.tiles import as_base64, data_uri
 
 STORE = "alphaclip_pictures"
@@ -18,8 +20,22 @@ KEPT_SECONDS = 24 * 3600
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 50_000_000
 MAX_SIDE = 1600
-PREVIEW_SIDE = 320
-OUTLINE = (255, 0, 160)
+PREVIEW_SIDE = 800
+OF_SAMPLE = "sample:"
+"""Before a sample id: a token of a picture of the dataset."""
+
+
+class PictureEvents:
+    """Events of the picture that is searched with."""
+
+    @event
+    def upload(self, ctx):
+        token = keep_picture(ctx.dataset, str(ctx.params["content"]))
+        return {"token": token, "preview": preview(ctx.dataset, token)}
+
+    @event
+    def preview(self, ctx):
+        return {"preview": preview(ctx.dataset, str(ctx.params["token"]))}
 
 
 def keep_picture(dataset, content):
@@ -54,8 +70,8 @@ def load_picture(dataset, picture):
     """Opens a kept picture as a query.
 
     Args:
-        picture: a dict of ``token`` and ``box``, ``[x, y, width, height]`` relative to the
-            picture, or None for the whole of it
+        picture: a dict of ``token``, see :func:`preview`, and ``box``, ``[x, y, width, height]``
+            relative to the picture, or None for the whole of it
 
     Returns:
         a tuple of an image and a region
@@ -72,22 +88,14 @@ def load_picture(dataset, picture):
     return np.asarray(_open(dataset, picture["token"])), region
 
 
-def preview(dataset, picture):
-    """Draws a kept picture with its box.
+def preview(dataset, token):
+    """Draws a picture small enough for the page.
 
     Args:
-        picture: see :func:`load_picture`
+        token: of :func:`keep_picture`, or :data:`OF_SAMPLE` and the id of a sample
     """
-    from PIL import ImageDraw
-
-    from alphaclip.regions.region import Region
-
-    image = _open(dataset, picture["token"])
+    image = _open(dataset, token)
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    if picture["box"]:
-        left, top, right, bottom = Region.from_box(picture["box"]).bounds(image.height, image.width)
-        ImageDraw.Draw(image).rectangle((left, top, right - 1, bottom - 1), None, OUTLINE, 3)
-
     return data_uri(image)
 
 
@@ -101,6 +109,16 @@ def _upload(image):
 
 def _open(dataset, token):
     from PIL import Image
+
+    from alphaclip.regions.images import open_image
+
+    if token.startswith(OF_SAMPLE):
+        sample = token.removeprefix(OF_SAMPLE)
+        paths = dataset.select([sample]).values("filepath") if ObjectId.is_valid(sample) else []
+        if not paths:
+            raise AlphaClipError("The picture is not in the dataset any more")
+
+        return Image.fromarray(open_image(paths[0]))
 
     kept = _store(dataset).get(token) if str(token).isalnum() else None
     if kept is None:

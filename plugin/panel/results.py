@@ -1,147 +1,174 @@
-"""The hits of a search: how the scores are spread, the threshold, and the ways to show them."""
+"""The hits of a question: their scores, how they are spread, their crops, and where to see them."""
 
-import fiftyone.operators.types as types
+import base64
+import json
 
-from ..common.forms import text
-from ..common.tiles import add_button, fit
-from . import marks
-from .asking import find
-from .history import describe
-from .showing import search, show_above
-from .state import guarded, move_threshold, shows_pictures, threshold, threshold_name
+from bson import json_util
 
-LINE = "#ff6d04"
-MAX_IN_GRID = 10_000
+from alphaclip.arguments import check
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.retrieval.index import names_in
+
+from ..common.indexes import selected_names
+from ..common.panels import event
+from ..common.tiles import data_uri, draw_crops
+from .history import remember
+from .questions import PICTURES, REGIONS, completed, find, find_these, indexes_of, measure
+
+K = 10_000
+"""Hits that the page lists; what lies above a threshold is counted and acted on in full."""
+
+BARS, STEPS = 60, 300
+MAX_TILES, MIN_SIDE, MAX_SIDE = 200, 32, 640
 
 
 class ResultEvents:
-    """Events of what was found."""
+    """Events of searching and looking."""
 
-    @guarded
-    def on_threshold(self, ctx):
-        show_above(ctx)
+    @event
+    def search(self, ctx):
+        question = {"k": K, **ctx.params["question"]}
+        if ctx.params.get("inside") and ctx.view is not None:
+            stages = json_util.dumps(ctx.view._serialize(include_uuids=False))
+            question["stages"] = json.loads(stages) or None
 
-    @guarded
-    def on_bar(self, ctx):
-        low, _ = ctx.params.get("range") or (ctx.params["x"], None)
-        move_threshold(ctx, round(float(low), 3))
-        show_above(ctx)
+        question = completed(ctx.dataset, question)
+        answer = _answer(ctx.dataset, question)
+        if ctx.params.get("remember"):
+            remember(ctx.dataset, question)
 
-    @guarded
-    def on_show_grid(self, ctx):
-        ctx.ops.set_view(_shown(ctx).view())
+        return {"question": question, **answer}
 
-    @guarded
-    def on_show_pictures(self, ctx):
-        samples = list(dict.fromkeys(_shown(ctx).sample_ids.tolist()))
-        ctx.ops.set_view(ctx.dataset.select(samples, ordered=True))
+    @event
+    def tiles(self, ctx):
+        """The regions at some ranks, with their crops where ``side`` is a number of pixels."""
+        question = completed(ctx.dataset, ctx.params["question"])
+        ranks = check("ranks", ctx.params["ranks"], "Sequence[int]")
+        if len(ranks) > MAX_TILES:
+            raise AlphaClipError("%d tiles at once: %d at most" % (len(ranks), MAX_TILES))
 
-    @guarded
-    def on_search_again(self, ctx):
-        marked = {name: list(ctx.panel.get_state(name)) for name in ("right", "wrong")}
-        search(ctx, {**ctx.panel.get_state("asked"), **marked, "min_score": None})
-        marks.put(ctx, **marked)
+        return {"tiles": _tiles(ctx.dataset, question, ranks, _side(ctx.params.get("side")))}
 
-    @guarded
-    def on_forget_marks(self, ctx):
-        marks.put(ctx, right=[], wrong=[])
-        asked = ctx.panel.get_state("asked")
-        if asked["right"] or asked["wrong"]:
-            search(ctx, {**asked, "right": [], "wrong": [], "min_score": None})
+    @event
+    def ids(self, ctx):
+        """The ids of the hits at some ranks."""
+        question = completed(ctx.dataset, ctx.params["question"])
+        ranks = check("ranks", ctx.params["ranks"], "Sequence[int]")
+        _, hits = _at(ctx.dataset, question, ranks)
+        if question["mode"] == PICTURES:
+            return {"ids": hits.sample_ids.tolist()}
+
+        return {"ids": names_in(indexes_of(ctx.dataset, question), hits.region_ids)}
+
+    @event
+    def selected(self, ctx):
+        """The ids of the regions that are selected in the grid or in an opened picture."""
+        return {"ids": selected_names(ctx, ctx.params["keys"])}
+
+    @event
+    def open_picture(self, ctx):
+        """Opens the picture of a hit, its region selected."""
+        sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
+        is_in_view = ctx.view is not None and not ctx.view._is_patches
+        if not is_in_view or not len(ctx.view.select(sample)):
+            ctx.ops.set_view(ctx.dataset.select([sample]))
+
+        if label:
+            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": sample, "field": field}])
+
+        ctx.ops.open_sample(sample)
+
+    @event
+    def show_in_grid(self, ctx):
+        """Shows hits in the grid, as patches or as whole pictures."""
+        question = completed(ctx.dataset, ctx.params["question"])
+        ids = ctx.params.get("ids")
+        hits = find_these(ctx.dataset, question, ids) if ids else find(ctx.dataset, question)
+        if not ids and ctx.params.get("min_score") is not None:
+            hits = hits.take(hits.scores >= ctx.params["min_score"])
+
+        if ctx.params.get("as_pictures") or question["mode"] == PICTURES:
+            samples = list(dict.fromkeys(hits.sample_ids.tolist()))
+            ctx.ops.set_view(ctx.dataset.select(samples, ordered=True))
+        else:
+            ctx.ops.set_view(hits.take(slice(K)).view())
 
 
-def add_results(ctx, root, panel):
-    """Lays out what was found."""
-    if not ctx.panel.get_state("asked"):
-        return
+def _answer(dataset, question):
+    import numpy as np
 
-    found = ctx.panel.get_state("found") or {}
-    root.view("summary", text(_summary(ctx, found), bold=True))
-    if not found.get("total"):
-        return
+    from alphaclip.indexing.explore.scores import Distribution
 
-    _add_scores(ctx, root, panel, found)
-    panel.add_why(ctx, root)
-    _add_buttons(ctx, root, panel)
+    hits = find(dataset, question)
+    is_of_regions = question["mode"] == REGIONS
+    spread = measure(dataset, question) if is_of_regions else Distribution.of([hits.scores])
+    scores = base64.b64encode(hits.scores.astype("<f4").tobytes()).decode()
+    if not len(spread):
+        return {"scores": "", "total": 0, "low": 0.0, "high": 0.0, "bars": [], "above": []}
 
-
-def _summary(ctx, found):
-    asked = ctx.panel.get_state("asked")
-    what = "pictures" if shows_pictures(ctx) else "regions"
-    if not found.get("total"):
-        return "No %s here for %s" % (what, describe(asked))
-
-    text = "%d of %d %s have a cosine of at least %.3f to %s"
-    text %= found["above"], found["total"], what, threshold(ctx), describe(asked)
-    if found["shown"] < found["above"]:
-        text += "; the best %d are shown" % found["shown"]
-
-    return text
-
-
-def _add_scores(ctx, root, panel, found):
-    least = threshold(ctx)
-    layout = {
-        "height": 130,
-        "margin": {"t": 4, "b": 22, "l": 40, "r": 8},
-        "bargap": 0,
-        "showlegend": False,
-        "yaxis": {"type": "log", "title": {"text": "how many", "font": {"size": 10}}},
-        "shapes": [
-            {
-                "type": "line", "xref": "x", "yref": "paper",
-                "x0": least, "x1": least, "y0": 0, "y1": 1,
-                "line": {"color": LINE, "width": 3},
-            }
-        ],
+    low, high = spread.lowest, spread.highest
+    bars, _ = spread.histogram(BARS)
+    above = [spread.above(least) for least in np.linspace(low, high, STEPS + 1)]
+    return {
+        "scores": scores, "total": len(spread), "low": low, "high": high,
+        "bars": bars.tolist(), "above": above,
     }  # fmt: skip
-    root.plot(
-        "spread",
-        layout=layout,
-        config={"displayModeBar": False},
-        height="130px",
-        width="100%",
-        on_click=panel.on_bar,
+
+
+def _at(dataset, question, ranks):
+    """The hits at some ranks, and the ranks of those that are there; the first has the rank 0."""
+    import numpy as np
+
+    hits = find(dataset, question)
+    there = [rank for rank in ranks if 0 <= rank < len(hits)]
+    return there, hits.take(np.array(there, np.int64))
+
+
+def _tiles(dataset, question, ranks, side):
+    there, hits = _at(dataset, question, ranks)
+    listed = _pictures(hits) if question["mode"] == PICTURES else _regions(dataset, question, hits)
+    sources = [(tile.pop("path"), tile.pop("region")) for tile in listed]
+    if side:
+        for tile, crop in zip(listed, draw_crops(sources, side), strict=True):
+            tile["crop"] = data_uri(crop)
+
+    return [{**tile, "rank": there[tile["rank"]]} for tile in listed]
+
+
+def _regions(dataset, question, hits):
+    from alphaclip.indexing.explore.hit_listing import list_hits
+
+    listed = list_hits(hits)
+    names = names_in(
+        indexes_of(dataset, question), [(hit.sample_id, hit.label_id) for hit in listed]
     )
-    step = max(round((found["high"] - found["low"]) / 200, 4), 0.0005)
-    slider = types.SliderView(label="Threshold", view_multiple_of=step, value_precision=3)
-    root.v_stack("cut", columns=1).float(
-        threshold_name(ctx).rpartition(".")[2],
-        min=found["low"],
-        max=found["high"],
-        view=slider,
-        on_change=panel.on_threshold,
-    )
+    fields = hits.fields.tolist()
+    return [
+        {
+            "rank": hit.rank - 1, "id": name, "sample": hit.sample_id, "label_id": hit.label_id,
+            "field": fields[hit.rank - 1], "label": hit.label, "tags": list(hit.tags),
+            "score": hit.score, "path": hit.image, "region": hit.region,
+        }
+        for name, hit in zip(names, listed, strict=True)
+    ]  # fmt: skip
 
 
-def _add_buttons(ctx, root, panel):
-    pictures = shows_pictures(ctx)
-    show = root.grid("show", orientation="2d", gap=1, align_y="center")
-    if not pictures:
-        add_button(show, "grid", "Show in grid", panel.on_show_grid, icon="grid_view")
-
-    add_button(show, "pictures", "Show pictures", panel.on_show_pictures, icon="image")
-    if not pictures:
-        panel.add_actions(ctx, show)
-        _add_refine(ctx, root, panel)
-
-
-def _add_refine(ctx, root, panel):
-    bar = root.grid("refine", orientation="2d", gap=1, align_y="center")
-    right, wrong = ctx.panel.get_state("right") or [], ctx.panel.get_state("wrong") or []
-    if not right and not wrong:
-        title = (
-            "Mark crops ✓ right or ✗ wrong to search again with that; click crops to select them"
-        )
-        fit(bar, "hint", text(title, color="text.secondary"))
-        return
-
-    title = "%d right, %d wrong" % (len(right), len(wrong))
-    fit(bar, "marked", text(title))
-    add_button(bar, "again", "Search again with these", panel.on_search_again, variant="contained")
-    add_button(bar, "forget", "Forget the marks", panel.on_forget_marks)
+def _pictures(hits):
+    paths = dict(zip(*hits.view().values(["id", "filepath"]), strict=True))
+    return [
+        {
+            "rank": rank, "id": id_, "sample": id_, "label_id": None, "field": None,
+            "label": paths[id_].rpartition("/")[2], "tags": [],
+            "score": round(float(score), 4), "path": paths[id_], "region": None,
+        }
+        for rank, (id_, score) in enumerate(zip(hits.sample_ids.tolist(), hits.scores, strict=True))
+        if id_ in paths
+    ]  # fmt: skip
 
 
-def _shown(ctx):
-    asked = {**ctx.panel.get_state("asked"), "min_score": threshold(ctx)}
-    return find(ctx.dataset, asked).take(slice(MAX_IN_GRID))
+def _side(value):
+    if value is None:
+        return None
+
+    side = check("side", value, "int")
+    return min(max(side, MIN_SIDE), MAX_SIDE)

@@ -17,7 +17,7 @@ from alphaclip.indexing.labelling.scoring.class_sets import (
 from alphaclip.indexing.labelling.scoring.classes import SKIPPED, LabelClass
 
 from ..conftest import COLORS, plugin_module
-from ..panel.panel_driver import PanelDriver
+from .label_panel_driver import PanelDriver
 
 PANEL = "@alphaclip/regions/label_regions_panel"
 NANO = "alphaclip-nano"

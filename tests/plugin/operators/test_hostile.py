@@ -19,7 +19,6 @@ from alphaclip.indexing.dataset.locations import index_keys
 
 from ..conftest import plugin_module
 from ..panel.panel_driver import PanelDriver
-from ..panel.test_panel import wait_for
 
 URI = "@alphaclip/regions/"
 NANO = "alphaclip-nano"
@@ -206,40 +205,32 @@ def test_segment__a_path_is_refused(drawings, opened, monkeypatch, tmp_path, par
     assert "masks" not in drawings.get_field_schema()
 
 
+ACT = {"asked": {"words": "a green square"}, "min_score": -1}
+
+
 @pytest.fixture
 def panel(indexed):
-    found = PanelDriver(indexed)
-    found.search(query="a green square", k=3)
-    return found
-
-
-def prompted(panel, action):
-    """The parameters with which a button of the panel opens the form."""
-    panel.do(f"on_{action}")
-    return panel.sent("prompt_user_for_operation")["params"]
-
-
-def act(panel, action, **params):
-    sent = {**prompted(panel, action), **params}
-    run(panel.dataset, "act_on_regions", **sent)
-    panel.do("on_acted", result=None, original_params=sent)
+    panel = PanelDriver(indexed)
+    panel.search("a green square", k=3)
+    return panel
 
 
 @pytest.mark.parametrize("path", [*PATHS, LONG])
 def test_act__a_path_is_no_field(panel, opened, path):
     before = list(panel.dataset.get_field_schema(flat=True))
-    with pytest.raises(ExecutionError, match="into"):
-        act(panel, "label", value="odd", into=path)
+    assert "name" in panel.act("label", "odd", into=path)["error"]
+    with pytest.raises(ExecutionError, match="name"):
+        run(panel.dataset, "act_on_regions", **ACT, action="label", value="odd", into=path)
     assert list(panel.dataset.get_field_schema(flat=True)) == before
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_act__a_path_is_no_index(panel, opened, path):
-    prompt = prompted(panel, "tag")
-    asked = {**prompt["asked"], "keys": [path], "at": 1.0}
-    with pytest.raises(AlphaClipError, match="key is"):
-        run(panel.dataset, "act_on_regions", **{**prompt, "asked": asked, "value": "x"})
+    assert "key is" in panel.search("a", keys=[path])["error"]
+    act = {**ACT, "asked": {"words": "a", "keys": [path]}}
+    with pytest.raises(ExecutionError, match="key is"):
+        run(panel.dataset, "act_on_regions", **act, action="tag", value="x")
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
@@ -254,78 +245,51 @@ def test_act__a_path_is_no_index(panel, opened, path):
     ],
 )
 def test_act__a_view_is_made_of_stages(panel, stages):
-    prompt = prompted(panel, "tag")
-    asked = {**prompt["asked"], "stages": stages, "at": 2.0}
+    assert re.search(r"stage|arguments", panel.search("a", stages=stages)["error"])
+    act = {**ACT, "asked": {"words": "a", "stages": stages}}
     with pytest.raises(AlphaClipError, match=r"stage|arguments"):
-        run(panel.dataset, "act_on_regions", **{**prompt, "asked": asked, "value": "x"})
+        run(panel.dataset, "act_on_regions", **act, action="tag", value="x")
     assert panel.dataset.count_label_tags() == {}
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", *LINKS])
 def test_act__a_saved_view_may_have_any_name(panel, opened, name):
-    act(panel, "save_view", value=name)
+    done = panel.act("save_view", name)["done"]
     assert panel.dataset.list_saved_views() == [name]
     assert not [found for found in opened if "etc/passwd" in found]
-    panel.do("on_undo")
+    panel.do("undo", action=done["id"])
     assert panel.dataset.list_saved_views() == []
 
 
 def test_act__where_a_class_goes_is_a_copy_unless_said(panel):
-    act(panel, "label", value="odd", where=None)
-    assert panel.dataset.count("found.detections") == 3
+    panel.act("label", "odd", where=None)
+    assert panel.dataset.count("found.detections") == len(load(panel.dataset))
     assert "odd" not in panel.dataset.distinct("shapes.detections.label")
 
 
 def test_act__long_texts_are_refused_or_shortened(panel):
-    with pytest.raises(ExecutionError, match="At most 1000 characters"):
-        act(panel, "tag", value=LONG)
-    act(panel, "tag", value="y" * 1_000)
-    assert len(panel.get("action.said")) < 100
+    with pytest.raises(ExecutionError, match="1 to 1000 characters"):
+        run(panel.dataset, "act_on_regions", **ACT, action="tag", value=LONG)
+    assert "1 to 1000 characters" in panel.act("tag", LONG)["error"]
+    assert len(panel.act("tag", "y" * 1_000)["done"]["said"]) < 100
 
 
 @pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("event", ["on_update", "on_check"])
+@pytest.mark.parametrize("event", ["update", "check"])
 def test_panel__a_path_is_no_index(panel, opened, event, path):
-    panel.do(event, key=path)
-    told = wait_for(lambda: told_by(panel))
-    assert "key is" in told
+    assert "no index" in panel.do(event, key=path)["error"]
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
 @pytest.mark.parametrize("path", PATHS)
 def test_panel__a_path_is_no_picture(panel, opened, path):
-    panel.state["token"] = path
-    panel.search(query="")
-    assert "upload it again" in panel.get("error")
+    assert "upload it again" in panel.search(picture={"token": path})["error"]
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
-def test_undo__takes_back_what_this_tab_did(panel):
-    other = PanelDriver(panel.dataset)
-    other.search(query="a red circle", k=3)
-    act(panel, "tag", value="mine")
-    act(other, "tag", value="theirs")
-    panel.do("on_load")
-    assert (panel.get("action.own"), panel.get("action.said")[-6:]) == (True, "“mine”")
-    panel.do("on_undo")
-    assert set(panel.dataset.count_label_tags()) == {"theirs"}
-    assert (panel.get("action.own"), panel.get("action.said")[-8:]) == (False, "“theirs”")
-    other.do("on_undo")
-    assert panel.dataset.count_label_tags() == {}
-    panel.do("on_undo")
-    assert "taken back already" in panel.get("error")
-    assert panel.get("action") is None
-
-
-def test_undo__a_token_of_nobody_is_no_action(panel):
-    act(panel, "tag", value="mine")
-    for token in [*PATHS, LONG, None]:
-        panel.do("on_acted", original_params={"token": token})
-        assert panel.get("action.own") is True
-        assert len(panel.get("own_actions")) == 1
-
-
-def told_by(panel):
-    """What a job came to, or the error of the event that should have begun it."""
-    panel.do("on_tick")
-    return panel.get("error") or (panel.get("outcome") or {}).get("text")
+def test_undo__of_what_was_taken_back_or_is_of_nobody(panel):
+    done = panel.act("tag", "mine")["done"]
+    panel.do("undo", action=done["id"])
+    assert "taken back already" in panel.do("undo", action=done["id"])["error"]
+    for action in [*PATHS, LONG, None, 7]:
+        assert panel.do("undo", action=action)["error"]

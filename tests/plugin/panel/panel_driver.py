@@ -1,17 +1,18 @@
-"""A panel without a browser: what a click sends, and what comes back."""
+"""A panel without a browser: what its page sends, and what comes back."""
 
 import json
+from typing import Any
 
 import fiftyone as fo
 import fiftyone.operators as foo
-import pydash
 from fiftyone.operators.executor import ExecutionContext, Executor
 
 PANEL = "@alphaclip/regions/region_search"
+TILES = 200
 
 
 class PanelDriver:
-    """Keeps what the browser would keep.
+    """Sends events as the page does, and keeps what it would keep.
 
     Args:
         dataset: that is open
@@ -22,17 +23,15 @@ class PanelDriver:
         self.dataset = dataset
         self.uri = uri
         self.panel = foo.get_operator(uri)
-        self.state: dict = {}
-        self.data: dict = {}
-        self.schema: dict = {}
         self.requests: list[dict] = []
         self.view: fo.DatasetView | None = None
         self.selected: list[str] = []
         self.selected_labels: list[dict] = []
+        self.answer: dict[str, Any] = {}
         self.do("on_load")
 
-    def do(self, method: str, **params: object) -> None:
-        """Sends an event."""
+    def do(self, method: str, **params: object) -> dict[str, Any]:
+        """Sends an event and returns its answer."""
         executor = Executor()
         request = {
             "dataset_name": self.dataset.name,
@@ -43,71 +42,44 @@ class PanelDriver:
                 **json.loads(json.dumps(params)),
                 "__method__": method,
                 "panel_id": "panel",
-                "panel_state": json.loads(json.dumps(self.state)),
+                "panel_state": {},
             },
         }
         context = ExecutionContext(request, executor=executor, operator_uri=self.uri)
-        self.panel.execute(context)
+        answer = self.panel.execute(context)
         self.requests = json.loads(json.dumps(executor.to_json()["requests"], default=str))
-        for message in self.requests:
-            self._take(message["operator_uri"].split("/")[-1], message["params"])
+        return json.loads(json.dumps(answer or {}, allow_nan=False))
 
-    def fill(self, **values: object) -> None:
-        """Types into the form, as ``query="a red apple"``."""
-        for name, value in values.items():
-            group = "words" if name in ("query", "avoid") else "where"
-            pydash.set_(self.state, f"{group}.{name}", value)
+    def search(self, words: str = "", **parts: object) -> dict[str, Any]:
+        """Searches, and keeps the answer."""
+        more = {name: parts.pop(name) for name in ("inside", "remember") if name in parts}
+        self.answer = self.do("search", question={"words": words, **parts}, **more)
+        return self.answer
 
-    def search(self, **values: object) -> None:
-        """Types into the form and presses Search; the timer goes off while the encoder loads."""
-        self.fill(**values)
-        self.do("on_search")
-        if self.get("pending"):
-            self.do("on_pending", asked=self.get("pending"))
+    @property
+    def question(self) -> dict[str, Any]:
+        """The last search, as it came back."""
+        return self.answer["question"]
 
-    def get(self, path: str) -> object:
-        """A value of the state."""
-        return pydash.get(self.state, path)
+    def tiles(self, side: int | None = None) -> list[dict[str, Any]]:
+        """The first hits of the last search."""
+        ranks = list(range(TILES))
+        return self.do("tiles", question=self.question, ranks=ranks, side=side)["tiles"]
 
-    def sent(self, operator: str) -> dict:
+    @property
+    def hits(self) -> list[str]:
+        """Their ids."""
+        return [tile["id"] for tile in self.tiles()]
+
+    def act(self, action: str, value: str | None = None, **params: object) -> dict[str, Any]:
+        """Does something to all hits, or to those of ``ids``."""
+        scope = {} if "ids" in params else {"min_score": -1}
+        return self.do(
+            "act", question=self.question, action=action, value=value, **{**scope, **params}
+        )
+
+    def sent(self, operator: str) -> dict[str, Any]:
         """The parameters of the last message to the App of this kind."""
         found = [m["params"] for m in self.requests if m["operator_uri"].endswith(operator)]
         assert found, [m["operator_uri"] for m in self.requests]
         return found[-1]
-
-    def shown(self) -> list[str]:
-        """The names of what the panel shows, with those in it."""
-        return list(_names(self.schema["type"], ""))
-
-    def buttons(self, method: str) -> list[dict]:
-        """What the buttons that call a method send with it, from the top down."""
-        return list(_buttons(self.schema["type"], method))
-
-    @property
-    def hits(self) -> list[str]:
-        """The ids of the tiles."""
-        return [tile["id"] for tile in self.state["tiles"]]
-
-    def _take(self, operator: str, params: dict) -> None:
-        if operator == "patch_panel_state":
-            for path, value in params["state"].items():
-                pydash.set_(self.state, path, value)
-        elif operator == "patch_panel_data":
-            for path, value in params["data"].items():
-                pydash.set_(self.data, path, value)
-        elif operator == "show_panel_output":
-            self.schema = params["output"]
-
-
-def _names(type_: dict, prefix: str):
-    for name, prop in (type_.get("properties") or {}).items():
-        yield prefix + name
-        yield from _names(prop["type"], f"{prefix}{name}.")
-
-
-def _buttons(type_: dict, method: str):
-    for prop in (type_.get("properties") or {}).values():
-        view = prop.get("view") or {}
-        if str(view.get("operator") or view.get("on_click")).endswith(method):
-            yield view["params"]
-        yield from _buttons(prop["type"], method)

@@ -1,0 +1,41 @@
+/** What is used of the App's own packages, which no registry has. */
+
+declare module "@fiftyone/operators" {
+  interface Outcome {
+    result?: unknown;
+    error?: unknown;
+    errorMessage?: unknown;
+  }
+  export function useTriggerPanelEvent(): (
+    operator: string,
+    params: object,
+    prompt: boolean,
+    /** Where it returns false, the App does not show the error itself. */
+    callback: (outcome: Outcome) => boolean,
+  ) => void;
+}
+
+declare module "@fiftyone/plugins" {
+  import { ComponentType } from "react";
+  export enum PluginComponentType {
+    Component,
+  }
+  export function registerComponent(registration: {
+    name: string;
+    component: ComponentType<any>;
+    type: PluginComponentType;
+  }): void;
+}
+
+declare module "@fiftyone/state" {
+  import { RecoilState } from "recoil";
+  export const datasetName: RecoilState<string>;
+}
+
+declare module "recoil" {
+  export interface RecoilState<T> {
+    key: string;
+    value?: T;
+  }
+  export function useRecoilValue<T>(state: RecoilState<T>): T;
+}

@@ -1,0 +1,19 @@
+/** Plain rules in place of a styled component for each tile: hundreds are drawn at once. */
+export const STYLE = `
+.alphaclip-gallery { position: relative; flex: 1; min-height: 120px; overflow-y: auto; outline: none; user-select: none; }
+.alphaclip-tile { position: relative; }
+.alphaclip-tile > button { display: block; padding: 0; border: 3px solid; border-radius: 4px; overflow: hidden;
+  background: var(--fo-palette-background-level2, #8884); cursor: pointer; color: inherit; }
+.alphaclip-tile > button:focus-visible, .alphaclip-tile > button:focus { outline: 2px solid #2f9bff; outline-offset: 1px; }
+.alphaclip-tile img { display: block; width: 100%; height: 100%; object-fit: contain; }
+.alphaclip-tile b { position: absolute; left: 5px; top: 5px; border-radius: 3px; padding: 0 5px; color: #fff; font-size: 12px; }
+.alphaclip-tile small { display: block; overflow: hidden; white-space: nowrap; text-overflow: ellipsis; font-size: 12px; line-height: 20px; }
+.alphaclip-tile i { font-style: normal; opacity: .65; }
+.alphaclip-tile em { font-style: normal; margin-left: 4px; padding: 0 4px; border-radius: 3px; background: #ff6d0433; }
+.alphaclip-marks { position: absolute; right: 5px; top: 5px; display: none; gap: 2px; }
+.alphaclip-tile:hover .alphaclip-marks { display: flex; }
+.alphaclip-marks button { width: 24px; height: 24px; border: 0; border-radius: 3px; cursor: pointer; background: #000a; color: #fff; }
+.alphaclip-marks button:hover { background: #000; }
+.alphaclip-drag { position: absolute; border: 1px solid #ff6d04; background: #ff6d0422; pointer-events: none; z-index: 2; }
+.alphaclip-large { position: fixed; z-index: 1300; pointer-events: none; border-radius: 6px; box-shadow: 0 4px 24px #000a; max-width: 400px; }
+`;

@@ -1,0 +1,179 @@
+import { Autocomplete, Button, Checkbox, FormControlLabel, Menu, MenuItem, TextField } from "@mui/material";
+import React, { FormEvent, useState } from "react";
+import { Done } from "../server/types";
+import { Call } from "../server/useServer";
+
+export type Action = "tag" | "label" | "save_view";
+
+export interface ActionBarProps {
+  call: Call;
+  words: string;
+  count: number;
+  selected: number;
+  marks: { right: number; wrong: number };
+  isOfPictures: boolean;
+  fields: string[];
+  last: Done | undefined;
+  onSelectAll: () => void;
+  onClear: () => void;
+  onRefine: () => void;
+  onForgetMarks: () => void;
+  onAct: (action: Action | "export", value?: string, options?: object) => Promise<boolean>;
+  onShow: (asPictures: boolean) => void;
+  onExamples: (kind: "like" | "unlike") => void;
+  onUndo: () => void;
+}
+
+/** What can be done with the selected hits, or else with all that match. */
+export function ActionBar(props: ActionBarProps) {
+  const { count, selected, marks, isOfPictures } = props;
+  const [form, setForm] = useState<Action | null>(null);
+  const [menu, setMenu] = useState<HTMLElement | null>(null);
+  const [names, setNames] = useState<{ tags: string[]; classes: string[] }>({ tags: [], classes: [] });
+  const number = (selected || count).toLocaleString("en");
+  const scope = selected ? `${number} selected` : `all ${number}`;
+  const open = (action: Action) => {
+    setForm(form === action ? null : action);
+    props.call<typeof names>("names").then(setNames, () => undefined);
+  };
+  const choose = (then: () => void) => () => {
+    setMenu(null);
+    then();
+  };
+  return (
+    <div>
+      <div style={{ display: "flex", flexWrap: "wrap", gap: 6, alignItems: "center" }}>
+        {selected ? (
+          <Plain onClick={props.onClear} title="Escape">{scope} ✕</Plain>
+        ) : (
+          <Plain onClick={props.onSelectAll} title="Ctrl+A">Select {scope}</Plain>
+        )}
+        <Plain isOn={form === "tag"} onClick={() => open("tag")}>Tag</Plain>
+        {!isOfPictures && <Plain isOn={form === "label"} onClick={() => open("label")}>Label</Plain>}
+        <Plain onClick={() => props.onShow(isOfPictures)}>Show in grid</Plain>
+        <Plain onClick={(event) => setMenu(event.currentTarget)}>More ▾</Plain>
+        {(marks.right > 0 || marks.wrong > 0) && (
+          <>
+            <Plain isOn onClick={props.onRefine}>
+              Search again with {marks.right} ✓ {marks.wrong} ✗
+            </Plain>
+            <Plain onClick={props.onForgetMarks}>Forget the marks</Plain>
+          </>
+        )}
+        {props.last && (
+          <Plain onClick={props.onUndo} title={`Take back ${props.last.said}`}>
+            Undo {props.last.said}
+          </Plain>
+        )}
+      </div>
+      <Menu open={Boolean(menu)} anchorEl={menu} onClose={() => setMenu(null)}>
+        <MenuItem onClick={choose(() => props.onShow(true))}>Show pictures</MenuItem>
+        {!isOfPictures && [
+          <MenuItem key="view" onClick={choose(() => open("save_view"))}>Save as a view</MenuItem>,
+          <MenuItem key="ids" onClick={choose(() => void props.onAct("export"))}>Export ids</MenuItem>,
+          <MenuItem key="like" onClick={choose(() => props.onExamples("like"))}>
+            More like the selected
+          </MenuItem>,
+          <MenuItem key="unlike" onClick={choose(() => props.onExamples("unlike"))}>
+            Less like the selected
+          </MenuItem>,
+        ]}
+      </Menu>
+      {form && (
+        <ActionForm key={form} action={form} scope={scope} words={props.words} fields={props.fields}
+          options={form === "tag" ? names.tags : form === "label" ? names.classes : []}
+          onDone={async (value, options) => {
+            if (await props.onAct(form, value, options)) setForm(null);
+          }}
+          onClose={() => setForm(null)} />
+      )}
+    </div>
+  );
+}
+
+interface FormProps {
+  action: Action;
+  scope: string;
+  words: string;
+  fields: string[];
+  options: string[];
+  onDone: (value: string, options: object) => void;
+  onClose: () => void;
+}
+
+const TITLES = { tag: "Tag", label: "Class", save_view: "Name of the view" };
+const VERBS = { tag: "Tag", label: "Label", save_view: "Save" };
+
+function ActionForm({ action, scope, words, fields, options, onDone, onClose }: FormProps) {
+  const [value, setValue] = useState(words);
+  const [into, setInto] = useState("found");
+  const [inPlace, setInPlace] = useState(false);
+  const [overwrite, setOverwrite] = useState(false);
+  const submit = (event: FormEvent) => {
+    event.preventDefault();
+    if (value.trim()) onDone(value.trim(), { where: inPlace ? "in_place" : "copy", into, overwrite });
+  };
+  return (
+    <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && onClose()}
+      style={{ display: "flex", flexWrap: "wrap", gap: 8, alignItems: "center", paddingTop: 8 }}>
+      <Complete label={TITLES[action]} value={value} options={options} onChange={setValue} isFirst />
+      {action === "label" && (
+        <>
+          {!inPlace && <Complete label="Into the field" value={into} options={fields} onChange={setInto} />}
+          <Check label="On these labels themselves" value={inPlace} onChange={setInPlace} />
+          {inPlace && <Check label="Replace their class" value={overwrite} onChange={setOverwrite} />}
+        </>
+      )}
+      <Button type="submit" variant="contained" size="small" disabled={!value.trim()}>
+        {VERBS[action]} {scope}
+      </Button>
+    </form>
+  );
+}
+
+interface CompleteProps {
+  label: string;
+  value: string;
+  options: string[];
+  onChange: (value: string) => void;
+  isFirst?: boolean;
+}
+
+function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
+  return (
+    <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
+      inputValue={value} onInputChange={(_, next) => onChange(next)}
+      renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />
+  );
+}
+
+interface CheckProps {
+  label: string;
+  value: boolean;
+  onChange: (value: boolean) => void;
+}
+
+export function Check({ label, value, onChange }: CheckProps) {
+  return (
+    <FormControlLabel label={<span style={{ fontSize: 13 }}>{label}</span>}
+      control={<Checkbox size="small" checked={value} onChange={(_, isOn) => onChange(isOn)} />} />
+  );
+}
+
+interface PlainProps {
+  children: React.ReactNode;
+  onClick: (event: React.MouseEvent<HTMLElement>) => void;
+  title?: string;
+  isOn?: boolean;
+}
+
+/** A button that is no larger than its words. */
+export function Plain({ children, onClick, title, isOn }: PlainProps) {
+  return (
+    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
+      sx={{ textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
+        overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
+      {children}
+    </Button>
+  );
+}

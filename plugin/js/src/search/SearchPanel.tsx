@@ -1,0 +1,275 @@
+import * as fos from "@fiftyone/state";
+import { Alert, CircularProgress, Slider } from "@mui/material";
+import React, { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import { useRecoilValue } from "recoil";
+import { Gallery } from "../gallery/Gallery";
+import { useTiles } from "../gallery/useTiles";
+import { About, Done, Jobs, Question, Tile } from "../server/types";
+import { Call, Events, useServer } from "../server/useServer";
+import { ActionBar } from "./ActionBar";
+import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
+import { countAbove, ranksAbove, Scores } from "./Scores";
+import { SearchBar } from "./SearchBar";
+import { EMPTY, Form, useSearch } from "./useSearch";
+import { useStored } from "./useStored";
+
+const SMALLEST = 72;
+const LARGEST = 256;
+const CROP_SIDES = [128, 256, 512];
+const BUSY_MS = 1000;
+const IDLE_MS = 5000;
+const LARGE = 400;
+
+/** The page of the panel "Region search". */
+export function SearchPanel({ schema }: { schema: { view: Events } }) {
+  const call = useServer(schema.view);
+  const name = useRecoilValue(fos.datasetName);
+  const [about, setAbout] = useState<About | null>(null);
+  const [error, setError] = useState<Error | null>(null);
+  const load = useAbout(call, name, setAbout, setError);
+  if (error) return <Alert severity="error">{error.message}</Alert>;
+  if (!about) return <CircularProgress size={24} sx={{ m: 2 }} />;
+  if (!about.dataset) return <p>Open a dataset first.</p>;
+  return <DatasetPage key={about.dataset} call={call} about={about} reload={load} />;
+}
+
+/** Reads what the dataset has, and again while jobs run or others may have changed it. */
+function useAbout(
+  call: Call,
+  dataset: string,
+  setAbout: React.Dispatch<React.SetStateAction<About | null>>,
+  setError: (error: Error | null) => void,
+) {
+  const turn = useRef(0);
+  const opened = useRef(Date.now() / 1000);
+  const load = useCallback(async () => {
+    const mine = ++turn.current;
+    try {
+      const about = await call<About>("about", { since: opened.current });
+      if (mine === turn.current) setAbout(about);
+      setError(null);
+    } catch (error) {
+      if (mine === turn.current) setError(error as Error);
+    }
+  }, [call, setAbout, setError]);
+  useEffect(() => {
+    opened.current = Date.now() / 1000;
+    void load();
+  }, [dataset, load]);
+  useEffect(() => {
+    let timer = 0;
+    let isOver = false;
+    const look = async () => {
+      const now = await call<Jobs>("jobs", { since: opened.current }).catch(() => null);
+      if (isOver) return;
+      const wasBusy = isBusy;
+      isBusy = Boolean(now?.jobs.length);
+      if (now && (isBusy || wasBusy)) setAbout((before) => before && { ...before, ...now });
+      if (wasBusy && !isBusy) void load();
+      timer = window.setTimeout(look, isBusy ? BUSY_MS : IDLE_MS);
+    };
+    let isBusy = false;
+    void look();
+    return () => {
+      isOver = true;
+      clearTimeout(timer);
+    };
+  }, [call, dataset, load, setAbout]);
+  return load;
+}
+
+function DatasetPage({ call, about, reload }: { call: Call; about: About; reload: () => Promise<void> }) {
+  const [error, setError] = useState<Error | null>(null);
+  const [said, setSaid] = useState("");
+  const [seen, setSeen] = useStored("seen", { at: 0 });
+  const [look, setLook] = useStored("look", { side: 112 });
+  const [why, setWhy] = useState<{ tile: Tile; picture: string; said: string } | null>(null);
+  const [own, setOwn] = useStored<{ done: Done[] }>(`done:${about.dataset}`, { done: [] });
+  const search = useSearch(call, about.dataset!, setError);
+  const { found, form, setForm, selected, marks, select, mark } = search;
+
+  // Indexes come and go: what is searched is one that is there
+  const keys = about.indexes.map(({ key }) => key);
+  const chosen = form.keys.filter((key) => keys.includes(key));
+  const whole = { ...form, keys: chosen.length ? chosen : keys.slice(0, 1) };
+
+  const threshold = useDeferredValue(search.threshold);
+  const ranks = useMemo(() => (found ? ranksAbove(found, threshold) : []), [found, threshold]);
+  const pixels = look.side * (window.devicePixelRatio || 1);
+  const side = CROP_SIDES.find((one) => one >= pixels) ?? CROP_SIDES.at(-1)!;
+  const { tiles, request, refresh } = useTiles(call, found?.question ?? null, side);
+  const isOfPictures = found?.question.mode === "pictures";
+  const counts = useMemo(() => {
+    const all = Object.values(marks);
+    return { right: all.filter((one) => one === "right").length, wrong: all.filter((one) => one === "wrong").length };
+  }, [marks]);
+
+  const fail = useCallback((error: unknown) => setError(error as Error), []);
+  const run = async (work: () => Promise<unknown>) => {
+    setError(null);
+    setSaid("");
+    try {
+      await work();
+      return true;
+    } catch (error) {
+      fail(error);
+      return false;
+    }
+  };
+  const start = async (next: Form, all = {}) => {
+    setError(null);
+    setSaid("");
+    setWhy(null);
+    await search.search(next, all);
+    void reload();
+  };
+  const restore = (question: Question) => {
+    const { right, wrong, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
+    const next = { ...EMPTY, ...parts };
+    setForm(next);
+    void start(next, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
+  };
+  const scope = () => ({
+    question: found!.question,
+    ...(selected.size ? { ids: [...selected] } : { min_score: search.threshold }),
+  });
+  const idsOf = async (some: number[]) =>
+    (await call<{ ids: string[] }>("ids", { question: found!.question, ranks: some })).ids;
+  const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
+
+  if (!about.indexes.length) {
+    return (
+      <Page>
+        <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
+        <FirstSteps call={call} about={about} onError={fail} />
+      </Page>
+    );
+  }
+  return (
+    <Page>
+      <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
+        onSearch={(next) => void start(next)} onRestore={restore} onClear={search.clear} onError={fail} />
+      <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
+      {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
+      {found && (
+        <>
+          <div style={{ display: "flex", gap: 12, alignItems: "flex-end" }}>
+            <div style={{ flex: 1, minWidth: 0 }}>
+              {found.total > 0 ? (
+                <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
+              ) : (
+                <b role="status">Nothing to compare with here.</b>
+              )}
+            </div>
+            <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+              min={SMALLEST} max={LARGEST} step={8} value={look.side}
+              onChange={(_, value) => setLook({ side: value as number })} />
+          </div>
+          <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
+            selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
+            onSelectAll={() => void run(async () => {
+              const ids = await idsOf(ranks);
+              select(() => ids);
+            })}
+            onClear={() => select(() => [])}
+            onRefine={() => void start(whole, marks)}
+            onForgetMarks={() => {
+              mark(() => ({}));
+              if (found.question.right.length + found.question.wrong.length) void start(whole);
+            }}
+            onAct={(action, value, options) => run(async () => {
+              const answer = await call<{ said: string; done?: Done }>("act", { ...scope(), action, value, ...options });
+              if (answer.done) setOwn((before) => ({ done: [answer.done!, ...before.done].slice(0, 20) }));
+              setSaid(answer.said);
+              await Promise.all([refresh(), reload()]);
+            })}
+            onShow={(asPictures) => void run(() => call("show_in_grid", { ...scope(), as_pictures: asPictures }))}
+            onExamples={(kind) => void run(async () => {
+              const { ids } = await call<{ ids: string[] }>("selected", { keys: whole.keys });
+              const examples = [...new Set([...selected, ...ids])];
+              if (!examples.length) throw new Error("Nothing is selected: click crops here, patches in the grid, or labels of a picture");
+              const other = kind === "like" ? "unlike" : "like";
+              setForm((before) => ({
+                ...before,
+                [kind]: [...new Set([...before[kind], ...examples])],
+                [other]: before[other].filter((id) => !examples.includes(id)),
+              }));
+              select(() => []);
+            })}
+            onUndo={() => void run(async () => {
+              setSaid((await call<{ said: string }>("undo", { action: last!.id })).said);
+              await Promise.all([refresh(), reload()]);
+            })} />
+          {why && (
+            <figure style={{ margin: 0, display: "flex", gap: 8, alignItems: "flex-start" }}>
+              <img src={why.picture} alt={why.said} style={{ maxHeight: 240, maxWidth: "60%" }} />
+              <figcaption style={{ fontSize: 13 }}>
+                {why.said}
+                <br />
+                <button type="button" onClick={() => void run(async () => {
+                  const params = { question: found.question, id: why.tile.id };
+                  setSaid((await call<{ said: string }>("keep_heatmap", params)).said);
+                })}>Keep as a heatmap</button>{" "}
+                <button type="button" onClick={() => setWhy(null)}>Hide</button>
+              </figcaption>
+            </figure>
+          )}
+          <Gallery ranks={ranks} tiles={tiles} request={request} side={look.side} selected={selected} marks={marks}
+            isMarkable={!isOfPictures}
+            onSelect={(ids, isOn) =>
+              select((before) => (isOn ? [...new Set([...before, ...ids])] : before.filter((id) => !ids.includes(id))))}
+            onSelectRanks={(some) => void run(async () => {
+              const loaded = some.map((rank) => tiles.get(rank)?.id);
+              const ids = loaded.every(Boolean) ? (loaded as string[]) : await idsOf(some);
+              select((before) => [...new Set([...before, ...ids])]);
+            })}
+            onClear={() => select(() => [])}
+            onMark={(id, one) => mark(({ [id]: before, ...others }) => (before === one ? others : { ...others, [id]: one }))}
+            onOpen={({ sample, label_id, field }) =>
+              void run(() => call("open_picture", { sample, label: label_id, field }))}
+            onExplain={(tile) => void run(async () => {
+              const params = { question: found.question, id: tile.id };
+              setWhy({ tile, ...(await call<{ picture: string; said: string }>("explain", params)) });
+            })}
+            enlarge={async ({ rank }) => {
+              const params = { question: found.question, ranks: [rank], side: LARGE };
+              return (await call<{ tiles: Tile[] }>("tiles", params)).tiles[0]?.crop;
+            }} />
+        </>
+      )}
+      {!found && <div style={{ flex: 1 }} />}
+      <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()} />
+    </Page>
+  );
+}
+
+/** As high as the panel, so that the bars stay and only the gallery scrolls. */
+function Page({ children }: { children: React.ReactNode }) {
+  return (
+    <div data-cy="alphaclip-search"
+      style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box" }}>
+      {children}
+    </div>
+  );
+}
+
+interface NoticesProps {
+  error: Error | null;
+  setError: (error: Error | null) => void;
+  said: string;
+  setSaid: (said: string) => void;
+  about: About;
+  seen: { at: number };
+  setSeen: (seen: { at: number }) => void;
+}
+
+function Notices({ error, setError, said, setSaid, about, seen, setSeen }: NoticesProps) {
+  const { outcome } = about;
+  return (
+    <>
+      {error && <Alert severity="error" onClose={() => setError(null)} sx={{ py: 0 }}>{error.message}</Alert>}
+      {said && <Alert severity="success" onClose={() => setSaid("")} sx={{ py: 0 }}>{said}</Alert>}
+      {outcome && outcome.at > seen.at && <Outcome outcome={outcome} onClose={() => setSeen({ at: outcome.at })} />}
+    </>
+  );
+}

@@ -1,0 +1,107 @@
+"""What the dataset has: indexes, jobs, past searches, actions that can be taken back."""
+
+from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.locations import index_keys
+from alphaclip.indexing.store.store import StoreError
+
+from ..common import jobs
+from ..common.indexes import check_in_words, describe_index, update_in_words
+from ..common.panels import dataset_id, event
+from .actions import last_actions
+from .history import describe, past_questions
+
+MOST_NAMES = 2_000
+"""Tags and classes that the page completes what is typed with."""
+
+
+class DatasetEvents:
+    """Events of the dataset, its indexes and their jobs."""
+
+    @event
+    def about(self, ctx):
+        if ctx.dataset is None:
+            return {"dataset": None}
+
+        fields = region_fields(ctx.dataset)
+        return {
+            "dataset": dataset_id(ctx),
+            "fields": list(fields),
+            "indexes": [
+                {"key": key, "said": _describe(ctx.dataset, key)} for key in index_keys(ctx.dataset)
+            ],
+            "history": [
+                {"question": question, "said": describe(question)}
+                for question in past_questions(ctx.dataset)
+            ],
+            "actions": last_actions(ctx.dataset),
+            "views": ctx.dataset.list_saved_views(),
+            **_jobs(ctx.dataset, ctx.params.get("since") or 0),
+        }
+
+    @event
+    def jobs(self, ctx):
+        return _jobs(ctx.dataset, ctx.params.get("since") or 0)
+
+    @event
+    def names(self, ctx):
+        """The tags and classes that the labels of the indexed fields have."""
+        tags, classes = set(), set()
+        for field in region_fields(ctx.dataset):
+            _, path = ctx.dataset._get_label_field_path(field)
+            tags.update(ctx.dataset.distinct(path + ".tags"))
+            classes.update(ctx.dataset.distinct(path + ".label"))
+
+        return {
+            "tags": sorted(filter(None, tags))[:MOST_NAMES],
+            "classes": sorted(filter(None, classes))[:MOST_NAMES],
+        }
+
+    @event
+    def load_encoder(self, ctx):
+        """Loads the encoders of indexes, so that they are there when a person has typed."""
+        from ..common.indexes import open_index
+
+        for key in ctx.params["keys"]:
+            open_index(ctx.dataset, key).encoder.encode_text(["warm"])
+
+    @event
+    def update(self, ctx):
+        return _start(ctx, "Updating %s", update_in_words)
+
+    @event
+    def check(self, ctx):
+        return _start(ctx, "Checking %s", check_in_words)
+
+    @event
+    def stop(self, ctx):
+        jobs.stop(ctx.dataset, str(ctx.params["id"]))
+
+    @event
+    def embed(self, ctx):
+        ctx.prompt("@alphaclip/regions/embed_regions", params={"background": True})
+
+    @event
+    def segment(self, ctx):
+        ctx.prompt("@alphaclip/regions/segment_regions", params={"background": True})
+
+
+def _jobs(dataset, since):
+    return {"jobs": jobs.running(dataset), "outcome": jobs.last_outcome(dataset, since)}
+
+
+def _start(ctx, title, work):
+    key, dataset = ctx.params["key"], ctx.dataset
+    if key not in index_keys(dataset):
+        raise StoreError("there is no index %r" % key)
+
+    if not any(job["key"] == key for job in jobs.running(dataset)):
+        jobs.start(dataset, key, title % key, lambda tell: work(dataset, key, tell))
+
+    return {}
+
+
+def _describe(dataset, key):
+    try:
+        return describe_index(dataset, key, with_skipped=True)
+    except StoreError as error:
+        return "%s: %s" % (key, error)
