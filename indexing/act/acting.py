@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
@@ -38,6 +38,7 @@ from alphaclip.indexing.retrieval.hits import Hits
 
 if TYPE_CHECKING:
     import fiftyone as fo
+    import numpy as np
 
 __all__ = [
     "Action",
@@ -71,8 +72,17 @@ def tag(hits: Hits, tag: str) -> Action:
     return _add_tag(hits.dataset, "tag", _rows(hits), tag)
 
 
+class OfPictures(Protocol):
+    """Hits that are regions, or pictures as a whole."""
+
+    @property
+    def sample_ids(self) -> np.ndarray: ...
+    @property
+    def dataset(self) -> fo.Dataset: ...
+
+
 @checked()
-def tag_samples(hits: Hits, tag: str) -> Action:
+def tag_samples(hits: OfPictures, tag: str) -> Action:
     """Adds a tag to the picture of each hit; see :func:`tag`. It counts pictures.
 
     Args:

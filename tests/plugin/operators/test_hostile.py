@@ -13,7 +13,6 @@ from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
 import alphaclip
 from alphaclip.catalog.zoo import NANO_FOLDER
-from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import build, load
 from alphaclip.indexing.dataset.locations import index_keys
 
@@ -247,7 +246,7 @@ def test_act__a_path_is_no_index(panel, opened, path):
 def test_act__a_view_is_made_of_stages(panel, stages):
     assert re.search(r"stage|arguments", panel.search("a", stages=stages)["error"])
     act = {**ACT, "asked": {"words": "a", "stages": stages}}
-    with pytest.raises(AlphaClipError, match=r"stage|arguments"):
+    with pytest.raises(ExecutionError, match=r"stage|arguments"):
         run(panel.dataset, "act_on_regions", **act, action="tag", value="x")
     assert panel.dataset.count_label_tags() == {}
 
