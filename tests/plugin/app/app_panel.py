@@ -4,7 +4,7 @@ import re
 
 import fiftyone as fo
 import numpy as np
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Request, expect
 
 from .fiftyone_app import App
 
@@ -23,42 +23,61 @@ class Panel:
 
     def open(self, dataset: fo.Dataset) -> None:
         """Goes to a dataset; the App's server remembers which panels were open before."""
+        self.show(dataset)
+        self.page.get_by_label("Search for").wait_for()
+
+    def show(self, dataset: fo.Dataset) -> None:
+        """Opens the panel, which shows the first steps where nothing is embedded yet."""
         self.app.open(dataset)
-        content = self.page.locator("[data-cy=panel-content-region_search]")
         self.page.locator("[data-cy=new-panel-btn]").first.wait_for()
-        if not content.count():
+        if not self.content.count():
             self.page.locator("[data-cy=new-panel-btn]").first.click()
             self.page.locator("[data-cy=new-panel-option-region_search]").first.click()
-        self.page.get_by_role("button", name="Search", exact=True).wait_for()
-        self.app.settle()
+        self.content.wait_for()
 
-    def press(self, label: str, number: int = 0) -> None:
-        self.page.get_by_role("button", name=label, exact=True).nth(number).click()
+    @property
+    def content(self) -> Locator:
+        return self.page.locator("[data-cy=panel-content-region_search]")
+
+    def press(self, label: str | re.Pattern[str]) -> None:
+        exact = isinstance(label, str)
+        self.content.get_by_role("button", name=label, exact=exact).first.click()
 
     def search(self, words: str, avoid: str = "") -> None:
-        self.page.get_by_placeholder("a red apple").fill(words)
-        self.page.get_by_placeholder("with commas").fill(avoid)
-        self.press("Search")
-        self.expect_summary(f"to “{words}”" + (f", but not “{avoid}”" if avoid else ""))
+        """Searches by Enter, and waits for the first crop of what was searched for."""
+        self.content.get_by_label("Search for").fill(words)
+        self.content.get_by_label("But not").fill(avoid)
+        with self.page.expect_response(lambda answer: is_event(answer.request, "search")):
+            self.page.keyboard.press("Enter")
+        self.tile(1).locator("img").wait_for()
 
-    def expect_summary(self, text: str) -> None:
-        expect(
-            self.page.get_by_text(re.compile("cosine of at least .*" + re.escape(text)))
-        ).to_be_visible()
+    def expect_text(self, text: str | re.Pattern[str]) -> None:
+        expect(self.content.get_by_text(text).first).to_be_visible()
 
-    def expect_tiles(self, count: int) -> None:
-        expect(self.page.get_by_text(re.compile(r"^\d+ · -?\d\.\d{3} · "))).to_have_count(count)
+    def expect_count(self, count: int, total: int) -> None:
+        """The number of hits that reach the threshold."""
+        expect(self.content.get_by_role("status")).to_have_text(f"{count:,} of {total:,} match")
 
-    def tiles(self) -> list[str]:
-        """The captions of the crops, in order."""
-        found = self.page.get_by_text(re.compile(r"^\d+ · -?\d\.\d{3} · ")).all_inner_texts()
-        return [caption.split(" · ", 2)[2] for caption in found]
+    def tile(self, rank: int) -> Locator:
+        return self.content.locator(f"button[data-position='{rank - 1}']")
 
-    def tile(self, rank: int):
-        return self.page.locator(f"img[alt^='{rank}. ']")
+    def classes(self, count: int) -> list[str]:
+        """The classes of the first tiles, in order."""
+        names = [self.tile(rank).get_attribute("aria-label") for rank in range(1, count + 1)]
+        return [str(name).partition(". ")[2].partition(", cosine")[0] for name in names]
+
+    def set_threshold(self, steps: int) -> None:
+        self.content.get_by_label("Threshold").fill(str(steps))
 
     def shoot(self, name: str) -> None:
         self.app.shoot(f"panel-{name}")
+
+
+def is_event(request: Request, event: str) -> bool:
+    """Whether a request is this event of the panel."""
+    return f"region_search#{event}" in (request.post_data or "") or (
+        "region_search" in (request.post_data or "") and f'"{event}"' in (request.post_data or "")
+    )
 
 
 def edit_boxes(dataset: fo.Dataset) -> None:
