@@ -188,6 +188,18 @@ def test_delete_concept__and_all_that_it_kept(
         open_picture(dataset, picture)
 
 
+def test_concepts__of_two_indexes_of_the_same_regions(
+    dataset: fo.Dataset, index: RegionIndex, make_index: Callable, make_dataset: Callable
+) -> None:
+    indexes = [index, make_index(dataset, "again")]
+    assert keep_concept(indexes, "ants", ANTS, 0.9).search.keys == ("regions", "again")
+    make_dataset.add(dataset, [[(ANT, 0.0), (ANT, 0.1)]])
+    for one in indexes:
+        update(one)
+        assert len(waiting(dataset, "ants")) == concepts(dataset)[0].waiting == 2
+    assert dismiss(dataset, "ants", boxes_of(dataset.last())[:1]) == 1
+
+
 def test_concepts__of_an_index_that_is_deleted(dataset: fo.Dataset, index: RegionIndex) -> None:
     keep_concept(index, "ants", ANTS, 0.9)
     index.delete()
