@@ -98,6 +98,7 @@ def _answer(dataset, question):
     import numpy as np
 
     from alphaclip.indexing.explore.scores import Distribution
+    from alphaclip.indexing.explore.thresholds import suggest_threshold
 
     hits = find(dataset, question)
     is_of_regions = question["mode"] == REGIONS
@@ -109,9 +110,12 @@ def _answer(dataset, question):
     low, high = spread.lowest, spread.highest
     bars, _ = spread.histogram(BARS)
     above = [spread.above(least) for least in np.linspace(low, high, STEPS + 1)]
+    suggestion = suggest_threshold(spread) if is_of_regions else None
     return {
         "scores": scores, "total": len(spread), "low": low, "high": high,
         "bars": bars.tolist(), "above": above,
+        "suggestion": suggestion
+        and {"min_score": suggestion.min_score, "said": suggestion.reason},
     }  # fmt: skip
 
 

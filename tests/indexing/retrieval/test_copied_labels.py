@@ -159,6 +159,9 @@ def test_find_unlabelled__each_in_its_picture(
     sample = dataset[ids["one"]]
     sample["drawn"] = boxes("x", "y")
     sample.save()
+    info = dataset.get_field("boxes")
+    info.info = {"alphaclip": {"kind": "sam", "field": None}}
+    info.save()
     found = find_unlabelled(index, "a red apple", "drawn", k=10)
     dataset.delete_sample_field("drawn")
     assert set(found.sample_ids.tolist()) == {ids["two"], ids["copy"]}

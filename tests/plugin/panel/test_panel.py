@@ -190,7 +190,7 @@ def test_copied_labels__are_marked_and_acted_on_apart(panel):
         ({"words": "a", "min_score": 2}, "min_score is 2"),
         ({"words": "a", "keys": []}, "keys is empty"),
         ({"words": "a", "keys": ["../other"]}, "expected letters, digits"),
-        ({"words": "a", "mode": "unlabelled"}, "no other field with labels"),
+        ({"words": "a", "mode": "unlabelled"}, "proposals"),
         ({"words": " , ", "mode": "pictures"}, "Type what the pictures show"),
         ({"words": "a", "stages": [{"_cls": "pathlib.Path.touch"}]}, "stage"),
     ],
@@ -257,6 +257,8 @@ def test_pictures__with_and_without(panel):
 
 
 def test_unlabelled__proposals_that_no_label_covers(panel):
+    ids = panel.dataset.values("shapes.detections.id")
+    panel.dataset.set_values("shapes.detections.label", [[None] * len(some) for some in ids])
     sample = panel.dataset.first()
     covered = sample.shapes.detections[0]
     label = fo.Detection(label="seen", bounding_box=covered.bounding_box)

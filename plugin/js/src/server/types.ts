@@ -40,7 +40,7 @@ export interface Answer {
   bars: number[];
   /** How many reach each of so many equally spaced thresholds from low to high, both included. */
   above: number[];
-  suggestion?: Suggestion;
+  suggestion?: Suggestion | null;
 }
 
 export interface Tile {
