@@ -5,7 +5,7 @@ KILLS ?= 200
 JOBS ?= 3
 SEVERAL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup setup-tests demo quick test soak lint release-check docs
+.PHONY: js help setup setup-tests demo quick test soak lint release-check docs
 
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
@@ -13,6 +13,7 @@ help:
 	@echo "make test    set up .venv and run every test (JOBS=3 at a time, of which one has the browser)"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
+	@echo "make js      build the panels' pages anew (needs Node 20; the bundle is committed)"
 	@echo "make docs    set up .venv and build the pages and the reference into site/"
 	@echo "make release-check  set up .venv, build wheel and sdist, check them (PUBLISH=1: for real)"
 
@@ -42,6 +43,9 @@ lint: setup-tests
 
 release-check: setup-tests
 	@$(BIN)/python scripts/release_check.py $(if $(PUBLISH),--publish --out dist)
+
+js:
+	@cd plugin/js && npm ci --no-fund --no-audit --loglevel=error && npm run --silent build
 
 docs: setup-tests
 	@$(BIN)/python scripts/build_docs.py

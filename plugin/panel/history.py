@@ -1,7 +1,5 @@
 """The searches that stay with the dataset, to be run again."""
 
-import dataclasses
-
 from ..common.forms import count
 from .questions import search_of
 
@@ -17,8 +15,7 @@ def remember(dataset, question):
     from alphaclip import indexing
 
     if not question["picture"]:
-        search = dataclasses.replace(search_of(question), right=(), wrong=())
-        indexing.remember(dataset, search)
+        indexing.remember(dataset, search_of(question))
 
 
 def past_questions(dataset):
