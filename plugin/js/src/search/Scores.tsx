@@ -44,7 +44,7 @@ export function Scores({ found, threshold, onThreshold }: Props) {
         {suggestion?.min_score != null && Math.abs(threshold - suggestion.min_score) > (high - low) / steps && (
           <Button size="small" sx={{ p: 0, textTransform: "none" }}
             onClick={() => onThreshold(suggestion.min_score!)}>
-            Where the scores part
+            Only these {countAbove(found, suggestion.min_score).toLocaleString("en")}
           </Button>
         )}
       </div>

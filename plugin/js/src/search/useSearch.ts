@@ -76,7 +76,8 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
       const question = { ...parts, ...asLists(marks) };
       const answer = await ask(question, { inside, remember: true });
       if (!answer) return;
-      const threshold = answer.suggestion?.min_score ?? answer.low;
+      // All hits first: what is suggested is one click away, and may leave a single crop
+      const threshold = answer.low;
       // Marks are of what was looked for: they stay for as long as that does
       setStored((before) => {
         const isSame = subject(before.question) === subject(answer.question);
