@@ -65,10 +65,14 @@ function useAbout(
       const wasBusy = isBusy;
       isBusy = Boolean(now?.jobs.length);
       if (now && (isBusy || wasBusy)) setAbout((before) => before && { ...before, ...now });
-      if (wasBusy && !isBusy) void load();
+      // A short job may have come and gone between two looks
+      const isNews = Boolean(now?.outcome && now.outcome.at !== lastEnd);
+      lastEnd = now?.outcome?.at ?? lastEnd;
+      if ((wasBusy && !isBusy) || isNews) void load();
       timer = window.setTimeout(look, isBusy ? BUSY_MS : IDLE_MS);
     };
     let isBusy = false;
+    let lastEnd = 0;
     void look();
     return () => {
       isOver = true;
