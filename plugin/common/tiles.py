@@ -165,7 +165,7 @@ def add_pager(root, page, pages, on_previous, on_next):
 
 
 def _draw(path, regions, size):
-    from alphaclip.indexing.explore.contact_sheet import draw_tiles
+    from alphaclip.pages.tiles import draw_tiles
 
     try:
         crops = [_whole(path, size)] if regions is None else draw_tiles(path, regions, size)
