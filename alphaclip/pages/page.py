@@ -198,7 +198,7 @@ figure img { object-fit: contain; background: var(--card) }
  text-align: center }
 figcaption { margin-top: 4px }
 figcaption b, figcaption span { display: block }
-table { margin-top: 10px; border-collapse: collapse }
+table { display: block; overflow-x: auto; margin-top: 10px; border-collapse: collapse }
 th, td { padding: 2px 14px 2px 0; text-align: left; font-weight: 400 }
 .number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 svg { display: block }
@@ -223,9 +223,10 @@ svg { display: block }
 <p>{{ line | line(most) }}</p>
 {% endfor %}
 {% if part.groups %}
+{% set kind = 'group pair' if part.groups | map('length') | max > 1 else 'group' %}
 <div class="crops">
 {% for group in part.groups %}
-<div class="group{{ ' pair' if group | length > 1 }}">
+<div class="{{ kind }}">
 {% for one in group %}
 <figure>
 {% if one.uri %}

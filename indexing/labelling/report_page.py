@@ -6,7 +6,7 @@ Public: :func:`report_content` and :func:`write_label_page`.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,8 +20,8 @@ from alphaclip.regions.region import Region
 if TYPE_CHECKING:
     import fiftyone as fo
 
-MOST_CLASSES = 60
-"""Classes that are drawn, those with the most regions: a run may have thousands."""
+MOST_CLASSES = 40
+"""Classes that are drawn, those with the most reviews: a run may have thousands."""
 
 NOTHING = "none of these"
 
@@ -72,20 +72,13 @@ def write_label_page(dataset: fo.Dataset, report: Report, path: Path) -> Path:
     def written(name: str) -> list[list[Crop]]:
         return [[crop(one, one["label"], spell(one["score"]))] for one in content[name]]
 
-    confused = []
-    for one in content["confusions"]:
-        times = f", {one['count']:,} times" if one["count"] > 1 else ""
-        taken_for = f"taken for {one['answer'] or NOTHING}{times}"
-        confused.append([crop(one["mistake"], one["truth"], taken_for)])
-        if one["example"] is not None:
-            confused[-1].append(crop(one["example"], one["example"]["label"], "a right one"))
     facts = ("dataset", "index", "index_version", "model", "into", "run", "time")
     rests_on = [*report["assumptions"], ", ".join(f"{one} {run.get(one)}" for one in facts)]
     sections = [
         Section("What came out", content["lines"]),
         Section("The least sure of what was written", _if_none(content), written("least_sure")),
         Section("Written, drawn at random", _if_none(content), written("random")),
-        Section("Taken for something else", [_reviewed(content)], confused),
+        Section("Taken for something else", [_reviewed(content)], _confused(content, crop)),
         _classes(report),
         *([_reliability(report)] if report["reliability"] else []),
         Section("What this rests on", rests_on, is_folded=True),
@@ -119,6 +112,18 @@ def _listed(
     return listed
 
 
+def _confused(content: Mapping[str, Any], crop: Callable[..., Crop]) -> list[list[Crop]]:
+    pairs = []
+    for one in content["confusions"]:
+        times, example = f", {one['count']:,} times" if one["count"] > 1 else "", one["example"]
+        taken_for = f"taken for {one['answer'] or NOTHING}{times}"
+        pairs.append([crop(one["mistake"], one["truth"], taken_for)])
+        if example is not None:
+            about = "a right one" if example["reviewed"] else "the surest, not reviewed"
+            pairs[-1].append(crop(example, example["label"], about))
+    return pairs
+
+
 def _if_none(content: Mapping[str, Any]) -> list[str]:
     return [] if content["random"] else ["Nothing was written yet."]
 
@@ -137,19 +142,28 @@ def _reviewed(content: Mapping[str, Any]) -> str:
 
 
 def _classes(report: Report) -> Section:
-    lines = [line for line in report["classes"] if line["answered"] or line["written"]]
-    most = heapq.nlargest(MOST_CLASSES, lines, key=lambda line: line["answered"])
+    written = [line for line in report["classes"] if line["written"]]
+    reviewed = [line for line in report["classes"] if line["passed"]]
     told = [
         "Of the sample's regions that pass and were taken for the class, the share that is right, "
         "with its 90 % interval; the dashed line is what was asked for."
     ]
-    if len(lines) > len(most):
-        told.append(f"The {len(most)} largest of {len(lines):,} classes.")
+    others = len([line for line in written if not line["passed"]])
+    if not reviewed:
+        told = ["No random sample was reviewed, so what share is right is not known of any class."]
+    elif others:
+        told.append(
+            f"Labels of {others:,} more classes were written, of which no region of the sample "
+            "passes."
+        )
+    most = heapq.nlargest(MOST_CLASSES, reviewed, key=lambda line: line["passed"])
+    if len(reviewed) > len(most):
+        told.append(f"The {len(most)} of {len(reviewed):,} with the most reviewed regions.")
     asked = report["promise"] or next(iter(report["by_class"].values()), None)
+    target = None if asked is None else asked["precision"]
     shares = [
         Share(
-            line["name"], line["passed"], line["estimate"], line["interval"],
-            None if asked is None else asked["precision"],
+            line["name"], line["passed"], line["estimate"], line["interval"], target,
             f"{line['written']:,} written of {line['answered']:,} taken for it",
         )
         for line in most

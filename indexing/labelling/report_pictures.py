@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,16 +34,19 @@ def pick_regions(
 
     Returns:
         JSON values, a region being an object with its name as ``id``, ``sample_id`` and
-        ``label_id``: ``least_sure`` and ``random``, lists of regions that were written, with
-        ``label`` and ``score``; ``confusions``, the most frequent ones, each with ``answer``,
-        ``truth``, ``count``, the region ``mistake`` and, to compare it with, ``example``, None or a
-        reviewed region with its ``label``; ``reviewed`` and ``wrong``, how many regions were
-        reviewed, and how many of them were taken for something else
+        ``label_id``: ``least_sure`` and ``random``, regions that were written, with ``label`` and
+        ``score``; ``confusions``, the most frequent ones, each with ``answer``, ``truth``,
+        ``count``, the region ``mistake`` and, to compare it with, ``example``: None, or a region
+        with its ``label`` and whether it was ``reviewed``, else it is the surest that was written;
+        ``reviewed`` and ``wrong``, how many regions were reviewed, and how many of them were taken
+        for something else
     """
-    least = written[np.argsort(scores[written], kind="stable")][:MOST]
+    order = written[np.argsort(scores[written], kind="stable")]
+    # The surest comes last, and so stays.
+    surest = dict(zip(scored.names(order), order.tolist(), strict=True))
     rng = np.random.default_rng(seed)
     drawn = rng.choice(written, min(MOST, len(written)), replace=False)
-    names = {"least_sure": least, "random": np.sort(drawn)}
+    names = {"least_sure": order[:MOST], "random": np.sort(drawn)}
     picked: dict[str, Any] = {
         name: [
             one | {"label": label, "score": score}
@@ -53,11 +56,16 @@ def pick_regions(
         ]
         for name, rows in names.items()
     }
-    return picked | _confusions(scored, reviewed, truths)
+    return picked | _confusions(scored, reviewed, truths, surest)
 
 
-def _confusions(scored: Scored, rows: np.ndarray, truths: Sequence[str | None]) -> dict[str, Any]:
-    """Of what the scorer learned from, the answers of scorers that did not see it count."""
+def _confusions(
+    scored: Scored, rows: np.ndarray, truths: Sequence[str | None], surest: Mapping[str | None, int]
+) -> dict[str, Any]:
+    """Of what the scorer learned from, the answers of scorers that did not see it count.
+
+    ``surest`` is the row of a region for each class, where no reviewed one is right.
+    """
     classes, held_out = scored.classes, scored.held_out()
     answers, sure = scored.answers.classes.copy(), scored.answers.scores.copy()
     answers[scored.training], sure[scored.training] = held_out.classes, held_out.scores
@@ -66,16 +74,20 @@ def _confusions(scored: Scored, rows: np.ndarray, truths: Sequence[str | None]) 
     taken_for = [classes.name(number) for number in answers[rows].tolist()]
     confusions = []
     for one in find_confusions(taken_for, truths, right, sure[rows].tolist()):
-        ends = [one.mistake] if one.example is None else [one.mistake, one.example]
-        mistake, *example = _picked(scored, rows[ends])
-        label = None if one.example is None else truths[one.example]
+        if one.example is not None:
+            row, label = int(rows[one.example]), truths[one.example]
+        else:
+            label = one.truth if one.truth in surest else one.answer
+            row = surest.get(label, -1)
+        mistake, *example = _picked(scored, np.array([rows[one.mistake], row][: 1 + (row >= 0)]))
+        about = {"label": label, "reviewed": one.example is not None}
         confusions.append(
             {
                 "answer": one.answer,
                 "truth": one.truth,
                 "count": one.count,
                 "mistake": mistake,
-                "example": example[0] | {"label": label} if example else None,
+                "example": example[0] | about if example else None,
             }
         )
     return {"confusions": confusions, "reviewed": len(right), "wrong": right.count(False)}

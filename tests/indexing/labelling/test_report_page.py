@@ -79,6 +79,15 @@ def test_content__confusions_of_reviewed_regions(dataset: fo.Dataset, index: Reg
     assert (often["mistake"]["sample_id"], often["example"]["label"]) == (dataset.first().id, "bee")
     assert (once["answer"], once["truth"], once["count"]) == ("ant", None, 1)
     assert (once["mistake"]["id"], once["example"]["id"]) == (third, right)
+    assert often["example"]["reviewed"]
+
+
+def test_content__confusions_without_a_right_one(dataset: fo.Dataset, index: RegionIndex) -> None:
+    bees = [one for one, name in labels(dataset, "boxes", "truth").items() if name == "bee"]
+    (one,) = content(index.label(CLASSES, training={bees[5]: "ant"}, **QUIET))["confusions"]
+    assert (one["answer"], one["truth"], one["mistake"]["id"]) == ("bee", "ant", bees[5])
+    # The surest of the ants that were written, or where none was, of the bees.
+    assert one["example"]["label"] in ("ant", "bee") and not one["example"]["reviewed"]
 
 
 def test_content__of_a_run_that_changes_nothing_and_of_one_after_an_undo(

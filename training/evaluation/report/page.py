@@ -68,7 +68,7 @@ def _figure(table: Table, line: Line) -> str:
     told = f"{table.primary} {spell_interval(line.own)}"
     if line.difference is not None:
         told += f", {spell_interval(line.difference, '+')} to the first"
-    return f"{told}; n = {line.own.rows:,} of {line.own.pictures:,} pictures"
+    return f"{told}; n = {line.own.rows:,}, of {line.own.pictures:,} pictures"
 
 
 def _mistakes(outcome: Outcome, regions: RegionSet) -> Iterator[Section]:

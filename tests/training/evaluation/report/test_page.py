@@ -35,7 +35,7 @@ def test_page__mistakes_beside_a_right_one(
     assert text.count("data:image/jpeg") == 4
     assert "2 of 5, the most frequent confusions first" in text
     assert "taken for red" in text and "taken for blue" in text and "a right one" in text
-    assert "n = 5 of 3 pictures" in text and NO_CROPS not in text
+    assert "n = 5, of 3 pictures" in text and NO_CROPS not in text
     assert page(tmp_path / "b", [outcome], [colour_set]) == text
 
 
