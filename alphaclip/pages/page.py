@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alphaclip.errors import AlphaClipError
 from alphaclip.files import write_text
-from alphaclip.pages.tiles import draw_tiles
+from alphaclip.pages.tiles import draw_crops
 from alphaclip.regions.region import Region
 
 LARGEST = 3_000_000
@@ -143,24 +142,14 @@ def one_line(text: str, most: int = SHOWN) -> str:
 
 
 def _draw(crops: Sequence[Crop]) -> Iterator[bytes | None]:
-    """The crops as JPEGs, in order; each picture is opened once."""
-    of_pictures: dict[str, list[int]] = {}
-    for number, crop in enumerate(crops):
-        if crop.region is not None:
-            of_pictures.setdefault(crop.image, []).append(number)
-    drawn: dict[int, bytes] = {}
-    for image, numbers in of_pictures.items():
-        regions = [region for one in numbers if (region := crops[one].region) is not None]
-        try:
-            tiles = draw_tiles(image, regions, TILE)
-        except AlphaClipError:
-            continue
-        for number, tile in zip(numbers, tiles, strict=True):
-            if tile is not None:
-                content = io.BytesIO()
-                tile.save(content, "JPEG", quality=QUALITY)
-                drawn[number] = content.getvalue()
-    return (drawn.get(number) for number in range(len(crops)))
+    """The crops as JPEGs, in order."""
+    tiles = iter(draw_crops([(c.image, c.region) for c in crops if c.region is not None], TILE))
+    for crop in crops:
+        tile = None if crop.region is None else next(tiles)
+        content = io.BytesIO()
+        if tile is not None:
+            tile.save(content, "JPEG", quality=QUALITY)
+        yield content.getvalue() or None
 
 
 _PAGE = """\

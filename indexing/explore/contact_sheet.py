@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from alphaclip.files import write_atomically
-from alphaclip.indexing.explore.hit_listing import ListedHit
+from alphaclip.indexing.retrieval.hit_listing import ListedHit
 from alphaclip.pages.tiles import TILE, draw_tiles
 
 MARGIN = 8

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.errors import RegionError
-from alphaclip.indexing.dataset.labels import images_of, label_region, labels_of
+import numpy as np
+
+from alphaclip.indexing.dataset.labels import region_fields
 from alphaclip.indexing.labelling.report_words import Report, summary_lines
+from alphaclip.indexing.retrieval.hit_listing import list_hits
+from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.pages.page import Crop, Section, Share, write_page
 from alphaclip.regions.region import Region
 
@@ -90,26 +92,14 @@ def write_label_page(dataset: fo.Dataset, report: Report, path: Path) -> Path:
 def _listed(
     dataset: fo.Dataset, field: str | None, picked: Iterable[Picked]
 ) -> dict[tuple[str, str], tuple[str, Region | None]]:
-    """Picture and region as they are now, by sample id and label id; none of a field that is gone.
-
-    Only these labels are made objects: the others of their pictures may be thousands.
-    """
-    from bson import ObjectId
-    from fiftyone import ViewField
-
-    ids = {(one["sample_id"], one["label_id"]) for one in picked}
-    if not ids or field not in dataset.get_field_schema():
+    """Picture and region as they are now, by sample and label id; none of a field that is gone."""
+    ids = sorted({(one["sample_id"], one["label_id"]) for one in picked})
+    if not ids or field not in region_fields(dataset):
         return {}
-    samples = images_of(dataset).select(sorted({sample for sample, _ in ids}))
-    is_meant = ViewField("_id").is_in([ObjectId(label) for _, label in sorted(ids)])
-    listed: dict[tuple[str, str], tuple[str, Region | None]] = {}
-    for sample in samples.filter_labels(field, is_meant, only_matches=False).select_fields(field):
-        for label in labels_of(sample[field]):
-            region = None
-            with suppress(RegionError):
-                region = label_region(label)
-            listed[sample.id, label.id] = (sample.filepath, region)
-    return listed
+    samples, labels = (np.array(column) for column in zip(*ids, strict=True))
+    scores = np.zeros(len(ids), np.float32)
+    hits = Hits(samples, labels, np.full(len(ids), field), scores, scores, dataset)
+    return {(hit.sample_id, hit.label_id): (hit.image, hit.region) for hit in list_hits(hits)}
 
 
 def _confused(content: Mapping[str, Any], crop: Callable[..., Crop]) -> list[list[Crop]]:

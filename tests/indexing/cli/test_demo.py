@@ -12,7 +12,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.cli.demo import HITS, QUERIES, run_demo
 from alphaclip.indexing.dataset import samples
 from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
-from alphaclip.indexing.explore.hit_listing import ListedHit
+from alphaclip.indexing.retrieval.hit_listing import ListedHit
 
 
 @pytest.fixture
