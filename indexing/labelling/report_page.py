@@ -139,7 +139,10 @@ def _classes(report: Report) -> Section:
         "with its 90 % interval; the dashed line is what was asked for."
     ]
     others = len([line for line in written if not line["passed"]])
-    if not reviewed:
+    counts = report["counts"]
+    if not reviewed and counts["sample"] > counts["sample to review"]:
+        told = ["No region of the sample passes, so there is no share of any class to tell."]
+    elif not reviewed:
         told = ["No random sample was reviewed, so what share is right is not known of any class."]
     elif others:
         told.append(

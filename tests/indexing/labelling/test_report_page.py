@@ -140,6 +140,16 @@ def test_page__before_any_review(dataset: fo.Dataset, index: RegionIndex, tmp_pa
     assert "Nothing was written yet." in text and "data:image" not in text
 
 
+def test_page__a_sample_of_which_nothing_passes(
+    dataset: fo.Dataset, index: RegionIndex, tmp_path: Path
+) -> None:
+    nothing = dict.fromkeys(labels(dataset, index.field, "label"))
+    report = index.label(CLASSES, precision=0.9, reviews=nothing, **QUIET)
+    text = report.save_html(tmp_path / "a.html").read_text()
+    assert "No region of the sample passes" in text
+    assert "No random sample was reviewed" not in text
+
+
 def test_page__a_promise_with_its_classes_and_probabilities(
     dataset: fo.Dataset, index: RegionIndex, tmp_path: Path
 ) -> None:
