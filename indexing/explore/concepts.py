@@ -164,9 +164,7 @@ def waiting(dataset: fo.Dataset, name: str) -> Hits:
         scores, order = watched.ranking.score(similarity(vectors, now.vectors(rows), "cosine"))
         best = np.argsort(-order, kind="stable")
         parts.append(index.hits(now, rows[best], scores[best], order[best]))
-    hits = Hits.joined(parts, None)
-    first = {region: row for row, region in reversed([*enumerate(hits.region_ids)])}
-    return hits.take(np.sort(np.array([*first.values()], np.int64)))
+    return Hits.joined(parts, None).once()
 
 
 @checked()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.arguments import check_fields
+from alphaclip.arguments import check, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.decisions import Oddity
 from alphaclip.indexing.retrieval.hits import Hits
@@ -44,8 +44,9 @@ class Finding:
 
     def __post_init__(self) -> None:
         check_fields(self, kind=Oddity)
-        for name in ("names", "scores", "notes"):
-            object.__setattr__(self, name, tuple(getattr(self, name))[:MOST_REGIONS])
+        for name, meant in (("names", "str"), ("scores", "float"), ("notes", "str")):
+            values = check(name, getattr(self, name), f"Sequence[{meant}]")
+            object.__setattr__(self, name, tuple(values[:MOST_REGIONS]))
         if len(self.scores) != len(self.names) or len(self.notes) not in (0, len(self.names)):
             raise AlphaClipError(
                 f"the finding has {len(self.names)} names, {len(self.scores)} scores and "
@@ -78,10 +79,10 @@ class Finding:
         """A finding from its JSON values.
 
         Raises:
-            AlphaClipError: if a name is unknown, or a value cannot be used
+            AlphaClipError: if a name is unknown or missing, or a value cannot be used
         """
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, Mapping) or not set(values) <= names:
+        if not isinstance(values, Mapping) or not names - {"notes"} <= set(values) <= names:
             raise AlphaClipError(f"finding is {values!r:.120}: expected {', '.join(sorted(names))}")
         return cls(**values)
 

@@ -65,9 +65,7 @@ class PictureHits:
         ranks = -np.arange(len(self), dtype=np.float32)
         joined = Hits.joined([replace(hits, rank_scores=ranks) for hits in self.regions], None)
         pictures = (-joined.rank_scores).astype(np.int64)
-        joined = replace(joined, rank_scores=self.rank_scores[pictures])
-        first = {region: row for row, region in reversed([*enumerate(joined.region_ids)])}
-        return joined.take(np.sort(np.array([*first.values()], np.int64)))
+        return replace(joined, rank_scores=self.rank_scores[pictures]).once()
 
     def view(self) -> fo.DatasetView:
         """The pictures in rank order.

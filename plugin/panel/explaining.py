@@ -45,7 +45,7 @@ class ExplainingEvents:
 
 def _explain(ctx):
     from alphaclip.encoder.explaining import explain
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     question = completed(ctx.dataset, ctx.params["question"])
     if not question["words"]:

@@ -1,25 +1,15 @@
-"""Pictures that a person gives as a query; they are kept with the dataset, for a day.
-
-A panel sends its state with every click, so the picture itself is no part of it.
-"""
+"""Pictures that a person searches with: uploaded ones stay with the dataset for a while."""
 
 import base64
-import io
-import uuid
 
-import fiftyone.operators as foo
 from bson import ObjectId
 
 from alphaclip.errors import AlphaClipError
 
 from ..common.panels import event
-from ..common.tiles import as_base64, data_uri
+from ..common.tiles import data_uri
 
-STORE = "alphaclip_pictures"
-KEPT_SECONDS = 24 * 3600
 MAX_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 50_000_000
-MAX_SIDE = 1600
 PREVIEW_SIDE = 800
 OF_SAMPLE = "sample:"
 """Before a sample id: a token of a picture of the dataset."""
@@ -47,69 +37,27 @@ def keep_picture(dataset, content):
     Raises:
         AlphaClipError: if it is too large, or no picture
     """
-    from PIL import Image
-
-    from alphaclip.regions.images import decode_image
+    from alphaclip import indexing
 
     if len(content) > MAX_BYTES * 4 / 3 + 4:
         raise AlphaClipError("The file is larger than %d MB" % (MAX_BYTES // 1024**2))
 
     try:
-        pixels = decode_image(base64.b64decode(content, validate=True), _upload)
+        return indexing.keep_picture(dataset, base64.b64decode(content, validate=True))
     except ValueError as error:
         raise AlphaClipError("The file is no picture that can be used: %s" % error) from error
 
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    token = uuid.uuid4().hex
-    _store(dataset).set_cache(token, as_base64(picture, 95), ttl=KEPT_SECONDS)
-    return token
 
-
-def load_picture(dataset, picture):
-    """Opens a kept picture as a query.
-
-    Args:
-        picture: a dict of ``token``, see :func:`preview`, and ``box``, ``[x, y, width, height]``
-            relative to the picture, or None for the whole of it
-
-    Returns:
-        a tuple of an image and a region
-
-    Raises:
-        AlphaClipError: if it is not kept any more, or the box is malformed
-    """
-    import numpy as np
-
-    from alphaclip.regions.region import Region
-
-    box = picture["box"]
-    region = Region.from_box(box) if box else Region.whole_image()
-    return np.asarray(_open(dataset, picture["token"])), region
-
-
-def preview(dataset, token):
-    """Draws a picture small enough for the page.
+def load_picture(dataset, token):
+    """Opens a picture as encoders take it.
 
     Args:
         token: of :func:`keep_picture`, or :data:`OF_SAMPLE` and the id of a sample
+
+    Raises:
+        AlphaClipError: if it is not kept any more
     """
-    image = _open(dataset, token)
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-    return data_uri(image)
-
-
-def _upload(image):
-    """Decodes an uploaded picture, a JPEG at a half, quarter or eighth where it is large."""
-    from alphaclip.regions.images import open_image
-
-    image.draft(None, (MAX_SIDE, MAX_SIDE))
-    return open_image(image, MAX_PIXELS)
-
-
-def _open(dataset, token):
-    from PIL import Image
-
+    from alphaclip.indexing.explore.example_pictures import is_kept_name, open_picture
     from alphaclip.regions.images import open_image
 
     if token.startswith(OF_SAMPLE):
@@ -118,14 +66,23 @@ def _open(dataset, token):
         if not paths:
             raise AlphaClipError("The picture is not in the dataset any more")
 
-        return Image.fromarray(open_image(paths[0]))
+        return open_image(paths[0])
 
-    kept = _store(dataset).get(token) if str(token).isalnum() else None
-    if kept is None:
+    # A token comes from the browser: of anything else, the library would take it for a path
+    if not is_kept_name(token):
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
-    return Image.open(io.BytesIO(base64.b64decode(kept)), formats=("JPEG",)).convert("RGB")
+    return open_picture(dataset, token)
 
 
-def _store(dataset):
-    return foo.ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
+def preview(dataset, token):
+    """Draws a picture small enough for the page.
+
+    Args:
+        token: see :func:`load_picture`
+    """
+    from PIL import Image
+
+    image = Image.fromarray(load_picture(dataset, token))
+    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+    return data_uri(image)

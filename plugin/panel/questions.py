@@ -18,6 +18,7 @@ import json
 import threading
 import time
 from collections import OrderedDict
+from functools import partial
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
@@ -181,9 +182,7 @@ def _ranking(dataset, question, search):
     """The encoded question, the same for every threshold and view."""
 
     def encode():
-        def load(token):
-            return load_picture(dataset, {"token": token, "box": None})[0]
-
+        load = partial(load_picture, dataset)
         return search.ranking(indexes_of(dataset, question), load)
 
     anything = dataclasses.replace(search, k=None, min_score=None)

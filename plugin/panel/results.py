@@ -140,7 +140,7 @@ def _tiles(dataset, question, ranks, side):
 
 
 def _regions(dataset, question, hits):
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     listed = list_hits(hits)
     names = names_in(

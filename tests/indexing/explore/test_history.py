@@ -99,6 +99,10 @@ def test_finding__json_and_back() -> None:
         ("apple", "expected key, kind"),
         ({"colour": 1}, "expected key, kind"),
         ({"kind": "odd", "key": "a", "names": [], "scores": []}, "kind is 'odd'"),
+        ({"kind": "outliers", "key": "a"}, "expected key, kind"),
+        ({"kind": "outliers", "key": "a", "names": "b", "scores": [1]}, "names is 'b'"),
+        ({"kind": "outliers", "key": "a", "names": [7], "scores": [1]}, r"names is \[7\]"),
+        ({"kind": "outliers", "key": "a", "names": ["b"], "scores": ["c"]}, "scores is"),
         ({"kind": "outliers", "key": "a", "names": ["b"], "scores": []}, "1 names, 0 scores"),
         (
             {"kind": "outliers", "key": "a", "names": ["b"], "scores": [1], "notes": ["", ""]},

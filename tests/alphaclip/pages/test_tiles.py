@@ -7,8 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
-from alphaclip.indexing.explore import contact_sheet
-from alphaclip.indexing.explore.contact_sheet import draw_tiles
+from alphaclip.pages import tiles
+from alphaclip.pages.tiles import draw_tiles
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 
@@ -25,7 +25,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         sizes.append((pixels.shape[1], pixels.shape[0]))
         return pixels
 
-    monkeypatch.setattr(contact_sheet, "open_image", noted)
+    monkeypatch.setattr(tiles, "open_image", noted)
     return sizes
 
 
