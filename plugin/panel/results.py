@@ -69,14 +69,16 @@ class ResultEvents:
     def open_picture(self, ctx):
         """Opens the picture of a hit, its region selected."""
         sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
-        is_in_view = ctx.view is not None and not ctx.view._is_patches
-        if not is_in_view or not len(ctx.view.select(sample)):
+        # A patch has the id of its label
+        id_ = label if ctx.view is not None and ctx.view._is_patches else sample
+        if ctx.view is None or not len(ctx.view.select(id_)):
+            id_ = sample
             ctx.ops.set_view(ctx.dataset.select([sample]))
 
         if label:
-            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": sample, "field": field}])
+            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
 
-        ctx.ops.open_sample(sample)
+        ctx.ops.open_sample(id_)
 
     @event
     def show_in_grid(self, ctx):

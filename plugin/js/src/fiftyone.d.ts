@@ -30,6 +30,7 @@ declare module "@fiftyone/plugins" {
 declare module "@fiftyone/state" {
   import { RecoilState } from "recoil";
   export const datasetName: RecoilState<string>;
+  export const isModalActive: RecoilState<boolean>;
 }
 
 declare module "recoil" {

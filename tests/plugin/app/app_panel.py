@@ -1,6 +1,8 @@
 """The panel "Region search" in the App, for the tests that use it as a person does."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import fiftyone as fo
 import numpy as np
@@ -47,9 +49,15 @@ class Panel:
         """Searches by Enter, and waits for the first crop of what was searched for."""
         self.content.get_by_label("Search for").fill(words)
         self.content.get_by_label("But not").fill(avoid)
-        with self.page.expect_response(lambda answer: is_event(answer.request, "search")):
+        with self.searching():
             self.page.keyboard.press("Enter")
-        self.tile(1).locator("img").wait_for()
+
+    @contextmanager
+    def searching(self) -> Iterator[None]:
+        """Waits for the first crop of what is searched for within it."""
+        with self.page.expect_response(lambda answer: is_event(answer.request, "search")):
+            yield
+        expect(self.tile(1)).to_have_attribute("aria-label", re.compile("cosine"))
 
     def expect_text(self, text: str | re.Pattern[str]) -> None:
         expect(self.content.get_by_text(text).first).to_be_visible()

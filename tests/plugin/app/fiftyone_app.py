@@ -119,6 +119,14 @@ class App:
             self.page.wait_for_timeout(TICK_MS)
             quiet = 0 if self._running else quiet + 1
 
+    def close_picture(self) -> None:
+        """Closes the opened picture; the first Escapes only drop what is selected in it."""
+        picture = self.page.locator("[data-cy=modal]")
+        picture.locator("canvas[canvas-loaded=true]").first.wait_for()
+        while picture.is_visible():
+            self.page.keyboard.press("Escape")
+            self.settle()
+
     def choose_operator(self, label: str) -> None:
         """Opens the operator browser by its key, types a name and picks the operator.
 

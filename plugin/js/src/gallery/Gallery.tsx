@@ -21,6 +21,8 @@ export interface GalleryProps {
   selected: Set<string>;
   marks: Record<string, Mark>;
   isMarkable: boolean;
+  /** Whether an opened picture lies over it, which gets the keys. */
+  isCovered: boolean;
   onSelect: (ids: string[], isOn: boolean) => void;
   onSelectRanks: (ranks: number[]) => void;
   onClear: () => void;
@@ -39,7 +41,7 @@ interface Rectangle {
 
 /** All hits, of which only those in sight are drawn. Keys, clicks and drags are handled here. */
 export function Gallery(props: GalleryProps) {
-  const { ranks, tiles, request, side, selected, marks, isMarkable } = props;
+  const { ranks, tiles, request, side, selected, marks, isMarkable, isCovered } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
   const columns = Math.max(1, Math.floor((width + GAP) / (side + GAP)));
@@ -62,6 +64,19 @@ export function Gallery(props: GalleryProps) {
 
   const tileAt = (position: number) => tiles.get(ranks[position] ?? -1) ?? null;
   const goTo = useFocus(scroller, rows.scrollToIndex, columns, ranks.length);
+  const opened = useRef<number | null>(null);
+  useEffect(() => {
+    if (isCovered || opened.current === null) return;
+    goTo(opened.current);
+    opened.current = null;
+  }, [isCovered, goTo]);
+  const open = (position: number) => {
+    const tile = tileAt(position);
+    if (!tile) return;
+    opened.current = position;
+    (document.activeElement as HTMLElement | null)?.blur();
+    props.onOpen(tile);
+  };
   const anchor = useRef(0);
   const selectTo = (position: number) => {
     const [from, to] = [anchor.current, position].sort((one, other) => one - other) as [number, number];
@@ -93,10 +108,8 @@ export function Gallery(props: GalleryProps) {
     else if (event.key === "y" || event.key === "n") {
       mark(position, event.key === "y" ? "right" : "wrong");
       goTo(Math.min(position + 1, ranks.length - 1));
-    } else if (event.key === "o") {
-      const tile = tileAt(position);
-      if (tile) props.onOpen(tile);
-    } else return;
+    } else if (event.key === "o") open(position);
+    else return;
     event.preventDefault();
     event.stopPropagation();
   };
@@ -127,8 +140,7 @@ export function Gallery(props: GalleryProps) {
   };
   const onDoubleClick = (event: MouseEvent) => {
     const position = positionOf(event.target);
-    const tile = position === null ? null : tileAt(position);
-    if (tile && !(event.target as Element).closest("[data-mark], [data-explain]")) props.onOpen(tile);
+    if (position !== null && !(event.target as Element).closest("[data-mark], [data-explain]")) open(position);
   };
   const hover = useHover(scroller, (position) => tileAt(position), props.enlarge);
 

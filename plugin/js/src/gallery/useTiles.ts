@@ -12,7 +12,7 @@ interface Cache {
 }
 
 /** Fetches the tiles of a question's hits as they come into sight, and keeps them. */
-export function useTiles(call: Call, question: Question | null, side: number) {
+export function useTiles(call: Call, question: Question | null, side: number, onError: (error: unknown) => void) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const cache = useRef<Cache>({ question: null, side, tiles: new Map(), waiting: new Set() });
   if (cache.current.question !== question || cache.current.side !== side) {
@@ -45,10 +45,14 @@ export function useTiles(call: Call, question: Question | null, side: number) {
       missing.forEach((rank) => waiting.add(rank));
       for (let start = 0; start < missing.length; start += BATCH) {
         const some = missing.slice(start, start + BATCH);
-        fetch(some, true).catch(() => some.forEach((rank) => waiting.delete(rank)));
+        fetch(some, true).catch((error) => {
+          some.forEach((rank) => waiting.delete(rank));
+          onError(error);
+        });
       }
     },
-    [fetch],
+    // Another one for each question and size: whoever has the same ranks in sight asks anew
+    [fetch, question, side, onError],
   );
 
   /** Reads the labels and tags of the tiles anew. */

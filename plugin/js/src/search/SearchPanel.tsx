@@ -101,14 +101,15 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   const ranks = useMemo(() => (found ? ranksAbove(found, threshold) : []), [found, threshold]);
   const pixels = look.side * (window.devicePixelRatio || 1);
   const side = CROP_SIDES.find((one) => one >= pixels) ?? CROP_SIDES.at(-1)!;
-  const { tiles, request, refresh } = useTiles(call, found?.question ?? null, side);
+  const fail = useCallback((error: unknown) => setError(error as Error), []);
+  const { tiles, request, refresh } = useTiles(call, found?.question ?? null, side, fail);
+  const isCovered = useRecoilValue(fos.isModalActive);
   const isOfPictures = found?.question.mode === "pictures";
   const counts = useMemo(() => {
     const all = Object.values(marks);
     return { right: all.filter((one) => one === "right").length, wrong: all.filter((one) => one === "wrong").length };
   }, [marks]);
 
-  const fail = useCallback((error: unknown) => setError(error as Error), []);
   const run = async (work: () => Promise<unknown>) => {
     setError(null);
     setSaid("");
@@ -219,7 +220,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
             </figure>
           )}
           <Gallery ranks={ranks} tiles={tiles} request={request} side={look.side} selected={selected} marks={marks}
-            isMarkable={!isOfPictures}
+            isMarkable={!isOfPictures} isCovered={isCovered}
             onSelect={(ids, isOn) =>
               select((before) => (isOn ? [...new Set([...before, ...ids])] : before.filter((id) => !ids.includes(id))))}
             onSelectRanks={(some) => void run(async () => {
