@@ -83,9 +83,7 @@ class Panel:
 
 def is_event(request: Request, event: str) -> bool:
     """Whether a request is this event of the panel."""
-    return f"region_search#{event}" in (request.post_data or "") or (
-        "region_search" in (request.post_data or "") and f'"{event}"' in (request.post_data or "")
-    )
+    return f'"__method__":"{event}"' in (request.post_data or "")
 
 
 def edit_boxes(dataset: fo.Dataset) -> None:

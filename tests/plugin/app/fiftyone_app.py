@@ -23,6 +23,7 @@ GATED = [sys.executable, str(Path(__file__).with_name("gated_jobs.py"))]
 
 GATE = "ALPHACLIP_TEST_GATE"
 
+ESCAPES = 3
 BROWSER_TRIES = 6
 TICK_MS, QUIET_TICKS = 100, 5
 TILE = "[data-cy=fo-grid] [data-cy=looker]"
@@ -123,9 +124,13 @@ class App:
         """Closes the opened picture; the first Escapes only drop what is selected in it."""
         picture = self.page.locator("[data-cy=modal]")
         picture.locator("canvas[canvas-loaded=true]").first.wait_for()
-        while picture.is_visible():
+        picture.hover()  # elsewhere, the App does not hear the key
+        for _ in range(ESCAPES):
             self.page.keyboard.press("Escape")
             self.settle()
+            if picture.is_hidden():
+                return
+        expect(picture).to_be_hidden()
 
     def choose_operator(self, label: str) -> None:
         """Opens the operator browser by its key, types a name and picks the operator.
