@@ -15,7 +15,7 @@ from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
-from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample
+from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample, with_test
 from alphaclip.indexing.labelling.promise.calibration import Calibration, calibrate
 from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.report import Labelled, LabelReport, make_report
@@ -67,9 +67,14 @@ def label_dataset(
     dataset, into, checked = index.dataset, settings.into, ClassSet(classes)
     state = check_run(index, settings, reviews)
     book = book_of(dataset, state)
-    learnt = _learnt(index, state, book, checked, training, settings.retrain)
     if isinstance(reviews, Mapping):
         reviews = _named(index, reviews)
+    is_sample = settings.sample == "reviews" and isinstance(reviews, Mapping)
+    label_ids = list(reviews) if reviews and is_sample else None
+    # A sample that is given once more is not drawn anew, so it is not learned from either.
+    is_again = label_ids is not None and set(label_ids) == set(book.sample)
+    book.is_spent = (book.is_spent or (settings.new_sample and bool(book.draws))) and not is_again
+    learnt = _learnt(index, state, book, checked, training, settings.retrain)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     digest, ids = _digest(settings, scored, learnt), scored.snapshot.version.ids
@@ -81,18 +86,14 @@ def label_dataset(
     population = Seen(dataset, ("population", index.key, into), "")
     decision = Decision(passes=scored.is_candidate)
     if settings.chosen_mode == "promise":
-        is_sample = settings.sample == "reviews" and isinstance(reviews, Mapping)
-        label_ids = list(reviews) if reviews and is_sample else None
         drawn = with_sample(state, book, scored, settings, digest, label_ids)
         if drawn is not state:
-            drawn.save(dataset)
-            population.add(ids, f"draw-{len(book.draws)}", forget=True)
-            state = drawn
+            state = replace(drawn, learnt=dict(learnt))
+            state.save(dataset)
+            population.add(ids, f"draw-{new_key()}", forget=True)
         _add_reviews(index, into, book, scored, reviews)
         decision = decide(state, book, scored, settings, digest)
-    if decision.is_tested:
-        promises = {name: one.to_dict() for name, one in decision.promises.items()}
-        state = replace(state, promises=promises, tested_with=digest, learnt=dict(learnt))
+    state = with_test(state, decision, digest, learnt)
 
     # Write what passes, but for new regions that are not like those of the sample; and what
     # people said.
@@ -190,14 +191,31 @@ def _learnt(
 ) -> dict[str, Answer]:
     """What to learn from: label id to class."""
     taught = _named(index, classes.learnt_from(training))
-    both = sorted(book.drawn & set(taught))
+    both = [] if book.is_spent else sorted(set(book.sample) & set(taught))
     if both:
         raise AlphaClipError(
             f"{len(both)} regions of training, the first {both[0]}, are in the promise's random "
             "sample, which is used for nothing else: leave them out"
         )
-    reviewed = state.learnt if state.is_promised and not retrain else book.examples()
+    reviewed = dict(state.learnt)
+    if not _keeps_scorer(state, book, retrain):
+        examples = book.examples()
+        rows = index.snapshot().lookup.find_named(list(examples))
+        # What was deleted since it was reviewed cannot be learned from.
+        reviewed = dict(compress(examples.items(), rows >= 0))
     return {key: classes.own_name(name) for key, name in reviewed.items()} | taught
+
+
+def _keeps_scorer(state: Labelling, book: ReviewBook, retrain: bool) -> bool:
+    """Whether nothing new is learned, as that would take a new sample."""
+    if book.is_spent or not book.draws:
+        return False
+    if state.tested_with:
+        return state.is_promised and not retrain
+    # With another scorer the classes that a sample was drawn from are others. Earlier versions did
+    # not keep what it was drawn with, nor a share of the risk.
+    last = book.draws[-1]
+    return last.per_class and last.share < 1 and bool(book.settled("promise"))
 
 
 def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer]) -> str:

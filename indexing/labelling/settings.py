@@ -9,7 +9,7 @@ from typing import Literal
 from alphaclip.arguments import COUNT, check, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share, needed
-from alphaclip.indexing.labelling.promise.promise import ROOM
+from alphaclip.indexing.labelling.promise.promise import ROOM, share_of_risk
 
 Mode = Literal["promise", "ranking"]
 
@@ -33,6 +33,8 @@ class LabelSettings:
         overwrite: also labels that people wrote
         new_only: write only regions that are new or edited since the last run
         retrain: learn again from all reviews outside the sample; the next sample is a new one
+        new_sample: give the sample up as it is, learn from its answers too, and draw a new one; one
+            whose test has failed is given up by itself
     """
 
     into: str = "auto"
@@ -46,6 +48,7 @@ class LabelSettings:
     overwrite: bool = False
     new_only: bool = False
     retrain: bool = False
+    new_sample: bool = False
 
     def __post_init__(self) -> None:
         # Kept runs of an earlier version may still ask for it.
@@ -74,10 +77,15 @@ class LabelSettings:
 
     @property
     def sample_size(self) -> int:
-        """How many regions to draw; of each class with ``per_class``.
+        """How many regions to draw for the first test; of each class with ``per_class``."""
+        return self.size_of_sample(1)
+
+    def size_of_sample(self, test: int) -> int:
+        """How many regions to draw for a test, the first being 1; of each class with ``per_class``.
 
         Usually twice as many as the strictest threshold needs, which then lets half of them pass.
         """
         if isinstance(self.sample, int):
             return self.sample
-        return 2 * needed(ROOM, self.precision or 0.0, self.confidence)
+        risk = share_of_risk(test) * (1 - self.confidence)
+        return 2 * needed(ROOM, self.precision or 0.0, 1 - risk)

@@ -38,6 +38,8 @@ def summary_lines(report):
     if report["drift"] is not None:
         lines.append(_sentence(report["drift"]["reason"]))
 
+    # Runs of earlier versions have none
+    lines += report.get("remarks", [])
     if report["choice"] is not None:
         lines.append(_sentence(report["choice"]["reason"]))
 

@@ -69,6 +69,10 @@ def _show(ctx, into, only, before, shown=None):
     queue, labelling = review_queue(ctx.dataset, into), labelling_of(ctx.dataset, into)
     known = answers.known(ctx.dataset, into, reviewer_of(ctx))
     waiting = [one for one in queue.items if _is_meant(one.answer, only, labelling.classes)]
+    if labelling.report.get("is_lost"):
+        # What teaches comes first, as the sample would fail its test
+        waiting.sort(key=lambda one: one.purpose == "promise")
+
     after = [one for one in waiting if one.label_id not in {*before, *(shown or [])}]
     if shown is None and not after:
         before, after = [], waiting
@@ -89,6 +93,9 @@ def _show(ctx, into, only, before, shown=None):
         "reviewed": queue.reviewed - given.count("promise"),
         "waiting": queue.waiting + given.count("training"),
         "tested": bool(labelling.tested_with),
+        "failed": labelling.has_failed,
+        "lost": bool(labelling.report.get("is_lost")),
+        "next": labelling.report.get("next_sample", 0),
         "stale": _is_stale(ctx, labelling),
         "places": [[name, name] for name in labelled_fields(ctx.dataset)],
         "choices": _choices(labelling.classes),
@@ -98,7 +105,7 @@ def _show(ctx, into, only, before, shown=None):
 
 
 def _tiles(ctx, labelling, label_ids):
-    drawn = {one for draw in labelling.draws for one in draw["label_ids"]}
+    drawn = set(labelling.draws[-1]["label_ids"] if labelling.draws else ())
     maybe = _maybe(ctx, labelling, label_ids)
     return [
         {

@@ -10,7 +10,7 @@ from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 from ..common.forms import count, text
 from ..common.indexes import open_index
 from ..common.label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
-from ..common.tiles import add_button
+from ..common.tiles import add_button, add_new_sample
 from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
@@ -69,6 +69,11 @@ def show_report(ctx, into):
 
     shown = {"into": into, "lines": lines, "rows": class_rows(report) if report else []}
     shown.update(run=run or reported, is_last=run == reported, written=bool(run), layouts={})
+    promises = [one for one in (report.get("promise"), *report.get("by_class", {}).values()) if one]
+    missed = [one for one in promises if one["threshold"] is None]
+    if missed and not report["counts"]["sample to review"]:
+        shown["next"] = {"answers": report.get("next_sample", 0), "failed": missed == promises}
+
     shown["learnt"] = len(book_of(ctx.dataset, labelling).examples())
     shown["notes"] = list(report["assumptions"]) if report else []
     drawn = figures(report) if report else {}
@@ -106,6 +111,11 @@ def add_report(ctx, root, panel):
 def _add_buttons(root, panel, report):
     params = {"into": report["into"], "run": report["run"]}
     bar = root.grid("after", orientation="2d", gap=1)
+    after = report.get("next")
+    if after and after["answers"]:
+        again = {"into": report["into"], "new": not after["failed"]}
+        add_new_sample(bar, panel.on_label_again, again, after["answers"], after["failed"])
+
     if report["written"]:
         add_button(
             bar, "show", "Show what was written", panel.on_show_written,

@@ -9,7 +9,15 @@ from alphaclip.indexing.labelling.review.runs import labelling_of
 from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
 from ..common.forms import alert, shorten, text
-from ..common.tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit
+from ..common.tiles import (
+    RIGHT,
+    WRONG,
+    add_button,
+    add_new_sample,
+    add_small_button,
+    add_tile,
+    fit,
+)
 from . import answers
 from .pages import first_page, previous_page, queue_page
 from .promise_form import start_run
@@ -20,6 +28,11 @@ SKIP = "#8a8a8a"
 COLORS = {"right": RIGHT, "wrong": WRONG, "skip": SKIP}
 SIGNS = (("right", "✓", "Right"), ("wrong", "✗", "Wrong"), ("skip", "skip", "Cannot tell"))
 NONE = "none of these"
+LOST = (
+    "Even if all that waits of it is right, that is not enough. Answer regions of the queue first, "
+    "which stand here now, to teach the classes, and press “Label”; or learn from the sample "
+    "itself, and draw a new one."
+)
 NARROW = {
     "p": "0 4px",
     "width": "%dpx" % 136,
@@ -83,6 +96,7 @@ class ReviewEvents:
             raise AlphaClipError("The classes of this run are too many to be kept: label in Python")
 
         settings = {**labelling.settings, "retrain": False}
+        settings["new_sample"] = ctx.params.get("new") is True
         start_run(ctx, labelling.key, list(labelling.class_set), settings)
 
     def _answer(self, ctx, answer, is_wrong=False):
@@ -175,12 +189,23 @@ def _add_progress(root, panel, review, known):
         said = "What is shown here was taken for the classes before. Label again to use the new."
         root.view("stale", alert("warning", "The classes were edited since the last run", said))
 
+    if review.get("lost"):
+        root.view("lost", alert("warning", "This sample cannot pass its test yet", LOST))
+
     is_complete = 0 < now["sample"] == now["reviewed"] and not review["tested"]
     if is_complete:
         said = "“Label” tests it now, and writes the labels that can be promised."
         root.view("complete", alert("success", "The random sample is reviewed", said))
 
     bar = root.grid("apply", orientation="2d", gap=1)
+    is_begun = 0 < now["reviewed"] < now["sample"] and not review["tested"]
+    if review.get("next") and (review.get("failed") or is_begun):
+        params = {"into": review["into"], "new": not review.get("failed")}
+        add_new_sample(bar, panel.on_label_again, params, review["next"], review["failed"])
+
+    if review.get("next") and review.get("failed"):
+        return
+
     add_button(
         bar, "label", "Label", panel.on_label_again,
         params={"into": review["into"]},
