@@ -50,6 +50,7 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
         "--new-sample", action="store_true", help="give the sample up, learn from it, draw another"
     )
     label.add_argument("--report", type=Path, help="a folder for labels.json")
+    label.add_argument("--html", type=Path, metavar="FILE", help="the report as pictures, one page")
     label.set_defaults(run=_label)
     _add_tag_parser(subparsers)
 
@@ -88,6 +89,8 @@ def _label(args: argparse.Namespace) -> int:
         print(report.drift.reason)
     if args.report is not None:
         print(f"report: {report.write(args.report)}")
+    if args.html is not None:
+        print(f"page: {report.save_html(args.html)}")
     return CODES[report.outcome]
 
 
@@ -111,6 +114,8 @@ def _read_arguments(
     from alphaclip.indexing.labelling.scoring.classes import ClassSet
     from alphaclip.indexing.labelling.settings import LabelSettings
 
+    if args.html is not None and args.html.is_dir():
+        raise AlphaClipError(f"--html is {args.html}, a folder: name a file, as {args.html}/a.html")
     names = [field.name for field in fields(LabelSettings)]
     settings = LabelSettings(**{name: getattr(args, name) for name in names})
     classes = _read(args.classes)

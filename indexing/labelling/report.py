@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.files import write_text
+from alphaclip.indexing.dataset.samples import open_dataset
 from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
 from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, needed
 from alphaclip.indexing.labelling.promise.calibration import (
@@ -82,6 +83,8 @@ class LabelReport:
         spent: share of the risk that the tests may have spent, this one included; above 1 only
             where an earlier version drew some of the samples
         is_lost: whether the sample would fail its test even if all that waits of it were right
+        pictures: the regions that show what was done, see
+            :func:`alphaclip.indexing.labelling.report_pictures.pick_regions`
     """
 
     run: Mapping[str, Any]
@@ -98,6 +101,7 @@ class LabelReport:
     next_sample: int = 0
     spent: float = 0.0
     is_lost: bool = False
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def promises(self) -> list[Promise]:
@@ -131,6 +135,7 @@ class LabelReport:
             "next_sample": self.next_sample,
             "risk_spent": self.spent,
             "is_lost": self.is_lost,
+            "pictures": dict(self.pictures),
             "at_once": 1,  # promises that share the risk: each has its own
             "remarks": remarks(self),
             "assumptions": assumptions(self),
@@ -144,6 +149,16 @@ class LabelReport:
         """
         write_text(folder / JSON_NAME, json.dumps(self.to_dict(), indent=1, ensure_ascii=False))
         return folder / JSON_NAME
+
+    def save_html(self, path: str | Path) -> Path:
+        """Writes the report as pictures, one HTML file that needs no other; returns its path.
+
+        Raises:
+            AlphaClipError: if the dataset is gone, or the file cannot be written
+        """
+        from alphaclip.indexing.labelling.report_page import write_label_page
+
+        return write_label_page(open_dataset(self.run["dataset"]), self.to_dict(), Path(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +196,14 @@ def make_report(
     action: Action,
     calibration: Calibration,
     scores: np.ndarray,
+    pictures: Mapping[str, Any],
 ) -> LabelReport:
     """Says what a run did; ``scores`` are those that are written, float32 (n,)."""
     classes, answered = scored.classes, scored.answers.classes
     run = {
         "dataset": index.dataset.name,
         "index": index.key,
+        "field": index.field,
         "index_version": scored.snapshot.version.number,
         "model": index.info()["encoder"],
         "into": state.into,
@@ -236,6 +253,7 @@ def make_report(
         next_sample=decision.next_sample,
         spent=sum(draw.get("share", 1.0) for draw in state.draws),
         is_lost=decision.is_lost,
+        pictures=pictures,
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
 from alphaclip.indexing.dataset.labels import FieldError, label_region
-from alphaclip.indexing.masks.mask_fields import mask_settings
+from alphaclip.indexing.dataset.schema import mask_settings
 from alphaclip.indexing.masks.materializing import materialize
 from alphaclip.indexing.masks.segmenters import MASKS, PROMPTS
 from alphaclip.indexing.masks.segmenting import segment
