@@ -45,9 +45,8 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--seed", type=int, default=0, help="of the draw")
     label.add_argument("--overwrite", action="store_true", help="also what people wrote")
     label.add_argument("--new-only", action="store_true", help="only what is new or edited")
-    label.add_argument("--retrain", action="store_true", help="learn again from all reviews")
     label.add_argument(
-        "--new-sample", action="store_true", help="give the sample up, learn from it, draw another"
+        "--retrain", action="store_true", help="learn again from all reviews, draw a new sample"
     )
     label.add_argument("--report", type=Path, help="a folder for labels.json")
     label.add_argument("--html", type=Path, metavar="FILE", help="the report as pictures, one page")

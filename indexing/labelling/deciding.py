@@ -90,7 +90,7 @@ class Pool:
         """What is left after the samples of a book."""
         is_free = np.ones(len(scored), bool)
         is_free[scored.training] = False
-        is_free[_rows(scored, book.drawn)] = False
+        is_free[_rows(scored, book.asked)] = False
         if settings.per_class:
             is_free &= scored.is_candidate
         rows = np.flatnonzero(is_free)
@@ -120,9 +120,9 @@ def with_sample(
     """The state with a random sample that may be tested with these settings.
 
     A sample that is spent, or that was tested with other settings, has told how they did: it is
-    replaced. One that was drawn from each class alike serves the settings that it was drawn with
-    only. A new one is drawn from all regions but those that were drawn before, or that something
-    was learned from.
+    replaced. One that was drawn from each class alike, or that nobody has begun to review, serves
+    the settings that it was drawn with only. A new one is drawn from all regions but those that
+    people were asked about, or that something was learned from.
 
     Args:
         state: of the labelling
@@ -140,17 +140,20 @@ def with_sample(
     """
     fits = not book.is_spent and state.tested_with in ("", digest)
     fits &= bool(book.draws) and book.draws[-1].per_class == settings.per_class
-    fits &= not settings.per_class or state.drawn_with == digest
+    is_begun = bool(state.tested_with or book.settled("promise"))
+    fits &= state.drawn_with == digest or (is_begun and not settings.per_class)
     if fits and (label_ids is None or set(label_ids) == set(book.sample)):
         return state
-    # A sample that nobody has begun to review has told nothing: it spends no share of the risk, and
-    # its regions may be drawn again.
-    if book.draws and not state.tested_with and not book.settled("promise"):
+    # The next draw of the same seed is to be another one.
+    seed = max([settings.seed, *(draw.seed + 1 for draw in book.draws)])
+    # What nobody has begun to review has told nothing: it spends no share of the risk, and its
+    # regions may be drawn again.
+    if book.draws and not is_begun:
         book.draws.pop()
     pool = Pool.of(book, scored, settings)
     if label_ids is None and book.draws and not pool.size and state.tested_with:
         return state
-    _draw(book, scored, settings, pool, label_ids)
+    _draw(book, scored, settings.per_class, seed, pool, label_ids)
     draws = tuple(asdict(draw) for draw in book.draws)
     return replace(state, draws=draws, drawn_with=digest, tested_with="", promises={})
 
@@ -208,7 +211,8 @@ def decide(
 def _draw(
     book: ReviewBook,
     scored: Scored,
-    settings: LabelSettings,
+    per_class: bool,
+    seed: int,
     pool: Pool,
     label_ids: Sequence[str] | None,
 ) -> None:
@@ -220,8 +224,7 @@ def _draw(
                 "not drawn before: too few for a new random sample, as a promise needs regions "
                 "that nothing was learned from; review the sample that was drawn, with its settings"
             )
-        # The next draw of the same seed is to be another one.
-        seed, count = settings.seed + len(book.draws), min(pool.each, len(pool.rows))
+        count = min(pool.each, len(pool.rows))
         book.draw(scored.label_ids(pool.rows), count, seed, pool.names, pool.share)
         return
     if not set(label_ids) - book.drawn:
@@ -230,7 +233,7 @@ def _draw(
             "tested once: give reviews of a new random sample, or leave `sample` out, so that one "
             "is drawn"
         )
-    book.draws.append(Draw(tuple(label_ids), -1, len(scored), settings.per_class, pool.share))
+    book.draws.append(Draw(tuple(label_ids), -1, len(scored), per_class, pool.share))
     book.is_spent = False
 
 
@@ -294,6 +297,6 @@ def _passes(book: ReviewBook, scored: Scored, promises: Mapping[str, Promise]) -
             if name != OVER_ALL:
                 mine = scored.answers.classes == scored.classes.number(name)
             passes |= mine & (scored.answers.scores >= promise.threshold)
-    # The promise is not about what was drawn before: what has no answer of people waits for one.
-    passes[_rows(scored, book.drawn_before)] = False
+    # The promise is not about what people were asked about before: without an answer it waits.
+    passes[_rows(scored, book.asked - set(book.sample))] = False
     return passes

@@ -30,7 +30,7 @@ from alphaclip.indexing.labelling.review.runs import (
     labelling_of,
 )
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet
-from alphaclip.indexing.labelling.scoring.scored import Scored, score
+from alphaclip.indexing.labelling.scoring.scored import Scored, in_index, score
 from alphaclip.indexing.labelling.seen import Seen
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.labelling.writing import check_into, write
@@ -73,12 +73,13 @@ def label_dataset(
     book = book_of(dataset, state)
     if isinstance(reviews, Mapping):
         reviews = _named(index, reviews)
+    _add_reviews(index, into, book, checked, reviews)
     is_sample = settings.sample == "reviews" and isinstance(reviews, Mapping)
     label_ids = list(reviews) if reviews and is_sample else None
     # A sample that is given once more is not drawn anew, so it is not learned from either.
     is_again = label_ids is not None and set(label_ids) == set(book.sample)
-    book.is_spent = (book.is_spent or (settings.new_sample and bool(book.draws))) and not is_again
-    learnt = _learnt(index, state, book, checked, training, settings.retrain)
+    book.is_spent = (book.is_spent or (settings.retrain and bool(book.draws))) and not is_again
+    learnt = _learnt(index, state, book, checked, training, settings)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     digest, ids = _digest(settings, scored, learnt), scored.snapshot.version.ids
@@ -95,7 +96,7 @@ def label_dataset(
             state = replace(drawn, learnt=dict(learnt))
             state.save(dataset)
             population.add(ids, f"draw-{new_key()}", forget=True)
-        _add_reviews(index, into, book, scored, reviews)
+        _add_reviews(index, into, book, checked, reviews)
         decision = decide(state, book, scored, settings, digest)
     state = with_test(state, decision, digest, learnt)
 
@@ -200,7 +201,7 @@ def _learnt(
     book: ReviewBook,
     classes: ClassSet,
     training: Mapping[str, str | None] | None,
-    retrain: bool,
+    settings: LabelSettings,
 ) -> dict[str, Answer]:
     """What to learn from: label id to class."""
     taught = _named(index, classes.learnt_from(training))
@@ -210,25 +211,21 @@ def _learnt(
             f"{len(both)} regions of training, the first {both[0]}, are in the promise's random "
             "sample, which is used for nothing else: leave them out"
         )
-    reviewed = dict(state.learnt)
-    if not _keeps_scorer(state, book, retrain):
-        examples = book.examples()
-        rows = index.snapshot().lookup.find_named(list(examples))
-        # What was deleted since it was reviewed cannot be learned from.
-        reviewed = dict(compress(examples.items(), rows >= 0))
-    return {key: classes.own_name(name) for key, name in reviewed.items()} | taught
+    reviewed = state.learnt if _keeps_scorer(state, book, settings) else book.examples()
+    there = in_index(index, reviewed)
+    return {key: classes.own_name(name) for key, name in there.items()} | taught
 
 
-def _keeps_scorer(state: Labelling, book: ReviewBook, retrain: bool) -> bool:
+def _keeps_scorer(state: Labelling, book: ReviewBook, settings: LabelSettings) -> bool:
     """Whether nothing new is learned, as that would take a new sample."""
     if book.is_spent or not book.draws:
         return False
     if state.tested_with:
-        return state.is_promised and not retrain
-    # With another scorer the classes that a sample was drawn from are others. Earlier versions did
-    # not keep what it was drawn with, nor a share of the risk.
-    last = book.draws[-1]
-    return last.per_class and last.share < 1 and bool(book.settled("promise"))
+        return state.is_promised
+    # Who taught while half of a sample is answered could go on until the answers suit. Earlier
+    # versions, which gave no share of the risk, did not keep what a sample was drawn with.
+    is_begun = bool(book.settled("promise")) and book.draws[-1].share < 1
+    return is_begun and settings.chosen_mode == "promise"
 
 
 def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer]) -> str:
@@ -243,20 +240,21 @@ def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer
 
 
 def _add_reviews(
-    index: SearchIndex, into: str, book: ReviewBook, scored: Scored, reviews: Reviews
+    index: SearchIndex, into: str, book: ReviewBook, classes: ClassSet, reviews: Reviews
 ) -> None:
     """Keeps what the reviews say of the sample; of an attribute, where it has a value."""
     some: dict[str, str | None]
     if isinstance(reviews, str):
         who, (field, _, attribute) = reviews, reviews.partition(".")
-        rows = scored.rows(book.sample)
-        ids = scored.snapshot.version.ids.take(rows[rows >= 0])
+        snapshot = index.snapshot()
+        rows = snapshot.lookup.find_named(book.sample)
+        ids = snapshot.version.ids.take(rows[rows >= 0])
         there = compress(book.sample, rows >= 0)
         names = names_of(index.dataset, field, attribute, ids)
         some = {key: name for key, name in zip(there, names, strict=True) if name}
     else:
         who, some = "python", dict(reviews or {})
-    answers = {key: scored.classes.own_name(some[key]) for key in book.sample if key in some}
+    answers = {key: classes.own_name(some[key]) for key in book.sample if key in some}
     before = book.answers["promise"]
     fresh = {key: a for key, a in answers.items() if before.get(key, {}).get(who, ...) != a}
     if fresh:

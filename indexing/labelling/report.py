@@ -286,7 +286,7 @@ def _next_step(report: LabelReport) -> str:
     if not report.next_sample:
         return _NO_FURTHER.format(_least(report, test))
     told = _LOST if waits else _FAILED if len(missed) == len(report.promises) else _SOME_FAILED
-    how = "" if told is _FAILED else " with `new_sample`"
+    how = "" if told is _FAILED else " with `retrain`"
     return f"{told} {_NEXT.format(how, test, report.next_sample)}"
 
 
@@ -365,8 +365,7 @@ _UNSHARED = (
 _FAILED = "The test of the sample has failed."
 _SOME_FAILED = "Of the classes that could not be promised another sample may tell more."
 _LOST = (
-    "With what is learned so far the sample cannot pass its test, even if all that waits of it is "
-    "right: review regions of the queue first, to teach the classes, and the sample last."
+    "The sample cannot pass its test, even if all that waits of it is right: review no more of it."
 )
 _NEXT = (
     "To learn from the answers in it and draw a new random sample, label again{}: test {} takes {} "

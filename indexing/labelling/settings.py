@@ -32,9 +32,8 @@ class LabelSettings:
         seed: of the draw, and of the folds
         overwrite: also labels that people wrote
         new_only: write only regions that are new or edited since the last run
-        retrain: learn again from all reviews outside the sample; the next sample is a new one
-        new_sample: give the sample up as it is, learn from its answers too, and draw a new one; one
-            whose test has failed is given up by itself
+        retrain: learn again from all reviews, those of the sample too, which is given up as it is,
+            and draw a new one; one whose test has failed is given up by itself
     """
 
     into: str = "auto"
@@ -48,7 +47,6 @@ class LabelSettings:
     overwrite: bool = False
     new_only: bool = False
     retrain: bool = False
-    new_sample: bool = False
 
     def __post_init__(self) -> None:
         # Kept runs of an earlier version may still ask for it.

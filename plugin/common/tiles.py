@@ -127,23 +127,6 @@ def add_button(bar, name, label, on_click, **kwargs):
     bar.btn(name, label=label, on_click=on_click, componentsProps=props, **kwargs)
 
 
-def add_new_sample(bar, on_click, params, answers, is_main):
-    """Adds the button that learns from a sample that was not enough, and draws another.
-
-    Args:
-        bar: a grid
-        on_click: an event of the panel
-        params: of the event
-        answers: how many the new sample takes
-        is_main: whether it is what to do next
-    """
-    label = "Learn from these answers and draw a new sample (%d answers)" % answers
-    variant = "contained" if is_main else "outlined"
-    add_button(
-        bar, "new_sample", label, on_click, params=params, variant=variant, icon="model_training"
-    )
-
-
 def fit(bar, name, view):
     """Adds something as wide as it is to a row.
 

@@ -11,7 +11,8 @@ from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 from ..common.forms import count, text
 from ..common.indexes import open_index
 from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
-from ..common.tiles import add_button, add_new_sample
+from ..common.tiles import add_button
+from .promise_form import add_new_sample
 from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
@@ -73,6 +74,7 @@ def show_report(ctx, into):
     promises = [one for one in (report.get("promise"), *report.get("by_class", {}).values()) if one]
     missed = [one for one in promises if one["threshold"] is None]
     if missed and not report["counts"]["sample to review"]:
+        # Runs of earlier versions do not say how many it would take
         shown["next"] = {"answers": report.get("next_sample", 0), "failed": missed == promises}
 
     shown["learnt"] = len(book_of(ctx.dataset, labelling).examples())
@@ -114,8 +116,7 @@ def _add_buttons(root, panel, report):
     bar = root.grid("after", orientation="2d", gap=1)
     after = report.get("next")
     if after and after["answers"]:
-        again = {"into": report["into"], "new": not after["failed"]}
-        add_new_sample(bar, panel.on_label_again, again, after["answers"], after["failed"])
+        add_new_sample(bar, panel, report["into"], after["answers"], after["failed"])
 
     if report["written"]:
         add_button(

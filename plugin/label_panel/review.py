@@ -9,18 +9,10 @@ from alphaclip.indexing.labelling.review.runs import labelling_of
 from alphaclip.indexing.labelling.scoring.classes import SKIPPED
 
 from ..common.forms import alert, shorten, text
-from ..common.tiles import (
-    RIGHT,
-    WRONG,
-    add_button,
-    add_new_sample,
-    add_small_button,
-    add_tile,
-    fit,
-)
+from ..common.tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit
 from . import answers
 from .pages import first_page, previous_page, queue_page
-from .promise_form import start_run
+from .promise_form import add_new_sample, start_run
 from .review_keys import add_review_keys
 from .state import guarded, reviewer_of
 
@@ -28,11 +20,7 @@ SKIP = "#8a8a8a"
 COLORS = {"right": RIGHT, "wrong": WRONG, "skip": SKIP}
 SIGNS = (("right", "✓", "Right"), ("wrong", "✗", "Wrong"), ("skip", "skip", "Cannot tell"))
 NONE = "none of these"
-LOST = (
-    "Even if all that waits of it is right, that is not enough. Answer regions of the queue first, "
-    "which stand here now, to teach the classes, and press “Label”; or learn from the sample "
-    "itself, and draw a new one."
-)
+LOST = "Even if all that waits of it is right, that is not enough: review no more of it."
 NARROW = {
     "p": "0 4px",
     "width": "%dpx" % 136,
@@ -95,8 +83,7 @@ class ReviewEvents:
         if not labelling.class_set:
             raise AlphaClipError("The classes of this run are too many to be kept: label in Python")
 
-        settings = {**labelling.settings, "retrain": False}
-        settings["new_sample"] = ctx.params.get("new") is True
+        settings = {**labelling.settings, "retrain": ctx.params.get("retrain") is True}
         start_run(ctx, labelling.key, list(labelling.class_set), settings)
 
     def _answer(self, ctx, answer, is_wrong=False):
@@ -190,7 +177,7 @@ def _add_progress(root, panel, review, known):
         root.view("stale", alert("warning", "The classes were edited since the last run", said))
 
     if review.get("lost"):
-        root.view("lost", alert("warning", "This sample cannot pass its test yet", LOST))
+        root.view("lost", alert("warning", "This sample cannot pass its test", LOST))
 
     is_complete = 0 < now["sample"] == now["reviewed"] and not review["tested"]
     if is_complete:
@@ -199,11 +186,12 @@ def _add_progress(root, panel, review, known):
 
     bar = root.grid("apply", orientation="2d", gap=1)
     is_begun = 0 < now["reviewed"] < now["sample"] and not review["tested"]
-    if review.get("next") and (review.get("failed") or is_begun):
-        params = {"into": review["into"], "new": not review.get("failed")}
-        add_new_sample(bar, panel.on_label_again, params, review["next"], review["failed"])
+    is_over = review["failed"] or review["lost"]
+    if review["next"] and (is_begun or is_over):
+        add_new_sample(bar, panel, review["into"], review["next"], is_over)
 
-    if review.get("next") and review.get("failed"):
+    if review["next"] and review["failed"]:
+        # “Label” would do the same
         return
 
     add_button(

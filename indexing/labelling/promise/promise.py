@@ -15,7 +15,7 @@ half of what is left (:func:`share_of_risk`). As each sample is drawn at random 
 nobody was asked about, each test holds whatever the ones before have shown, and the sum of the
 shares bounds the probability that any promise of the run fails. A fixed number of tests, each with
 the same share, would make the first as dear as the last; and after the last there is none. Half the
-risk makes a sample about a tenth larger.
+risk makes a sample about a fifth larger.
 
 The sample has to be drawn uniformly at random from all candidates. One drawn with unequal, known
 probabilities is not supported: weighted estimates have no exact test. For the candidates

@@ -131,6 +131,11 @@ class ReviewBook:
         return {one for draw in self.draws for one in draw.label_ids}
 
     @property
+    def asked(self) -> set[str]:
+        """The label ids of all that people were asked about: in samples, or in the queue."""
+        return self.drawn | {key for key, by in self.answers["training"].items() if by}
+
+    @property
     def drawn_before(self) -> set[str]:
         """The label ids of the samples before the one that counts."""
         return {one for draw in self.draws[:-1] for one in draw.label_ids}
@@ -158,15 +163,13 @@ class ReviewBook:
         training also what is spent.
         """
         drawn = self.answers["promise"]
-        label_ids, answers = list(self.sample), drawn
+        answers = {key: drawn[key] for key in self.sample if key in drawn}
         if purpose == "training":
-            counting = set() if self.is_spent else set(label_ids)
+            counting = {} if self.is_spent else answers
             spent = {key: one for key, one in drawn.items() if key not in counting}
-            answers = {**self.answers["training"], **spent}
-            label_ids = list(answers)
+            answers = self.answers["training"] | spent
         settled: dict[str, Answer] = {}
-        for label_id in label_ids:
-            by_reviewer = answers.get(label_id)
+        for label_id, by_reviewer in answers.items():
             if by_reviewer:
                 votes = Counter(answer for answer in by_reviewer.values() if answer != SKIPPED)
                 answer, count = votes.most_common(1)[0] if votes else (SKIPPED, 0)

@@ -81,7 +81,7 @@ def test_label__again_until_the_promise_is_kept(
     assert "label again: test 2 takes 30 answers" in capsys.readouterr().out
     assert run(*done) == 0
     assert dataset.count("auto.detections") == 90
-    assert run(*given, "--sample", 30, "--new-sample") == 3
+    assert run(*given, "--sample", 30, "--retrain") == 3
     assert "30 sample to review" in capsys.readouterr().out
 
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alphaclip.indexing.act.acting import undo
 from alphaclip.indexing.dataset.records import Records
 from alphaclip.indexing.labelling import label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.review.previewing import review_choices
 from alphaclip.indexing.labelling.review.runs import (
     STORE,
     Labelling,
@@ -206,6 +208,9 @@ def test_label__again_after_a_failed_test_learns_and_draws_a_new_sample(
     assert report.promise.is_made and report.tests == report.samples == 2
     assert "Tests so far: 2." in report.to_dict()["assumptions"][-1]
     assert precision(dataset) >= 0.9 and dataset.count("auto.detections") > 250
+    truth = truths(dataset)
+    choices = review_choices(index, replace(kept, answers={}), list(truth))
+    assert np.mean([choices[key][0] == name for key, name in truth.items()]) > 0.9
     again = index.label(SWAPPED, **given)
     assert again.counts["written"] == 0 and again.promise == report.promise
 
@@ -218,9 +223,9 @@ def test_label__a_sample_that_cannot_pass_is_given_up(
     add_reviews(dataset, "auto", {key: truth[key] for key in sample[:40]})
     lost = index.label(SWAPPED, precision=0.9, **QUIET)
     assert lost.is_lost and lost.tests == 0 and state(dataset).draws[0]["label_ids"] == sample
-    assert "queue first" in lost.to_dict()["remarks"][0]
-    assert "with `new_sample`: test 2 takes 140 answers" in lost.to_dict()["remarks"][0]
-    report = index.label(SWAPPED, precision=0.9, new_sample=True, **QUIET)
+    assert "review no more of it" in lost.to_dict()["remarks"][0]
+    assert "with `retrain`: test 2 takes 140 answers" in lost.to_dict()["remarks"][0]
+    report = index.label(SWAPPED, precision=0.9, retrain=True, **QUIET)
     kept = state(dataset)
     assert (report.tests, report.counts["sample to review"]) == (1, 140)
     assert not set(sample) & set(kept.draws[1]["label_ids"]) and set(kept.learnt) == {*sample[:40]}
@@ -240,20 +245,29 @@ def test_label__a_reviewed_region_that_is_gone_is_not_learned_from(
     assert set(state(dataset).learnt) == set(sample[1:])
 
 
-def test_label__a_sample_of_each_class_outlives_reviews_of_the_queue(
-    dataset: fo.Dataset, index: RegionIndex
+@pytest.mark.parametrize("per_class", [True, False])
+def test_label__may_be_taught_first_and_tested_last(
+    dataset: fo.Dataset, index: RegionIndex, per_class: bool
 ) -> None:
-    options: dict[str, Any] = {"precision": 0.8, "per_class": True, "sample": 40, **QUIET}
+    options: dict[str, Any] = {"precision": 0.8, "per_class": per_class, "sample": 40, **QUIET}
     index.label(CLASSES, **options)
     truth, queue = truths(dataset), state(dataset).queue
+    first = state(dataset).draws[0]["label_ids"]
     add_reviews(dataset, "auto", {key: truth[key] for key in queue[:10]})
+    add_reviews(dataset, "auto", {}, skipped=queue[10:11])
     index.label(CLASSES, **options)
     (draw,) = state(dataset).draws
-    assert draw["share"] == 0.5 and not set(draw["label_ids"]) & set(queue[:10])
+    assert draw["share"] == 0.5 and draw["label_ids"] != first, "nobody had begun to review it"
+    assert not set(draw["label_ids"]) & set(queue[:11])
+    assert set(state(dataset).learnt) == set(queue[:10])
     add_reviews(dataset, "auto", {key: truth[key] for key in draw["label_ids"][:1]})
-    add_reviews(dataset, "auto", {key: truth[key] for key in queue[10:20]})
+    add_reviews(dataset, "auto", {key: truth[key] for key in queue[11:20]})
     report = index.label(CLASSES, reviews=truth, **options)
-    assert report.samples == 1 and all(one.is_made for one in report.by_class.values())
+    assert report.samples == 1 and all(one.is_made for one in report.promises)
+    assert set(state(dataset).learnt) == set(queue[:10]), "once it is begun, nothing is learned"
+    index.label(CLASSES, retrain=True, **options)
+    assert set(state(dataset).learnt) == {*queue[:10], *queue[11:20], *draw["label_ids"]}
+    assert state(dataset).draws[1]["share"] == 0.25
 
 
 def test_label__a_sample_of_an_earlier_version_has_all_of_the_risk(

@@ -77,7 +77,7 @@ def test_remarks__say_what_is_next_and_which_classes_are_too_few() -> None:
     )
     some = replace(failed, promise=None, by_class={"cat": KEPT, "dog": MISSED})
     assert "another sample may tell more" in remarks(some)[0]
-    assert "with `new_sample`: test 2 takes" in remarks(some)[0]
+    assert "with `retrain`: test 2 takes" in remarks(some)[0]
     waits = replace(failed, counts={"sample to review": 3}, tests=0)
     assert not any("label again" in line for line in remarks(waits))
     assert "cannot pass" in remarks(replace(waits, is_lost=True))[0]

@@ -403,10 +403,10 @@ def test_report__a_failed_test_goes_on_with_a_new_sample(reviewing):
     reviewing.run("on_label_again", into="auto")
     assert reviewing.get("step") == "report"
     assert "Learn from these answers and draw a new sample (12 answers)" in reviewing.text()
-    (params,) = reviewing.buttons("on_label_again")
-    assert (params["into"], params["new"]) == ("auto", False)
+    assert len(reviewing.buttons("on_label_again")) == 1
     reviewing.step("review")
-    assert reviewing.buttons("on_label_again")[0]["new"] is False
+    (params,) = reviewing.buttons("on_label_again")
+    assert params["retrain"] is True
     reviewing.run("on_label_again", **params)
     assert reviewing.get("step") == "review"
     labelling = labelling_of(reviewing.dataset, "auto")
@@ -417,16 +417,16 @@ def test_report__a_failed_test_goes_on_with_a_new_sample(reviewing):
 
 
 def test_review__a_sample_is_given_up_before_all_of_it_is_answered(reviewing):
-    assert [p.get("new") for p in reviewing.buttons("on_label_again")] == [None]
+    assert ["retrain" in p for p in reviewing.buttons("on_label_again")] == [False]
     tile = reviewing.answer("on_wrong", 0)
     reviewing.answer("on_really", 0, name=None)
     (params, _) = reviewing.buttons("on_label_again")
-    assert params["new"] is True
+    assert params["retrain"] is True
     reviewing.run("on_label_again", **params)
     labelling = labelling_of(reviewing.dataset, "auto")
     assert labelling.learnt == {tile["id"]: None}
     assert len(labelling.draws) == 2
-    assert labelling.settings["new_sample"] is True
+    assert labelling.settings["retrain"] is True
     reviewing.run("on_label_again", into="auto")
     assert len(labelling_of(reviewing.dataset, "auto").draws) == 2
 
@@ -474,6 +474,8 @@ def test_review__only_one_class(reviewing):
     value = "none" if answer is None else f"c{classes.index(answer)}"
     reviewing.do("on_only", value=value)
     assert {tile["answer"] for tile in reviewing.tiles} == {answer}
+    reviewing.do("on_only", value="queue")
+    assert {tile["purpose"] for tile in reviewing.tiles} == {"training"}
     reviewing.do("on_only", value="c77")
     assert reviewing.tiles == []
     assert reviewing.get("error") is None
