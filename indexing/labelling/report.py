@@ -28,7 +28,9 @@ from alphaclip.indexing.labelling.promise.calibration import (
 )
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise, share_of_risk
+from alphaclip.indexing.labelling.report_words import MOST_NAMED, NAME_CHARACTERS
 from alphaclip.indexing.labelling.scoring.choosing import Choice
+from alphaclip.pages.page import one_line
 
 if TYPE_CHECKING:
     from alphaclip.indexing.act.actions import Action
@@ -37,9 +39,6 @@ if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
 
 JSON_NAME = "labels.json"
-
-MOST_NAMED, NAME_LENGTH = 5, 40
-"""Classes in a sentence, and characters of each: a run may have thousands."""
 
 
 @dataclass(frozen=True)
@@ -264,7 +263,8 @@ def remarks(report: LabelReport) -> list[str]:
         return []
     least, told = _least(report, max(report.tests, 1)), [_next_step(report)]
     lines = [
-        (f"{line.name:.{NAME_LENGTH}}", line.answered, line.reviewed) for line in report.classes
+        (one_line(line.name, NAME_CHARACTERS), line.answered, line.reviewed)
+        for line in report.classes
     ]
     told.append(_listed(_NO_REGION, [name for name, answered, _ in lines if not answered]))
     if any(seen for *_, seen in lines):
