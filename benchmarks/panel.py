@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DRIVER = ROOT / "tests" / "plugin" / "panel"
 NAME, FIELD, KEY, PEER = "benchmark-panel", "boxes", "regions", "peer"
 SIDE, BOXES, DIM = (640, 480), 20, 512
-QUERIES, PAGE = 20, 24
+QUERIES, PAGE, SIDE_OF_TILE = 20, 24, 256
 QUICK = 20
 HEADS = ("what", "median", "p99", "median CPU", "p99 CPU", "to the peer's median")
 
@@ -102,18 +102,20 @@ def panel(options: dict[str, Any]) -> dict[str, Any]:
     package = type(driver.panel).__module__.partition(".regions")[0] + ".regions"
     index = sys.modules[f"{package}.common.indexes"].open_index(dataset, KEY)
     vars(index)["encoder"] = TextEncoder(Source(options["pictures"] * BOXES, DIM))
-    driver.search(query="query 999")
+    driver.search("query 999")
     for number in range(QUERIES):
-        with times.of("query"):
-            driver.search(query=f"query {number}")
-        _check(driver)
+        with times.of("search"):
+            driver.search(f"query {number}")
+        with times.of("its first crops"):
+            _look(driver, range(PAGE))
         _look_around(driver, times, number)
     _search_in_views(driver, times)
     with times.of("panel opened anew"):
-        driver.do("on_load")
+        driver.do("about")
     driver.view = None
-    driver.search(query="query 0", inside=False)
-    return {"times": times.seconds, "hits": driver.hits}
+    driver.search("query 0")
+    hits = _look(driver, range(PAGE))
+    return {"times": times.seconds, "hits": [tile["label_id"] for tile in hits]}
 
 
 def peer(options: dict[str, Any]) -> dict[str, Any]:
@@ -168,20 +170,23 @@ class TextEncoder:
         return self._queries[[int(prompt.rpartition(" ")[2]) for prompt in prompts]]
 
 
+def _look(driver: Any, ranks: Sequence[int]) -> list[dict[str, Any]]:
+    """The tiles at some ranks of the last search, with their crops."""
+    tiles = driver.do("tiles", question=driver.question, ranks=list(ranks), side=SIDE_OF_TILE)
+    if tiles.get("error") or len(tiles["tiles"]) < len(ranks):
+        raise ValueError(f"the panel shows too little: {tiles.get('error')}")
+    return tiles["tiles"]
+
+
 def _look_around(driver: Any, times: Times, number: int) -> None:
-    with times.of("the same query again"):
-        driver.search(query=f"query {number}")
-    with times.of("next page"):
-        driver.do("on_next")
-    with times.of("a crop selected"):
-        driver.do("on_select", id=driver.hits[0])
-    name = driver.get("cut.name")
-    driver.state["cut"][name] += 0.01
-    with times.of("threshold moved"):
-        driver.do("on_threshold", value=driver.state["cut"][name])
-    _check(driver)
-    with times.of("tag form opened"):
-        _open_form(driver)
+    with times.of("the same search again"):
+        driver.search(f"query {number}")
+    with times.of("24 crops further down"):
+        _look(driver, range(1000 + number * PAGE, 1000 + (number + 1) * PAGE))
+    with times.of("labels and tags of 200 tiles read anew"):
+        driver.tiles()
+    with times.of("all hits selected"):
+        driver.do("ids", question=driver.question, ranks=list(range(10_000)))
 
 
 def _search_in_views(driver: Any, times: Times) -> None:
@@ -191,30 +196,12 @@ def _search_in_views(driver: Any, times: Times) -> None:
     pictures = len(driver.dataset)
     for number in range(QUERIES):
         driver.view = driver.dataset.match(ViewField("number") >= pictures // 2 + number)
-        with times.of("query in a view, its first"):
-            driver.search(query=f"query {number}", inside=True)
-        _check(driver)
+        with times.of("search in a view, its first"):
+            driver.search(f"query {number}", inside=True)
+        _look(driver, range(PAGE))
     for number in range(QUERIES):
-        with times.of("query in the same view"):
-            driver.search(query=f"query {number}", inside=True)
-        _check(driver)
-
-
-def _open_form(driver: Any) -> None:
-    """The button, and then the form that it opens."""
-    import fiftyone.operators as foo
-    from fiftyone.operators.executor import ExecutionContext
-
-    driver.do("on_tag")
-    asked = driver.sent("prompt_user_for_operation")
-    request = {"dataset_name": driver.dataset.name, "params": asked["params"]}
-    context = ExecutionContext(request, operator_uri=asked["operator_uri"])
-    foo.get_operator(asked["operator_uri"]).resolve_type(context, "inputs")
-
-
-def _check(driver: Any) -> None:
-    if driver.get("error") or not driver.hits:
-        raise ValueError(f"the panel shows nothing: {driver.get('error')}")
+        with times.of("search in the same view"):
+            driver.search(f"query {number}", inside=True)
 
 
 def _draw_pictures(folder: Path, count: int, rng: np.random.Generator) -> None:

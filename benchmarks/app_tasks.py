@@ -1,0 +1,179 @@
+"""Does what a curator does in an hour, in a real browser, and counts clicks, keys and seconds.
+
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app_tasks.py [--shots FOLDER]
+
+It works on the bundled scenes with `alphaclip-nano`, and drives the App with what its tests use. A
+click is a press of the mouse; a key is one that types no text: Enter, Escape, arrows, and letters
+outside of fields. The seconds are from the first to the last of a task, with the waits for what it
+shows. The first search of a server loads the encoder, and is a task of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+if TYPE_CHECKING:
+    from tests.plugin.app.app_panel import Panel
+
+VIEWPORT = {"width": 1600, "height": 1000}
+COUNTER = """
+window.handiwork = {clicks: 0, keys: 0, longest: 0};
+addEventListener("pointerdown", event => event.isTrusted && window.handiwork.clicks++, true);
+addEventListener("keydown", event => {
+    const inField = event.target.matches("input:not([type=range]), textarea");
+    if (event.isTrusted && !(inField && event.key.length === 1)) window.handiwork.keys++;
+}, true);
+new PerformanceObserver(list => list.getEntries().forEach(task => {
+    window.handiwork.longest = Math.max(window.handiwork.longest, task.duration);
+})).observe({entryTypes: ["longtask"]});
+"""
+
+
+class Tasks:
+    """Counts what each task takes.
+
+    Args:
+        panel: that is open
+    """
+
+    def __init__(self, panel: Panel) -> None:
+        self.panel, self.rows = panel, [("task", "clicks", "keys", "seconds", "longest block")]
+
+    @contextmanager
+    def of(self, name: str) -> Iterator[None]:
+        """Counts a block; a page that is loaded in it begins at 0 again."""
+        page = self.panel.page
+        page.evaluate("Object.assign(window.handiwork, {clicks: 0, keys: 0, longest: 0})")
+        started = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - started
+        did = page.evaluate("window.handiwork")
+        numbers = f"{did['clicks']}", f"{did['keys']}", f"{seconds:.1f}", f"{did['longest']:.0f} ms"
+        self.rows.append((name, *numbers))
+        self.panel.shoot(name.replace(" ", "-"))
+
+    def table(self) -> str:
+        """What was counted."""
+        heads, *rows = self.rows
+        lines = [heads, tuple("---" for _ in heads), *rows]
+        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def main() -> None:
+    """Does the tasks, and prints a table."""
+    parser = argparse.ArgumentParser(description="Counts what tasks in the App take.")
+    parser.add_argument("--shots", type=Path, help="folder of a picture of each task")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        shots = options.shots or Path(folder) / "shots"
+        with _panel(Path(folder), shots) as panel:
+            tasks = Tasks(panel)
+            _do(panel, tasks, Path(folder))
+            sys.stdout.write(tasks.table() + "\n")
+
+
+@contextmanager
+def _panel(folder: Path, shots: Path) -> Iterator[Panel]:
+    """The panel in a browser, with this checkout as the plugin."""
+    import fiftyone as fo
+    from playwright.sync_api import expect, sync_playwright
+
+    plugins = folder / "plugins"
+    plugins.mkdir()
+    (plugins / "regions").symlink_to(ROOT)
+    fo.config.plugins_dir = str(plugins)
+    os.environ.setdefault("ALPHACLIP_TEST_GATE", str(folder / "gate"))
+    from tests.plugin.app.app_panel import Panel
+    from tests.plugin.app.fiftyone_app import ARGUMENTS, WAIT_MS, App, run_app
+
+    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    expect.set_options(timeout=WAIT_MS)
+    with run_app(folder / "server.log") as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
+        page = browser.new_page(viewport=VIEWPORT, color_scheme="dark")
+        page.set_default_timeout(WAIT_MS)
+        page.add_init_script(COUNTER)
+        yield Panel(App(page, address, shots))
+        browser.close()
+
+
+def _do(panel: Panel, tasks: Tasks, folder: Path) -> None:
+    from playwright.sync_api import expect
+
+    from alphaclip.indexing import build
+    from alphaclip.indexing.dataset.samples import load_sample
+
+    scenes = load_sample(name="app-tasks")
+    try:
+        build(scenes, "objects", encoder="alphaclip-nano", key="drawn", progress=False)
+        picture = folder / "own.jpg"
+        shutil.copy(scenes.first().filepath, picture)
+        panel.open(scenes)
+        panel.app.settle()
+        with tasks.of("first search"):
+            _search(panel, "a bicycle")
+        with tasks.of("search"):
+            _search(panel, "an apple")
+        with tasks.of("open a picture"):
+            panel.tile(1).dblclick()
+            panel.page.locator("[data-cy=modal] canvas[canvas-loaded=true]").first.wait_for()
+        panel.app.close_picture()
+        with tasks.of("tag two"):
+            panel.tile(1).click()
+            panel.tile(2).click()
+            panel.press("Tag")
+            panel.page.keyboard.press("Enter")
+            panel.expect_text("2 regions")
+        with tasks.of("mark twelve"):
+            panel.tile(1).focus()
+            for _ in range(12):
+                panel.page.keyboard.press("y")
+        with tasks.of("search with the marks"), panel.searching():
+            panel.press("Search again with 12 ✓ 0 ✗")
+        with tasks.of("a picture with a box"):
+            panel.press("Picture")
+            panel.content.locator("input[type=file]").set_input_files(picture)
+            drawing = panel.content.locator("[data-drawing]")
+            drawing.locator("img").wait_for()
+            _draw(panel.page, drawing.bounding_box())
+            panel.content.get_by_label("Search for").fill("")
+            with panel.searching():
+                panel.page.keyboard.press("Enter")
+        expect(panel.tile(1).locator("img")).to_be_visible()
+    finally:
+        scenes.delete()
+
+
+def _search(panel: Panel, words: str) -> None:
+    """As :meth:`Panel.search`, by what a person does: a click into the field, words, Enter."""
+    field = panel.content.get_by_label("Search for")
+    field.click()
+    panel.page.keyboard.press("Control+a")
+    field.press_sequentially(words)
+    with panel.searching():
+        panel.page.keyboard.press("Enter")
+    panel.tile(1).locator("img").wait_for()
+
+
+def _draw(page: Any, box: Any) -> None:
+    x, y, width, height = (box[name] for name in ("x", "y", "width", "height"))
+    page.mouse.move(x + 0.2 * width, y + 0.2 * height)
+    page.mouse.down()
+    page.mouse.move(x + 0.7 * width, y + 0.7 * height, steps=4)
+    page.mouse.up()
+
+
+if __name__ == "__main__":
+    main()
