@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from alphaclip.catalog.choices import Choice
 from alphaclip.catalog.released import models_folder
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
 from alphaclip.files import file_sha256
@@ -71,6 +72,25 @@ def installed_sams() -> list[str]:
     released = [r.name for r in reversed(RELEASED_SAMS) if installed_sam_path(r.name).is_file()]
     own = [path.stem for path in models_folder().glob("sam-*.safetensors") if path.is_file()]
     return released + sorted(n for n in own if _OWN_NAME.fullmatch(n) and not is_released(n))
+
+
+def sam_choices() -> list[Choice]:
+    """The SAMs that may be chosen: those that are installed, first the one that ``auto`` takes;
+    then those that :func:`install_sam` can download."""
+    here, published = installed_sams(), {released.name: released for released in RELEASED_SAMS}
+    names = [*here, *(name for name in published if name not in here)]
+    return [
+        Choice(
+            name=name,
+            summary="Segment Anything" if name in published else "installed by you",
+            licence=LICENCE if name in published else "not stated",
+            commercial=True if name in published else None,
+            installed=name in here,
+            bytes=0 if name in here else published[name].bytes,
+            why_auto="the largest that is installed" if here[:1] == [name] else "",
+        )
+        for name in names
+    ]
 
 
 def installed_sam_path(name: str) -> Path:
