@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from alphaclip.indexing.brain.exporting import export
     from alphaclip.indexing.embedding.building import embed_part, plan
+    from alphaclip.indexing.embedding.unfinished import unfinished
     from alphaclip.indexing.explore.explaining import explain_region
     from alphaclip.indexing.explore.feedback import refine
     from alphaclip.indexing.explore.label_errors import find_label_errors
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
     from alphaclip.indexing.masks.segmenting import segment
-    from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan
+    from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan, resume
     from alphaclip.indexing.retrieval.queries import Example
     from alphaclip.indexing.similarity import register_backend
 
@@ -59,12 +60,14 @@ __all__ = [
     "refine",
     "register_backend",
     "remember",
+    "resume",
     "save_view",
     "search",
     "segment",
     "tag",
     "tag_samples",
     "undo",
+    "unfinished",
 ]
 
 _HOMES = {
@@ -93,12 +96,14 @@ _HOMES = {
     "refine": "explore.feedback",
     "register_backend": "similarity",
     "remember": "explore.searches",
+    "resume": "region_index",
     "save_view": "act.acting",
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",
     "tag": "act.acting",
     "tag_samples": "act.acting",
     "undo": "act.acting",
+    "unfinished": "embedding.unfinished",
 }
 
 

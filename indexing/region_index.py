@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
 from alphaclip.indexing.similarity import register_run
 from alphaclip.indexing.store.manifests import has_store
-from alphaclip.indexing.store.store import writing
+from alphaclip.indexing.store.store import StoreWriter, writing
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -118,6 +118,30 @@ def merge_plan(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
         return _register(dataset, key, encoder, report, show)
 
 
+@checked()
+def resume(
+    dataset: fo.Dataset, key: str = "regions", progress: Progress | None = None
+) -> RegionIndex:
+    """Goes on with a build or an update that was ended before its time, as it was begun.
+
+    What it has embedded is not embedded again; labels are read anew.
+
+    Args:
+        dataset: whose index
+        key: one of :func:`alphaclip.indexing.unfinished`
+        progress (None): told how far it is; None shows bars in the terminal
+
+    Returns:
+        the index
+
+    Raises:
+        PlanError: if there is nothing to go on with
+        AlphaClipError: see :func:`build`
+    """
+    index, _ = _embed_again(dataset, key, _planned_settings, None, progress)
+    return index
+
+
 class RegionIndex(SearchIndex):
     """The regions of one field of a dataset; made by :func:`build` and :func:`load`.
 
@@ -162,13 +186,7 @@ class RegionIndex(SearchIndex):
         Returns:
             how many regions there are, were embedded, kept, dropped and skipped
         """
-        with shown(progress) as show:
-            with writing(own_folder(self.dataset, self.key), mend=True) as writer:
-                settings = settings_in(writer)
-                encoder = encoder_of(settings, self._built_with)
-                samples = samples_of(self.dataset, settings)
-                report = embed(writer, samples, settings, encoder, show)
-            _register(self.dataset, self.key, encoder, report, show)
+        _, report = _embed_again(self.dataset, self.key, settings_in, self._built_with, progress)
         return report
 
     def tag(
@@ -257,6 +275,27 @@ class RegionIndex(SearchIndex):
         with deleting_index(self.dataset, self.key):
             while has_run(self.dataset, self.key):
                 BrainMethod.delete_run(self.dataset, self.key, cleanup=False)
+
+
+def _planned_settings(writer: StoreWriter) -> dict[str, Any]:
+    return read_plan(writer.folder / "work").settings
+
+
+def _embed_again(
+    dataset: fo.Dataset,
+    key: str,
+    settings_of_store: Callable[[StoreWriter], dict[str, Any]],
+    encoder: Encoder | None,
+    progress: Progress | None,
+) -> tuple[RegionIndex, MergeReport]:
+    """Embeds what has no vector yet, with the settings that a store names."""
+    with shown(progress) as show:
+        with writing(own_folder(dataset, key), mend=True) as writer:
+            settings = settings_of_store(writer)
+            loaded = encoder_of(settings, encoder)
+            samples = samples_of(dataset, settings)
+            report = embed(writer, samples, settings, loaded, show)
+        return _register(dataset, key, loaded, report, show), report
 
 
 def _register(

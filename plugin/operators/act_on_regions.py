@@ -10,6 +10,7 @@ from alphaclip.indexing.dataset.labels import FieldError, region_fields
 from alphaclip.indexing.dataset.schema import check_name
 
 from ..common.forms import MESSAGE_CHARACTERS, count, dropdown, plain, read_types, refuse, reject
+from ..common.grid import reload, state
 from ..common.reports import ids_and_scores
 from ..panel.actions import keep_done
 from ..panel.asking import completed, find_above, find_these, measure
@@ -38,7 +39,7 @@ class ActOnRegions(FormOperator):
         name="act_on_regions",
         label="Act on found regions",
         description="Tags, labels, saves or exports the regions that a search found",
-        icon="search",
+        icon="checklist",
         unlisted=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,
@@ -71,11 +72,12 @@ class ActOnRegions(FormOperator):
             yield ctx.ops.notify("%d ids exported" % len(hits), variant="success")
             return ids_and_scores(hits)
 
+        before = state(ctx.dataset)
         done = _do(ctx, hits, action)
         if ctx.params.get("token"):
             keep_done(ctx.dataset, ctx.params["token"], done.id)
 
-        yield ctx.ops.reload_dataset()
+        yield from reload(ctx, before)
         message = "%s: %s" % (VERBS[action], count(done.count))
         if done.left:
             message += "; %d stay as they were" % done.left

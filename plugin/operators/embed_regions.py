@@ -17,6 +17,7 @@ class EmbedRegions(JobOperator):
         name="embed_regions",
         label="Embed regions",
         description="Makes boxes, masks and polygons searchable by text",
+        icon="hub",
         allow_delegated_execution=True,
         risk_level=types.RiskLevel.MEDIUM,
     )

@@ -2,7 +2,7 @@
 
 import fiftyone.operators.types as types
 
-from alphaclip.catalog.released import models_folder
+from alphaclip.catalog.choices import tuned_folder
 from alphaclip.indexing.dataset.locations import check_key, index_keys
 from alphaclip.indexing.labelling.review.runs import labelled_fields
 
@@ -18,7 +18,6 @@ from ..common.region_forms import (
 from ..common.reports import add_counts
 from .base import JobOperator, configure
 
-FOLDER = "fine-tuned"
 SHARES = {0.2: "a fifth of the pictures", 0.5: "half of the pictures"}
 GAIN_COLUMNS = {
     "direction": "Mean average precision, %",
@@ -44,6 +43,7 @@ class FinetuneEncoder(JobOperator):
         label="Fine-tune on this dataset",
         description="Trains an encoder on the regions of a field and their texts, and measures "
         "retrieval before and after on pictures that were kept out",
+        icon="model_training",
         allow_delegated_execution=True,
         default_choice_to_delegated=True,
         risk_level=types.RiskLevel.MEDIUM,
@@ -88,7 +88,7 @@ class FinetuneEncoder(JobOperator):
         done = finetune_on_dataset(
             target_images(ctx),
             field,
-            models_folder() / FOLDER / ("%s-%s" % (ctx.dataset.slug, key)),
+            tuned_folder("%s-%s" % (ctx.dataset.slug, key)),
             ctx.params.get("encoder") or installed_models()[0].name,
             held_out=ctx.params.get("held_out") or min(SHARES),
             progress=job.progress,

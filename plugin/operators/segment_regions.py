@@ -23,6 +23,7 @@ class SegmentRegions(JobOperator):
         name="segment_regions",
         label="Segment regions",
         description="Makes masks for boxes, of everything in a picture, or of a segmentation",
+        icon="content_cut",
         allow_delegated_execution=True,
         risk_level=types.RiskLevel.MEDIUM,
     )
