@@ -30,6 +30,7 @@ from alphaclip.indexing.embedding.building import (
     settings_in,
     settings_of,
 )
+from alphaclip.indexing.embedding.changes import Changes, ChangeWatch
 from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
@@ -155,6 +156,7 @@ class RegionIndex(SearchIndex):
     def __init__(self, dataset: fo.Dataset, key: str, encoder: Encoder | None = None) -> None:
         super().__init__(dataset, key)
         self._built_with = encoder
+        self._watch = ChangeWatch()
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -172,6 +174,15 @@ class RegionIndex(SearchIndex):
             progress (None): told how far it is; None shows a bar in the terminal
         """
         return freshness(self.dataset, self.snapshot().version, progress)
+
+    def changes(self) -> Changes:
+        """What has changed since the index was made, told quickly enough to be asked often: where
+        nothing was modified since, in some thousandths of a second.
+
+        Only pictures that FiftyOne says were modified are looked at, some at a time; see
+        :meth:`freshness` for a look at all, which also finds pictures whose file was replaced.
+        """
+        return self._watch.look(self.dataset, self.snapshot())
 
     def update(self, progress: Progress | None = None) -> MergeReport:
         """Embeds regions that are new or edited, and drops those that are gone.
