@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.explore.unlabelled import find_unlabelled
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
-    from alphaclip.indexing.masks.segmenting import segment
+    from alphaclip.indexing.masks.segmenting import segment, segment_one
     from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan, resume
     from alphaclip.indexing.retrieval.queries import Example
     from alphaclip.indexing.similarity import register_backend
@@ -64,6 +64,7 @@ __all__ = [
     "save_view",
     "search",
     "segment",
+    "segment_one",
     "tag",
     "tag_samples",
     "undo",
@@ -100,6 +101,7 @@ _HOMES = {
     "save_view": "act.acting",
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",
+    "segment_one": "masks.segmenting",
     "tag": "act.acting",
     "tag_samples": "act.acting",
     "undo": "act.acting",

@@ -60,6 +60,28 @@ def draw_tiles(
     return [_tile(picture, region, size) for region in regions]
 
 
+def draw_outlines(image: str | np.ndarray, regions: Sequence[Region], side: int) -> Image.Image:
+    """Draws a picture, ``side`` pixels at its longer side, with the outline of each region; what is
+    in none of them is dimmed.
+
+    Raises:
+        AlphaClipError: if the picture cannot be opened
+    """
+    picture = Image.fromarray(open_image(image))
+    width, height = picture.size
+    picture.thumbnail((side, side))
+    pixels, lit = np.array(picture), np.zeros((picture.height, picture.width), bool)
+    edges = lit.copy()
+    for region in regions:
+        with suppress(RegionError):
+            drawn = Image.fromarray(region.alpha_map(height, width))
+            inside = np.asarray(drawn.resize(picture.size, Image.Resampling.BILINEAR)) > 127
+            lit, edges = lit | inside, edges | _edge(inside)
+    pixels[~lit] //= 2
+    pixels[edges] = OUTLINE
+    return Image.fromarray(pixels)
+
+
 def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None:
     width, height = picture.size
     try:

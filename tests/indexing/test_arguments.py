@@ -119,6 +119,7 @@ CALLS: list[tuple[Callable[[RegionIndex], Any], str]] = [
     (lambda i: indexing.merge_plan(i), "expected a FiftyOne dataset"),
     (lambda i: indexing.resume(i.dataset, 7), "key is 7: expected a text"),
     (lambda i: indexing.unfinished("arguments"), "dataset is 'arguments'"),
+    (lambda i: indexing.segment_one(i.dataset, points_per_side=0), "points_per_side is 0"),
     (lambda i: indexing.distribution(i, "a", bins=0), "bins is 0"),
     (lambda i: indexing.count_above(i, "a", None), "min_score is None"),
     (lambda i: indexing.count_above("regions", "a", 0.1), "index is 'regions'"),
