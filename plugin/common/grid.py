@@ -52,13 +52,19 @@ def reload(ctx, before):
 
 
 def remake_patches(ctx):
-    """Has a view of patches show the labels that there are now, after some were made or deleted.
+    """Has a view of patches show the labels that there are now, after some were made or deleted; a
+    view whose field is gone as well is left.
 
     Returns:
         the messages to the App, for a generator to yield
     """
-    if ctx.view is None or not ctx.view._is_patches:
-        return []
+    try:
+        if ctx.view is None or not ctx.view._is_patches:
+            return []
 
-    ctx.view.reload()
+        ctx.view.reload()
+    except Exception:
+        # FiftyOne has no error of its own for a view that cannot be made any more
+        return [ctx.ops.clear_view()]
+
     return show_view(ctx, ctx.view)
