@@ -15,18 +15,38 @@ if TYPE_CHECKING:
         tag_samples,
         undo,
     )
+    from alphaclip.indexing.brain.duplicates import find_duplicates
     from alphaclip.indexing.brain.exporting import export
+    from alphaclip.indexing.dataset.decisions import decide, decisions, undecide
     from alphaclip.indexing.embedding.building import embed_part, plan
     from alphaclip.indexing.embedding.unfinished import unfinished
+    from alphaclip.indexing.explore.concepts import (
+        Concept,
+        concepts,
+        delete_concept,
+        dismiss,
+        keep_concept,
+        waiting,
+    )
+    from alphaclip.indexing.explore.error_neighbors import error_neighbors
+    from alphaclip.indexing.explore.example_pictures import keep_picture
     from alphaclip.indexing.explore.explaining import explain_region
     from alphaclip.indexing.explore.feedback import refine
+    from alphaclip.indexing.explore.findings import Finding
     from alphaclip.indexing.explore.label_errors import find_label_errors
     from alphaclip.indexing.explore.outliers import find_outliers
     from alphaclip.indexing.explore.picture_search import find_pictures
     from alphaclip.indexing.explore.scores import count_above, distribution
-    from alphaclip.indexing.explore.searches import Search, recent, remember
+    from alphaclip.indexing.explore.searches import (
+        Search,
+        entries,
+        find_entry,
+        recent,
+        remember,
+    )
     from alphaclip.indexing.explore.several_indexes import search
-    from alphaclip.indexing.explore.unlabelled import find_unlabelled
+    from alphaclip.indexing.explore.thresholds import suggest_threshold
+    from alphaclip.indexing.explore.unlabelled import find_unlabelled, is_of_proposals
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
     from alphaclip.indexing.masks.segmenting import segment, segment_one
@@ -35,22 +55,36 @@ if TYPE_CHECKING:
     from alphaclip.indexing.similarity import register_backend
 
 __all__ = [
+    "Concept",
     "Example",
+    "Finding",
     "LabelClass",
     "RegionIndex",
     "Search",
     "build",
+    "concepts",
     "count_above",
+    "decide",
+    "decisions",
+    "delete_concept",
+    "dismiss",
     "distribution",
     "embed_part",
+    "entries",
+    "error_neighbors",
     "explain_region",
     "export",
     "export_ids",
+    "find_duplicates",
+    "find_entry",
     "find_label_errors",
     "find_outliers",
     "find_pictures",
     "find_unlabelled",
     "history",
+    "is_of_proposals",
+    "keep_concept",
+    "keep_picture",
     "label",
     "load",
     "materialize",
@@ -65,29 +99,46 @@ __all__ = [
     "search",
     "segment",
     "segment_one",
+    "suggest_threshold",
     "tag",
     "tag_samples",
+    "undecide",
     "undo",
     "unfinished",
+    "waiting",
 ]
 
 _HOMES = {
+    "Concept": "explore.concepts",
     "Example": "retrieval.queries",
+    "Finding": "explore.findings",
     "LabelClass": "labelling.scoring.classes",
     "RegionIndex": "region_index",
     "Search": "explore.searches",
     "build": "region_index",
+    "concepts": "explore.concepts",
     "count_above": "explore.scores",
+    "decide": "dataset.decisions",
+    "decisions": "dataset.decisions",
+    "delete_concept": "explore.concepts",
+    "dismiss": "explore.concepts",
     "distribution": "explore.scores",
     "embed_part": "embedding.building",
+    "entries": "explore.searches",
+    "error_neighbors": "explore.error_neighbors",
     "explain_region": "explore.explaining",
     "export": "brain.exporting",
     "export_ids": "act.acting",
+    "find_duplicates": "brain.duplicates",
+    "find_entry": "explore.searches",
     "find_label_errors": "explore.label_errors",
     "find_outliers": "explore.outliers",
     "find_pictures": "explore.picture_search",
     "find_unlabelled": "explore.unlabelled",
     "history": "act.acting",
+    "is_of_proposals": "explore.unlabelled",
+    "keep_concept": "explore.concepts",
+    "keep_picture": "explore.example_pictures",
     "label": "act.acting",
     "load": "region_index",
     "materialize": "masks.materializing",
@@ -102,10 +153,13 @@ _HOMES = {
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",
     "segment_one": "masks.segmenting",
+    "suggest_threshold": "explore.thresholds",
     "tag": "act.acting",
     "tag_samples": "act.acting",
+    "undecide": "dataset.decisions",
     "undo": "act.acting",
     "unfinished": "embedding.unfinished",
+    "waiting": "explore.concepts",
 }
 
 

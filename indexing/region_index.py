@@ -34,6 +34,7 @@ from alphaclip.indexing.embedding.changes import Changes, ChangeWatch
 from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
+from alphaclip.indexing.explore.concepts import score_new
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
 from alphaclip.indexing.labelling.scoring.classes import Classes
@@ -189,7 +190,8 @@ class RegionIndex(SearchIndex):
 
         What an index was built on is looked at again: the dataset, or the view as it is now.
         Damaged pieces of the store are embedded again. An interrupted update goes on where it was
-        when it is run again. Where a picture cannot be reached, its vectors stay.
+        when it is run again. Where a picture cannot be reached, its vectors stay. What is new is
+        scored for the concepts that are watched, see :func:`keep_concept`.
 
         Args:
             progress (None): told how far it is; None shows bars in the terminal
@@ -320,4 +322,5 @@ def _register(
     index = RegionIndex(dataset, key, encoder=encoder)
     index.prepare(show)
     register_run(dataset, key, store_id(dataset, key), encoder.name, index.field)
+    score_new(index)
     return index

@@ -1,15 +1,25 @@
-"""Which vectors are left when near-duplicates are taken out, without all distances at once."""
+"""Which vectors are left when near-duplicates are taken out, without all distances at once.
+
+Public: :func:`find_duplicates` and :class:`Duplicates`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from alphaclip.arguments import COSINE, checked
 from alphaclip.indexing.brain.queries import prepared
+from alphaclip.indexing.dataset.decisions import decided_rows
 from alphaclip.indexing.nearest.metrics import similarity
+from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.retrieval.index import SearchIndex
 
 ROWS = 1024
 """Vectors that are compared at a time with all after them."""
@@ -22,6 +32,52 @@ MOST_PAIRS = 4_000_000
 
 MOST_BYTES = 2**28
 """Vectors of at most this size are read once, larger ones for each comparison."""
+
+ALIKE = 0.98
+"""From this cosine on a region is a near-duplicate."""
+
+
+@dataclass(frozen=True, eq=False)
+class Duplicates:
+    """Regions that are nearly the same as another, the most alike first.
+
+    Attributes:
+        hits: the duplicates; ``scores`` are their cosines to what they repeat
+        originals: str (k,), the name of what each repeats, see :class:`Example`
+    """
+
+    hits: Hits
+    originals: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.hits)
+
+
+@checked(min_score=COSINE)
+def find_duplicates(
+    index: SearchIndex, min_score: float = ALIKE, skip_decided: bool = True
+) -> Duplicates:
+    """Finds the regions that repeat another; of those that are alike, the first is no duplicate.
+
+    Args:
+        index: whose regions
+        min_score (0.98): the cosine from which on regions are alike
+        skip_decided (True): leave out what :func:`decide` was told about
+    """
+    now = index.snapshot()
+    is_left = Thinning(now, np.arange(len(now))).keep(1 - min_score)
+    left, repeated = np.flatnonzero(is_left), np.flatnonzero(~is_left)
+    if skip_decided:
+        decided = decided_rows(index.dataset, "duplicates", now.lookup)
+        repeated = repeated[~np.isin(repeated, decided)]
+    if not len(repeated):
+        nothing = np.zeros(0, np.float32)
+        return Duplicates(index.hits(now, repeated, nothing, nothing), np.zeros(0, "U24"))
+    scores, nearest = (some[:, 0] for some in now.engine().search(now.vectors(repeated), 1, left))
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order]
+    hits = index.hits(now, repeated[order], scores, scores)
+    return Duplicates(hits, now.lookup.names(nearest[order]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -71,7 +71,7 @@ def _embed(args: argparse.Namespace) -> int:
 
 def _search(args: argparse.Namespace) -> int:
     from alphaclip import indexing
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     dataset = open_dataset(args.dataset)
     hits = indexing.load(dataset, args.key).search(

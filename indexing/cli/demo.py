@@ -11,9 +11,9 @@ from alphaclip.encoder.load import load as load_encoder
 from alphaclip.indexing.dataset.labels import count_samples
 from alphaclip.indexing.dataset.samples import OBJECTS, OUTLINES, load_sample
 from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
-from alphaclip.indexing.explore.hit_listing import list_hits
 from alphaclip.indexing.explore.several_indexes import search
 from alphaclip.indexing.region_index import build
+from alphaclip.indexing.retrieval.hit_listing import list_hits
 
 if TYPE_CHECKING:
     import fiftyone as fo

@@ -117,8 +117,15 @@ def _info(args: argparse.Namespace) -> int:
 
 def _update(args: argparse.Namespace) -> int:
     from alphaclip import indexing
+    from alphaclip.indexing.explore.concepts import concepts
 
-    print_report(asdict(indexing.load(open_dataset(args.dataset), args.key).update()))
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    print_report(asdict(index.update()))
+    for concept in concepts(index.dataset):
+        if args.key in concept.search.keys:
+            print(f"concept {concept.name}: {concept.waiting} waiting")
+            for problem in concept.problems:
+                print(f"concept {concept.name} is not scored: {problem}")
     return 0
 
 

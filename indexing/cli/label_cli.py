@@ -46,6 +46,7 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--new-only", action="store_true", help="only what is new or edited")
     label.add_argument("--retrain", action="store_true", help="learn again from all reviews")
     label.add_argument("--report", type=Path, help="a folder for labels.json")
+    label.add_argument("--html", type=Path, metavar="FILE", help="the report as pictures, one page")
     label.set_defaults(run=_label)
     _add_tag_parser(subparsers)
 
@@ -81,6 +82,8 @@ def _label(args: argparse.Namespace) -> int:
         print(report.drift.reason)
     if args.report is not None:
         print(f"report: {report.write(args.report)}")
+    if args.html is not None:
+        print(f"page: {report.save_html(args.html)}")
     return CODES[report.outcome]
 
 
@@ -104,6 +107,8 @@ def _read_arguments(
     from alphaclip.indexing.labelling.scoring.classes import ClassSet
     from alphaclip.indexing.labelling.settings import LabelSettings
 
+    if args.html is not None and args.html.is_dir():
+        raise AlphaClipError(f"--html is {args.html}, a folder: name a file, as {args.html}/a.html")
     names = [field.name for field in fields(LabelSettings)]
     settings = LabelSettings(**{name: getattr(args, name) for name in names})
     classes = _read(args.classes)

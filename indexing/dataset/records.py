@@ -7,6 +7,7 @@ deletes the records with the dataset; a clone of the dataset starts without any.
 from __future__ import annotations
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class RecordError(AlphaClipError):
@@ -92,6 +96,23 @@ class Records:
     def keys(self, prefix: str = "") -> list[str]:
         """The keys that begin so, in order."""
         return sorted(key for key in self._store.list_keys() if key.startswith(prefix))
+
+
+def check_record_name(what: str, name: str) -> None:
+    """Checks the name that somebody gives to what is kept.
+
+    Args:
+        what: it is of, as "a class set"
+        name: a lowercase letter, then lowercase letters, digits and underscores
+
+    Raises:
+        AlphaClipError: if it is none
+    """
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise AlphaClipError(
+            f"{what} has the name {name!r:.80}: expected a lowercase letter, then at most 63 "
+            "lowercase letters, digits and underscores"
+        )
 
 
 def new_key() -> str:

@@ -16,6 +16,9 @@ _TRIES = 5
 """Each event of the App may load the dataset anew once; so often in a row it is no chance any more,
 and the error is told."""
 
+INFO = "alphaclip"
+"""Where a field's own ``info`` keeps the settings that it was made with."""
+
 RESERVED_FIELDS = frozenset({"frame_id", "frame_number", "frames", "groups", "id", "sample_id"})
 """Names of a sample's fields that mean something to FiftyOne beside those of its class Sample."""
 
@@ -28,6 +31,12 @@ labels, or to the labels and masks that are written here."""
 
 MEANT = {"label": "StringField", "confidence": "FloatField", "score": "FloatField"}
 """Reserved attributes that may be written as what they are."""
+
+
+def mask_settings(dataset: fo.Dataset, name: str) -> dict[str, Any] | None:
+    """The settings that a field of masks was made with; None if it was not made here."""
+    schema = dataset.get_field(name)
+    return (getattr(schema, "info", None) or {}).get(INFO)
 
 
 def declare(dataset: fo.Dataset, paths: Mapping[str, str]) -> None:

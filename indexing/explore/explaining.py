@@ -11,7 +11,7 @@ import numpy as np
 
 from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.explore.hit_listing import list_hits
+from alphaclip.indexing.retrieval.hit_listing import list_hits
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex

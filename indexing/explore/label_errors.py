@@ -17,6 +17,7 @@ import numpy as np
 from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
+from alphaclip.indexing.dataset.decisions import decided_rows
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 
@@ -54,6 +55,7 @@ class LabelErrors:
         hits: the regions; ``scores`` are the probabilities of the labels they have, in [0, 1]
         given: str (k,), the labels that they have
         suggested: str (k,), what the vectors say
+        suggested_scores: float32 (k,), the probabilities of that, in [0, 1]
         is_sure: bool (k,), whether confident learning counts the region among the errors
         judged_by: "texts" or "regions"; see :func:`find_label_errors`
         agreement: share of all judged labels that the vectors agree with, in [0, 1]
@@ -72,6 +74,7 @@ class LabelErrors:
     errors: int
     judged: int
     left_out: int
+    suggested_scores: np.ndarray
 
     def __len__(self) -> int:
         return len(self.hits)
@@ -85,6 +88,7 @@ def find_label_errors(
     by: By = "auto",
     templates: Sequence[str] | None = None,
     progress: Progress | None = None,
+    skip_decided: bool = True,
 ) -> LabelErrors:
     """Finds the regions whose label is most probably wrong.
 
@@ -99,6 +103,7 @@ def find_label_errors(
             with more of the labels
         templates (None): that the names are put into, as "a photo of a {}."; None takes the names
         progress (None): told how far it is; None shows a bar in the terminal
+        skip_decided (True): leave out what :func:`decide` was told about; the estimates are of all
 
     Raises:
         AlphaClipError: if count is below 1, the attribute is missing, there are fewer than two
@@ -109,22 +114,29 @@ def find_label_errors(
     labelled = _Labelled.of(index, snapshot, attribute)
     with shown(progress) as show:
         name, judge = _choose(index, labelled, by, templates, show)
-        which, quality, suggested, errors = _inspect(judge, labelled, show)
+        which, quality, best, chance, errors = _inspect(judge, labelled, show)
     given = labelled.given[which]
-    differs = suggested != given
+    rows, differs = labelled.rows[which], best != given
     # Of equal chances those come first that the vectors speak against.
-    order = np.lexsort((~differs, quality))[:count]
+    order = np.lexsort((~differs, quality))
+    is_sure = np.arange(len(order)) < errors
+    if skip_decided:
+        decided = decided_rows(index.dataset, "label errors", snapshot.lookup)
+        is_open = ~np.isin(rows[order], decided)
+        order, is_sure = order[is_open], is_sure[is_open]
+    order = order[:count]
     scores = quality[order].astype(np.float32)
     return LabelErrors(
-        index.hits(snapshot, labelled.rows[which[order]], scores, scores),
+        index.hits(snapshot, rows[order], scores, scores),
         labelled.names[given[order]],
-        labelled.names[suggested[order]],
-        np.arange(len(order)) < errors,
+        labelled.names[best[order]],
+        is_sure[:count],
         name,
         float(1 - differs.mean()),
         errors,
         len(which),
         labelled.without + len(labelled.rows) - len(which),
+        chance[order].astype(np.float32),
     )
 
 
@@ -269,12 +281,12 @@ def _blocks(judge: Judge, labelled: _Labelled) -> Iterator[tuple[np.ndarray, np.
 
 def _inspect(
     judge: Judge, labelled: _Labelled, show: Progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
     """Two passes, as cleanlab asks: how sure each class usually is, then each label.
 
     Returns:
         the regions that could be judged, the probability of the label of each, the likeliest class
-        of each, and how many labels are estimated to be wrong
+        of each and its probability, and how many labels are estimated to be wrong
     """
     settings = {"num_class": len(labelled.names), "verbose": False, "store_results": False}
     inspector = _inspector_class()(**settings)
@@ -284,15 +296,15 @@ def _inspect(
         show("labels compared", int(which[-1]) + 1, total)
     for which, chances in _blocks(judge, labelled):
         quality = inspector.score_label_quality(labelled.given[which], chances)
-        parts.append((which, quality, chances.argmax(axis=1)))
+        parts.append((which, quality, chances.argmax(axis=1), chances.max(axis=1)))
         show("labels judged", int(which[-1]) + 1, total)
     if not parts:
         raise AlphaClipError(
             "each class has regions in one picture only, so none can be judged by other pictures: "
             "pass by='texts'"
         )
-    which, quality, suggested = (np.concatenate(some) for some in zip(*parts, strict=True))
-    return which, quality, suggested, int(inspector.get_num_issues(silent=True))
+    which, quality, best, chance = (np.concatenate(some) for some in zip(*parts, strict=True))
+    return which, quality, best, chance, int(inspector.get_num_issues(silent=True))
 
 
 def _inspector_class() -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 
 from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.decisions import decided_rows
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 
@@ -29,6 +30,7 @@ def find_outliers(
     count: int = 50,
     neighbors: int = NEIGHBORS,
     progress: Progress | None = None,
+    skip_decided: bool = True,
 ) -> Hits:
     """Finds the regions that are least like their nearest neighbours.
 
@@ -42,6 +44,7 @@ def find_outliers(
         count (50): how many to find
         neighbors (10): nearest regions that each is compared with; fewer where there are fewer
         progress (None): told how far it is; None shows a bar in the terminal
+        skip_decided (True): leave out what :func:`decide` was told about
 
     Returns:
         the greatest outlier first; ``scores`` are mean cosines, in [-1, 1]
@@ -57,7 +60,10 @@ def find_outliers(
         )
     with shown(progress) as show:
         scores = _mean_likeness(now, min(neighbors, len(now.version) - 1), show)
-    first = np.argsort(scores, kind="stable")[:count]
+    order = np.argsort(scores, kind="stable")
+    if skip_decided:
+        order = order[~np.isin(order, decided_rows(index.dataset, "outliers", now.lookup))]
+    first = order[:count]
     return index.hits(now, first, scores[first], scores[first])
 
 

@@ -1,22 +1,29 @@
 """A search as one value: asked, run, and kept with the dataset to be run again.
 
-Public: :class:`Search`, :func:`remember` and :func:`recent`.
+Public: :class:`Search`, :func:`remember`, :func:`recent`, :func:`entries`, :func:`find_entry` and
+:class:`Entry`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timezone
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphaclip.arguments import COSINE, COUNT, check_fields, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import region_fields
 from alphaclip.indexing.dataset.records import Records, new_key
+from alphaclip.indexing.explore.example_pictures import is_kept_name, kept_names
+from alphaclip.indexing.explore.example_pictures import open_picture as open_kept
 from alphaclip.indexing.explore.feedback import refine
+from alphaclip.indexing.explore.findings import Finding
 from alphaclip.indexing.explore.picture_search import PictureHits, find_pictures
 from alphaclip.indexing.explore.scores import Distribution, find_and_measure
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
@@ -38,10 +45,15 @@ OpenPicture = Callable[[str], Any]
 
 STORE = "searches"
 MOST = 500
-"""Searches that stay with a dataset; the oldest go first."""
+"""Searches and findings that stay with a dataset; the oldest go first."""
 
 REMEMBERED = 5_000
-"""Searches that a process does not read again from the database."""
+"""Entries that a process does not read again from the database."""
+
+_LOOKED_BACK = 20
+"""Entries that are taken out where the same is searched again; older ones are only not listed."""
+
+_FINDING = "finding"
 
 _LISTS = (
     "texts",
@@ -73,8 +85,9 @@ class Search:
         reverse: the least similar first
         mode: ``regions``; ``unlabelled``, for :func:`find_unlabelled` with every other field that
             holds regions; or ``pictures``, for :func:`find_pictures` with each text a part
-        picture: path of a picture to look for more of, or a name that whoever runs the search
-            knows how to open; None without. The mode ``pictures`` does not take one
+        picture: path of a picture to look for more of, the name that :func:`keep_picture` gave it,
+            or one that whoever runs the search knows how to open; None without. The mode
+            ``pictures`` does not take one
         box: ``(x, y, width, height)``, relative: the region of the picture; None is the whole
     """
 
@@ -135,6 +148,21 @@ class Search:
         """Equal for equal searches: 64 hexadecimal digits."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
+    @property
+    def question(self) -> Search:
+        """What is asked: the same without marks and limits, which change while one looks at it."""
+        return replace(self, right=(), wrong=(), min_score=None, k=None)
+
+    def without_lost_marks(self, indexes: Sequence[SearchIndex]) -> Search:
+        """The same without marks on regions that no index holds any more."""
+        lookups = [index.snapshot().lookup for index in indexes]
+
+        def held(names: tuple[str, ...]) -> tuple[str, ...]:
+            rows = [lookup.find_named(names) for lookup in lookups if names]
+            return tuple(n for n, *at in zip(names, *rows, strict=True) if max(at, default=-1) >= 0)
+
+        return replace(self, right=held(self.right), wrong=held(self.wrong))
+
     def ranking(
         self, indexes: Sequence[SearchIndex], open_picture: OpenPicture | None = None
     ) -> Ranking:
@@ -145,7 +173,8 @@ class Search:
 
         Args:
             indexes: those that :attr:`keys` names, opened
-            open_picture (None): gives the picture of a name; None takes names for paths
+            open_picture (None): gives the picture of a name; None opens those that are kept with
+                the dataset, and takes others for paths
 
         Raises:
             AlphaClipError: if an example is gone, or the picture cannot be opened
@@ -154,7 +183,7 @@ class Search:
         query: list[QueryPart] = [*self.texts, *map(Example, self.examples)]
         negative: list[QueryPart] = [*self.negative_texts, *map(Example, self.negative_examples)]
         if self.picture is not None:
-            image = self.picture if open_picture is None else open_picture(self.picture)
+            image = (open_picture or partial(open_kept, indexes[0].dataset))(self.picture)
             query.append((image, Region.from_box(self.box) if self.box else Region.whole_image()))
         if self.right or self.wrong:
             query = [refine(indexes, query, self.right, self.wrong, negative or None)]
@@ -243,48 +272,121 @@ class Search:
         return find_uncovered(index, ranking, others, MAX_IOU, k, view, self.min_score)
 
 
-@checked()
-def remember(dataset: fo.Dataset, search: Search) -> str:
-    """Keeps a search with its dataset.
+@dataclass(frozen=True)
+class Entry:
+    """Something in the history of a dataset.
 
-    Each has a record of its own, so that several processes may add at once.
+    Attributes:
+        key: of its record, for :func:`find_entry`
+        content: a search with its marks, or what was found without one
+    """
+
+    key: str
+    content: Search | Finding
+
+    @property
+    def made_at(self) -> str:
+        """The time, ISO 8601, UTC."""
+        seconds = int(self.key.partition("-")[0]) / 1e9
+        return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="seconds")
+
+    @property
+    def subject(self) -> Any:
+        """Equal where a later entry takes the place of an earlier one: of a search what it asks,
+        whatever its marks; of a finding its kind and index."""
+        one = self.content
+        return one.question if isinstance(one, Search) else (one.kind, one.key)
+
+
+@checked()
+def remember(dataset: fo.Dataset, search: Search | Finding) -> str:
+    """Keeps a search with its marks, or a finding, with its dataset.
+
+    The same search again moves up, with the marks that it has now. Each has a record of its own,
+    so that several processes may add at once.
 
     Returns:
         the key of the record
     """
-    records = Records(dataset, STORE)
-    key = new_key()
-    records.set(key, search.to_dict())
-    for old in records.keys()[:-MOST]:
+    if not isinstance(search, Search | Finding):
+        raise AlphaClipError(f"search is {search!r:.80}: expected an indexing.Search, or a Finding")
+    records, key = Records(dataset, STORE), new_key()
+    values = search.to_dict()
+    records.set(key, values if isinstance(search, Search) else {_FINDING: values})
+    keys, subject = records.keys(), Entry(key, search).subject
+    again = [one.key for one in _read(records, keys[-_LOOKED_BACK:]) if one.subject == subject]
+    for old in {*keys[:-MOST], *again} - {key}:
         records.delete(old)
     return key
 
 
 @checked()
-def recent(dataset: fo.Dataset, count: int = 20) -> list[Search]:
-    """The last searches of a dataset, the newest first; equal ones once.
+def entries(dataset: fo.Dataset, count: int = 20) -> list[Entry]:
+    """What was searched for and found in a dataset, the newest first; equal ones once.
 
-    Records of another version that cannot be read are left out.
+    Records of another version that cannot be read are left out, and searches by a picture that is
+    not kept any more.
     """
-    searches: dict[Search, None] = {}
+    return list(islice(_listed(dataset), max(count, 0)))
+
+
+@checked()
+def find_entry(dataset: fo.Dataset, key: str) -> Entry:
+    """An entry of the history, to be restored.
+
+    Raises:
+        AlphaClipError: if it is not there any more
+    """
     records = Records(dataset, STORE)
-    for key in reversed(records.keys()):
-        if len(searches) >= count:
-            break
-        if key not in _read:
-            _read[key] = None
+    for entry in _read(records, {key} & {*records.keys()}):
+        return entry
+    raise AlphaClipError(
+        f"dataset {dataset.name!r} has no search {key!r:.80} in its history any more: the last "
+        f"{MOST} are kept; entries(dataset) lists them"
+    )
+
+
+@checked()
+def recent(dataset: fo.Dataset, count: int = 20) -> list[Search]:
+    """The last searches of a dataset, with their marks; see :func:`entries`."""
+    contents = (entry.content for entry in _listed(dataset))
+    return list(islice((one for one in contents if isinstance(one, Search)), max(count, 0)))
+
+
+def _listed(dataset: fo.Dataset) -> Iterator[Entry]:
+    """The history, the newest first, without what was searched for again since."""
+    records, pictures = Records(dataset, STORE), kept_names(dataset)
+    subjects = set()
+    for entry in _read(records, reversed(records.keys())):
+        picture = entry.content.picture if isinstance(entry.content, Search) else None
+        is_gone = is_kept_name(picture) and picture not in pictures
+        if not is_gone and entry.subject not in subjects:
+            subjects.add(entry.subject)
+            yield entry
+
+
+def _read(records: Records, keys: Iterable[str]) -> Iterator[Entry]:
+    """Those of the records that can be read. A record never changes, so each is read once."""
+    while len(_known) > REMEMBERED:
+        _known.popitem()
+    for key in keys:
+        entry = _known.get(key)
+        if key not in _known:
             with suppress(AlphaClipError, TypeError):
-                _read[key] = Search.from_dict(records.get(key))
-        search = _read[key]
-        if search is not None:
-            searches.setdefault(search)
-    while len(_read) > REMEMBERED:
-        _read.popitem()
-    return list(searches)
+                entry = Entry(key, _content(records.get(key)))
+            _known[key] = entry
+        if entry is not None:
+            yield entry
 
 
-_read: dict[str, Search | None] = {}
-"""Searches by the keys of their records, of which each is of one moment and never changes."""
+def _content(values: Any) -> Search | Finding:
+    if isinstance(values, Mapping) and _FINDING in values:
+        return Finding.from_dict(values[_FINDING])
+    return Search.from_dict(values)
+
+
+_known: dict[str, Entry | None] = {}
+"""Entries by the keys of their records, of which each is of one moment and never changes."""
 
 
 def _texts(name: str, values: Any) -> tuple[str, ...]:

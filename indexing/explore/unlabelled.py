@@ -1,6 +1,6 @@
 """Objects that nobody labelled: proposals that match a query and overlap no label.
 
-Public: :func:`find_unlabelled`.
+Public: :func:`find_unlabelled` and :func:`is_of_proposals`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,15 @@ import numpy as np
 
 from alphaclip.arguments import COSINE, COUNT, SHARE, checked
 from alphaclip.errors import AlphaClipError, RegionError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of, label_region
+from alphaclip.indexing.dataset.labels import (
+    PATCHABLE,
+    check_field,
+    images_of,
+    label_region,
+    region_fields,
+)
 from alphaclip.indexing.dataset.overlaps import most_overlap
+from alphaclip.indexing.dataset.schema import mask_settings
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
@@ -48,7 +55,7 @@ def find_unlabelled(
     else that of the boxes. A label whose box or mask cannot be used covers nothing.
 
     Args:
-        index: of the field with the proposals, such as automatic masks
+        index: of a field of proposals, such as automatic masks, see :func:`is_of_proposals`
         query: see :meth:`RegionIndex.search`
         label_fields: one or several fields of the same dataset that hold the labels
         max_iou (0.3): a proposal is left out if its IoU with any label of its picture reaches
@@ -62,12 +69,34 @@ def find_unlabelled(
         in rank order; fewer than k where there are no more
 
     Raises:
-        AlphaClipError: if a field holds no regions or is that of the index, or a number is out of
-            range
+        AlphaClipError: if a field holds no regions or is that of the index, the index is not of
+            proposals, or a number is out of range
     """
     fields = [label_fields] if isinstance(label_fields, str) else list(label_fields)
     ranking = index.ranking(query, negative)
     return find_uncovered(index, ranking, fields, max_iou, k, view, min_score)
+
+
+@checked()
+def is_of_proposals(dataset: fo.Dataset, field: str) -> bool:
+    """Whether the regions of a field are proposals: boxes or masks that have no class yet.
+
+    Those are the masks that :func:`alphaclip.indexing.segment` makes of whole pictures, whatever
+    became of them, and the labels of a field most of which have no class. Reads all its labels.
+
+    Raises:
+        FieldError: if the field holds no regions
+    """
+    from fiftyone import ViewField
+
+    check_field(dataset, field)
+    settings = mask_settings(dataset, field)
+    if settings is not None and settings.get("kind") == "sam":
+        return settings.get("field") is None
+    images = images_of(dataset)
+    path = images._get_label_field_path(field, "id")[1]
+    named = images.filter_labels(field, ViewField("label") > "")
+    return bool(2 * named.count(path) < images.count(path))
 
 
 def find_uncovered(
@@ -94,6 +123,8 @@ def find_uncovered(
         check_field(index.dataset, field)
     if not 0 < max_iou <= 1:
         raise AlphaClipError(f"max_iou is {max_iou}: expected a number above 0, at most 1")
+    if not is_of_proposals(index.dataset, index.field):
+        raise _no_proposals(index)
     number, seen, uncovered = _FIRST * k, 0, np.zeros(0, np.int64)
     while True:
         hits = index.find(ranking, number, view, min_score)
@@ -139,3 +170,18 @@ def _regions(value: Any) -> list[tuple[str, Region]]:
         with suppress(RegionError):
             regions.append((str(label.id), label_region(label)))
     return regions
+
+
+def _no_proposals(index: SearchIndex) -> AlphaClipError:
+    fields = [name for name in region_fields(index.dataset) if is_of_proposals(index.dataset, name)]
+    proposals = f"choose an index of {' or '.join(map(repr, fields))}, or build one"
+    if not fields:
+        proposals = (
+            "“Segment regions” without a field (indexing.segment(dataset, into='proposals')) makes "
+            "some of everything in a picture; then “Embed regions” (indexing.build) makes them "
+            "searchable"
+        )
+    return AlphaClipError(
+        f"index {index.key!r} is of field {index.field!r}, whose labels have a class: what nobody "
+        f"labelled is looked for among proposals, regions without a class: {proposals}"
+    )

@@ -13,12 +13,14 @@ import numpy as np
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.actions import is_undone
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
 from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample
 from alphaclip.indexing.labelling.promise.calibration import Calibration, calibrate
 from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.report import Labelled, LabelReport, make_report
+from alphaclip.indexing.labelling.report_pictures import pick_regions
 from alphaclip.indexing.labelling.review.queueing import queue_of
 from alphaclip.indexing.labelling.review.runs import (
     Labelling,
@@ -35,6 +37,8 @@ from alphaclip.indexing.labelling.writing import check_into, write
 from alphaclip.indexing.progress import Progress, shown
 
 if TYPE_CHECKING:
+    import fiftyone as fo
+
     from alphaclip.indexing.retrieval.hits import Hits
     from alphaclip.indexing.retrieval.index import SearchIndex
 
@@ -120,14 +124,23 @@ def label_dataset(
     before = labelling_of(dataset, into) or Labelling(into, index.key)
     replace(before, runs=(*before.runs, run)).save(dataset)
     hits, answers = _answers(index, scored, labelled, looked_at, scores, run)
-    action = write(hits, answers, into, run, settings.overwrite)
+    action, written = write(hits, answers, into, run, settings.overwrite)
     seen.add(ids.take(looked_at & ~held), action.id, forget=not settings.new_only)
     if action.count:
         state = replace(state, runs=(*state.runs, action.id))
 
     # Queue the rest, and report; both are kept for whoever reviews.
     queue, waiting = queue_of(scored, book, labelled.waits)
-    report = make_report(index, state, scored, decision, labelled, action, calibration, scores)
+    machine = np.flatnonzero(labelled.passes & looked_at)
+    are_written = [region in written for region in hits.region_ids[: len(machine)]]
+    machine = machine[np.array(are_written, bool)]
+    pictures = pick_regions(
+        scored, machine, scores, labelled.reviewed, labelled.names, settings.seed
+    )
+    if not action.count:
+        pictures |= _earlier_pictures(dataset, before)
+    done = (decision, labelled, action, calibration, scores, pictures)
+    report = make_report(index, state, scored, *done)
     judged = [*book.sample, *queue]
     rows = scored.rows(judged)
     answered = zip(judged, rows.tolist(), scored.names(rows), strict=True)
@@ -257,6 +270,15 @@ def _calibration(scored: Scored) -> Calibration:
     pairs = zip(answers.classes.tolist(), scored.truths.tolist(), strict=True)
     right = [scored.classes.is_right(answer, truth) for answer, truth in pairs]
     return calibrate(answers.scores, np.array(right, bool), answers.classes)
+
+
+def _earlier_pictures(dataset: fo.Dataset, before: Labelling) -> dict[str, Any]:
+    """What the run before wrote, if it stands: of a run that changes nothing, that is shown."""
+    report = before.report
+    if not report or is_undone(dataset, report["run"]["run"]):
+        return {}
+    pictures = report.get("pictures", {})
+    return {name: pictures[name] for name in ("least_sure", "random") if name in pictures}
 
 
 def _answers(

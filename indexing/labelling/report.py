@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.files import write_text
+from alphaclip.indexing.dataset.samples import open_dataset
 from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
 from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
 from alphaclip.indexing.labelling.promise.calibration import (
@@ -72,6 +73,8 @@ class LabelReport:
         reliability: how good they are; None without reviews
         drift: the comparison with the reviewed sample; None if there was nothing to compare
         samples: random samples that were drawn so far
+        pictures: the regions that show what was done, see
+            :func:`alphaclip.indexing.labelling.report_pictures.pick_regions`
     """
 
     run: Mapping[str, Any]
@@ -84,6 +87,7 @@ class LabelReport:
     reliability: Reliability | None = None
     drift: Drift | None = None
     samples: int = 1
+    pictures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def promises(self) -> list[Promise]:
@@ -113,6 +117,7 @@ class LabelReport:
             "reliability": self.reliability and self.reliability.to_dict(),
             "drift": self.drift and self.drift.to_dict(),
             "samples": self.samples,
+            "pictures": dict(self.pictures),
             "at_once": 1,  # promises that share the risk: each has its own
             "assumptions": assumptions(self),
         }
@@ -125,6 +130,16 @@ class LabelReport:
         """
         write_text(folder / JSON_NAME, json.dumps(self.to_dict(), indent=1, ensure_ascii=False))
         return folder / JSON_NAME
+
+    def save_html(self, path: str | Path) -> Path:
+        """Writes the report as pictures, one HTML file that needs no other; returns its path.
+
+        Raises:
+            AlphaClipError: if the dataset is gone, or the file cannot be written
+        """
+        from alphaclip.indexing.labelling.report_page import write_label_page
+
+        return write_label_page(open_dataset(self.run["dataset"]), self.to_dict(), Path(path))
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,12 +177,14 @@ def make_report(
     action: Action,
     calibration: Calibration,
     scores: np.ndarray,
+    pictures: Mapping[str, Any],
 ) -> LabelReport:
     """Says what a run did; ``scores`` are those that are written, float32 (n,)."""
     classes, answered = scored.classes, scored.answers.classes
     run = {
         "dataset": index.dataset.name,
         "index": index.key,
+        "field": index.field,
         "index_version": scored.snapshot.version.number,
         "model": index.info()["encoder"],
         "into": state.into,
@@ -212,6 +229,7 @@ def make_report(
         reliability=good,
         drift=labelled.drift,
         samples=max(len(state.draws), 1),
+        pictures=pictures,
     )
 
 

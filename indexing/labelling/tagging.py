@@ -10,8 +10,7 @@ from alphaclip.arguments import COSINE, checked
 from alphaclip.indexing.act.acting import tag, tag_samples
 from alphaclip.indexing.act.actions import Action, check_text
 from alphaclip.indexing.labelling.seen import Seen, described
-from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Query
-from alphaclip.indexing.retrieval.ranking import find
+from alphaclip.indexing.retrieval.queries import Query
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
@@ -40,12 +39,7 @@ def tag_matching(
     seen = Seen(index.dataset, ("tag", index.key, name), repr((*settings, encoder)))
     ids = now.version.ids
     only = np.flatnonzero(seen.is_new(ids)) if new_only else None
-    best = find(now.engine(), now.version.table, ranking, None, only, min_score)
-    hits = index.hits(now, best.rows, best.scores, best.rank_scores)
-    # A region is not to be more like what is to be avoided than like the query.
-    avoided = (hits.scores - hits.rank_scores) / NEGATIVE_WEIGHT
-    if (avoided != 0).any():
-        hits = hits.take(hits.scores > avoided)
+    hits = index.matching(now, ranking, min_score, only)
     action = tag_samples(hits, name) if samples else tag(hits, name)
     seen.add(ids if only is None else ids.take(only), action.id, forget=only is None)
     return action

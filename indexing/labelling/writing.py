@@ -39,7 +39,9 @@ Answers = Mapping[tuple[str, str], Mapping[str, Any]]
 """Sample id and label id to the class and the details of what is to be written."""
 
 
-def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = False) -> Action:
+def write(
+    hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = False
+) -> tuple[Action, set[tuple[str, str]]]:
     """Writes answers.
 
     Args:
@@ -51,7 +53,7 @@ def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = F
 
     Returns:
         what was done, for :func:`alphaclip.indexing.undo`; ``left`` counts the hits whose
-        label stayed, being the same, or a person's
+        label stayed, being the same, or a person's; and the sample id and label id of the others
 
     Raises:
         FieldError: if the field or attribute cannot take them
@@ -70,10 +72,12 @@ def write(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool = F
             replaced.append((sample, copy))
         else:
             fresh.pop((sample, copy[SOURCE]))
-    return write_copies(hits, fresh, field, {}, replaced, run)
+    return write_copies(hits, fresh, field, {}, replaced, run), set(fresh)
 
 
-def _write_attributes(hits: Hits, answers: Answers, into: str, run: str, overwrite: bool) -> Action:
+def _write_attributes(
+    hits: Hits, answers: Answers, into: str, run: str, overwrite: bool
+) -> tuple[Action, set[tuple[str, str]]]:
     dataset, (field, _, attribute) = hits.dataset, into.partition(".")
     own = {attribute: "label", **{f"{attribute}_{name}": name for name in DETAILS}}
     kinds = {name: DETAILS.get(detail, "StringField") for name, detail in own.items()}
@@ -92,7 +96,8 @@ def _write_attributes(hits: Hits, answers: Answers, into: str, run: str, overwri
         if there["label"] in (None, "") or (not _holds(there, new) if is_ours else may_write):
             changed.append((*region, {p: new[n] for p, n in own.items()}, old))
     left = len(set(hits.region_ids)) - len(changed)
-    return set_attributes(dataset, field, kinds, changed, left, {"into": into}, run)
+    action = set_attributes(dataset, field, kinds, changed, left, {"into": into}, run)
+    return action, {(sample, label) for sample, label, *_ in changed}
 
 
 def check_into(dataset: fo.Dataset, field: str, into: str) -> None:

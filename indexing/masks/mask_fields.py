@@ -10,16 +10,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from alphaclip.indexing.dataset.labels import FieldError, Skipped, count_samples
-from alphaclip.indexing.dataset.schema import check_name, declare
+from alphaclip.indexing.dataset.schema import INFO, check_name, declare, mask_settings
 from alphaclip.indexing.progress import Progress, shown
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
 JobT = TypeVar("JobT")
-
-INFO = "alphaclip"
-"""Where a field's own ``info`` keeps the settings that it was made with."""
 
 DETAILS = {
     "made_from": "StringField",
@@ -96,12 +93,6 @@ def prepare_field(
         schema = dataset.get_field(name)
         schema.info = {INFO: dict(settings)}
         schema.save()
-
-
-def mask_settings(dataset: fo.Dataset, name: str) -> dict[str, Any] | None:
-    """The settings that a field of masks was made with; None if it was not made here."""
-    schema = dataset.get_field(name)
-    return (getattr(schema, "info", None) or {}).get(INFO)
 
 
 def fill_field(

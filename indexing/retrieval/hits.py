@@ -79,6 +79,11 @@ class Hits:
         """
         return replace(self, **{name: getattr(self, name)[which] for name in _COLUMNS})
 
+    def once(self) -> Hits:
+        """Each region once, where it ranks best."""
+        first = {region: row for row, region in reversed([*enumerate(self.region_ids)])}
+        return self.take(np.sort(np.array([*first.values()], np.int64)))
+
     def view(self) -> fo.DatasetView:
         """The hits as patches in rank order.
 

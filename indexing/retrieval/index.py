@@ -16,6 +16,7 @@ from alphaclip.indexing.dataset.tuning_texts import probe_texts
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.queries import (
+    NEGATIVE_WEIGHT,
     Aggregate,
     Example,
     Query,
@@ -227,6 +228,17 @@ class SearchIndex:
         groups = now.pictures if per_image else None
         ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
         return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+
+    def matching(
+        self, now: Snapshot, ranking: Ranking, min_score: float, only: np.ndarray | None = None
+    ) -> Hits:
+        """Whatever matches a query in a version, best first, or among some rows of it: a region is
+        not to be more like what is to be avoided than like the query.
+        """
+        ranked = find(now.engine(), now.version.table, ranking, None, only, min_score)
+        hits = self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+        avoided = (hits.scores - hits.rank_scores) / NEGATIVE_WEIGHT
+        return hits.take(hits.scores > avoided) if (avoided != 0).any() else hits
 
     def hits_of(self, ranking: Ranking, names: Sequence[str]) -> Hits:
         """Some regions, as a search finds them, best first; those not in the index are left out.

@@ -1,12 +1,12 @@
-"""What the App says and draws of a labelling run, made of ``LabelReport.to_dict()``."""
+"""What the App draws of a labelling run, made of ``LabelReport.to_dict()``."""
 
 import heapq
 from html import escape
 
-from .forms import count, shorten
+from .forms import shorten
 
-MOST_ROWS, MOST_DRAWN, MOST_NAMED = 200, 30, 5
-"""Classes in the table, in the figure, and in the sentences: a run may have thousands."""
+MOST_ROWS, MOST_DRAWN = 200, 30
+"""Classes in the table and in the figure: a run may have thousands."""
 
 NAME_CHARACTERS = 24
 CLASS_COLUMNS = {
@@ -23,25 +23,6 @@ CLASS_COLUMNS = {
 BLUE, GREY, ORANGE = "#4c8dd6", "rgba(140, 140, 140, 0.45)", "#e07b39"
 ROW_PIXELS, MARGIN_PIXELS = 26, 110
 LINE = {"color": "gray", "dash": "dash", "width": 1}
-
-
-def summary_lines(report):
-    """Says what a run did.
-
-    Args:
-        report: a dict, as of ``LabelReport.to_dict()``
-
-    Returns:
-        a list of sentences; any text may be in them
-    """
-    lines = [_regions(report), *_over_all(report), *_each_class(report)]
-    if report["drift"] is not None:
-        lines.append(_sentence(report["drift"]["reason"]))
-
-    if report["choice"] is not None:
-        lines.append(_sentence(report["choice"]["reason"]))
-
-    return lines
 
 
 def class_rows(report):
@@ -91,66 +72,6 @@ def percent(share):
         as "97.5 %", or an empty text
     """
     return "" if share is None else "%.1f %%" % (100 * share)
-
-
-def _regions(report):
-    counts, into = report["counts"], report["run"]["into"]
-    told = ["%s written into %s" % (count(counts["written"], "label"), into)]
-    if counts["by people"]:
-        told.append("%s answered by people" % count(counts["by people"]))
-
-    if counts["left as they were"]:
-        told.append("%d stayed as they were" % counts["left as they were"])
-
-    if counts["held back"]:
-        told.append("%s held back" % count(counts["held back"], "new region"))
-
-    told.append("%d of %s to review" % (counts["waiting"], count(counts["regions"])))
-    told.append("%d taken for none of these" % counts["none of these"])
-    return "; ".join(told) + "."
-
-
-def _over_all(report):
-    promise = report["promise"]
-    if promise is None:
-        if not report["by_class"]:
-            yield "No precision was asked for, so none is promised: the answers are a ranking."
-
-        return
-
-    yield _sentence(promise["reason"])
-    if promise["passed"]:
-        yield _estimated(promise)
-
-
-def _estimated(promise):
-    shares = (promise["precision"], promise["estimate"], *promise["interval"])
-    told = "Asked %s, estimated %s (interval %s to %s)" % tuple(map(percent, shares))
-    told += ": of %d reviewed regions that pass, %d are right." % (
-        promise["passed"],
-        promise["right"],
-    )
-    return "%s %s of the candidates pass." % (told, percent(promise["coverage"]))
-
-
-def _each_class(report):
-    promises = report["by_class"]
-    if not promises:
-        return
-
-    missed = [name for name, promise in promises.items() if promise["threshold"] is None]
-    precision = percent(next(iter(promises.values()))["precision"])
-    reached = len(promises) - len(missed)
-    yield "%s is promised for %d of the %d classes." % (precision, reached, len(promises))
-    for name in missed[:MOST_NAMED]:
-        yield "%s: %s" % (shorten(name, NAME_CHARACTERS), _sentence(promises[name]["reason"]))
-
-    if len(missed) > MOST_NAMED:
-        yield "%d more could not be promised." % (len(missed) - MOST_NAMED)
-
-
-def _sentence(text):
-    return "%s%s%s" % (text[:1].upper(), text[1:], "" if text.endswith(".") else ".")
 
 
 def _largest(report, most):

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import fiftyone.operators.types as types
 
 from alphaclip.indexing.dataset.labels import FieldError, region_fields
-from alphaclip.indexing.dataset.schema import check_name
-from alphaclip.indexing.masks.mask_fields import mask_settings
+from alphaclip.indexing.dataset.schema import check_name, mask_settings
 from alphaclip.indexing.masks.materializing import segmentation_fields
 from alphaclip.indexing.masks.segmenters import ZOO_PREFIXES
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits

@@ -2,7 +2,6 @@
 
 import base64
 import io
-from concurrent.futures import ThreadPoolExecutor
 
 from alphaclip.errors import AlphaClipError
 
@@ -12,7 +11,6 @@ PAGE = 24
 """Crops of a page: the App takes about 2 seconds to draw them, with their buttons, anew."""
 
 TILE = 136
-DRAWING_THREADS = 4
 BACKGROUND, DIMMED = "#222222", "#999999"
 SELECTED, RIGHT, WRONG = "#ff6d04", "#2e9e4f", "#d1373f"
 FIT = {"item": {"sx": {"width": "auto"}}}
@@ -29,22 +27,13 @@ def draw_crops(listed, size=TILE):
     Returns:
         a ``PIL.Image`` of each, which says so where there is no picture
     """
-    of_pictures = {}
-    for number, (path, region) in enumerate(listed):
-        of_pictures.setdefault((path, region is None), []).append(number)
+    from alphaclip.pages import tiles
 
-    def draw(of_picture):
-        (path, is_whole), numbers = of_picture
-        regions = None if is_whole else [listed[number][1] for number in numbers]
-        return numbers, _draw(path, regions, size)
-
-    crops = {}
-    with ThreadPoolExecutor(DRAWING_THREADS) as threads:
-        for numbers, drawn in threads.map(draw, of_pictures.items()):
-            # A whole picture is drawn once, however often it is listed
-            crops.update({number: drawn[turn % len(drawn)] for turn, number in enumerate(numbers)})
-
-    return [crops[number] for number in range(len(listed))]
+    regions = [(path, region) for path, region in listed if region is not None]
+    crops = iter(tiles.draw_crops(regions, size))
+    wholes = {path: _whole(path, size) for path in {p for p, region in listed if region is None}}
+    drawn = (wholes[path] if region is None else next(crops) for path, region in listed)
+    return [crop or _no_picture(size) for crop in drawn]
 
 
 def data_uri(image):
@@ -80,7 +69,12 @@ def add_tile(grid, name, on_click, params, alt_text, frame):
     wide = {"item": {"sx": {"width": "%dpx" % (TILE + 8)}}}
     box = grid.v_stack(name, gap=0, componentsProps=wide)
     border = "3px solid %s" % frame
-    style = {"border": border, "borderRadius": "4px", "boxSizing": "border-box"}
+    style = {
+        "border": border,
+        "borderRadius": "4px",
+        "boxSizing": "border-box",
+        "objectFit": "contain",
+    }
     box.img(
         "crop",
         on_click=on_click,
@@ -164,23 +158,16 @@ def add_pager(root, page, pages, on_previous, on_next):
     add_button(bar, "next", "Next", on_next, disabled=page + 1 == pages)
 
 
-def _draw(path, regions, size):
-    from alphaclip.indexing.explore.contact_sheet import draw_tiles
-
-    try:
-        crops = [_whole(path, size)] if regions is None else draw_tiles(path, regions, size)
-    except AlphaClipError:
-        crops = [None] * len(regions or [path])
-
-    return [crop or _no_picture(size) for crop in crops]
-
-
 def _whole(path, size):
     from PIL import Image
 
     from alphaclip.regions.images import open_image
 
-    picture = Image.fromarray(open_image(path))
+    try:
+        picture = Image.fromarray(open_image(path))
+    except AlphaClipError:
+        return None
+
     picture.thumbnail((size, size))
     sheet = Image.new("RGB", (size, size), BACKGROUND)
     sheet.paste(picture, ((size - picture.width) // 2, (size - picture.height) // 2))

@@ -133,7 +133,7 @@ def _maybe(ctx, labelling, label_ids):
 
 def _pictures_of(ctx, key, label_ids):
     """The picture and region of each; a region that is gone has no picture."""
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     index = open_index(ctx.dataset, key)
     listed = list_hits(named_hits(index, label_ids))

@@ -131,7 +131,7 @@ def _draw(previews):
     """One picture for each class, with its crops side by side; None for a class of nothing."""
     from PIL import Image
 
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     listed = [list_hits(one.hits) for one in previews]
     crops = iter(draw_crops([(hit.image, hit.region) for hits in listed for hit in hits], CROP))

@@ -7,12 +7,12 @@ import threading
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.labelling.report_words import summary_lines
 
 from ..common import jobs
 from ..common.forms import text
 from ..common.indexes import open_index
 from ..common.job_list import watch
-from ..common.label_reports import summary_lines
 from ..common.panels import Screens
 from ..common.tiles import add_button
 from .class_form import read_classes

@@ -5,12 +5,13 @@ import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_values
+from alphaclip.indexing.labelling.report_words import summary_lines
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of, report_of
 
 from ..common.forms import count, text
 from ..common.grid import reload, remake_patches, show_view, state
 from ..common.indexes import open_index
-from ..common.label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
+from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
 from ..common.tiles import add_button
 from .state import guarded
 

@@ -2,10 +2,12 @@
 
 import fiftyone.operators.types as types
 
+from alphaclip.indexing.labelling.report_words import summary_lines
+
 from ..common.forms import add_table, alert, count, text
 from ..common.indexes import open_index
 from ..common.label_form import add_form, read_form
-from ..common.label_reports import CLASS_COLUMNS, class_rows, figures, summary_lines
+from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
 from .base import JobOperator, configure
 
 WAITS = "waits"

@@ -92,7 +92,7 @@ def try_one(images, form, sample_id=None):
     """
     from alphaclip.indexing import segment_one
     from alphaclip.indexing.dataset.labels import label_region
-    from alphaclip.indexing.explore.contact_sheet import draw_outlines
+    from alphaclip.pages.tiles import draw_regions
 
     trial = segment_one(images, form.boxes_of, form.model, form.limits, form.points, sample_id)
     report = trial.report
@@ -113,7 +113,7 @@ def try_one(images, form, sample_id=None):
         "seconds": report.seconds,
         "seconds_of_all": round(seconds),
         "about": about,
-        "picture": data_uri(draw_outlines(trial.filepath, regions, TRIAL_SIDE)),
+        "picture": data_uri(draw_regions(trial.filepath, regions, TRIAL_SIDE)),
     }
 
 

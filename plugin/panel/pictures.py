@@ -1,23 +1,15 @@
-"""Pictures that a person gives as a query; they are kept with the dataset, for a day.
+"""Pictures that a person gives as a query; the last ones stay with the dataset.
 
 A panel sends its state with every click, so the picture itself is no part of it.
 """
 
 import base64
-import io
-import uuid
-
-import fiftyone.operators as foo
 
 from alphaclip.errors import AlphaClipError
 
-from ..common.tiles import as_base64, data_uri
+from ..common.tiles import data_uri
 
-STORE = "alphaclip_pictures"
-KEPT_SECONDS = 24 * 3600
 MAX_BYTES = 20 * 1024 * 1024
-MAX_PIXELS = 50_000_000
-MAX_SIDE = 1600
 PREVIEW_SIDE = 320
 OUTLINE = (255, 0, 160)
 
@@ -31,23 +23,15 @@ def keep_picture(dataset, content):
     Raises:
         AlphaClipError: if it is too large, or no picture
     """
-    from PIL import Image
-
-    from alphaclip.regions.images import decode_image
+    from alphaclip import indexing
 
     if len(content) > MAX_BYTES * 4 / 3 + 4:
         raise AlphaClipError("The file is larger than %d MB" % (MAX_BYTES // 1024**2))
 
     try:
-        pixels = decode_image(base64.b64decode(content, validate=True), _upload)
+        return indexing.keep_picture(dataset, base64.b64decode(content, validate=True))
     except ValueError as error:
         raise AlphaClipError("The file is no picture that can be used: %s" % error) from error
-
-    picture = Image.fromarray(pixels)
-    picture.thumbnail((MAX_SIDE, MAX_SIDE))
-    token = uuid.uuid4().hex
-    _store(dataset).set_cache(token, as_base64(picture, 95), ttl=KEPT_SECONDS)
-    return token
 
 
 def load_picture(dataset, picture):
@@ -63,13 +47,11 @@ def load_picture(dataset, picture):
     Raises:
         AlphaClipError: if it is not kept any more, or the box is malformed
     """
-    import numpy as np
-
     from alphaclip.regions.region import Region
 
     box = picture["box"]
     region = Region.from_box(box) if box else Region.whole_image()
-    return np.asarray(_open(dataset, picture["token"])), region
+    return _pixels(dataset, picture["token"]), region
 
 
 def preview(dataset, picture):
@@ -78,11 +60,11 @@ def preview(dataset, picture):
     Args:
         picture: see :func:`load_picture`
     """
-    from PIL import ImageDraw
+    from PIL import Image, ImageDraw
 
     from alphaclip.regions.region import Region
 
-    image = _open(dataset, picture["token"])
+    image = Image.fromarray(_pixels(dataset, picture["token"]))
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     if picture["box"]:
         left, top, right, bottom = Region.from_box(picture["box"]).bounds(image.height, image.width)
@@ -91,23 +73,11 @@ def preview(dataset, picture):
     return data_uri(image)
 
 
-def _upload(image):
-    """Decodes an uploaded picture, a JPEG at a half, quarter or eighth where it is large."""
-    from alphaclip.regions.images import open_image
+def _pixels(dataset, token):
+    from alphaclip.indexing.explore.example_pictures import is_kept_name, open_picture
 
-    image.draft(None, (MAX_SIDE, MAX_SIDE))
-    return open_image(image, MAX_PIXELS)
-
-
-def _open(dataset, token):
-    from PIL import Image
-
-    kept = _store(dataset).get(token) if str(token).isalnum() else None
-    if kept is None:
+    # A token comes from the browser: of anything else, the library would take it for a path
+    if not is_kept_name(token):
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
-    return Image.open(io.BytesIO(base64.b64decode(kept)), formats=("JPEG",)).convert("RGB")
-
-
-def _store(dataset):
-    return foo.ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
+    return open_picture(dataset, token)

@@ -90,7 +90,7 @@ def _spread(ctx, asked, hits):
 
 
 def _list_regions(indexes, hits):
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     listed = list_hits(hits)
     names = names_in(indexes, [(hit.sample_id, hit.label_id) for hit in listed])

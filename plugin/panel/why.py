@@ -64,7 +64,7 @@ def _explain(ctx, label_id):
 
 
 def _hit(ctx, asked, label_id):
-    from alphaclip.indexing.explore.hit_listing import list_hits
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     found = list_hits(find_these(ctx.dataset, asked, [label_id]))
     if not found or found[0].region is None:

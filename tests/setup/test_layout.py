@@ -34,8 +34,8 @@ NEVER = {
 
 ORDER = {
     "alphaclip": (
-        "errors < arguments | files | regions < views | weights < catalog < network < encoder "
-        "< sam < cli"
+        "errors < arguments | files | regions < views | weights < catalog | pages < network "
+        "< encoder < sam < cli"
     ),
     "indexing": (
         "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"

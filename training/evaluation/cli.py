@@ -36,6 +36,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
         _add_task(tasks, task)
     report = tasks.add_parser("report", help="write the tables and plots of one or several runs")
     report.add_argument("folder", type=Path, help="--out of a run, or the folder of several runs")
+    _add_html(report)
     report.set_defaults(run=_report)
 
 
@@ -56,6 +57,7 @@ def _add_task(tasks: argparse._SubParsersAction, task: Task) -> None:
     parser.add_argument(
         "--cache", type=Path, help="folder of vectors; runs may share it (default: OUT/vectors)"
     )
+    _add_html(parser)
     parser.add_argument("--device", help="a torch device (default: a GPU if there is one)")
     parser.add_argument("--precision", default="auto", choices=get_args(Precision))
     if task.regions is not None:
@@ -64,6 +66,12 @@ def _add_task(tasks: argparse._SubParsersAction, task: Task) -> None:
         )
     task.add_arguments(parser)
     parser.set_defaults(run=lambda args: _run(task, args))
+
+
+def _add_html(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--html", type=_file, metavar="FILE", help="plots and mistaken crops as one page, too"
+    )
 
 
 def _run(task: Task, args: argparse.Namespace) -> int:
@@ -84,7 +92,7 @@ def _evaluate(task: Task, args: argparse.Namespace) -> int:
     remove_partials(args.out, ABANDONED)
     outcomes, failures = _judge_all(task, entries, args)
     if outcomes:
-        _write(args.out)
+        _write(args.out, args.html, [] if task.regions is None else [*map(task.regions, entries)])
         _make_mistakes(mistakes, outcomes)
     left_out = sum(len(outcome.skipped) for outcome in outcomes)
     print(f"{len(outcomes)} outcomes; {left_out} entries left out (report.json names them)")
@@ -155,10 +163,10 @@ def _tell(outcome: Outcome) -> None:
     )
 
 
-def _write(folder: Path) -> None:
+def _write(folder: Path, html: Path | None = None, sets: Sequence[RegionSet] | None = None) -> None:
     from alphaclip.training.evaluation.report.report import write_report
 
-    files = write_report(folder, load_outcomes(folder))
+    files = write_report(folder, load_outcomes(folder), html, sets)
     print("written:", *files, sep="\n  ")
 
 
@@ -189,8 +197,14 @@ def _make_mistakes(sets: Mapping[str, RegionSet], outcomes: Sequence[Outcome]) -
 
 
 def _report(args: argparse.Namespace) -> int:
-    _write(args.folder)
+    _write(args.folder, args.html)
     return 0
+
+
+def _file(text: str) -> Path:
+    if Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder: name a file in it")
+    return Path(text)
 
 
 def _count(text: str) -> int:

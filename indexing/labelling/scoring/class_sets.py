@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, cast
 
 from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.records import Records
+from alphaclip.indexing.dataset.records import Records, check_record_name
 from alphaclip.indexing.labelling.scoring.classes import Classes, ClassSet, LabelClass
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ STORE = "class_sets"
 
 MOST_KEPT = 12_000_000
 """Characters of a set in JSON; a record has 16 MB at most."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 @checked()
@@ -44,7 +42,7 @@ def save_classes(dataset: fo.Dataset, name: str, classes: Classes) -> None:
     Raises:
         AlphaClipError: if the name is none, the classes contradict each other, or are too large
     """
-    _check_name(name)
+    check_record_name("a class set", name)
     values = [one.to_dict() for one in ClassSet(classes)]
     size = len(json.dumps(values))
     if size > MOST_KEPT:
@@ -62,7 +60,7 @@ def saved_classes(dataset: fo.Dataset, name: str) -> list[LabelClass]:
     Raises:
         AlphaClipError: if there are none; says which names there are
     """
-    _check_name(name)
+    check_record_name("a class set", name)
     values = Records(dataset, STORE).get(name)
     if values is None:
         names = ", ".join(class_set_names(dataset)) or "none"
@@ -190,11 +188,3 @@ def _joined(texts: Sequence[str]) -> str:
         needs_quotes = _NEEDS_QUOTES.search(text)
         quoted.append('"' + text.replace('"', '""') + '"' if needs_quotes else text)
     return ", ".join(quoted)
-
-
-def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise AlphaClipError(
-            f"a class set has the name {name!r:.80}: expected a lowercase letter, then at most 63 "
-            "lowercase letters, digits and underscores"
-        )

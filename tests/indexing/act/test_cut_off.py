@@ -34,7 +34,7 @@ def write_into(hits: Hits, into: str) -> actions.Action:
     run = new_key()
     rest = {"label": "ant", "score": 0.5, "model": "toy", "index_version": 1, "made_of": "a"}
     answers = {region: {**rest, "run": run} for region in hits.region_ids}
-    return write(hits, answers, into, run)
+    return write(hits, answers, into, run)[0]
 
 
 WAYS: dict[str, Callable[[Hits], actions.Action]] = {

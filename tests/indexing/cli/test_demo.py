@@ -12,7 +12,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.cli.demo import HITS, QUERIES, run_demo
 from alphaclip.indexing.dataset import samples
 from alphaclip.indexing.explore.contact_sheet import draw_contact_sheet
-from alphaclip.indexing.explore.hit_listing import ListedHit
+from alphaclip.indexing.retrieval.hit_listing import ListedHit
 
 
 @pytest.fixture
@@ -78,11 +78,12 @@ def test_run_demo__answers_and_draws(
     assert capsys.readouterr().out == first
 
 
-def test_draw_contact_sheet__outlines_the_region(tmp_path: Path) -> None:
-    Image.new("RGB", (90, 60), "black").save(tmp_path / "black.png")
+def test_draw_contact_sheet__lights_the_region(tmp_path: Path) -> None:
+    Image.new("RGB", (90, 60), "red").save(tmp_path / "red.png")
     region = Region.from_box([0.25, 0.25, 0.5, 0.5])
-    hit = ListedHit(1, 0.5, "thing", str(tmp_path / "black.png"), "s", "l", region)
+    hit = ListedHit(1, 0.5, "thing", str(tmp_path / "red.png"), "s", "l", region)
     draw_contact_sheet({"query": [hit]}, tmp_path / "sheet.png")
     colors = Image.open(tmp_path / "sheet.png").getcolors(1 << 20)
-    outline = sum(count for count, color in colors if color == (255, 0, 160))
-    assert outline == pytest.approx(2 * 2 * (90 + 60), rel=0.15)
+    # A window of 72 by 60 pixels is drawn twice as large, the region's 45 by 30 of it lit.
+    lit = sum(count for count, color in colors if color == (255, 0, 0))
+    assert lit == pytest.approx(2 * 45 * 2 * 30, rel=0.1)

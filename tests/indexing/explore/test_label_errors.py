@@ -7,8 +7,10 @@ import pytest
 from alphaclip import indexing
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.decisions import decide, undecide
 from alphaclip.indexing.dataset.labels import FieldError
 from alphaclip.indexing.dataset.samples import FOLDER, OBJECTS, load_sample
+from alphaclip.indexing.explore.error_neighbors import error_neighbors
 from alphaclip.indexing.explore.label_errors import LabelErrors, find_label_errors
 from alphaclip.indexing.region_index import RegionIndex
 
@@ -90,3 +92,45 @@ def test_find_label_errors__bad_input(scenes: tuple[fo.Dataset, RegionIndex]) ->
         find_label_errors(index, attribute="colour")
     with pytest.raises(FieldError, match="holds list"):
         find_label_errors(index, attribute="bounding_box")
+
+
+def test_find_label_errors__not_what_was_decided(scenes: tuple[fo.Dataset, RegionIndex]) -> None:
+    dataset, index = scenes
+    before = find_label_errors(index, 9, by="texts")
+    names = before.hits.label_ids.tolist()
+    assert (before.suggested_scores >= before.hits.scores - 1e-6).all()
+    assert before.suggested_scores.shape == (9,) and before.suggested_scores.max() <= 1
+    decide(dataset, "label errors", {names[0]: "keep", names[3]: "cat"})
+    after = find_label_errors(index, 7, by="texts")
+    everything = find_label_errors(index, 9, by="texts", skip_decided=False)
+    undecide(dataset, "label errors", names)
+    assert after.hits.label_ids.tolist() == [names[i] for i in (1, 2, 4, 5, 6, 7, 8)]
+    assert (after.errors, after.judged, len(after.is_sure)) == (before.errors, before.judged, 7)
+    assert everything.hits.label_ids.tolist() == names
+
+
+def test_error_neighbors__of_the_label_and_of_the_suggestion(
+    scenes: tuple[fo.Dataset, RegionIndex],
+) -> None:
+    dataset, index = scenes
+    found = find_label_errors(index, 3, by="texts")
+    suspects = dict(zip(index.names(found.hits), found.suggested.tolist(), strict=True))
+    told = error_neighbors(index, suspects, count=3)
+    assert [one.name for one in told] == list(suspects)
+    assert [one.given for one in told] == found.given.tolist()
+    ids, labels = dataset.values(["objects.detections.id", "objects.detections.label"], unwind=True)
+    label_of = dict(zip(ids, labels, strict=True))
+    for one in told:
+        for neighbors, label in ((one.of_given, one.given), (one.of_suggested, one.suggested)):
+            assert len(neighbors) == min(3, labels.count(label) - (label == one.given))
+            assert all(label_of[name] == label for name, _ in neighbors)
+            assert one.name not in dict(neighbors)
+            hits = index.search(indexing.Example(one.name), k=None)
+            order = [i for i in hits.label_ids if label_of[i] == label and i != one.name]
+            assert [name for name, _ in neighbors] == order[:3]
+    (nobody,) = error_neighbors(index, {told[0].name: "no such class"})
+    assert nobody.of_suggested == () and error_neighbors(index, {}) == []
+    with pytest.raises(AlphaClipError, match="not in index"):
+        error_neighbors(index, {"f" * 24: "cat"})
+    with pytest.raises(FieldError, match="has 'colour'"):
+        error_neighbors(index, suspects, "colour")

@@ -66,3 +66,39 @@ def test_find_pictures__bad_input(index: RegionIndex) -> None:
         find_pictures(index, ["apple"], k=0)
     with pytest.raises(AlphaClipError, match="indexes is empty"):
         find_pictures([], ["apple"])
+
+
+def test_find_pictures__says_which_region_is_which(
+    dataset: fo.Dataset, index: RegionIndex, encoder: Encoder
+) -> None:
+    indexes = [index, indexing.build(dataset, "shape", encoder, key="shapes")]
+    parts = ["apple", ["violin", "cello"]]
+    for searched in (indexes, indexes[:1]):
+        pictures = find_pictures(searched, parts, ["noise"])
+        assert len(pictures.regions) == 2
+        for part, regions in zip(parts, pictures.regions, strict=True):
+            assert regions.sample_ids.tolist() == pictures.sample_ids.tolist()
+            everything = indexing.search(searched, part, k=None)
+            for sample, label, score in zip(
+                regions.sample_ids, regions.label_ids, regions.scores, strict=True
+            ):
+                first = everything.sample_ids.tolist().index(sample)
+                assert everything.label_ids[first] == label
+                assert everything.scores[first] == pytest.approx(score, abs=1e-5)
+        lowest = np.min([regions.scores for regions in pictures.regions], axis=0)
+        np.testing.assert_allclose(lowest, pictures.scores, atol=1e-6)
+
+
+def test_find_pictures__are_tagged_or_their_regions(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    pictures = find_pictures(index, ["apple", "violin", "apple"], k=3).take(np.array([1, 0]))
+    hits = pictures.hits()
+    pairs = zip(pictures.regions[0].region_ids, pictures.regions[1].region_ids, strict=True)
+    assert hits.region_ids == list(dict.fromkeys(region for pair in pairs for region in pair))
+    assert len(pictures.take(slice(0)).hits()) == 0
+    action = indexing.tag(hits, "both")
+    assert action.count == dataset.count_label_tags()["both"] == len(hits)
+    indexing.undo(dataset, action)
+    assert indexing.tag_samples(hits, "both").count == 2
+    assert set(dataset.match_tags("both").values("id")) == set(pictures.sample_ids)

@@ -65,6 +65,7 @@ def test_run__pictures_and_what_nobody_labelled(dataset: fo.Dataset, index: Regi
     box = fo.Detection(bounding_box=covered.bounding_box)
     dataset.add_sample_field("truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
     dataset.set_values("truth", [fo.Detections(detections=[box]), None, None])
+    dataset.set_values("boxes.detections.label", [[None] * 4] * 3)
     found = Search(texts=("apple",), k=None, mode="unlabelled").run([index]).label_ids
     assert covered.id not in found
     assert dataset.last().boxes.detections[0].id in found

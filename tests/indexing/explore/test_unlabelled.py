@@ -6,7 +6,8 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.overlaps import iou
-from alphaclip.indexing.explore.unlabelled import find_unlabelled
+from alphaclip.indexing.explore.unlabelled import find_unlabelled, is_of_proposals
+from alphaclip.indexing.masks.mask_fields import prepare_field
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.regions.region import Region
 
@@ -15,7 +16,9 @@ BOX = [0.2, 0.2, 0.4, 0.4]
 
 @pytest.fixture
 def labelled(dataset: fo.Dataset) -> fo.Dataset:
-    """The first picture's first box is labelled, its second half-covered by another label."""
+    """The boxes are proposals, the first of the first picture is labelled, its second
+    half-covered by that label."""
+    dataset.set_values("boxes.detections.label", [[None] * 4] * 3)
     first = dataset.first()
     own = first.boxes.detections
     first["truth"] = fo.Detections(detections=[fo.Detection(bounding_box=own[0].bounding_box)])
@@ -60,6 +63,44 @@ def test_find_unlabelled__bad_input(labelled: fo.Dataset, index: RegionIndex) ->
             find_unlabelled(index, "red apple", fields)
     with pytest.raises(AlphaClipError, match="max_iou is 0"):
         find_unlabelled(index, "red apple", "truth", max_iou=0)
+
+
+def test_find_unlabelled__refuses_what_has_classes(dataset: fo.Dataset, index: RegionIndex) -> None:
+    dataset.add_sample_field("truth", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    dataset.set_values("shape.label", ["a", "b", None])
+    with pytest.raises(AlphaClipError, match=r"have a class.*Segment regions.*Embed regions"):
+        find_unlabelled(index, "red apple", "truth")
+    dataset.set_values("shape.label", [None, "", None])
+    with pytest.raises(AlphaClipError, match="choose an index of 'shape', or build one"):
+        find_unlabelled(index, "red apple", "truth")
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_proposals"),
+    [
+        ([None] * 4, True),
+        (["", None, "", None], True),
+        (["car", None, None, ""], True),
+        (["car", "car", None, None], False),
+        (["object"] * 4, False),
+    ],
+)
+def test_is_of_proposals__most_have_no_class(
+    dataset: fo.Dataset, labels: list[str | None], is_proposals: bool
+) -> None:
+    dataset.set_values("boxes.detections.label", [labels] * 3)
+    assert is_of_proposals(dataset, "boxes") is is_proposals
+
+
+def test_is_of_proposals__other_fields(dataset: fo.Dataset) -> None:
+    assert is_of_proposals(dataset, "shape")
+    with pytest.raises(AlphaClipError, match="Classification"):
+        is_of_proposals(dataset, "kind")
+    for name, field in (("everything", None), ("of_boxes", "boxes")):
+        prepare_field(dataset, name, {"kind": "sam", "field": field})
+        assert is_of_proposals(dataset, name) is (field is None)
+    prepare_field(dataset, "parts", {"kind": "components", "field": "x"})
+    assert not is_of_proposals(dataset, "parts")
 
 
 def test_iou__boxes() -> None:

@@ -57,7 +57,8 @@ def test_label__waits_then_is_done_then_sees_a_change(
     assert run(*given) == 3
     assert "not reviewed" in capsys.readouterr().out
     done = (*given, "--reviews", "boxes.truth", "--report", tmp_path / "report")
-    assert run(*done) == 0
+    assert run(*done, "--html", tmp_path / "page.html") == 0
+    assert "at least 90 % of them right" in (tmp_path / "page.html").read_text("utf-8")
     assert dataset.count("auto.detections") == 90
     values = json.loads((tmp_path / "report" / "labels.json").read_text("utf-8"))
     assert values["outcome"] == "done" and values["promise"]["precision"] == 0.9
@@ -91,6 +92,7 @@ def test_label__answers_in_files(
         ('["ant"]', ("--reviews", "elsewhere.label"), "own field"),
         ('["ant"]', ("--training", "missing.json"), "cannot be read"),
         ('["ant"]', ("--mode", "promise"), "precision is None"),
+        ('["ant"]', ("--html", "."), "a folder: name a file"),
     ],
 )
 def test_label__usage(

@@ -43,7 +43,7 @@ def write(
     rest = {"model": "toy", "index_version": 7, "run": run, "made_of": made_of}
     rows = zip(hits.region_ids, labels, hits.scores.tolist(), strict=True)
     answers = {key: {"label": label, "score": score, **rest} for key, label, score in rows}
-    return writing.write(hits, answers, into, run, overwrite)
+    return writing.write(hits, answers, into, run, overwrite)[0]
 
 
 def everything(dataset: fo.Dataset) -> list[dict]:

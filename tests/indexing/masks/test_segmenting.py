@@ -12,8 +12,7 @@ from PIL import Image
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
 from alphaclip.indexing.dataset.labels import FieldError, label_region
-from alphaclip.indexing.explore.contact_sheet import OUTLINE, draw_outlines
-from alphaclip.indexing.masks.mask_fields import mask_settings
+from alphaclip.indexing.dataset.schema import mask_settings
 from alphaclip.indexing.masks.materializing import materialize
 from alphaclip.indexing.masks.segmenters import MASKS, PROMPTS
 from alphaclip.indexing.masks.segmenting import segment, segment_one
@@ -663,9 +662,6 @@ def test_segment_one__as_segment_would_and_nothing_is_written(
     assert [mask.bounding_box for mask in trial.masks] == [one.bounding_box for one in written]
     assert (trial.sample_id, trial.pictures) == (scenes.first().id, 4)
     assert trial.report.added == len(written)
-    picture = draw_outlines(trial.filepath, [label_region(mask) for mask in trial.masks], 64)
-    assert max(picture.size) == 64
-    assert tuple(OUTLINE) in set(picture.getdata())
 
 
 def test_segment_one__the_picture_that_is_asked_for(scenes: fo.Dataset, small: SamModel) -> None:

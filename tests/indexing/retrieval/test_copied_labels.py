@@ -18,10 +18,10 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import Example
 from alphaclip.indexing.act.acting import label, save_view, tag, undo
 from alphaclip.indexing.dataset.attributes import names_of
-from alphaclip.indexing.explore.hit_listing import list_hits
 from alphaclip.indexing.explore.unlabelled import find_unlabelled
 from alphaclip.indexing.labelling.review.runs import add_reviews
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.retrieval.hit_listing import list_hits
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.similarity import FaissSimilarityConfig
 
@@ -159,6 +159,9 @@ def test_find_unlabelled__each_in_its_picture(
     sample = dataset[ids["one"]]
     sample["drawn"] = boxes("x", "y")
     sample.save()
+    info = dataset.get_field("boxes")
+    info.info = {"alphaclip": {"kind": "sam", "field": None}}
+    info.save()
     found = find_unlabelled(index, "a red apple", "drawn", k=10)
     dataset.delete_sample_field("drawn")
     assert set(found.sample_ids.tolist()) == {ids["two"], ids["copy"]}

@@ -14,8 +14,8 @@ from alphaclip import Region, indexing, load
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_folder
-from alphaclip.indexing.explore.hit_listing import list_hits
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.retrieval.hit_listing import list_hits
 
 
 def test_build__every_region_has_its_vector(dataset: fo.Dataset, index: RegionIndex) -> None:

@@ -1,4 +1,4 @@
-"""What the App says and draws of a labelling run."""
+"""What the App draws of a labelling run."""
 
 import json
 from dataclasses import replace
@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 import pytest
 
 from alphaclip.indexing.labelling.promise.calibration import reliability
-from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport
 
@@ -46,47 +45,6 @@ def report(**changes):
     lines = (ClassLine("apple", 300, 280, 60, 59), ClassLine("pear", 180, 132, 0, 0))
     made = LabelReport({"into": "auto"}, COUNTS, promise(), classes=lines)
     return replace(made, **changes).to_dict()
-
-
-def test_lines__a_promise_that_is_kept(reports):
-    lines = reports.summary_lines(report())
-    assert lines[0] == (
-        "412 labels written into auto; 88 of 500 regions to review; 20 taken for none of these."
-    )
-    assert lines[1].startswith("Of the candidates that score at least")
-    assert lines[2] == (
-        "Asked 90.0 %, estimated 100.0 % (interval 97.0 % to 100.0 %): of 100 reviewed regions "
-        "that pass, 100 are right. 100.0 % of the candidates pass."
-    )
-
-
-def test_lines__what_was_left_and_what_people_said(reports):
-    counts = {**COUNTS, "written": 1, "by people": 3, "left as they were": 7, "held back": 1}
-    (first, *_) = reports.summary_lines(report(counts=counts))
-    assert first.startswith(
-        "1 label written into auto; 3 regions answered by people; 7 stayed as they were; "
-        "1 new region held back; "
-    )
-
-
-def test_lines__no_promise_and_one_that_is_not_reachable(reports):
-    assert "none is promised" in reports.summary_lines(report(promise=None))[1]
-    lines = reports.summary_lines(report(promise=promise(right=10)))
-    assert "is not reachable" in lines[1]
-
-
-def test_lines__each_class_names_the_first_that_miss(reports):
-    kept, missed = promise(), promise(right=10)
-    promises = {"apple": kept, **{f"class {n}": missed for n in range(7)}}
-    lines = reports.summary_lines(report(promise=None, by_class=promises))
-    assert lines[1] == "90.0 % is promised for 1 of the 8 classes."
-    assert [line.partition(":")[0] for line in lines[2:7]] == [f"class {n}" for n in range(5)]
-    assert lines[7] == "2 more could not be promised."
-
-
-def test_lines__drift(reports):
-    drift = Drift(True, 0.01, 0.001, 0.002, 0.9, (100, 50), "the new regions are not like them")
-    assert "The new regions are not like them." in reports.summary_lines(report(drift=drift))
 
 
 def test_rows__of_each_class(reports):

@@ -155,7 +155,7 @@ def test_run__a_ranking_writes_every_answer(indexed):
     results = run(indexed, mode="ranking")
     assert results["outcome"] == "done"
     assert results["counts"]["written"] == indexed.count("auto.detections") > 0
-    assert any("No precision was asked for" in line for line in results["lines"])
+    assert "as a ranking, which promises nothing" in results["lines"][0]
     assert results["promise"] is None
     assert [row["written"] for row in results["classes"]] == [
         indexed.count_values("auto.detections.label").get(row["class"], 0)
@@ -206,7 +206,7 @@ def test_run__each_class_for_itself(indexed):
     results = run(indexed, **sent)
     assert {row["class"] for row in results["classes"]} == set(every)
     assert {row["promised"] for row in results["classes"]} == {"50.0 %", "not reachable"}
-    assert "50.0 % is promised for 1 of the 2 classes." in results["lines"]
+    assert "50 % right is promised of 1 of 2 classes" in results["lines"][0]
     assert any(line.startswith("bird: ") for line in results["lines"])
 
 

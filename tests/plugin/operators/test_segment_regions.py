@@ -196,7 +196,7 @@ def test_segment__tried_on_one_picture(shapes, operator):
 def test_segment__downloads_a_model_that_is_not_here(shapes, monkeypatch, tmp_path):
     def install(name, source=None, progress=None):
         progress("MB of sam.pth", 1, 2)
-        shutil.copy(WEIGHTS, tmp_path / "models" / ("%s.safetensors" % name))
+        shutil.copy(WEIGHTS, tmp_path / "models" / f"{name}.safetensors")
 
     monkeypatch.setattr(sam_checkpoints, "install_sam", install)
     models = plugin_module(foo.get_operator(SEGMENT), "common.models")

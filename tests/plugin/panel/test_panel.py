@@ -365,6 +365,8 @@ def test_pictures__with_and_without(panel):
 
 
 def test_unlabelled__proposals_that_no_label_covers(panel):
+    ids = panel.dataset.values("shapes.detections.id")
+    panel.dataset.set_values("shapes.detections.label", [[None] * len(some) for some in ids])
     sample = panel.dataset.first()
     covered = sample.shapes.detections[0]
     label = fo.Detection(label="seen", bounding_box=covered.bounding_box)

@@ -62,7 +62,8 @@ def report_of(folder: Path) -> list[dict]:
 def test_eval_regions__coco_from_files_to_report(coco: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     arguments = ["eval", "regions", "--encoder", NANO, f"{NANO}+ones", "--data", str(coco)]
-    assert main([*arguments, "--out", str(out), "--device", "cpu"]) == 0
+    html = str(tmp_path / "page.html")
+    assert main([*arguments, "--out", str(out), "--device", "cpu", "--html", html]) == 0
     (table,) = report_of(out)
     assert (table["task"], table["set"]) == ("regions", "coco-val2017")
     assert table["setting"] == "1.5x crop, mask alpha"
@@ -72,7 +73,8 @@ def test_eval_regions__coco_from_files_to_report(coco: Path, tmp_path: Path, cap
     assert any(figure["value"] == 77.56 for figure in table["published"])
     printed = capsys.readouterr().out
     assert f"{NANO}: top-1 " in printed
-    assert str(out / "report.md") in printed
+    assert str(out / "report.md") in printed and html in printed
+    assert "Mistaken by" in Path(html).read_text("utf-8")
     assert "2 outcomes; 0 entries left out" in printed
 
 
@@ -195,6 +197,12 @@ def test_eval__package_that_is_missing_is_said(
 def test_eval_report__empty_folder_is_said(tmp_path: Path, capsys) -> None:
     assert main(["eval", "report", str(tmp_path)]) == 1
     assert "holds no outcomes" in capsys.readouterr().err
+
+
+def test_eval__html_is_a_file(tmp_path: Path, capsys) -> None:
+    with pytest.raises(SystemExit):
+        main(["eval", "report", str(tmp_path), "--html", str(tmp_path)])
+    assert "is a folder: name a file in it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "many"])

@@ -3,30 +3,15 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from html import escape
+
+from alphaclip.pages.page import one_line
 
 _MARKUP = re.compile(r"[\\`*_\[\]#!|~$]|^[-+=](?=\s|[-+=])|^\d+(?=[.)])")
 """What Markdown, and the formulas in it, could take for its own; HTML is escaped apart."""
 
 _NOT_IN_CODE = frozenset("`|\\<>&!$")
 """What ends code, or what a careless renderer looks for inside it."""
-
-_JOINERS = "\u200c\u200d"
-"""Invisible, but letters of Persian and Hindi and parts of emoji."""
-
-SHOWN = 300
-"""Characters of a name in a page; the JSON file has all of them."""
-
-
-def one_line(text: str, most: int = SHOWN) -> str:
-    """A text as one line that can be printed and drawn; what cannot be is shown as U+FFFD."""
-    words = " ".join(text.split())
-    line = "".join(
-        char if char in _JOINERS or unicodedata.category(char)[0] != "C" else "\ufffd"
-        for char in words[: most + 1]
-    )
-    return line if len(line) <= most else f"{line[: most - 3]}..."
 
 
 def markdown(text: str) -> str:

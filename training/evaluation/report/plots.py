@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from alphaclip.files import write_atomically
-from alphaclip.training.evaluation.report.names import one_line
+from alphaclip.pages.page import one_line
 from alphaclip.training.evaluation.report.statistics import Interval
 from alphaclip.training.evaluation.report.tables import Table
 
@@ -51,9 +51,10 @@ def _draw(path: Path, table: Table, series: dict[str, list[Interval]]) -> None:
                 [_reach(one.value - one.low) for one in values],
                 [_reach(one.high - one.value) for one in values],
             ]
-            label = legend_label(label)
+            label = legend_label(f"{label} ({_sizes(values)})")
             axis.barh(at, widths, thickness, xerr=errors, capsize=2, label=label)
-        lines = (f"{table.task}, {table.set}", table.setting)
+        counts = _sizes([line.own for line in table.lines])
+        lines = (f"{table.task}, {table.set}", f"{table.setting} ({counts})")
         title = "\n".join(one_line(line, 2 * _LABEL) for line in lines).strip()
         primary = one_line(table.primary, _LABEL)
         axis.set(yticks=range(len(names)), yticklabels=names, xlabel=primary, title=title)
@@ -92,6 +93,12 @@ def legend_label(name: str) -> str:
     """A name as matplotlib's legends take it: they leave out what begins with an underscore."""
     line = one_line(name, _LABEL)
     return f" {line}" if line.startswith("_") else line
+
+
+def _sizes(values: Sequence[Interval]) -> str:
+    """Of how many rows figures are, which differs where an encoder could not judge some."""
+    rows = sorted({value.rows for value in values if value.rows}) or [0]
+    return f"n = {rows[0]:,}" if len(rows) == 1 else f"n = {rows[0]:,} to {rows[-1]:,}"
 
 
 def _reach(length: float) -> float:

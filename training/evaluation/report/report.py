@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -11,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.files import write_text
+from alphaclip.training.datasets.examples import RegionSet
 from alphaclip.training.evaluation.outcomes import Outcome, to_json
 from alphaclip.training.evaluation.report.names import code, markdown
+from alphaclip.training.evaluation.report.page import write_eval_page
 from alphaclip.training.evaluation.report.plots import draw_table
 from alphaclip.training.evaluation.report.statistics import (
     CONFIDENCE,
@@ -21,7 +22,13 @@ from alphaclip.training.evaluation.report.statistics import (
     SEED,
     Interval,
 )
-from alphaclip.training.evaluation.report.tables import Line, Table, make_tables
+from alphaclip.training.evaluation.report.tables import (
+    Line,
+    Table,
+    make_tables,
+    spell_interval,
+    spell_number,
+)
 
 _MOST_SKIPPED = 5
 """Lines of what was left out that the page shows: the rest is in the JSON file."""
@@ -30,9 +37,20 @@ _OWN = ("fingerprint", "shown")
 """Settings that differ between encoders: they are in the JSON file."""
 
 
-def write_report(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
+def write_report(
+    folder: Path,
+    outcomes: Sequence[Outcome],
+    html: Path | None = None,
+    sets: Sequence[RegionSet] | None = None,
+) -> list[Path]:
     """Writes ``report.json``, ``report.md`` and ``plots/*.png``, and returns their paths; the same
     outcomes, see :func:`make_tables`, give the same bytes.
+
+    Args:
+        folder: for the files
+        outcomes: what is compared
+        html (None): a file for the plots and the mistaken crops as one page, too
+        sets (None): what was judged, for the crops; None if that is not at hand
     """
     tables = make_tables(outcomes)
     plots = {table.name: draw_table(table, folder / "plots") for table in tables}
@@ -40,7 +58,8 @@ def write_report(folder: Path, outcomes: Sequence[Outcome]) -> list[Path]:
     listing, page = folder / "report.json", folder / "report.md"
     write_text(listing, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
     write_text(page, _to_markdown(tables, plots, folder))
-    return [listing, page, *(path for paths in plots.values() for path in paths)]
+    pages = [] if html is None else [write_eval_page(html, tables, plots, sets)]
+    return [listing, page, *(path for paths in plots.values() for path in paths), *pages]
 
 
 def _to_dict(table: Table) -> dict[str, Any]:
@@ -110,9 +129,9 @@ def _main(table: Table) -> str:
     rows = [
         [
             code(line.outcome.encoder),
-            _spell(line.own),
+            spell_interval(line.own),
             _difference(line),
-            *(_number(line.outcome.metrics.get(name)) for name in others),
+            *(spell_number(line.outcome.metrics.get(name)) for name in others),
             "" if line.published is None else f"{line.published.value:g}",
         ]
         for line in table.lines
@@ -127,7 +146,10 @@ def _groups(table: Table) -> list[str]:
     rows = [
         [
             code(line.outcome.encoder),
-            *(_spell(line.groups[name]) if name in line.groups else "" for name in table.groups),
+            *(
+                spell_interval(line.groups[name]) if name in line.groups else ""
+                for name in table.groups
+            ),
         ]
         for line in table.lines
     ]
@@ -166,26 +188,12 @@ def _skipped(table: Table) -> list[str]:
     return parts
 
 
-def _spell(figure: Interval) -> str:
-    if math.isnan(figure.low):
-        return _number(figure.value)
-    return f"{figure.value:.2f} [{figure.low:.2f}, {figure.high:.2f}]"
-
-
 def _difference(line: Line) -> str:
     figure = line.difference
     if figure is None:
         return ""
-    if math.isnan(figure.low):
-        return f"{figure.value:+.2f}"
-    text = f"{figure.value:+.2f} [{figure.low:+.2f}, {figure.high:+.2f}]"
+    text = spell_interval(figure, "+")
     return f"**{text}**" if figure.low > 0 or figure.high < 0 else text
-
-
-def _number(value: float | None) -> str:
-    if value is None or math.isnan(value):
-        return "-"
-    return f"{value:,.0f}" if value == round(value) and value > 100 else f"{value:.2f}"
 
 
 def _short(value: object) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -84,6 +85,20 @@ def make_tables(outcomes: Sequence[Outcome]) -> list[Table]:
         Table(*names, tuple(_lines(list(group))), tuple(published_on(*names[:2])))
         for names, group in groupby(sorted(outcomes, key=key), key=key)
     ]
+
+
+def spell_interval(figure: Interval, sign: str = "") -> str:
+    """A figure with its interval, where it has one; ``sign`` is that of format strings."""
+    if math.isnan(figure.low):
+        return f"{figure.value:{sign}.2f}" if sign else spell_number(figure.value)
+    return f"{figure.value:{sign}.2f} [{figure.low:{sign}.2f}, {figure.high:{sign}.2f}]"
+
+
+def spell_number(value: float | None) -> str:
+    """A figure, or a dash where there is none; large whole ones are counts."""
+    if value is None or math.isnan(value):
+        return "-"
+    return f"{value:,.0f}" if value == round(value) and value > 100 else f"{value:.2f}"
 
 
 def _lines(outcomes: Sequence[Outcome]) -> list[Line]:

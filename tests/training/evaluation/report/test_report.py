@@ -216,6 +216,8 @@ def test_write_report__no_name_ends_it_or_becomes_markup(tmp_path: Path, name: s
     loaded = load_outcomes(tmp_path)
     assert {one.encoder for one in loaded} == {name, f"{name}2"}
     paths = write_report(tmp_path, loaded)
+    *_, html = write_report(tmp_path, loaded, tmp_path / "page.html")
+    assert "<script" not in html.read_text("utf-8") and html.read_text("utf-8").count("<img") == 2
     page = (tmp_path / "report.md").read_text("utf-8")
     assert "<img" not in page and "<script" not in page and "![x]" not in page
     assert not any(ord(char) < 32 and char != "\n" for char in page)

@@ -7,8 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
-from alphaclip.indexing.explore import contact_sheet
-from alphaclip.indexing.explore.contact_sheet import OUTLINE, draw_tiles
+from alphaclip.pages import tiles
+from alphaclip.pages.tiles import OUTLINE, draw_regions, draw_tiles
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 
@@ -25,7 +25,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         sizes.append((pixels.shape[1], pixels.shape[0]))
         return pixels
 
-    monkeypatch.setattr(contact_sheet, "open_image", noted)
+    monkeypatch.setattr(tiles, "open_image", noted)
     return sizes
 
 
@@ -40,11 +40,10 @@ def halves(path: Path, size: tuple[int, int], **options: object) -> str:
 
 
 def colors(tile: Image.Image) -> tuple[int, int]:
-    """How many pixels are rather red, and how many rather blue; not the outline."""
+    """How many pixels are rather red, and how many rather blue, dimmed or not."""
     pixels = np.asarray(tile).astype(int)
-    inside = (pixels != OUTLINE).any(axis=2)
-    red, blue = (pixels[..., a] > pixels[..., b] + 100 for a, b in ((0, 2), (2, 0)))
-    return int((red & inside).sum()), int((blue & inside).sum())
+    red, blue = (pixels[..., a] > pixels[..., b] + 60 for a, b in ((0, 2), (2, 0)))
+    return int(red.sum()), int(blue.sum())
 
 
 def test_draw_tiles__one_decoding_for_all(tmp_path: Path, opened: list[tuple[int, int]]) -> None:
@@ -58,11 +57,23 @@ def test_draw_tiles__one_decoding_for_all(tmp_path: Path, opened: list[tuple[int
     red, blue = colors(first)
     assert red == pytest.approx(blue, rel=0.1) and red > 3000
     assert colors(last)[1] < 200
-    outline = (np.asarray(first) == OUTLINE).all(axis=2)
-    rows, columns = np.flatnonzero(outline.any(axis=1)), np.flatnonzero(outline.any(axis=0))
-    # The window is 1.6 times the longer side, 60 pixels: the box is 62 by 42 pixels of the tile.
+    lit = np.asarray(first).max(axis=2) > 170
+    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
+    # The window is 1.6 times the longer side, 96 by 80 pixels: the box is 62 by 42 of the tile.
+    assert first.size == (100, 83)
     assert (columns[0], columns[-1]) == (pytest.approx(19, abs=1), pytest.approx(81, abs=1))
-    assert (rows[0], rows[-1]) == (pytest.approx(29, abs=1), pytest.approx(71, abs=1))
+    assert (rows[0], rows[-1]) == (pytest.approx(21, abs=1), pytest.approx(62, abs=1))
+
+
+def test_draw_tiles__no_black_at_the_edge_of_the_picture(tmp_path: Path) -> None:
+    path = tmp_path / "white.png"
+    Image.new("RGB", (120, 80), "white").save(path)
+    corner = Region.from_box([0.0, 0.0, 0.2, 0.2])
+    wide = Region.from_box([0.0, 0.4, 1.0, 0.1])
+    for region, sides in ((corner, (100, 100)), (wide, (100, 67))):
+        (tile,) = draw_tiles(str(path), [region], 100)
+        assert tile is not None and tile.size == sides
+        assert np.asarray(tile).min() >= 100
 
 
 @pytest.mark.parametrize(
@@ -98,7 +109,7 @@ def test_draw_tiles__turned_jpeg_and_mask_of_its_shape(
     (tile,) = draw_tiles(path, [BOX], 100)
     assert opened == [(150, 200)]
     pixels = np.asarray(tile).astype(int)
-    assert pixels[50, 20, 2] > 200 and pixels[50, 80, 0] > 200
+    assert pixels[50, 30, 2] > 200 and pixels[50, 65, 0] > 200
     mask = np.zeros((1600, 1200), bool)
     mask[400:800, 300:900] = True
     (tile,) = draw_tiles(path, [Region.from_mask(mask)], 100)
@@ -111,3 +122,13 @@ def test_draw_tiles__no_picture(tmp_path: Path) -> None:
         draw_tiles(str(tmp_path / "a.jpg"), [BOX])
     with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
         draw_tiles(str(tmp_path / "gone.jpg"), [BOX])
+
+
+def test_draw_regions__regions_lit_with_outlines_and_the_rest_dimmed(tmp_path: Path) -> None:
+    path = halves(tmp_path / "a.png", (120, 80))
+    away, wrong = Region.from_box([1.5, 0.1, 0.2, 0.2]), Region.from_mask(np.ones((4, 4), bool))
+    drawn = draw_regions(path, [BOX, away, wrong], 60)
+    assert drawn.size == (60, 40)
+    assert drawn.getpixel((30, 15)) == (230, 0, 0)
+    assert drawn.getpixel((15, 15)) == OUTLINE
+    assert drawn.getpixel((5, 5)) == (92, 0, 0)

@@ -1,0 +1,79 @@
+"""What a suspected label looks like beside others of its class, and of the class suggested instead.
+
+Public: :func:`error_neighbors` and :class:`ErrorNeighbors`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.arguments import COUNT, checked
+from alphaclip.indexing.dataset.attributes import names_of
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.retrieval.index import SearchIndex
+
+Neighbors = tuple[tuple[str, float], ...]
+"""Regions, nearest first: the name of each, see :class:`Example`, and its cosine."""
+
+
+@dataclass(frozen=True)
+class ErrorNeighbors:
+    """The regions that a suspect is to be compared with.
+
+    Attributes:
+        name: of the suspect
+        given: the label that it has now; None if that is gone
+        suggested: the label that it may rather have
+        of_given: the nearest other regions that have the given label
+        of_suggested: the nearest that have the suggested one; empty where no region has
+    """
+
+    name: str
+    given: str | None
+    suggested: str
+    of_given: Neighbors
+    of_suggested: Neighbors
+
+
+@checked(count=COUNT)
+def error_neighbors(
+    index: SearchIndex, suggested: Mapping[str, Any], attribute: str = "label", count: int = 4
+) -> list[ErrorNeighbors]:
+    """Finds what suspects of :func:`find_label_errors` are to be compared with, for a page of them.
+
+    The classes of all regions are read once, as they are now.
+
+    Args:
+        index: whose regions
+        suggested: name of each suspect to the label that it may rather have
+        attribute ("label"): of the labels, that holds the class
+        count (4): neighbours of each class at most
+
+    Returns:
+        in the order of ``suggested``
+
+    Raises:
+        AlphaClipError: if a suspect is not in the index, or the attribute is missing
+    """
+    now, names = index.snapshot(), list(suggested)
+    rows = index.rows_of(now, names)
+    classes = np.array(names_of(index.dataset, index.field, attribute, now.version.ids), object)
+
+    def nearest(row: int, label: str | None) -> Neighbors:
+        others = np.flatnonzero(classes == label) if label else np.zeros(0, np.int64)
+        others = others[others != row]
+        scores, near = now.engine().search(now.vectors(np.array([row])), count, others)
+        pairs = zip(now.lookup.names(near[0]).tolist(), scores[0].tolist(), strict=True)
+        return tuple((name, round(score, 4)) for name, score in pairs)
+
+    return [
+        ErrorNeighbors(
+            name, classes[row], label, nearest(row, classes[row]), nearest(row, str(label))
+        )
+        for row, (name, label) in zip(rows.tolist(), suggested.items(), strict=True)
+    ]
