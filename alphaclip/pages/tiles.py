@@ -78,8 +78,10 @@ def draw_crops(listed: Sequence[tuple[str, Region]], size: int = TILE) -> list[I
     return crops
 
 
-def draw_regions(image: str | np.ndarray, regions: Sequence[Region], side: int) -> Image.Image:
-    """Draws a whole picture, its longer side at most ``side`` pixels: the regions lit, each with an
+def draw_regions(
+    image: str | np.ndarray, regions: Sequence[Region], most: tuple[int, int]
+) -> Image.Image:
+    """Draws a whole picture, no wider and no higher than ``most``: the regions lit, each with an
     outline, and what is in none of them dimmed.
 
     Raises:
@@ -87,15 +89,15 @@ def draw_regions(image: str | np.ndarray, regions: Sequence[Region], side: int) 
     """
     picture = Image.fromarray(open_image(image))
     width, height = picture.size
-    picture.thumbnail((side, side))
-    lit = Image.new("L", picture.size)
-    edges = lit.copy()
+    picture.thumbnail(most)
+    lit, edges = Image.new("L", picture.size), Image.new("L", picture.size)
     for region in regions:
         with suppress(RegionError):
             alpha = Image.fromarray(region.alpha_map(height, width))
-            inside = alpha.resize(picture.size, Image.Resampling.BILINEAR)
-            edge = ImageChops.subtract(inside, inside.filter(ImageFilter.MinFilter(3)))
-            lit, edges = ImageChops.lighter(lit, inside), ImageChops.lighter(edges, edge)
+            alpha = alpha.resize(picture.size, Image.Resampling.BILINEAR)
+            inside = alpha.point(lambda value: 255 * (value > 127))
+            edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
+            lit, edges = ImageChops.lighter(lit, alpha), ImageChops.lighter(edges, edge)
     drawn = _light_up(picture, lit)
     drawn.paste(OUTLINE, mask=edges)
     return drawn

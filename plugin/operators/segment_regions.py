@@ -10,7 +10,7 @@ from ..common.segment_form import add_form, read_form
 from ..common.tiles import data_uri
 from .base import JobOperator, configure
 
-TRIAL_SIDE = 640
+TRIAL_SIZE = (640, 640)
 DROPPED = {
     "quality": "Left out, because SAM expects them to be poor",
     "area": "Left out, because they are too small or too large",
@@ -113,7 +113,7 @@ def try_one(images, form, sample_id=None):
         "seconds": report.seconds,
         "seconds_of_all": round(seconds),
         "about": about,
-        "picture": data_uri(draw_regions(trial.filepath, regions, TRIAL_SIDE)),
+        "picture": data_uri(draw_regions(trial.filepath, regions, TRIAL_SIZE)),
     }
 
 

@@ -177,13 +177,12 @@ def test_form__more_where_it_is_asked_for_or_set(shapes, params):
     assert "min_quality" not in fields(shapes, source="automatic", **usual)
 
 
-def test_segment__tried_on_one_picture(shapes, operator):
+def test_segment__tried_on_one_picture(shapes):
     before = set(shapes.get_field_schema())
     last = shapes.last()
-    request = {"dataset_name": shapes.name, "selected": [last.id]}
     params = {**LOOSE, "source": "boxes:ground_truth", "try_one": True}
-    context = ExecutionContext({**request, "params": params}, operator_uri=SEGMENT)
-    results = operator.execute(context)
+    selected = foo.execute_operator(SEGMENT, dataset=shapes, selected=[last.id], params=params)
+    results = shown(selected)["show_output"]["results"]
     assert results["sample_id"] == last.id
     assert results["count"] == 1
     assert results["about"].startswith("1 mask in ")
