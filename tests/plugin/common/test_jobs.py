@@ -5,6 +5,7 @@ import time
 
 import fiftyone.operators as foo
 import pytest
+from fiftyone import StringField
 from fiftyone.operators.executor import ExecutionContext
 
 from alphaclip.errors import AlphaClipError
@@ -86,9 +87,7 @@ def test_outcome__says_whether_the_dataset_has_other_fields(jobs, shapes):
     for name, reshaped in {"one": True, "two": False}.items():
         with jobs.stoppable(shapes, name, "Working"):
             if reshaped:
-                shapes.add_sample_field(
-                    "extra", foo.__name__ and __import__("fiftyone").StringField
-                )
+                shapes.add_sample_field("extra", StringField)
         assert jobs.outcome(shapes, name)["reshaped"] is reshaped
 
 
