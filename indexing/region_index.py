@@ -249,7 +249,8 @@ class RegionIndex(SearchIndex):
         :func:`alphaclip.indexing.labelling.review.runs.add_reviews` or ``reviews`` say what its
         regions are. Once all are reviewed, the sample is tested, once,
         and what passes is written. Later runs keep the threshold, after a look whether new regions
-        are like the reviewed ones.
+        are like the reviewed ones. Where nothing passes, the next run learns from the sample and
+        draws another; the confidence holds over all tests together.
 
         Args:
             classes: names, :class:`LabelClass` objects, or their JSON values

@@ -1,7 +1,8 @@
 """``alphaclip label`` and ``alphaclip tag``: what a nightly job calls.
 
 Exit codes: 0 done; 1 an error on the way; 2 what was asked cannot be used; 3 the promise is not
-reachable, or its sample waits for reviews; 4 the new regions are not like the reviewed ones.
+reachable, or its sample waits for reviews (label again then: it learns from a sample that has
+failed, and draws another); 4 the new regions are not like the reviewed ones.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--seed", type=int, default=0, help="of the draw")
     label.add_argument("--overwrite", action="store_true", help="also what people wrote")
     label.add_argument("--new-only", action="store_true", help="only what is new or edited")
-    label.add_argument("--retrain", action="store_true", help="learn again from all reviews")
+    label.add_argument(
+        "--retrain", action="store_true", help="learn again from all reviews, draw a new sample"
+    )
     label.add_argument("--report", type=Path, help="a folder for labels.json")
     label.add_argument("--html", type=Path, metavar="FILE", help="the report as pictures, one page")
     label.set_defaults(run=_label)
@@ -71,6 +74,7 @@ def _label(args: argparse.Namespace) -> int:
     except AlphaClipError as error:
         return _refuse(error)
     from alphaclip.indexing.labelling.label_dataset import label_dataset
+    from alphaclip.indexing.labelling.report import remarks
 
     report = label_dataset(index, *run)
     print(f"{report.outcome}: run {report.run['run']}, into {report.run['into']}")
@@ -78,6 +82,8 @@ def _label(args: argparse.Namespace) -> int:
     for name, promise in {"": report.promise, **report.by_class}.items():
         if promise is not None:
             print(f"{name}: {promise.reason}" if name else promise.reason)
+    for remark in remarks(report):
+        print(remark)
     if report.drift is not None:
         print(report.drift.reason)
     if args.report is not None:

@@ -16,7 +16,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import is_undone
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
-from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample
+from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample, with_test
 from alphaclip.indexing.labelling.promise.calibration import Calibration, calibrate
 from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.report import Labelled, LabelReport, make_report
@@ -30,7 +30,7 @@ from alphaclip.indexing.labelling.review.runs import (
     labelling_of,
 )
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet
-from alphaclip.indexing.labelling.scoring.scored import Scored, score
+from alphaclip.indexing.labelling.scoring.scored import Scored, in_index, score
 from alphaclip.indexing.labelling.seen import Seen
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.labelling.writing import check_into, write
@@ -71,9 +71,15 @@ def label_dataset(
     dataset, into, checked = index.dataset, settings.into, ClassSet(classes)
     state = check_run(index, settings, reviews)
     book = book_of(dataset, state)
-    learnt = _learnt(index, state, book, checked, training, settings.retrain)
     if isinstance(reviews, Mapping):
         reviews = _named(index, reviews)
+    _add_reviews(index, into, book, checked, reviews)
+    is_sample = settings.sample == "reviews" and isinstance(reviews, Mapping)
+    label_ids = list(reviews) if reviews and is_sample else None
+    # A sample that is given once more is not drawn anew, so it is not learned from either.
+    is_again = label_ids is not None and set(label_ids) == set(book.sample)
+    book.is_spent = (book.is_spent or (settings.retrain and bool(book.draws))) and not is_again
+    learnt = _learnt(index, state, book, checked, training, settings)
     with shown(progress) as show:
         scored = score(index, checked, learnt, settings.templates, settings.seed, show)
     digest, ids = _digest(settings, scored, learnt), scored.snapshot.version.ids
@@ -85,18 +91,14 @@ def label_dataset(
     population = Seen(dataset, ("population", index.key, into), "")
     decision = Decision(passes=scored.is_candidate)
     if settings.chosen_mode == "promise":
-        is_sample = settings.sample == "reviews" and isinstance(reviews, Mapping)
-        label_ids = list(reviews) if reviews and is_sample else None
         drawn = with_sample(state, book, scored, settings, digest, label_ids)
         if drawn is not state:
-            drawn.save(dataset)
-            population.add(ids, f"draw-{len(book.draws)}", forget=True)
-            state = drawn
-        _add_reviews(index, into, book, scored, reviews)
+            state = replace(drawn, learnt=dict(learnt))
+            state.save(dataset)
+            population.add(ids, f"draw-{new_key()}", forget=True)
+        _add_reviews(index, into, book, checked, reviews)
         decision = decide(state, book, scored, settings, digest)
-    if decision.is_tested:
-        promises = {name: one.to_dict() for name, one in decision.promises.items()}
-        state = replace(state, promises=promises, tested_with=digest, learnt=dict(learnt))
+    state = with_test(state, decision, digest, learnt)
 
     # Write what passes, but for new regions that are not like those of the sample; and what
     # people said.
@@ -199,18 +201,31 @@ def _learnt(
     book: ReviewBook,
     classes: ClassSet,
     training: Mapping[str, str | None] | None,
-    retrain: bool,
+    settings: LabelSettings,
 ) -> dict[str, Answer]:
     """What to learn from: label id to class."""
     taught = _named(index, classes.learnt_from(training))
-    both = sorted(book.drawn & set(taught))
+    both = [] if book.is_spent else sorted(set(book.sample) & set(taught))
     if both:
         raise AlphaClipError(
             f"{len(both)} regions of training, the first {both[0]}, are in the promise's random "
             "sample, which is used for nothing else: leave them out"
         )
-    reviewed = state.learnt if state.is_promised and not retrain else book.examples()
-    return {key: classes.own_name(name) for key, name in reviewed.items()} | taught
+    reviewed = state.learnt if _keeps_scorer(state, book, settings) else book.examples()
+    there = in_index(index, reviewed)
+    return {key: classes.own_name(name) for key, name in there.items()} | taught
+
+
+def _keeps_scorer(state: Labelling, book: ReviewBook, settings: LabelSettings) -> bool:
+    """Whether nothing new is learned, as that would take a new sample."""
+    if book.is_spent or not book.draws:
+        return False
+    if state.tested_with:
+        return state.is_promised
+    # Who taught while half of a sample is answered could go on until the answers suit. Earlier
+    # versions, which gave no share of the risk, did not keep what a sample was drawn with.
+    is_begun = bool(book.settled("promise")) and book.draws[-1].share < 1
+    return is_begun and settings.chosen_mode == "promise"
 
 
 def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer]) -> str:
@@ -225,20 +240,21 @@ def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer
 
 
 def _add_reviews(
-    index: SearchIndex, into: str, book: ReviewBook, scored: Scored, reviews: Reviews
+    index: SearchIndex, into: str, book: ReviewBook, classes: ClassSet, reviews: Reviews
 ) -> None:
     """Keeps what the reviews say of the sample; of an attribute, where it has a value."""
     some: dict[str, str | None]
     if isinstance(reviews, str):
         who, (field, _, attribute) = reviews, reviews.partition(".")
-        rows = scored.rows(book.sample)
-        ids = scored.snapshot.version.ids.take(rows[rows >= 0])
+        snapshot = index.snapshot()
+        rows = snapshot.lookup.find_named(book.sample)
+        ids = snapshot.version.ids.take(rows[rows >= 0])
         there = compress(book.sample, rows >= 0)
         names = names_of(index.dataset, field, attribute, ids)
         some = {key: name for key, name in zip(there, names, strict=True) if name}
     else:
         who, some = "python", dict(reviews or {})
-    answers = {key: scored.classes.own_name(some[key]) for key in book.sample if key in some}
+    answers = {key: classes.own_name(some[key]) for key in book.sample if key in some}
     before = book.answers["promise"]
     fresh = {key: a for key, a in answers.items() if before.get(key, {}).get(who, ...) != a}
     if fresh:

@@ -1,7 +1,7 @@
 """What a labelling run did and what may be said of its labels, in JSON values.
 
-Public: :class:`LabelReport`, :class:`ClassLine`, :class:`Labelled`, :func:`make_report` and
-:func:`assumptions`.
+Public: :class:`LabelReport`, :class:`ClassLine`, :class:`Labelled`, :func:`make_report`,
+:func:`assumptions` and :func:`remarks`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from alphaclip.files import write_text
 from alphaclip.indexing.dataset.samples import open_dataset
 from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
-from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
+from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, needed
 from alphaclip.indexing.labelling.promise.calibration import (
     Calibration,
     Method,
@@ -27,8 +27,10 @@ from alphaclip.indexing.labelling.promise.calibration import (
     reliability,
 )
 from alphaclip.indexing.labelling.promise.drift import Drift
-from alphaclip.indexing.labelling.promise.promise import Promise
+from alphaclip.indexing.labelling.promise.promise import Promise, share_of_risk
+from alphaclip.indexing.labelling.report_words import MOST_NAMED, NAME_CHARACTERS
 from alphaclip.indexing.labelling.scoring.choosing import Choice
+from alphaclip.pages.page import one_line
 
 if TYPE_CHECKING:
     from alphaclip.indexing.act.actions import Action
@@ -42,13 +44,15 @@ JSON_NAME = "labels.json"
 @dataclass(frozen=True)
 class ClassLine:
     """One class in the report: how many regions were taken for it, and of these written; and of
-    the random sample, how many taken for it pass the threshold, and of these are right."""
+    the random sample, how many taken for it pass the threshold, of these are right, and were
+    reviewed in all."""
 
     name: str
     answered: int
     written: int
     passed: int = 0
     right: int = 0
+    reviewed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values, with the share of right ones in the sample, None of nothing, and
@@ -73,6 +77,11 @@ class LabelReport:
         reliability: how good they are; None without reviews
         drift: the comparison with the reviewed sample; None if there was nothing to compare
         samples: random samples that were drawn so far
+        tests: of these, how many were tested or given up
+        next_sample: how many answers another test would take; 0 if too few regions are left
+        spent: share of the risk that the tests may have spent, this one included; above 1 only
+            where an earlier version drew some of the samples
+        is_lost: whether the sample would fail its test even if all that waits of it were right
         pictures: the regions that show what was done, see
             :func:`alphaclip.indexing.labelling.report_pictures.pick_regions`
     """
@@ -87,6 +96,10 @@ class LabelReport:
     reliability: Reliability | None = None
     drift: Drift | None = None
     samples: int = 1
+    tests: int = 0
+    next_sample: int = 0
+    spent: float = 0.0
+    is_lost: bool = False
     pictures: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -117,8 +130,13 @@ class LabelReport:
             "reliability": self.reliability and self.reliability.to_dict(),
             "drift": self.drift and self.drift.to_dict(),
             "samples": self.samples,
+            "tests": self.tests,
+            "next_sample": self.next_sample,
+            "risk_spent": self.spent,
+            "is_lost": self.is_lost,
             "pictures": dict(self.pictures),
             "at_once": 1,  # promises that share the risk: each has its own
+            "remarks": remarks(self),
             "assumptions": assumptions(self),
         }
 
@@ -210,10 +228,11 @@ def make_report(
     sure = decision.passes[decision.sample]
     lines = []
     for number, name in enumerate(classes.names):
-        mine = sure & (answered[decision.sample] == number)
+        reviewed = answered[decision.sample] == number
+        mine = sure & reviewed
         written = int(sizes[1][number]) + people[name]
-        right = int((mine & decision.correct).sum())
-        lines.append(ClassLine(name, int(sizes[0][number]), written, int(mine.sum()), right))
+        right, seen = int((mine & decision.correct).sum()), int(reviewed.sum())
+        lines.append(ClassLine(name, int(sizes[0][number]), written, int(mine.sum()), right, seen))
     # How good the probabilities are shows the sample, which the calibration has not seen.
     mine, good = scored.is_candidate[decision.sample], None
     if not calibration.is_ranking and mine.any():
@@ -229,8 +248,58 @@ def make_report(
         reliability=good,
         drift=labelled.drift,
         samples=max(len(state.draws), 1),
+        tests=len(state.draws) - (not state.tested_with and bool(state.draws)),
+        next_sample=decision.next_sample,
+        spent=sum(draw.get("share", 1.0) for draw in state.draws),
+        is_lost=decision.is_lost,
         pictures=pictures,
     )
+
+
+def remarks(report: LabelReport) -> list[str]:
+    """What to do next where a precision cannot be promised, and of which classes little is known,
+    in plain words; nothing where none was asked for."""
+    if not report.promises:
+        return []
+    least, told = _least(report, max(report.tests, 1)), [_next_step(report)]
+    lines = [
+        (one_line(line.name, NAME_CHARACTERS), line.answered, line.reviewed)
+        for line in report.classes
+    ]
+    told.append(_listed(_NO_REGION, [name for name, answered, _ in lines if not answered]))
+    if any(seen for *_, seen in lines):
+        unreviewed = [name for name, answered, seen in lines if answered and not seen]
+        told.append(_listed(_UNREVIEWED, unreviewed))
+    if not report.counts.get("sample to review"):
+        few = [f"{name} ({seen})" for name, _, seen in lines if 0 < seen < least]
+        told.append(_listed(_FEW.format(least), few))
+    return [line for line in told if line]
+
+
+def _next_step(report: LabelReport) -> str:
+    """What follows a sample that has failed, or is going to."""
+    missed = [promise for promise in report.promises if not promise.is_made]
+    waits = bool(report.counts.get("sample to review"))
+    if not missed or (waits and not report.is_lost):
+        return ""
+    test = report.tests + waits + 1
+    if not report.next_sample:
+        return _NO_FURTHER.format(_least(report, test))
+    told = _LOST if waits else _FAILED if len(missed) == len(report.promises) else _SOME_FAILED
+    how = "" if told is _FAILED else " with `retrain`"
+    return f"{told} {_NEXT.format(how, test, report.next_sample)}"
+
+
+def _least(report: LabelReport, test: int) -> int:
+    """How many answers a test needs, if all are right."""
+    asked = report.promises[0]
+    return needed(0, asked.precision, 1 - share_of_risk(test) * (1 - asked.confidence))
+
+
+def _listed(said: str, names: Sequence[str]) -> str:
+    """Some names behind what is said of them; empty if there is none."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return f"{said} {', '.join(names[:MOST_NAMED])}{more}." if names else ""
 
 
 def assumptions(report: LabelReport) -> list[str]:
@@ -241,9 +310,7 @@ def assumptions(report: LabelReport) -> list[str]:
     told += [_PROMISE, *_ALWAYS]
     if len(report.by_class) > 1:
         told.append(_EACH)
-    if report.samples > 1:
-        told.append(_AGAIN.format(report.samples))
-    return told
+    return [*told, (_SHARED if report.spent <= 1 else _UNSHARED).format(report.tests)]
 
 
 _SCORES: dict[Method, str] = {
@@ -270,7 +337,8 @@ _PROMISE = (
 
 _ALWAYS = [
     "The reviewed sample was drawn uniformly at random from the candidates, all of it was "
-    "reviewed, and it was used for nothing else: no training, no choice of a model.",
+    "reviewed, and until it was tested it was used for nothing else: no training, no choice of a "
+    "model.",
     "The promise is about all candidates that pass, the reviewed ones included, as they were "
     "labelled by machine; putting right what the review found wrong only makes it better.",
     "Reviewers are taken to be right. Regions that were skipped, or that they disagreed on "
@@ -284,7 +352,29 @@ _EACH = (
     "Each class has a promise of its own at the stated confidence: of many classes, some may "
     "miss theirs."
 )
-_AGAIN = (
-    "{} random samples have been drawn, without sharing the risk between them: the confidence is "
-    "lower than stated if a sample was drawn anew because of what the one before showed."
+_SHARED = (
+    "The tests of a run share the risk: the first may spend half of it, each further one half of "
+    "what is left, so that the confidence holds over all of them together. Tests so far: {}."
 )
+_UNSHARED = (
+    "Tests so far: {}. An earlier version drew some of the samples and did not share the risk "
+    "between them: the confidence is lower than stated if a sample was drawn anew because of what "
+    "the one before showed."
+)
+
+_FAILED = "The test of the sample has failed."
+_SOME_FAILED = "Of the classes that could not be promised another sample may tell more."
+_LOST = (
+    "The sample cannot pass its test, even if all that waits of it is right: review no more of it."
+)
+_NEXT = (
+    "To learn from the answers in it and draw a new random sample, label again{}: test {} takes {} "
+    "answers."
+)
+_NO_FURTHER = (
+    "A new random sample would be too small for its test, which needs {} answers even if all are "
+    "right: review what is left instead, ask for a larger sample, or for less."
+)
+_NO_REGION = "No region was taken for:"
+_UNREVIEWED = "No reviewed region was taken for, so that nothing is known of:"
+_FEW = "Too few were reviewed to promise anything of the class by itself, which takes {}:"

@@ -9,7 +9,7 @@ from typing import Literal
 from alphaclip.arguments import COUNT, check, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share, needed
-from alphaclip.indexing.labelling.promise.promise import ROOM
+from alphaclip.indexing.labelling.promise.promise import ROOM, share_of_risk
 
 Mode = Literal["promise", "ranking"]
 
@@ -32,7 +32,8 @@ class LabelSettings:
         seed: of the draw, and of the folds
         overwrite: also labels that people wrote
         new_only: write only regions that are new or edited since the last run
-        retrain: learn again from all reviews outside the sample; the next sample is a new one
+        retrain: learn again from all reviews, those of the sample too, which is given up as it is,
+            and draw a new one; one whose test has failed is given up by itself
     """
 
     into: str = "auto"
@@ -74,10 +75,15 @@ class LabelSettings:
 
     @property
     def sample_size(self) -> int:
-        """How many regions to draw; of each class with ``per_class``.
+        """How many regions to draw for the first test; of each class with ``per_class``."""
+        return self.size_of_sample(1)
+
+    def size_of_sample(self, test: int) -> int:
+        """How many regions to draw for a test, the first being 1; of each class with ``per_class``.
 
         Usually twice as many as the strictest threshold needs, which then lets half of them pass.
         """
         if isinstance(self.sample, int):
             return self.sample
-        return 2 * needed(ROOM, self.precision or 0.0, self.confidence)
+        risk = share_of_risk(test) * (1 - self.confidence)
+        return 2 * needed(ROOM, self.precision or 0.0, 1 - risk)

@@ -256,7 +256,7 @@ def _add_which(inputs):
     inputs.bool(
         "retrain",
         label="Learn again from all reviews",
-        description="A sample that was tested is then replaced by a new one, to be reviewed",
+        description="It learns from the sample, too, and draws a new one, to be reviewed",
         default=False,
     )
 

@@ -14,7 +14,7 @@ from . import answers
 from .class_form import read_classes
 from .state import reviewer_of
 
-ALL, NOTHING = "all", "none"
+ALL, QUEUE, NOTHING = "all", "queue", "none"
 MOST_CHOICES, MOST_BEFORE = 300, 1_200
 OFFERED = 5
 
@@ -26,7 +26,8 @@ def first_page(ctx, into, only=ALL):
 
     Args:
         into: what is labelled into
-        only ("all"): "none", or "c" and the number of a class: what was taken for that alone
+        only ("all"): "queue" for what teaches alone; "none", or "c" and the number of a class, for
+            what was taken for that alone
 
     Raises:
         AlphaClipError: if nothing was labelled into it
@@ -68,7 +69,7 @@ def _show(ctx, into, only, before, shown=None):
     """Shows some regions, or those that wait next."""
     queue, labelling = review_queue(ctx.dataset, into), labelling_of(ctx.dataset, into)
     known = answers.known(ctx.dataset, into, reviewer_of(ctx))
-    waiting = [one for one in queue.items if _is_meant(one.answer, only, labelling.classes)]
+    waiting = [one for one in queue.items if _is_meant(one, only, labelling.classes)]
     after = [one for one in waiting if one.label_id not in {*before, *(shown or [])}]
     if shown is None and not after:
         before, after = [], waiting
@@ -89,6 +90,9 @@ def _show(ctx, into, only, before, shown=None):
         "reviewed": queue.reviewed - given.count("promise"),
         "waiting": queue.waiting + given.count("training"),
         "tested": bool(labelling.tested_with),
+        "failed": labelling.has_failed,
+        "lost": bool(labelling.report.get("is_lost")),
+        "next": labelling.report.get("next_sample", 0),
         "stale": _is_stale(ctx, labelling),
         "places": [[name, name] for name in labelled_fields(ctx.dataset)],
         "choices": _choices(labelling.classes),
@@ -98,37 +102,30 @@ def _show(ctx, into, only, before, shown=None):
 
 
 def _tiles(ctx, labelling, label_ids):
-    drawn = {one for draw in labelling.draws for one in draw["label_ids"]}
+    drawn = set(labelling.draws[-1]["label_ids"] if labelling.draws else ())
     maybe = _maybe(ctx, labelling, label_ids)
     return [
         {
             "id": label_id,
             "answer": labelling.answers.get(label_id),
             "purpose": "promise" if label_id in drawn else "training",
-            "maybe": maybe.get(label_id) or list(labelling.classes[:OFFERED]),
+            "maybe": maybe.get(label_id, list(labelling.classes[:OFFERED])),
         }
         for label_id in label_ids
     ]
 
 
 def _maybe(ctx, labelling, label_ids):
-    """The classes that regions are most like, beside the one that they were taken for."""
-    from alphaclip.indexing.labelling.review.previewing import alternatives
-
-    if not label_ids or not labelling.class_set:
-        return {}
+    """The classes that regions may be."""
+    from alphaclip.indexing.labelling.review.previewing import review_choices
 
     try:
-        index = open_index(ctx.dataset, labelling.key)
-        names_of = alternatives(index, list(labelling.class_set), label_ids, count=OFFERED + 1)
+        return review_choices(
+            open_index(ctx.dataset, labelling.key), labelling, label_ids, OFFERED + 1
+        )
     except AlphaClipError:
         logger.warning("what wrong regions may be could not be told", exc_info=True)
         return {}
-
-    return {
-        label_id: [name for name in names if name != labelling.answers.get(label_id)][:OFFERED]
-        for label_id, names in names_of.items()
-    }
 
 
 def _pictures_of(ctx, key, label_ids):
@@ -143,23 +140,24 @@ def _pictures_of(ctx, key, label_ids):
     return [(hit.image, hit.region) if hit and hit.region else ("", None) for hit in hits]
 
 
-def _is_meant(answer, only, classes):
+def _is_meant(item, only, classes):
     if only == ALL:
         return True
 
+    if only == QUEUE:
+        return item.purpose == "training"
+
     if only == NOTHING:
-        return answer is None
+        return item.answer is None
 
     number = only[1:]
-    return number.isdigit() and int(number) < len(classes) and classes[int(number)] == answer
+    return number.isdigit() and int(number) < len(classes) and classes[int(number)] == item.answer
 
 
 def _choices(classes):
-    if len(classes) > MOST_CHOICES:
-        return []
-
-    named = [["c%d" % number, shorten(name, 40)] for number, name in enumerate(classes)]
-    return [[ALL, "all classes"], *named, [NOTHING, "none of these"]]
+    few = classes if len(classes) <= MOST_CHOICES else ()
+    named = [["c%d" % number, shorten(name, 40)] for number, name in enumerate(few)]
+    return [[ALL, "all"], [QUEUE, "the queue: teach first"], *named, [NOTHING, "none of these"]]
 
 
 def _is_stale(ctx, labelling):

@@ -159,10 +159,27 @@ def add_promise(ctx, root, panel):
     add_button(bar, LABEL, "Label", panel.on_label, variant="contained", icon="label")
 
 
+def add_new_sample(bar, panel, into, answers, is_main):
+    """Adds the button that learns from a sample that was not enough, and draws another.
+
+    Args:
+        bar: a grid
+        panel: whose event it is
+        into: what is labelled into
+        answers: how many the new sample takes
+        is_main: whether it is what to do next
+    """
+    add_button(
+        bar, "new_sample", "Learn from these answers and draw a new sample (%d answers)" % answers,
+        panel.on_label_again, params={"into": into, "retrain": True},
+        variant="contained" if is_main else "outlined", icon="model_training",
+    )  # fmt: skip
+
+
 _CHOICES = {
     "per_class": "Promise it of each class for itself",
     "overwrite": "Also replace what people wrote",
-    "retrain": "Learn again from all reviews (draws a new sample)",
+    "retrain": "Learn again from all reviews, and draw a new sample",
 }
 _NAMES = (
     "promise.mode",

@@ -13,6 +13,7 @@ from ..common.grid import reload, remake_patches, show_view, state
 from ..common.indexes import open_index
 from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
 from ..common.tiles import add_button
+from .promise_form import add_new_sample
 from .state import guarded
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
@@ -74,6 +75,12 @@ def show_report(ctx, into):
 
     shown = {"into": into, "lines": lines, "rows": class_rows(report) if report else []}
     shown.update(run=run or reported, is_last=run == reported, written=bool(run), layouts={})
+    promises = [one for one in (report.get("promise"), *report.get("by_class", {}).values()) if one]
+    missed = [one for one in promises if one["threshold"] is None]
+    if missed and not report["counts"]["sample to review"]:
+        # Runs of earlier versions do not say how many it would take
+        shown["next"] = {"answers": report.get("next_sample", 0), "failed": missed == promises}
+
     shown["learnt"] = len(book_of(ctx.dataset, labelling).examples())
     shown["notes"] = list(report["assumptions"]) if report else []
     drawn = figures(report) if report else {}
@@ -111,6 +118,10 @@ def add_report(ctx, root, panel):
 def _add_buttons(root, panel, report):
     params = {"into": report["into"], "run": report["run"]}
     bar = root.grid("after", orientation="2d", gap=1)
+    after = report.get("next")
+    if after and after["answers"]:
+        add_new_sample(bar, panel, report["into"], after["answers"], after["failed"])
+
     if report["written"]:
         add_button(
             bar, "show", "Show what was written", panel.on_show_written,

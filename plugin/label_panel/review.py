@@ -12,7 +12,7 @@ from ..common.forms import alert, shorten, text
 from ..common.tiles import RIGHT, WRONG, add_button, add_small_button, add_tile, fit
 from . import answers
 from .pages import first_page, previous_page, queue_page
-from .promise_form import start_run
+from .promise_form import add_new_sample, start_run
 from .review_keys import add_review_keys
 from .state import guarded, reviewer_of
 
@@ -20,6 +20,7 @@ SKIP = "#8a8a8a"
 COLORS = {"right": RIGHT, "wrong": WRONG, "skip": SKIP}
 SIGNS = (("right", "✓", "Right"), ("wrong", "✗", "Wrong"), ("skip", "skip", "Cannot tell"))
 NONE = "none of these"
+LOST = "Even if all that waits of it is right, that is not enough: review no more of it."
 NARROW = {
     "p": "0 4px",
     "width": "%dpx" % 136,
@@ -82,7 +83,7 @@ class ReviewEvents:
         if not labelling.class_set:
             raise AlphaClipError("The classes of this run are too many to be kept: label in Python")
 
-        settings = {**labelling.settings, "retrain": False}
+        settings = {**labelling.settings, "retrain": ctx.params.get("retrain") is True}
         start_run(ctx, labelling.key, list(labelling.class_set), settings)
 
     def _answer(self, ctx, answer, is_wrong=False):
@@ -175,12 +176,24 @@ def _add_progress(root, panel, review, known):
         said = "What is shown here was taken for the classes before. Label again to use the new."
         root.view("stale", alert("warning", "The classes were edited since the last run", said))
 
+    if review.get("lost"):
+        root.view("lost", alert("warning", "This sample cannot pass its test", LOST))
+
     is_complete = 0 < now["sample"] == now["reviewed"] and not review["tested"]
     if is_complete:
         said = "“Label” tests it now, and writes the labels that can be promised."
         root.view("complete", alert("success", "The random sample is reviewed", said))
 
     bar = root.grid("apply", orientation="2d", gap=1)
+    is_begun = 0 < now["reviewed"] < now["sample"] and not review["tested"]
+    is_over = review["failed"] or review["lost"]
+    if review["next"] and (is_begun or is_over):
+        add_new_sample(bar, panel, review["into"], review["next"], is_over)
+
+    if review["next"] and review["failed"]:
+        # “Label” would do the same
+        return
+
     add_button(
         bar, "label", "Label", panel.on_label_again,
         params={"into": review["into"]},

@@ -9,6 +9,14 @@ tail: would so few wrong ones be seen if fewer than the asked share were right? 
 before the first that fails is taken. The promise then fails with a probability of at most
 ``1 - confidence``, whatever the scores are worth; bad scores only make it unreachable.
 
+Whoever may test a new sample after each failure reaches any precision in the end, by luck. So the
+tests of a run share the risk ``1 - confidence``: the first may spend half of it, each further one
+half of what is left (:func:`share_of_risk`). As each sample is drawn at random from regions that
+nobody was asked about, each test holds whatever the ones before have shown, and the sum of the
+shares bounds the probability that any promise of the run fails. A fixed number of tests, each with
+the same share, would make the first as dear as the last; and after the last there is none. Half the
+risk makes a sample about a fifth larger.
+
 The sample has to be drawn uniformly at random from all candidates. One drawn with unequal, known
 probabilities is not supported: weighted estimates have no exact test. For the candidates
 themselves nothing else is assumed, as the draw makes the chance; that their number is finite makes
@@ -40,6 +48,12 @@ STEPS = 50
 ROOM = 2
 """Wrong answers that the strictest threshold is to survive, where the sample is large enough: one
 unlucky answer among the surest must not end the sequence at its first step."""
+
+
+def share_of_risk(test: int) -> float:
+    """The share of the risk that a run's test may spend, the first being 1: their sum stays below
+    1, however many there are."""
+    return 0.5**test
 
 
 @dataclass(frozen=True)
@@ -102,6 +116,7 @@ def fix_threshold(
     confidence: float = CONFIDENCE,
     *,
     candidates: np.ndarray,
+    share: float = 1.0,
 ) -> Promise:
     """Finds the lowest threshold of which the precision can be promised.
 
@@ -111,6 +126,7 @@ def fix_threshold(
         precision: share that is to be right, in (0, 1)
         confidence: that it is reached, in (0, 1)
         candidates: float (m,), scores of all regions that the sample was drawn from
+        share (1): of the risk, that this test may spend, where there are several; in (0, 1]
 
     Returns:
         the promise, or why it cannot be made; never an error for a sample that is too small
@@ -137,7 +153,7 @@ def fix_threshold(
     if not (np.isfinite(scores).all() and np.isfinite(candidates).all()):
         raise AlphaClipError("a score is not a finite number: leave out regions without a vector")
 
-    risk = 1 - confidence
+    risk = share * (1 - confidence)
     grid = threshold_grid(candidates, len(scores), precision, 1 - risk)
     passed = (scores[:, None] >= grid).sum(axis=0)
     right = (scores[correct][:, None] >= grid).sum(axis=0)

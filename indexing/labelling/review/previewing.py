@@ -1,6 +1,7 @@
 """What regions would be taken for, before anything is written or drawn.
 
-Public: :func:`preview_classes`, :class:`ClassPreview` and :func:`alternatives`.
+Public: :func:`preview_classes`, :class:`ClassPreview`, :func:`alternatives` and
+:func:`review_choices`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
+from alphaclip.indexing.labelling.review.runs import Labelling
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet, LabelClass
 from alphaclip.indexing.labelling.scoring.prompt_vectors import remembering
-from alphaclip.indexing.labelling.scoring.scored import choose, score
+from alphaclip.indexing.labelling.scoring.scored import choose, in_index, score
 from alphaclip.indexing.labelling.scoring.scoring import Scorer, batches
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
@@ -132,6 +134,39 @@ def alternatives(
             best = [one for one in order[:count].tolist() if row[one] > -np.inf]
             likeliest.append([names[one] for one in best])
     return dict(zip(there, likeliest, strict=True))
+
+
+@checked(count=COUNT)
+def review_choices(
+    index: SearchIndex, labelling: Labelling, label_ids: Sequence[str], count: int = 9
+) -> dict[str, list[str]]:
+    """What number keys stand for in a review: the classes that each region may be.
+
+    Args:
+        index: of the regions
+        labelling: what :func:`alphaclip.indexing.labelling.review.runs.labelling_of` gives
+        label_ids: of the regions
+        count (9): classes for each region, at most
+
+    Returns:
+        label id to names of classes: what the last run took it for, then those that it is most like
+        as far as that run had learned; where that cannot be told, in the order of the classes
+
+    Raises:
+        AlphaClipError: see :func:`alternatives`
+    """
+    likeliest = {}
+    if labelling.class_set:
+        learnt, templates = in_index(index, labelling.learnt), labelling.settings.get("templates")
+        classes = list(labelling.class_set)
+        likeliest = alternatives(index, classes, label_ids, learnt, templates, count)
+    choices = {}
+    for label_id in label_ids:
+        answer = labelling.answers.get(label_id)
+        names = likeliest.get(label_id, list(labelling.classes))
+        first = [] if answer is None else [answer]
+        choices[label_id] = [*first, *(name for name in names if name != answer)][:count]
+    return choices
 
 
 @lru_cache(maxsize=2)

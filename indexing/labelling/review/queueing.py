@@ -99,7 +99,7 @@ def queue_of(scored: Scored, book: ReviewBook, waits: np.ndarray) -> tuple[list[
     """Label ids of what waits after a run, the most informative first, and how many wait in all:
     of the regions without a label or an answer, bool (n,), those that nobody looked at."""
     # Whoever skipped a region is not asked again, nor who disagreed: a queue of them never ends.
-    left_out = scored.rows([*book.drawn, *book.settled("training")])
+    left_out = scored.rows([*book.sample, *book.settled("training")])
     waits = waits.copy()
     waits[left_out[left_out >= 0]] = False
     rest = np.flatnonzero(waits)

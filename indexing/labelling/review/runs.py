@@ -4,10 +4,12 @@ Public: :class:`Labelling`, :func:`labelling_of`, :func:`labelled_fields`, :func
 :func:`book_of`, :class:`ReviewBook` and :class:`Draw`.
 
 A *promise* sample is drawn uniformly at random from all candidates, or from those of each class
-alike, which serves promises per class only. Its regions can never be given as training examples,
-and training examples are never candidates. Answers count for a promise only when the whole sample
-is answered: who stops early could stop at a lucky moment. A region that somebody skipped, or that
-reviewers disagree on without a majority, counts as wrong.
+alike, which serves promises per class only. Until its test is over its regions cannot be given as
+training examples, and training examples are never candidates. Answers count for a promise only when
+the whole sample is answered: who stops early could stop at a lucky moment. A region that somebody
+skipped, or that reviewers disagree on without a majority, counts as wrong. A sample whose test has
+failed, or that was given up, is *spent*: it is never tested again, and its answers are learned
+from.
 """
 
 from __future__ import annotations
@@ -43,12 +45,14 @@ one answer at a time, and looks at all of them after each; some 10 MB."""
 @dataclass(frozen=True)
 class Draw:
     """A random sample: its label ids in random order, the seed of the draw, how many it was drawn
-    from, and whether as many were drawn of each class."""
+    from, whether as many were drawn of each class, and the share of the risk that its test may
+    spend, which was all of it in earlier versions."""
 
     label_ids: tuple[str, ...]
     seed: int
     candidates: int
     per_class: bool = False
+    share: float = 1.0
 
 
 @dataclass
@@ -58,12 +62,14 @@ class ReviewBook:
     Attributes:
         draws: the promise's samples; of several, the last one counts
         answers: for each purpose and label id, the answer of each reviewer, by name
+        is_spent: whether the last sample is not to be tested any more; those before it never are
     """
 
     draws: list[Draw] = field(default_factory=list)
     answers: dict[Purpose, dict[str, dict[str, Answer]]] = field(
         default_factory=lambda: {"promise": {}, "training": {}}
     )
+    is_spent: bool = False
 
     def draw(
         self,
@@ -71,6 +77,7 @@ class ReviewBook:
         count: int,
         seed: int,
         classes: Sequence[str | None] | None = None,
+        share: float = 1.0,
     ) -> Draw:
         """Draws the promise's sample, uniformly at random; it replaces the one before.
 
@@ -79,6 +86,7 @@ class ReviewBook:
             count: regions to draw; of each class, with ``classes``
             seed: the same seed draws the same regions
             classes (None): the class that each candidate was taken for: draws from each alike
+            share (1): of the risk, that the test of the sample may spend
 
         Raises:
             AlphaClipError: if there is no candidate, one is there twice or was trained on, or the
@@ -107,8 +115,10 @@ class ReviewBook:
             for _, group in sorted(groups.items())
             for one in rng.choice(group, min(count, len(group)), replace=False).tolist()
         ]
-        sample = Draw(tuple(rng.permutation(drawn).tolist()), seed, len(ids), classes is not None)
+        mixed, per_class = tuple(rng.permutation(drawn).tolist()), classes is not None
+        sample = Draw(mixed, seed, len(ids), per_class, share)
         self.draws.append(sample)
+        self.is_spent = False
         return sample
 
     @property
@@ -120,6 +130,16 @@ class ReviewBook:
     def drawn(self) -> set[str]:
         """The label ids of all samples."""
         return {one for draw in self.draws for one in draw.label_ids}
+
+    @property
+    def asked(self) -> set[str]:
+        """The label ids of all that people were asked about: in samples, or in the queue."""
+        return self.drawn | {key for key, by in self.answers["training"].items() if by}
+
+    @property
+    def drawn_before(self) -> set[str]:
+        """The label ids of the samples before the one that counts."""
+        return {one for draw in self.draws[:-1] for one in draw.label_ids}
 
     def add(self, purpose: Purpose, answers: Mapping[str, Answer], reviewer: str = "") -> None:
         """Adds what a reviewer answered; a second answer of the same one replaces the first.
@@ -140,12 +160,17 @@ class ReviewBook:
     def settled(self, purpose: Purpose) -> dict[str, Answer]:
         """The answer of each region: that of more than half of its reviewers, or ``DISPUTED``.
 
-        Who skipped has no vote beside others. For a promise, only the sample that counts.
+        Who skipped has no vote beside others. For a promise, only the sample that counts; for
+        training also what is spent.
         """
-        answers = self.answers[purpose]
+        drawn = self.answers["promise"]
+        answers = {key: drawn[key] for key in self.sample if key in drawn}
+        if purpose == "training":
+            counting = {} if self.is_spent else answers
+            spent = {key: one for key, one in drawn.items() if key not in counting}
+            answers = self.answers["training"] | spent
         settled: dict[str, Answer] = {}
-        for label_id in self.sample if purpose == "promise" else answers:
-            by_reviewer = answers.get(label_id)
+        for label_id, by_reviewer in answers.items():
             if by_reviewer:
                 votes = Counter(answer for answer in by_reviewer.values() if answer != SKIPPED)
                 answer, count = votes.most_common(1)[0] if votes else (SKIPPED, 0)
@@ -175,7 +200,8 @@ class Labelling:
             tested once; empty before
         promises: class name to :class:`promise.Promise` in JSON, once tested; the name is empty
             for a promise over all
-        learnt: label id to class of the regions that the scorer learned from when it was tested
+        learnt: label id to class of the regions that the scorer learned from when the sample was
+            drawn, and then, when it was tested
         queue: label ids that wait for a person, the most informative first
         waiting: how many regions wait, in the queue and beyond it
         runs: ids of the actions that wrote labels, the oldest first
@@ -207,6 +233,11 @@ class Labelling:
     def is_promised(self) -> bool:
         """Whether there is a threshold."""
         return any(promise["threshold"] is not None for promise in self.promises.values())
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last sample was tested, and nothing can be promised."""
+        return bool(self.tested_with) and not self.is_promised
 
     def save(self, dataset: fo.Dataset) -> None:
         """Keeps the state with a dataset."""
@@ -286,7 +317,8 @@ def add_reviews(
 def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     """The samples and all answers of people, each with the purpose that it serves."""
     draws = [Draw(**{**one, "label_ids": tuple(one["label_ids"])}) for one in labelling.draws]
-    book, records = ReviewBook(draws), Records(dataset, REVIEWS)
+    book = ReviewBook(draws, is_spent=labelling.has_failed)
+    records = Records(dataset, REVIEWS)
     drawn = book.drawn
     for key in records.keys(f"{labelling.into}/"):
         value = _answers_in(records, key)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.labelling.scoring.choosing import Choice, choose_scorer
-from alphaclip.indexing.labelling.scoring.classes import ClassSet
+from alphaclip.indexing.labelling.scoring.classes import Answer, ClassSet
 from alphaclip.indexing.labelling.scoring.scoring import (
     Answers,
     Encode,
@@ -113,6 +114,12 @@ def score(
         parts.append(answer(block, choice.scorer, classes))
         show("regions scored", int(rows[-1]) + 1, total)
     return Scored(snapshot, classes, choice, Answers.joined(parts), learnt, truths)
+
+
+def in_index(index: SearchIndex, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+    """The answers about regions that are there: from what was deleted nothing can be learned."""
+    rows = index.snapshot().lookup.find_named(list(answers))
+    return dict(compress(answers.items(), rows >= 0))
 
 
 def choose(

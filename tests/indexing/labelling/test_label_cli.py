@@ -69,6 +69,22 @@ def test_label__waits_then_is_done_then_sees_a_change(
     assert dataset.count("auto.detections") == 90
 
 
+def test_label__again_until_the_promise_is_kept(
+    dataset: fo.Dataset, run: Command, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    classes = tmp_path / "swapped.json"
+    swapped = [{"name": "ant", "prompts": ["bee"]}, {"name": "bee", "prompts": ["ant"]}]
+    classes.write_text(json.dumps([*swapped, "cat"]))
+    given = ("label", dataset.name, "regions", "--classes", classes, "--precision", 0.6)
+    done = (*given, "--sample", 30, "--reviews", "boxes.truth")
+    assert run(*done) == 3
+    assert "label again: test 2 takes 30 answers" in capsys.readouterr().out
+    assert run(*done) == 0
+    assert dataset.count("auto.detections") == 90
+    assert run(*given, "--sample", 30, "--retrain") == 3
+    assert "30 sample to review" in capsys.readouterr().out
+
+
 def test_label__answers_in_files(
     dataset: fo.Dataset, run: Command, classes: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from alphaclip.indexing.act.acting import undo
 from alphaclip.indexing.dataset.records import Records
 from alphaclip.indexing.labelling import label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.review.previewing import review_choices
 from alphaclip.indexing.labelling.review.runs import (
     STORE,
     Labelling,
@@ -26,6 +28,9 @@ from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.region_index import RegionIndex
 
 CLASSES = ("ant", "bee", "cat")
+SWAPPED = (LabelClass("ant", ("bee",)), LabelClass("bee", ("ant",)), "cat")
+"""Classes of which two thirds of the regions are taken for the wrong one, until it is learned."""
+
 QUIET: dict[str, Any] = {"progress": lambda *_: None}
 
 ON_AVERAGE = {"": {"mode": "on average", "confidence": None, "threshold": 3.0}}
@@ -82,7 +87,7 @@ def test_label__nothing_before_the_sample_is_reviewed(
     assert report.counts["written"] == 0 and "auto" not in dataset.get_field_schema()
     kept = state(dataset)
     sample = kept.draws[0]["label_ids"]
-    assert report.counts["sample to review"] == len(sample) == 2 * 52
+    assert report.counts["sample to review"] == len(sample) == 2 * 61
     assert "not reviewed" in report.promise.reason and report.promise.more == len(sample)
     assert not set(kept.queue) & set(sample)
     assert set(kept.answers) == {*kept.queue, *sample}
@@ -183,6 +188,100 @@ def test_label__a_promise_keeps_what_it_was_made_with(
     assert report.counts["written"] == len(queue) == 5
     retrained = index.label(CLASSES, precision=0.9, retrain=True, **QUIET)
     assert retrained.samples == 2 and not retrained.promise.is_made
+
+
+def test_label__again_after_a_failed_test_learns_and_draws_a_new_sample(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    given: dict[str, Any] = {"precision": 0.9, "reviews": "boxes.truth", **QUIET}
+    failed = index.label(SWAPPED, **given)
+    assert failed.outcome == "not reachable" and (failed.tests, failed.next_sample) == (1, 140)
+    assert failed.to_dict()["remarks"][0] == (
+        "The test of the sample has failed. To learn from the answers in it and draw a new random "
+        "sample, label again: test 2 takes 140 answers."
+    )
+    first = set(state(dataset).draws[0]["label_ids"])
+    report = index.label(SWAPPED, **given)
+    kept = state(dataset)
+    assert set(kept.learnt) == first and not first & set(kept.draws[1]["label_ids"])
+    assert [draw["share"] for draw in kept.draws] == [0.5, 0.25] and report.spent == 0.75
+    assert report.promise.is_made and report.tests == report.samples == 2
+    assert "Tests so far: 2." in report.to_dict()["assumptions"][-1]
+    assert precision(dataset) >= 0.9 and dataset.count("auto.detections") > 250
+    truth = truths(dataset)
+    choices = review_choices(index, replace(kept, answers={}), list(truth))
+    assert np.mean([choices[key][0] == name for key, name in truth.items()]) > 0.9
+    again = index.label(SWAPPED, **given)
+    assert again.counts["written"] == 0 and again.promise == report.promise
+
+
+def test_label__a_sample_that_cannot_pass_is_given_up(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    index.label(SWAPPED, precision=0.9, **QUIET)
+    truth, sample = truths(dataset), state(dataset).draws[0]["label_ids"]
+    add_reviews(dataset, "auto", {key: truth[key] for key in sample[:40]})
+    lost = index.label(SWAPPED, precision=0.9, **QUIET)
+    assert lost.is_lost and lost.tests == 0 and state(dataset).draws[0]["label_ids"] == sample
+    assert "review no more of it" in lost.to_dict()["remarks"][0]
+    assert "with `retrain`: test 2 takes 140 answers" in lost.to_dict()["remarks"][0]
+    report = index.label(SWAPPED, precision=0.9, retrain=True, **QUIET)
+    kept = state(dataset)
+    assert (report.tests, report.counts["sample to review"]) == (1, 140)
+    assert not set(sample) & set(kept.draws[1]["label_ids"]) and set(kept.learnt) == {*sample[:40]}
+    assert set(kept.queue) >= set(sample[40:]), "they wait for people"
+    report = index.label(SWAPPED, precision=0.9, reviews=truth, **QUIET)
+    assert report.promise.is_made and len(book_of(dataset, state(dataset)).examples()) == 40
+
+
+def test_label__a_reviewed_region_that_is_gone_is_not_learned_from(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    index.label(SWAPPED, precision=0.9, reviews="boxes.truth", **QUIET)
+    sample = state(dataset).draws[0]["label_ids"]
+    dataset.delete_labels(ids=sample[:1])
+    index.update(**QUIET)
+    index.label(SWAPPED, precision=0.9, **QUIET)
+    assert set(state(dataset).learnt) == set(sample[1:])
+
+
+@pytest.mark.parametrize("per_class", [True, False])
+def test_label__may_be_taught_first_and_tested_last(
+    dataset: fo.Dataset, index: RegionIndex, per_class: bool
+) -> None:
+    options: dict[str, Any] = {"precision": 0.8, "per_class": per_class, "sample": 40, **QUIET}
+    index.label(CLASSES, **options)
+    truth, queue = truths(dataset), state(dataset).queue
+    first = state(dataset).draws[0]["label_ids"]
+    add_reviews(dataset, "auto", {key: truth[key] for key in queue[:10]})
+    add_reviews(dataset, "auto", {}, skipped=queue[10:11])
+    index.label(CLASSES, **options)
+    (draw,) = state(dataset).draws
+    assert draw["share"] == 0.5 and draw["label_ids"] != first, "nobody had begun to review it"
+    assert not set(draw["label_ids"]) & set(queue[:11])
+    assert set(state(dataset).learnt) == set(queue[:10])
+    add_reviews(dataset, "auto", {key: truth[key] for key in draw["label_ids"][:1]})
+    add_reviews(dataset, "auto", {key: truth[key] for key in queue[11:20]})
+    report = index.label(CLASSES, reviews=truth, **options)
+    assert report.samples == 1 and all(one.is_made for one in report.promises)
+    assert set(state(dataset).learnt) == set(queue[:10]), "once it is begun, nothing is learned"
+    index.label(CLASSES, retrain=True, **options)
+    assert set(state(dataset).learnt) == {*queue[:10], *queue[11:20], *draw["label_ids"]}
+    assert state(dataset).draws[1]["share"] == 0.25
+
+
+def test_label__a_sample_of_an_earlier_version_has_all_of_the_risk(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    index.label(SWAPPED, precision=0.9, **QUIET)
+    records = Records(dataset, STORE)
+    old = records.get("auto")
+    (draw,) = old["draws"]
+    drawn = {key: value for key, value in draw.items() if key != "share"}
+    records.set("auto", old | {"draws": [drawn], "report": {}})
+    assert index.label(SWAPPED, precision=0.9, reviews="boxes.truth", **QUIET).spent == 1
+    report = index.label(SWAPPED, precision=0.9, **QUIET)
+    assert report.spent == 1.25 and "lower than stated" in report.to_dict()["assumptions"][-1]
 
 
 def test_label__training_makes_probabilities(dataset: fo.Dataset, index: RegionIndex) -> None:

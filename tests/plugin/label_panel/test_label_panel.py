@@ -304,7 +304,7 @@ def test_label__refuses_what_cannot_be_promised(panel, name, value, message):
 def test_label__says_how_many_are_to_be_reviewed(panel):
     panel.step("label")
     panel.do("on_goal")
-    assert "210 regions with these figures" in panel.text()
+    assert "248 regions with these figures" in panel.text()
     panel.choose("goal.sample", 12)
     panel.choose("choices.per_class", True)
     panel.do("on_goal")
@@ -389,6 +389,48 @@ def test_review__a_whole_sample_is_tested_and_what_passes_is_written(reviewing):
     assert reviewing.get("report.lines")[0] in reviewing.text()
 
 
+def fail(panel):
+    """Says of every region on the page that it is another colour than it was taken for."""
+    for place, tile in enumerate(list(panel.tiles)):
+        panel.answer("on_wrong", place)
+        others = [name for name in COLORS if name != tile["answer"]]
+        panel.answer("on_really", place, name=others[place % len(others)])
+
+
+def test_report__a_failed_test_goes_on_with_a_new_sample(reviewing):
+    first = {tile["id"] for tile in reviewing.tiles}
+    fail(reviewing)
+    reviewing.run("on_label_again", into="auto")
+    assert reviewing.get("step") == "report"
+    assert "Learn from these answers and draw a new sample (12 answers)" in reviewing.text()
+    assert len(reviewing.buttons("on_label_again")) == 1
+    reviewing.step("review")
+    (params,) = reviewing.buttons("on_label_again")
+    assert params["retrain"] is True
+    reviewing.run("on_label_again", **params)
+    assert reviewing.get("step") == "review"
+    labelling = labelling_of(reviewing.dataset, "auto")
+    assert set(labelling.learnt) == first
+    assert {tile["id"] for tile in reviewing.tiles} == {*labelling.draws[1]["label_ids"]}
+    assert not first & set(labelling.draws[1]["label_ids"])
+    assert "0 of 12 of the random sample reviewed" in reviewing.text()
+
+
+def test_review__a_sample_is_given_up_before_all_of_it_is_answered(reviewing):
+    assert ["retrain" in p for p in reviewing.buttons("on_label_again")] == [False]
+    tile = reviewing.answer("on_wrong", 0)
+    reviewing.answer("on_really", 0, name=None)
+    (params, _) = reviewing.buttons("on_label_again")
+    assert params["retrain"] is True
+    reviewing.run("on_label_again", **params)
+    labelling = labelling_of(reviewing.dataset, "auto")
+    assert labelling.learnt == {tile["id"]: None}
+    assert len(labelling.draws) == 2
+    assert labelling.settings["retrain"] is True
+    reviewing.run("on_label_again", into="auto")
+    assert len(labelling_of(reviewing.dataset, "auto").draws) == 2
+
+
 def test_review__pages_go_on_by_themselves_and_back(drawings):
     build(drawings, "shapes", encoder=NANO)
     panel = LabelDriver(drawings)
@@ -432,6 +474,8 @@ def test_review__only_one_class(reviewing):
     value = "none" if answer is None else f"c{classes.index(answer)}"
     reviewing.do("on_only", value=value)
     assert {tile["answer"] for tile in reviewing.tiles} == {answer}
+    reviewing.do("on_only", value="queue")
+    assert {tile["purpose"] for tile in reviewing.tiles} == {"training"}
     reviewing.do("on_only", value="c77")
     assert reviewing.tiles == []
     assert reviewing.get("error") is None

@@ -93,7 +93,7 @@ def test_form__counts_classes_and_says_where_they_go(for_forms):
     assert found["class_count"].view.label == "2 classes"
     assert "Makes the field auto" in found["into_note"].view.label
     assert "class_set" not in found
-    assert "takes 210" in found["sample"].view.description
+    assert "takes 248" in found["sample"].view.description
     assert not any(prop.invalid for prop in found.values())
     found = fields(for_forms, into="objects.kind", mode="ranking")
     assert "attribute kind on the labels of objects" in found["into_note"].view.label

@@ -1,6 +1,7 @@
 """What regions would be taken for, and what else they may be."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import fiftyone as fo
@@ -14,8 +15,9 @@ from alphaclip.indexing.labelling.review.previewing import (
     ClassPreview,
     alternatives,
     preview_classes,
+    review_choices,
 )
-from alphaclip.indexing.labelling.review.runs import labelled_fields
+from alphaclip.indexing.labelling.review.runs import Labelling, labelled_fields, labelling_of
 from alphaclip.indexing.labelling.scoring.classes import LabelClass
 from alphaclip.indexing.region_index import RegionIndex
 
@@ -192,3 +194,27 @@ def test_alternatives__without_none_of_these(dataset: fo.Dataset, index: RegionI
 def test_alternatives__bad_count(index: RegionIndex, count: Any) -> None:
     with pytest.raises(AlphaClipError, match="count is"):
         alternatives(index, CLASSES, [], count=count)
+
+
+def test_review_choices__what_it_was_taken_for_comes_first(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    own = ids(dataset)
+    index.label(CLASSES, precision=0.9, **QUIET)
+    labelling = labelling_of(dataset, "auto")
+    assert labelling is not None
+    assert review_choices(index, labelling, own[:1]) == {own[0]: ["ant", "bee", "cat"]}
+    other = replace(labelling, answers={own[0]: "cat", own[1]: None})
+    assert review_choices(index, other, [*own[:2], "gone"], count=2) == {
+        own[0]: ["cat", "ant"],
+        own[1]: ["bee", "cat"],
+        "gone": ["ant", "bee"],
+    }
+
+
+def test_review_choices__of_classes_that_were_too_many_to_be_kept(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    own = ids(dataset)
+    without = Labelling("auto", index.key, classes=("x", "y", "z"), answers={own[0]: "z"})
+    assert review_choices(index, without, own[:1]) == {own[0]: ["z", "x", "y"]}
