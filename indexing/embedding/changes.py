@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from alphaclip.indexing.retrieval.snapshot import Snapshot
 
-AT_ONCE = 1_000
-"""Pictures that are looked at each time: a few tenths of a second."""
+AT_ONCE = 500
+"""Pictures that are looked at each time: under half a second."""
 
 MOST_PICTURES = 200_000
 """Of an index in which deleted pictures are looked for: a second or two, after a deletion only."""

@@ -111,7 +111,7 @@ def update_in_words(dataset, key, progress):
 
 def freshness_of(dataset, key):
     """Tells what has changed since an index was made, for a chip: where nothing was modified in
-    some thousandths of a second, else within a few tenths; a panel may ask it every few seconds.
+    some thousandths of a second, else within half a second; a panel may ask it every few seconds.
 
     Args:
         key: of the index
