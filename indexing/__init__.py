@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.brain.exporting import export
     from alphaclip.indexing.dataset.decisions import decide, decisions, undecide
     from alphaclip.indexing.embedding.building import embed_part, plan
+    from alphaclip.indexing.embedding.unfinished import unfinished
     from alphaclip.indexing.explore.concepts import (
         Concept,
         concepts,
@@ -48,8 +49,8 @@ if TYPE_CHECKING:
     from alphaclip.indexing.explore.unlabelled import find_unlabelled, is_of_proposals
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
-    from alphaclip.indexing.masks.segmenting import segment
-    from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan
+    from alphaclip.indexing.masks.segmenting import segment, segment_one
+    from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan, resume
     from alphaclip.indexing.retrieval.queries import Example
     from alphaclip.indexing.similarity import register_backend
 
@@ -93,14 +94,17 @@ __all__ = [
     "refine",
     "register_backend",
     "remember",
+    "resume",
     "save_view",
     "search",
     "segment",
+    "segment_one",
     "suggest_threshold",
     "tag",
     "tag_samples",
     "undecide",
     "undo",
+    "unfinished",
     "waiting",
 ]
 
@@ -144,14 +148,17 @@ _HOMES = {
     "refine": "explore.feedback",
     "register_backend": "similarity",
     "remember": "explore.searches",
+    "resume": "region_index",
     "save_view": "act.acting",
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",
+    "segment_one": "masks.segmenting",
     "suggest_threshold": "explore.thresholds",
     "tag": "act.acting",
     "tag_samples": "act.acting",
     "undecide": "dataset.decisions",
     "undo": "act.acting",
+    "unfinished": "embedding.unfinished",
     "waiting": "explore.concepts",
 }
 

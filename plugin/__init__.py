@@ -23,6 +23,7 @@ def register(plugin):
     from .label_panel import LabelRegionsPanel
     from .operators.act_on_regions import ActOnRegions
     from .operators.delete_index import DeleteIndex
+    from .operators.download_model import DownloadModel
     from .operators.embed_regions import EmbedRegions
     from .operators.export_index import ExportIndex
     from .operators.finetune_encoder import FinetuneEncoder
@@ -49,6 +50,7 @@ def register(plugin):
         FindOddRegions,
         LabelRegions,
         FinetuneEncoder,
+        DownloadModel,
         ActOnRegions,
         RegionSearchPanel,
         LabelRegionsPanel,

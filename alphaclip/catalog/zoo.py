@@ -45,6 +45,9 @@ GRIT_WARNING = (
     "checkpoint, `alphaclip models alphaclip-vit-l14-grit1m-mim` says how"
 )
 OPENCLIP_PREFIX = "openclip:"
+ON_THE_HUB = "stated on the model's Hugging Face page"
+"""The licence of open_clip's models, as far as is known here."""
+
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
 HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -325,8 +328,7 @@ def _openclip_spec(name: str) -> ModelSpec:
         raise ModelNotFoundError(
             f"{name!r}: open_clip has no weights {tag!r} for {architecture}; it has: {tags}"
         )
-    licence = "stated on the model's Hugging Face page"
-    return ModelSpec(name, architecture, tag, None, object_view(), licence)
+    return ModelSpec(name, architecture, tag, None, object_view(), ON_THE_HUB)
 
 
 def _with_methods(base: str, methods: tuple[Method, ...]) -> ModelSpec:

@@ -10,12 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 
-OFFERED = {
-    "cpu": ("ViT-B-16/datacomp_xl_s13b_b90k", "0.6 GB"),
-    "cuda": ("ViT-L-14/datacomp_xl_s13b_b90k", "1.7 GB"),
-}
-"""What is offered for download: MIT-licensed, and of a size that the device can bear."""
-
 
 def ask_for_model(ask: Callable[[str], str] = input) -> str:
     """Asks at a terminal whether a model for photographs may be downloaded, where there is none.
@@ -34,16 +28,15 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
     """
     import torch
 
-    from alphaclip.catalog.zoo import NANO, cached_name, find_auto
-    from alphaclip.weights.base_weights import download_base
+    from alphaclip.catalog.choices import OFFERED, download_encoder
+    from alphaclip.catalog.zoo import NANO, find_auto
 
     if not sys.stdin.isatty() or find_auto().name != NANO:
         return "auto"
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    candidate, size = OFFERED[device]
+    offer = OFFERED["cuda" if torch.cuda.is_available() else "cpu"]
     question = (
         "No model for photographs is on this machine. Download open_clip's "
-        f"{candidate} ({size}, MIT licence)? [y/N] "
+        f"{offer.candidate} ({offer.size}, {offer.licence} licence)? [y/N] "
     )
     try:
         answer = ask(question).strip().lower()
@@ -51,6 +44,5 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
         answer = ""
     if answer not in ("y", "yes"):
         return "auto"
-    architecture, _, tag = candidate.partition("/")
-    download_base(architecture, tag)
-    return cached_name(candidate)
+    download_encoder(offer.name)
+    return offer.name

@@ -8,7 +8,7 @@ from contextlib import suppress
 from math import ceil
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops, ImageFilter
 
 from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.regions.images import decode_image, open_image, shown_size
@@ -24,6 +24,8 @@ THREADS = 4
 
 LIGHT_AROUND = 0.4
 """Of what surrounds a region: dark enough to see the region, and to see what it is part of."""
+
+OUTLINE = (255, 0, 160)
 
 
 def draw_tiles(
@@ -76,6 +78,35 @@ def draw_crops(listed: Sequence[tuple[str, Region]], size: int = TILE) -> list[I
     return crops
 
 
+def draw_regions(
+    image: str | np.ndarray, regions: Sequence[Region], most: tuple[int, int]
+) -> Image.Image:
+    """Draws a whole picture, no wider and no higher than ``most``: the regions lit, each with an
+    outline, and what is in none of them dimmed.
+
+    Raises:
+        AlphaClipError: if the picture cannot be opened
+    """
+    picture = Image.fromarray(open_image(image))
+    width, height = picture.size
+    picture.thumbnail(most)
+    lit, edges = Image.new("L", picture.size), Image.new("L", picture.size)
+    for region in regions:
+        with suppress(RegionError):
+            alpha = Image.fromarray(region.alpha_map(height, width))
+            alpha = alpha.resize(picture.size, Image.Resampling.BILINEAR)
+            inside = alpha.point(lambda value: 255 * (value > 127))
+            edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
+            lit, edges = ImageChops.lighter(lit, alpha), ImageChops.lighter(edges, edge)
+    drawn = _light_up(picture, lit)
+    drawn.paste(OUTLINE, mask=edges)
+    return drawn
+
+
+def _light_up(picture: Image.Image, alpha: Image.Image) -> Image.Image:
+    return Image.composite(picture, picture.point(lambda value: int(value * LIGHT_AROUND)), alpha)
+
+
 def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None:
     width, height = picture.size
     try:
@@ -91,7 +122,7 @@ def _tile(picture: Image.Image, region: Region, size: int) -> Image.Image | None
     sides = max(1, round(across * scale)), max(1, round(down * scale))
     crop = picture.crop(window).resize(sides, Image.Resampling.BICUBIC)
     alpha = inside.resize(sides, Image.Resampling.BILINEAR)
-    return Image.composite(crop, crop.point(lambda value: int(value * LIGHT_AROUND)), alpha)
+    return _light_up(crop, alpha)
 
 
 def _open(path: str, regions: Sequence[Region], size: int) -> np.ndarray:

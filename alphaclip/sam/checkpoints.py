@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import math
 import re
-import shutil
-import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
+from alphaclip.catalog.choices import Choice
 from alphaclip.catalog.released import models_folder
 from alphaclip.errors import CheckpointError, MissingWeightsError, ModelNotFoundError
-from alphaclip.files import ABANDONED, PARTIAL, file_sha256, remove_partials
+from alphaclip.files import file_sha256
 from alphaclip.sam.networks import read_sam
+from alphaclip.weights.downloads import Progress, download
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is counted, how much is done, and how much there is."""
 
 LICENCE = "Apache-2.0"
 HOW_TO_INSTALL_OWN = (
@@ -29,8 +23,6 @@ HOW_TO_INSTALL_OWN = (
 )
 _OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
 """It becomes a file's name, so it can be no path and nothing that another system cannot write."""
-_TIMEOUT = 60
-"""Seconds without an answer after which a download is given up."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +74,25 @@ def installed_sams() -> list[str]:
     return released + sorted(n for n in own if _OWN_NAME.fullmatch(n) and not is_released(n))
 
 
+def sam_choices() -> list[Choice]:
+    """The SAMs that may be chosen: those that are installed, first the one that ``auto`` takes;
+    then those that :func:`install_sam` can download."""
+    here, published = installed_sams(), {released.name: released for released in RELEASED_SAMS}
+    names = [*here, *(name for name in published if name not in here)]
+    return [
+        Choice(
+            name=name,
+            summary="Segment Anything" if name in published else "installed by you",
+            licence=LICENCE if name in published else "not stated",
+            commercial=True if name in published else None,
+            installed=name in here,
+            bytes=0 if name in here else published[name].bytes,
+            why_auto="the largest that is installed" if here[:1] == [name] else "",
+        )
+        for name in names
+    ]
+
+
 def installed_sam_path(name: str) -> Path:
     """Where a checkpoint is once it is installed."""
     return models_folder() / f"{name}.safetensors"
@@ -125,7 +136,8 @@ def install_sam(name: str, source: Path | None = None, progress: Progress | None
         source (None): the user's file, a ``.pth`` (read with ``weights_only=True``) or
             ``.safetensors``: for a released name the published file, whose SHA-256 is checked; it
             is left as it is
-        progress (None): told how many bytes of the download are here
+        progress (None): told how many MB of the download are here; what it raises ends the
+            download, which goes on when it is asked for again
 
     Returns:
         a safetensors file in the models folder
@@ -154,12 +166,19 @@ def install_sam(name: str, source: Path | None = None, progress: Progress | None
                 f"{released.bytes:,} bytes). Get it again; {HOW_TO_INSTALL_OWN}"
             )
         return _convert(source, path, about, released.architecture)
-    download = _room_for(released, path.parent)
+    published = path.with_name(released.file_name)
     try:
-        _download(released, download, progress)
-        return _convert(download, path, about, released.architecture)
+        # Room for it, and for what it becomes
+        download(released.url, published, released.bytes, released.sha256, progress, rooms=2.2)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}; or get the file yourself and run `alphaclip segment --install "
+            f"{released.name} --file FILE`"
+        ) from error
+    try:
+        return _convert(published, path, about, released.architecture)
     finally:
-        download.unlink(missing_ok=True)
+        published.unlink(missing_ok=True)
 
 
 def _install_own(name: str, source: Path | None) -> Path:
@@ -210,45 +229,3 @@ def _convert(
     write_checkpoint(model.state_dict(), path, metadata)
     logger.info("%s is installed as %s", path.stem, path)
     return path
-
-
-def _room_for(released: ReleasedSam, folder: Path) -> Path:
-    """An empty file to download into: there has to be room for it and for what it becomes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    free, needed = shutil.disk_usage(folder).free, 2.2 * released.bytes
-    if free < needed:
-        raise CheckpointError(
-            f"{folder} has room for {free / 1e6:,.0f} MB, {released.name} needs "
-            f"{math.ceil(needed / 1e6):,}: free some, or set ALPHACLIP_MODELS"
-        )
-    remove_partials(folder, ABANDONED)
-    with NamedTemporaryFile(
-        dir=folder, prefix=f"{released.file_name}.", suffix=PARTIAL, delete=False
-    ) as file:
-        return Path(file.name)
-
-
-def _download(released: ReleasedSam, path: Path, progress: Progress | None) -> None:
-    """Fetches a published file, and no more bytes than it has; its SHA-256 is checked."""
-    digest, done = hashlib.sha256(), 0
-    try:
-        with (
-            urllib.request.urlopen(released.url, timeout=_TIMEOUT) as page,
-            path.open("wb") as out,
-        ):
-            while done <= released.bytes and (block := page.read(1 << 20)):
-                done += len(block)
-                digest.update(block)
-                out.write(block)
-                if progress is not None:
-                    progress(f"bytes of {released.file_name}", done, released.bytes)
-    except OSError as error:
-        raise CheckpointError(
-            f"{released.url} cannot be had ({error}): try again, or get the file yourself and run "
-            f"`alphaclip segment --install {released.name} --file FILE`"
-        ) from error
-    if digest.hexdigest() != released.sha256:
-        raise CheckpointError(
-            f"{released.url} gave {done:,} of {released.bytes:,} bytes with SHA-256 "
-            f"{digest.hexdigest()}, published is {released.sha256}: nothing was kept, try again"
-        )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import open_clip
 from huggingface_hub import try_to_load_from_cache
 
-from alphaclip.errors import MissingWeightsError
+from alphaclip.errors import AlphaClipError, CheckpointError, MissingWeightsError
+from alphaclip.weights.downloads import Progress, download
 
 logger = logging.getLogger(__name__)
 
@@ -21,12 +24,8 @@ def find_base(architecture: str, tag: str) -> Path | None:
         the file in the Hugging Face (or open_clip's own) cache, None where it is not there
     """
     config = open_clip.get_pretrained_cfg(architecture, tag)
-    repository, filename = os.path.split(config.get("hf_hub", ""))
-    # As open_clip: safetensors first.
-    names = ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
-    if filename:
-        names = [str(Path(filename).with_suffix(".safetensors")), filename]
-    for candidate in names if repository else ():
+    repository, names = _hub_files(config)
+    for candidate in names:
         cached = try_to_load_from_cache(repository, candidate)
         if isinstance(cached, str):
             return Path(cached)
@@ -34,8 +33,13 @@ def find_base(architecture: str, tag: str) -> Path | None:
     return own if not repository and own.is_file() else None
 
 
-def download_base(architecture: str, tag: str) -> Path:
+def download_base(architecture: str, tag: str, progress: Progress | None = None) -> Path:
     """The same file, downloaded where it is not on this machine already.
+
+    Args:
+        architecture, tag: of open_clip
+        progress (None): told how many MB are here; what it raises ends the download, which goes on
+            when it is asked for again
 
     Raises:
         MissingWeightsError: the download failed; says why and how else to get them
@@ -46,12 +50,48 @@ def download_base(architecture: str, tag: str) -> Path:
     logger.warning("downloading the base weights %s of %s", tag, architecture)
     try:
         config = dict(open_clip.get_pretrained_cfg(architecture, tag))
+        if progress is not None:
+            _download_blob(config, progress)
         return Path(open_clip.download_pretrained(config))
     except Exception as error:
+        if isinstance(error, AlphaClipError) and not isinstance(error, CheckpointError):
+            raise  # the progress ended it
         raise MissingWeightsError(
             f"the base weights {tag!r} of {architecture} are not on this machine and could "
             f"not be downloaded ({error}). {base_advice(architecture, tag)}"
         ) from error
+
+
+def _hub_files(config: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The repository on the hub and, as open_clip looks for them, the names of the file there."""
+    repository, filename = os.path.split(config.get("hf_hub", ""))
+    if not repository:
+        return "", []
+    if filename:
+        return repository, [str(Path(filename).with_suffix(".safetensors")), filename]
+    return repository, ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
+
+
+def _download_blob(config: Mapping[str, Any], progress: Progress) -> None:
+    """Downloads the hub's file to where its cache keeps contents, whence open_clip takes it: the
+    hub's own download cannot be stopped, and begins anew each time."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.errors import EntryNotFoundError
+    from huggingface_hub.file_download import repo_folder_name
+
+    repository, names = _hub_files(config)
+    for name in names:
+        url = hf_hub_url(repository, name)
+        try:
+            about = get_hf_file_metadata(url)
+        except EntryNotFoundError:
+            continue
+        digest = about.etag or ""
+        if about.size and len(digest) == 64:
+            folder = repo_folder_name(repo_id=repository, repo_type="model")
+            blob = Path(constants.HF_HUB_CACHE) / folder / "blobs" / digest
+            download(url, blob, about.size, digest, progress, repository)
+        return
 
 
 def base_advice(architecture: str, tag: str) -> str:

@@ -155,6 +155,14 @@ def index_keys(dataset: fo.Dataset) -> list[str]:
     return sorted(keys | {stores[s].name for s in unnamed if _holds_regions(stores[s])})
 
 
+def own_stores(dataset: fo.Dataset) -> dict[str, Path]:
+    """The folders of a dataset's own stores by key, also of those that hold no version yet."""
+    keys = {_store_of(run): run["key"] for run in _runs({"_dataset_id": _id(dataset)})}
+    folders = [folder for folder in (store_root() / str(_id(dataset))).glob("*") if folder.is_dir()]
+    stores = {f"{folder.parent.name}/{folder.name}": folder for folder in folders}
+    return {keys.get(s, path.name): path for s, path in stores.items() if _STORE.fullmatch(s)}
+
+
 def check_key(dataset: fo.Dataset, key: str) -> None:
     """Looks whether a region index of this dataset may have this name.
 

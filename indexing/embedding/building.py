@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,13 @@ from alphaclip.indexing.dataset.locations import check_key, has_run, own_folder
 from alphaclip.indexing.dataset.stages import check_stages
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
-from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
+from alphaclip.indexing.embedding.merging import (
+    UNFINISHED,
+    MergeReport,
+    held_rows,
+    merge,
+    publish_part,
+)
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
@@ -38,6 +45,11 @@ from alphaclip.indexing.store.store import StoreError, StoreVersion, StoreWriter
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+
+PUBLISH_SECONDS, PUBLISH_SHARE = 30.0, 20
+"""How often what is embedded so far is published: so many seconds apart at least, and so many times
+as long as it took, so that it costs a twentieth at most."""
 
 
 @dataclass(frozen=True)
@@ -132,8 +144,28 @@ def embed(
     pictures = labelled_pictures(active_slice(samples), settings, reading, show)
     held = held_rows(writer.base, settings)
     planned = make_plan(writer.folder / "work", pictures, settings, reading, held)
-    embed_shards(planned, encoder, progress=show)
+    _embed_in_sight(writer, planned, encoder, show)
     return merge(writer, planned, round(time.monotonic() - started, 1))
+
+
+def _embed_in_sight(writer: StoreWriter, planned: Plan, encoder: Encoder, show: Progress) -> None:
+    """Embeds what is planned; what is done can be searched meanwhile, and where it is stopped."""
+    wait, at = PUBLISH_SECONDS, time.monotonic()
+
+    def publish_now_and_then() -> None:
+        nonlocal wait, at
+        began = time.monotonic()
+        if began - at >= wait:
+            publish_part(writer, planned)
+            at = time.monotonic()
+            wait = max(PUBLISH_SECONDS, PUBLISH_SHARE * (at - began))
+
+    try:
+        embed_shards(planned, encoder, progress=show, after_shard=publish_now_and_then)
+    except (Exception, KeyboardInterrupt):
+        with suppress(StoreError):
+            publish_part(writer, planned)
+        raise
 
 
 def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
@@ -182,7 +214,7 @@ def settings_in(writer: StoreWriter) -> dict[str, Any]:
             f"{writer.folder} holds nothing that could be brought up to date: build the index"
         ) from error
     check_settings(said, writer.folder)
-    return {name: value for name, value in said.items() if name != "report"}
+    return {name: value for name, value in said.items() if name not in ("report", UNFINISHED)}
 
 
 def freshness(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -38,6 +39,9 @@ Identify = Literal["stat", "content"]
 
 HALF = 16
 """Digits of each half: 64 bits. Two versions of one region have to differ, not all regions."""
+
+READ_AT = "read_at"
+"""In what is noticed of the labels: when they began to be read, ISO 8601, UTC."""
 
 TWICE = "its id occurs twice: a region has one vector"
 """Why all regions of a sample with one label id but the first are left out."""
@@ -106,12 +110,13 @@ def labelled_pictures(
         settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``
         reading: gets what is noticed, JSON: how many ``samples`` there are, how many ``unfilled``
             polylines, which count as their box, how many ``stray_rings`` of polygons were left
-            out, and the labels ``skipped``
+            out, the labels ``skipped``, and when this began, as ``read_at``
         progress: told how many samples are read
     """
     field, total = settings["field"], count_samples(samples)
     check_field(samples, field)
     reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
+    reading[READ_AT] = datetime.now(timezone.utc).isoformat()
     for sample in samples.select_fields(field).iter_samples():
         regions: dict[str, Region] = {}
         for label in labels_of(sample[field]):

@@ -22,6 +22,9 @@ from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
 
+UNFINISHED = "unfinished"
+"""In what a store says of its vectors: they are those of a build that has not come to its end."""
+
 
 @dataclass(frozen=True)
 class MergeReport:
@@ -74,12 +77,42 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
             at all could be embedded; says what to do
     """
     results = _results(plan)
+    segments, without = _segments(writer, plan, results)
+    _check_none_lost(without, plan, results)
+    report = _publish(writer, plan, results, segments, {}, seconds)
+    shutil.rmtree(plan.folder, ignore_errors=True)
+    return report
+
+
+def is_unfinished(version: StoreVersion | None) -> bool:
+    """Whether a version is what :func:`publish_part` has published."""
+    return version is not None and bool(version.info.get(UNFINISHED))
+
+
+def publish_part(writer: StoreWriter, plan: Plan) -> None:
+    """Publishes what is embedded so far of a first build, so that it can be searched; the plan
+    stays, and goes on.
+
+    A version of a finished build stays the current one: it is worth more.
+    """
+    if writer.base is not None and not is_unfinished(writer.base):
+        return
+    results = [result for shard in plan.shards if (result := finished(plan, shard)) is not None]
+    segments, _ = _segments(writer, plan, results)
+    if any(len(segment.rows) for segment in segments):
+        _publish(writer, plan, results, segments, {UNFINISHED: True}, None)
+
+
+def _segments(
+    writer: StoreWriter, plan: Plan, results: Sequence[FinishedShard]
+) -> tuple[list[Segment], int]:
+    """What a version is made of: first the segments of the one before, then those of the plan; and
+    how many regions of the plan have no vector in them."""
     base = usable_base(writer.base, plan.settings)
     inventory = plan.inventory()
-    lookup, repeated = Lookup(inventory), inventory.repeated
+    lookup, taken = Lookup(inventory), np.zeros(len(inventory), bool)
     entries = [*plan.taken_over, *(result.entry for result in results if result.entry)]
     old = base.segments if base is not None else ()
-    taken = np.zeros(len(inventory), bool)
     segments = []
     for segment in (*old, *(writer.adopt(plan.folder, entry) for entry in entries)):
         # What an earlier version dropped does not count, or it would be there twice
@@ -87,14 +120,27 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
         mask = np.zeros(len(segment), bool)
         mask[segment.rows[matching(inventory, ids, taken, lookup)]] = True
         segments.append(segment.keeping(mask))
-    _check_none_lost(len(inventory) - len(repeated) - int(taken.sum()), plan, results)
-    skipped = _skipped(plan, results, inventory.take(repeated))
-    report = _report(writer.base, segments, len(old), plan, skipped)
+    return segments, len(inventory) - len(inventory.repeated) - int(taken.sum())
+
+
+def _publish(
+    writer: StoreWriter,
+    plan: Plan,
+    results: Sequence[FinishedShard],
+    segments: Sequence[Segment],
+    about: Mapping[str, Any],
+    seconds: float | None,
+) -> MergeReport:
+    inventory = plan.inventory()
+    skipped = _skipped(plan, results, inventory.take(inventory.repeated))
+    before = None if is_unfinished(writer.base) else writer.base
+    base = usable_base(before, plan.settings)
+    report = _report(before, segments, len(base.segments) if base is not None else 0, plan, skipped)
     dims = [segment.vectors.shape[1] for segment in segments if len(segment.rows)]
     dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
     told = {**plan.reading, **asdict(report), "seconds": seconds}
-    writer.publish(segments, dim, np.dtype(np.float16), {**plan.settings, "report": told})
-    shutil.rmtree(plan.folder, ignore_errors=True)
+    info = {**plan.settings, "report": told, **about}
+    writer.publish(segments, dim, np.dtype(np.float16), info)
     return report
 
 

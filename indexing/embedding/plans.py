@@ -66,6 +66,10 @@ SHARD_REGIONS = 2048
 """Regions in a shard, about: those of a picture stay together. A kill costs the one in flight, so
 it is small; its piece of a store, 3 MB of vectors of 768 numbers, is worth a file."""
 
+FIRST_REGIONS = 128
+"""In the first shard; each has twice as many as the one before, so that a stop costs at most half
+of what was done, of small datasets too, and there is soon something to search."""
+
 IN_MEMORY = 65536
 """Regions to embed that a build keeps in memory. Boxes are under 1 KB each, masks often more; the
 shards that come after wait in files, so that memory does not grow with the dataset."""
@@ -171,6 +175,7 @@ def make_plan(
     Raises:
         StoreError: if it cannot be written; the plan before holds then
     """
+    first = shard_regions if to_files else FIRST_REGIONS
     make_folder(folder)
     name, pieces = uuid4().hex[:8], _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
@@ -181,7 +186,7 @@ def make_plan(
             fingerprint, label_id = ids.fingerprints[i].decode(), picture.label_ids[i]
             planned = picture.sample_id, label_id, fingerprint, picture.filepath, picture.regions[i]
             shards.waiting.append(PlannedRegion(*planned))
-        if len(shards.waiting) >= shard_regions:
+        if len(shards.waiting) >= min(shard_regions, first << len(shards.closed)):
             shards.close()
     shards.close()
     rows = inventory.rows()
@@ -267,6 +272,12 @@ def finished(plan: Plan, shard: dict[str, Any]) -> FinishedShard | None:
     except StoreError as error:
         logger.warning("%s is embedded again: %s", shard["file"], error)
         return None
+
+
+def regions_left(plan: Plan) -> int:
+    """How many regions are in shards of which nothing has come yet; none is looked into."""
+    open_shards = (one for one in plan.shards if not _finished_path(plan, one).is_file())
+    return sum(shard["count"] for shard in open_shards)
 
 
 def _check_finished(content: dict[str, Any], path: Path) -> None:

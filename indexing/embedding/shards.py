@@ -36,6 +36,7 @@ def embed_shards(
     encoder: Encoder,
     part: tuple[int, int] = (1, 1),
     progress: Progress = lambda what, done, total: None,
+    after_shard: Callable[[], None] = lambda: None,
 ) -> int:
     """Embeds a part of a plan's shards; those that are done stay as they are.
 
@@ -44,6 +45,7 @@ def embed_shards(
         encoder: the one the plan is for
         part: ``(i, n)`` is the i-th of n equal parts, from 1
         progress: told how many regions of this part are embedded
+        after_shard: called each time that a shard is done
 
     Returns:
         how many regions were embedded now
@@ -63,6 +65,7 @@ def embed_shards(
             regions = plan.regions.get(shard["file"]) or read_shard(plan, shard)
             result = _embed(plan, regions, encoder, tell)
             finish(plan, shard, result)
+            after_shard()
             embedded += result.entry["count"] if result.entry else 0
         done += shard["count"]
         progress("regions embedded", done, total)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from alphaclip.catalog.choices import Choice
 from alphaclip.errors import (
     AlphaClipError,
     ImageError,
@@ -19,6 +20,7 @@ from alphaclip.errors import (
 from alphaclip.indexing.dataset.labels import Skipped, label_region
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
+from alphaclip.sam.checkpoints import sam_choices
 from alphaclip.sam.masks import MaskLimits, SamMask, crop_mask
 from alphaclip.sam.sam import WORKING_SIDE, SamModel, automatic_masks, load_sam, masks_for_boxes
 
@@ -114,6 +116,18 @@ def open_segmenter(
     if not isinstance(model, SamModel) and str(model).startswith(ZOO_PREFIXES):
         return ZooSegmenter(str(model), samples)
     return SamSegmenter(load_sam(model, device), limits, points_per_side)
+
+
+def segmenter_choices() -> list[Choice]:
+    """The models that may be chosen, see `alphaclip.sam.checkpoints.sam_choices`; with those of
+    FiftyOne's zoo that a user has downloaded."""
+    import fiftyone.zoo as foz
+
+    names = sorted(foz.list_downloaded_zoo_models())
+    of_zoo = [name for name in names if name.startswith(ZOO_PREFIXES) and "-video-" not in name]
+    stated = "stated in FiftyOne's zoo"
+    zoo = [Choice(name, "of FiftyOne's zoo", stated, None, installed=True) for name in of_zoo]
+    return sorted([*sam_choices(), *zoo], key=lambda choice: not choice.installed)
 
 
 class SamSegmenter:

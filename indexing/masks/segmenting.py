@@ -6,9 +6,10 @@ The module is not called ``segment``: importing it would hide the function of th
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -122,6 +123,62 @@ def segment(
     return report
 
 
+@dataclass(frozen=True)
+class Trial:
+    """What segmenting one picture leads to.
+
+    Attributes:
+        sample_id: of the picture
+        filepath: of the picture
+        masks: that would be written
+        report: what was left out, and how long it took without loading the model
+        pictures: how many there are in all
+    """
+
+    sample_id: str
+    filepath: str
+    masks: list[fo.Detection]
+    report: MaskReport
+    pictures: int
+
+
+@checked(points_per_side=COUNT)
+def segment_one(
+    samples: fo.SampleCollection,
+    field: str | None = None,
+    model: str | Path | SamModel = "auto",
+    limits: MaskLimits | None = None,
+    points_per_side: int = 32,
+    sample_id: str | None = None,
+    device: str | None = None,
+) -> Trial:
+    """Makes the masks of one picture as :func:`segment` would, and writes nothing: to try settings.
+
+    Args:
+        samples, field, model, limits, points_per_side, device: see :func:`segment`
+        sample_id (None): of the picture; None takes the first, of those with labels in the field
+
+    Raises:
+        AlphaClipError: see :func:`segment`; or there is no such picture
+    """
+    images = active_images(samples)
+    _check(images, field, "")
+    limits = limits or (AUTOMATIC_LIMITS if field is None else PROMPTED_LIMITS)
+    chosen = images if sample_id is None else images.select(sample_id)
+    labelled = (one for one in chosen if field is None or labels_of(one[field]))
+    sample = next(labelled, None)
+    if sample is None:
+        raise FieldError("there is no such picture here, or it has no labels to make masks of")
+    report = MaskReport("", samples=1)
+    prompts = None if field is None else _prompts(sample, field, report)
+    with closing(open_segmenter(model, images, limits, points_per_side, device)) as segmenter:
+        started = time.monotonic()
+        (segmented,) = segmenter.find([Job(sample, prompts)])
+        masks = _kept(segmented, field, limits, report) or []
+    report.added, report.seconds = len(masks), round(time.monotonic() - started, 1)
+    return Trial(str(sample.id), sample.filepath, masks, report, count_samples(images))
+
+
 def _check(images: fo.SampleCollection, field: str | None, into: str) -> None:
     if field is None:
         return
@@ -168,9 +225,19 @@ def _made_from(prompts: list[Prompt] | None) -> str:
 def _take(segmented: Segmented, field: str | None, limits: MaskLimits, report: MaskReport) -> None:
     """Writes the masks of one sample that are good enough; of a broken picture, nothing."""
     sample, prompts = segmented.job.sample, segmented.job.prompts
+    masks = _kept(segmented, field, limits, report)
+    if masks is not None:
+        alike = () if prompts is None else ("source_id", "source_digest")
+        write_masks(sample, masks, _made_from(prompts), alike, report)
+
+
+def _kept(
+    segmented: Segmented, field: str | None, limits: MaskLimits, report: MaskReport
+) -> list[fo.Detection] | None:
+    """The masks of one sample that are good enough; None of a broken picture."""
     report.skipped += segmented.skipped
     if any(not skipped.label_id for skipped in segmented.skipped):
-        return
+        return None
     groups = [prompt.label if prompt else None for _, prompt in segmented.masks]
     verdicts = judge([mask for mask, _ in segmented.masks], limits, groups)
     detections = []
@@ -179,8 +246,7 @@ def _take(segmented: Segmented, field: str | None, limits: MaskLimits, report: M
             detections.append(_detection(mask, prompt, field))
         else:
             report.drop(verdict)
-    alike = () if prompts is None else ("source_id", "source_digest")
-    write_masks(sample, detections, _made_from(prompts), alike, report)
+    return detections
 
 
 def _detection(mask: SamMask, prompt: Prompt | None, field: str | None) -> fo.Detection:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from alphaclip.indexing.nearest.brute_force import scan
-from alphaclip.indexing.nearest.engine import open_engine
+from alphaclip.indexing.nearest.engine import EXACT_LIMIT, open_engine
 from alphaclip.indexing.nearest.exact import ExactIndex
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.progress import Progress
@@ -65,8 +65,10 @@ class Snapshot:
             if self._engine is None:
                 version, texts = self.version, self._text_queries
                 cache = version.folder / "cache"
+                # Of a build on its way: what is made for its vectors would not serve for long
+                limit = len(version) if version.info.get("unfinished") else EXACT_LIMIT
                 self._engine = open_engine(
-                    version.table, self.metric, cache, texts, progress=progress
+                    version.table, self.metric, cache, texts, limit, progress
                 )
             return self._engine
 

@@ -18,13 +18,13 @@ LINK_START = re.compile(r"://|www(?=\.)|@", re.IGNORECASE)
 
 
 def form_button(config, where=types.Places.SAMPLES_GRID_SECONDARY_ACTIONS, prompt=True):
-    """Makes a button that opens an operator's form, above the samples grid.
+    """Makes a button that opens an operator's form: its icon, which has room where words have none.
 
     Args:
         where (SAMPLES_GRID_SECONDARY_ACTIONS): the button stands
         prompt (True): whether it opens the form, or runs the operator
     """
-    return types.Placement(where, types.Button(label=config.label, prompt=prompt))
+    return types.Placement(where, types.Button(label=config.label, icon=config.icon, prompt=prompt))
 
 
 def add_background(inputs):

@@ -109,6 +109,25 @@ def update_in_words(dataset, key, progress):
     return in_words(key, dataclasses.asdict(open_index(dataset, key).update(progress)))
 
 
+def freshness_of(dataset, key):
+    """Tells what has changed since an index was made, for a chip: where nothing was modified in
+    some thousandths of a second, else within half a second; a panel may ask it every few seconds.
+
+    Args:
+        key: of the index
+
+    Returns:
+        a dict of JSON values: how many are ``edited``, ``new`` and ``removed``, how many pictures
+        are ``unread``, whose turn it is at the next call, and ``said``, all of it in words: an
+        empty text if nothing has changed
+
+    Raises:
+        AlphaClipError: if the index, its field or its FiftyOne view is gone
+    """
+    changes = open_index(dataset, key).changes()
+    return {**dataclasses.asdict(changes), "said": str(changes)}
+
+
 def check_in_words(dataset, key, progress):
     """Compares an index with its dataset.
 

@@ -4,6 +4,7 @@ import fiftyone.operators.types as types
 
 from . import jobs
 from .forms import alert, text
+from .panels import dataset_id
 from .tiles import add_button, fit
 
 TICK_MS = 1000
@@ -23,9 +24,10 @@ def watch(ctx):
         told = jobs.last_outcome(ctx.dataset, ctx.panel.get_state("looked") or 0)
 
     if told is not None:
+        told = {**told, "dataset": dataset_id(ctx), "again": None}
         ctx.panel.state.set({"watched": None, "outcome": told, "looked": told["at"]})
         if told["severity"] == "success":
-            ctx.ops.reload_dataset()
+            ctx.ops.reload_dataset() if told.get("reshaped", True) else ctx.ops.reload_samples()
 
 
 def add_jobs(ctx, root, panel):
@@ -45,6 +47,7 @@ def add_jobs(ctx, root, panel):
         root.view("timer", types.TimerView(interval=TICK_MS, on_interval=panel.on_tick))
 
     told = ctx.panel.get_state("outcome")
-    if told and not running:
+    # The App keeps a panel's state when another dataset is opened
+    if told and not running and told.get("dataset", dataset_id(ctx)) == dataset_id(ctx):
         view = alert(told["severity"], told["title"], told["text"])
         root.view("outcome", view)

@@ -1,7 +1,8 @@
-"""Jobs that take long: how far they are, and a way to stop them.
+"""Jobs that take long: how far they are, a way to stop them, and to go on with them.
 
-Both are kept with the dataset in FiftyOne's execution store, so every tab and process sees them, a
-delegated job's as well. A job that was killed is forgotten when it gives no sign of life any more.
+All is kept with the dataset in FiftyOne's execution store, so every tab and process sees it, of a
+delegated job as well, and no other dataset does. A job that was killed gives no sign of life any
+more: it can be gone on with, as one that was stopped.
 """
 
 import logging
@@ -12,9 +13,13 @@ import weakref
 from contextlib import contextmanager
 
 import fiftyone.operators as foo
+from fiftyone.operators.executor import ExecutionContext
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import StoreBusyError
+
+from .grid import outline
+from .reports import in_words
 
 STORE = "alphaclip_jobs"
 RUNNING, STOPPED, OUTCOME = "running:", "stop:", "outcome:"
@@ -24,6 +29,9 @@ ALIVE_SECONDS = 15
 
 KEPT_SECONDS = 24 * 3600
 """What came of a job can still be read the next morning; FiftyOne then drops it by itself."""
+
+TELLING_SECONDS, TELLING_SHARE = 2.0, 0.01
+"""How long something was counted, and how much of it, before it says how long the rest takes."""
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +44,7 @@ class JobStopped(AlphaClipError):
 
 
 @contextmanager
-def stoppable(dataset, key, title, report=None):
+def stoppable(dataset, key, title, report=None, again=None):
     """Makes a job visible in the App while it runs, with a Stop button; what came of it is kept
     for :func:`outcome`, before it is no longer running.
 
@@ -44,6 +52,7 @@ def stoppable(dataset, key, title, report=None):
         key: of the index that the job works on
         title: what it does
         report (None): called with a dict of ``progress`` (0 to 1) and ``label``
+        again (None): what :func:`resume` does to go on with it, see :func:`request_of`
 
     Yields:
         a job, with ``progress``, a function of what is counted, how many are done and how many
@@ -53,7 +62,7 @@ def stoppable(dataset, key, title, report=None):
     Raises:
         StoreBusyError: if another job writes to the index; says which one
     """
-    job = _Job(jobs_store(dataset), key, title, report)
+    job = _Job(dataset, key, title, report, again)
     job.start()
     try:
         yield job
@@ -86,7 +95,7 @@ def start(dataset, key, title, work):
         with stoppable(dataset, key, title) as job:
             job.said = work(job.progress)
 
-    jobs_store(dataset).delete(OUTCOME + key)
+    dismiss(dataset, key)
     run_alone(run)
 
 
@@ -108,19 +117,36 @@ def run_alone(work):
     threading.Thread(target=run, daemon=True).start()
 
 
+def jobs_of(dataset):
+    """Tells of a dataset's jobs what a panel shows of them.
+
+    Returns:
+        a dict of JSON values: ``running``, a list of dicts of ``id``, ``key``, ``title``,
+        ``label``, ``progress`` (0 to 1), ``seconds_left`` (of what is counted now; None before
+        that can be told) and ``stopping``; ``ended``, what came of the last job of each key in the
+        last 24 hours, the newest first: dicts of ``key``, ``title``, ``severity``, ``text`` and
+        ``at``, the time; and ``resumable``, see :func:`resumable`
+    """
+    names = ("id", "key", "title", "label", "progress", "seconds_left", "stopping")
+    alive = [{name: job.get(name) for name in names} for job in running(dataset)]
+    told = sorted(_ended(dataset), key=lambda one: one["at"], reverse=True)
+    names = ("key", "title", "severity", "text", "at")
+    ended = [{name: one.get(name) for name in names} for one in told]
+    return {"running": alive, "ended": ended, "resumable": resumable(dataset)}
+
+
 def running(dataset):
     """Lists the jobs of a dataset that are alive.
 
     Returns:
         a list of dicts of ``id``, ``key``, ``title``, ``label``, ``progress`` (0 to 1),
-        ``stopping`` and ``seen``, the time of the last sign of life
+        ``seconds_left``, ``stopping`` and ``seen``, the time of the last sign of life
     """
     store = jobs_store(dataset)
-    started = [store.get(name) for name in store.list_keys() if name.startswith(RUNNING)]
     return [
         {**job, "stopping": store.has(STOPPED + job["id"])}
-        for job in started
-        if job and job["seen"] > time.time() - ALIVE_SECONDS
+        for job in _started(store)
+        if _is_alive(job)
     ]
 
 
@@ -135,6 +161,90 @@ def stop(dataset, job_id):
         _here[job_id].stop()
 
 
+def resumable(dataset):
+    """Lists what was begun and can be gone on with: jobs that were stopped, were killed or failed
+    on the way in the last 24 hours, and builds of an index, also older ones or those of a terminal.
+
+    Returns:
+        a list of dicts of JSON values: ``key``, ``title``, ``done`` and ``total``
+    """
+    from alphaclip.indexing import unfinished
+
+    builds = {
+        build.key: {"title": "Embedding %s" % build.key, "done": build.done, "total": build.total}
+        for build in unfinished(dataset)
+    }
+    alive = {job["key"] for job in running(dataset)}
+    names = ("title", "done", "total")
+    for key, job in _left(dataset).items():
+        builds[key] = {**{name: job.get(name) for name in names}, **builds.get(key, {})}
+
+    return [{"key": key, **about} for key, about in builds.items() if key not in alive]
+
+
+def resume(dataset, key):
+    """Goes on with a job, in the background.
+
+    Args:
+        key: of one of :func:`resumable`
+
+    Raises:
+        AlphaClipError: if a job of this key runs, or there is none to go on with
+    """
+    busy = next((job for job in running(dataset) if job["key"] == key), None)
+    if busy is not None:
+        raise AlphaClipError("“%s” is running" % busy["title"])
+
+    if key not in {one["key"] for one in resumable(dataset)}:
+        raise AlphaClipError("There is nothing to go on with of %r: start it anew" % key)
+
+    again = _left(dataset).get(key, {}).get("again")
+    if again is None:
+        start(dataset, key, "Embedding %s" % key, lambda tell: _build_on(dataset, key, tell))
+        return
+
+    dismiss(dataset, key)
+    run_alone(lambda: _execute(dataset, again))
+
+
+def request_of(ctx, uri):
+    """Keeps what an operator was asked for, so that it can be asked again.
+
+    Args:
+        uri: of the operator
+
+    Returns:
+        a text, or None if it cannot be kept
+    """
+    from bson import json_util
+
+    request = {
+        "uri": uri,
+        "params": {**ctx.params, "background": False},
+        "view": None if ctx.view is None else ctx.view._serialize(include_uuids=False),
+        "selected": list(ctx.selected or []),
+    }
+    try:
+        return json_util.dumps(request)
+    except TypeError:
+        # What a program gave may be no JSON
+        return None
+
+
+def dismiss(dataset, key):
+    """Forgets what came of the last job of a key, so that it is neither shown nor gone on with;
+    what it has finished stays.
+
+    Args:
+        key: of the job
+    """
+    store = jobs_store(dataset)
+    store.delete(OUTCOME + key)
+    for job in _started(store):
+        if job["key"] == key and not _is_alive(job):
+            store.delete(RUNNING + job["id"])
+
+
 def outcome(dataset, key):
     """Tells what came of the last job of an index.
 
@@ -142,7 +252,8 @@ def outcome(dataset, key):
         key: of the index
 
     Returns:
-        a dict of ``title``, ``severity``, ``text`` and ``at``, when it ended, or None
+        a dict of ``key``, ``title``, ``severity``, ``text``, ``at``, when it ended, and
+        ``reshaped``, whether the dataset has other fields, runs or saved views since; or None
     """
     return jobs_store(dataset).get(OUTCOME + key)
 
@@ -156,9 +267,7 @@ def last_outcome(dataset, since):
     Returns:
         see :func:`outcome`
     """
-    store = jobs_store(dataset)
-    ended = [store.get(name) for name in store.list_keys() if name.startswith(OUTCOME)]
-    late = [told for told in ended if told and told["at"] > since]
+    late = [told for told in _ended(dataset) if told["at"] > since]
     return max(late, key=lambda told: told["at"], default=None)
 
 
@@ -169,6 +278,49 @@ def jobs_store(dataset):
         a :class:`fiftyone.operators.store.ExecutionStore`
     """
     return foo.ExecutionStore.create(STORE, dataset_id=dataset._doc.id)
+
+
+def _ended(dataset):
+    store = jobs_store(dataset)
+    names = [name for name in store.list_keys() if name.startswith(OUTCOME)]
+    told = ((name, store.get(name)) for name in names)
+    return [{"key": name[len(OUTCOME) :], **one} for name, one in told if one]
+
+
+def _started(store):
+    jobs = [store.get(name) for name in store.list_keys() if name.startswith(RUNNING)]
+    return [job for job in jobs if job]
+
+
+def _is_alive(job):
+    return job["seen"] > time.time() - ALIVE_SECONDS
+
+
+def _left(dataset):
+    """The jobs that an operator can go on with, by their keys: those that say how, and were stopped
+    or killed, or failed on the way."""
+    killed = [job for job in _started(jobs_store(dataset)) if not _is_alive(job)]
+    ended = [
+        told
+        for told in _ended(dataset)
+        if told["severity"] == "info" or 0 < told.get("done", 0) < told.get("total", 0)
+    ]
+    return {job["key"]: job for job in [*killed, *ended] if job.get("again")}
+
+
+def _execute(dataset, again):
+    from bson import json_util
+
+    request = json_util.loads(again)
+    uri = request.pop("uri")
+    ctx = ExecutionContext({"dataset_name": dataset.name, **request}, operator_uri=uri)
+    foo.get_operator(uri).run(ctx, lambda report: None)
+
+
+def _build_on(dataset, key, progress):
+    from alphaclip.indexing import resume
+
+    return in_words(key, resume(dataset, key, progress).info()["report"])
 
 
 def _name_writer(dataset, about):
@@ -185,16 +337,18 @@ class _Job(threading.Thread):
     """Tells the store how a job is, and looks there whether it is to stop.
 
     Attributes:
-        about: a dict of ``id``, ``key`` and ``title``
+        about: a dict of ``id``, ``key``, ``title`` and, if it can be gone on with, ``again``
         said: one sentence for when it has ended well
     """
 
-    def __init__(self, store, key, title, report):
+    def __init__(self, dataset, key, title, report, again):
         super().__init__(daemon=True)
-        self._store, self._report, self._id = store, report, uuid.uuid4().hex
-        self.about = {"id": self._id, "key": key, "title": title}
+        self._dataset, self._store = dataset, jobs_store(dataset)
+        self._outline = outline(dataset)
+        self._report, self._id = report, uuid.uuid4().hex
+        self.about = {"id": self._id, "key": key, "title": title, "again": again}
         self.said = "It is done."
-        self._state = {"label": "Starting", "progress": 0.0}
+        self._state, self._pace = {"label": "Starting", "progress": 0.0}, _Pace()
         self._stop_asked, self._over = threading.Event(), threading.Event()
         _here[self._id] = self
 
@@ -209,10 +363,16 @@ class _Job(threading.Thread):
                 return
 
     def progress(self, what, done, total):
-        label = "%d of %d %s" % (done, total, what)
-        self._state = {"progress": done / max(total, 1), "label": label}
+        label, share = "%d of %d %s" % (done, total, what), done / max(total, 1)
+        self._state = {
+            "progress": share,
+            "label": label,
+            "done": done,
+            "total": total,
+            "seconds_left": self._pace.seconds_left(what, share),
+        }
         if self._report is not None:
-            self._report(dict(self._state))
+            self._report({"progress": share, "label": label})
 
         if self._stop_asked.is_set():
             raise JobStopped("Stopped at %s. The next run goes on from what is finished." % label)
@@ -221,8 +381,9 @@ class _Job(threading.Thread):
         self._stop_asked.set()
 
     def tell(self, severity, text):
-        told = {"severity": severity, "text": text, "title": self.about["title"]}
-        told["at"] = time.time()
+        told = {**self.about, "severity": severity, "text": text, "at": time.time()}
+        told |= {name: self._state.get(name, 0) for name in ("done", "total")}
+        told["reshaped"] = outline(self._dataset) != self._outline
         self._store.set_cache(OUTCOME + self.about["key"], told, ttl=KEPT_SECONDS)
 
     def end(self):
@@ -236,3 +397,30 @@ class _Job(threading.Thread):
         self._store.set_cache(RUNNING + self._id, job, ttl=KEPT_SECONDS)
         if self._store.has(STOPPED + self._id):
             self.stop()
+
+
+class _Pace:
+    """How fast what a job counts has gone so far."""
+
+    def __init__(self):
+        self._what = None
+
+    def seconds_left(self, what, share):
+        """Estimates how long the rest takes.
+
+        Args:
+            what: is counted
+            share: of it that is done
+
+        Returns:
+            seconds, or None before that can be told
+        """
+        now = time.monotonic()
+        if what != self._what:
+            self._what, self._began, self._first = what, now, share
+
+        spent, gone = now - self._began, share - self._first
+        if spent < TELLING_SECONDS or gone < TELLING_SHARE:
+            return None
+
+        return round(spent * (1 - share) / gone)

@@ -1,12 +1,10 @@
 """Fields of the forms that make an index of a field's regions."""
 
-import fiftyone.operators.types as types
-
-from alphaclip.catalog.zoo import NANO, NANO_WARNING, list_models
 from alphaclip.indexing.dataset.labels import PATCHABLE, REGION_TYPES, region_fields
-from alphaclip.indexing.dataset.locations import KeyNameError, check_key
+from alphaclip.indexing.dataset.locations import KeyNameError, check_key, index_keys
 
 from .forms import add_images, dropdown, refuse, refuse_other_media, reject
+from .models import add_model, encoders_of
 
 KEY_CHARACTERS = 80
 """Of a key that is too long anyway, so many are shown."""
@@ -34,21 +32,10 @@ def refuse_without_regions(ctx, inputs, what):
             "This dataset has no field with regions",
             "Add labels of type %s first." % ", ".join(REGION_TYPES),
         )
-    elif not installed_models():
-        refuse(inputs, "No encoder is installed", "`alphaclip models` says how to get one.")
     else:
         return False
 
     return True
-
-
-def installed_models():
-    """Lists the encoders that a form offers.
-
-    Returns:
-        a list of ``alphaclip.catalog.zoo.ModelInfo``, the best for photographs first
-    """
-    return [model for model in list_models() if model.installed]
 
 
 def add_region_field(ctx, inputs, action, description):
@@ -91,24 +78,24 @@ def text_attributes(dataset, field):
     return [name for name in dict.fromkeys(names) if name not in NO_TEXTS]
 
 
-def add_encoder(ctx, inputs, label, description):
-    """Adds a field with the installed encoders.
+def add_encoder(ctx, inputs, label, description, only=list):
+    """Adds a field with the encoders that may be chosen.
 
     Args:
         label: of the field
         description: of the field
+        only (list): leaves out some of a list of them
     """
-    models = installed_models()
-    dropdown(
-        inputs,
-        "encoder",
-        {model.name: "%s: %s" % (model.name, model.summary) for model in models},
-        ctx.params.get("encoder"),
-        label=label,
-        description=description,
-    )
-    if ctx.params.get("encoder", models[0].name) == NANO:
-        inputs.view("encoder_note", types.Notice(label=NANO_WARNING))
+    models = only(encoders_of(ctx.dataset))
+    add_model(ctx, inputs, "encoder", models, label=label, description=description)
+
+
+def finished_keys(dataset):
+    """Lists the indexes whose build came to its end: the others are gone on with, by the same."""
+    from alphaclip.indexing import unfinished
+
+    begun = {build.key for build in unfinished(dataset) if not dataset.has_brain_run(build.key)}
+    return [key for key in index_keys(dataset) if key not in begun]
 
 
 def add_key(ctx, inputs, default, **kwargs):

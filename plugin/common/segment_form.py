@@ -3,25 +3,20 @@
 import math
 from dataclasses import dataclass
 
+import fiftyone.operators.types as types
+
 from alphaclip.indexing.dataset.labels import FieldError, region_fields
-from alphaclip.indexing.dataset.schema import check_name
-from alphaclip.indexing.masks.mask_fields import mask_settings
+from alphaclip.indexing.dataset.schema import check_name, mask_settings
 from alphaclip.indexing.masks.materializing import segmentation_fields
-from alphaclip.sam.checkpoints import (
-    HOW_TO_INSTALL_OWN,
-    RELEASED_SAMS,
-    how_to_install_sam,
-    installed_sams,
-    is_released,
-)
+from alphaclip.indexing.masks.segmenters import ZOO_PREFIXES
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 from alphaclip.sam.sam import MOST_POINTS
 
-from .forms import add_background, add_images, dropdown, refuse, refuse_other_media, reject
+from .forms import add_background, add_images, dropdown, refuse_other_media, reject
+from .models import add_model, segmenters_of
 
 AUTOMATIC = "automatic"
 BOXES, PARTS = "boxes:", "parts:"
-ZOO_SAM = ("segment-anything-", "med-sam")
 USUAL_POINTS = 32
 
 
@@ -36,6 +31,7 @@ class SegmentForm:
         limits: a ``MaskLimits``
         points: of the grid that SAM starts from, a side
         overwrite: whether all masks of ``into`` are made again
+        tries: whether only one picture is segmented, and nothing written
     """
 
     source: str
@@ -44,6 +40,7 @@ class SegmentForm:
     limits: MaskLimits
     points: int
     overwrite: bool
+    tries: bool
 
     @property
     def parts_of(self):
@@ -58,7 +55,7 @@ class SegmentForm:
 
 def add_form(ctx, inputs):
     """Lays the form out, or says why no masks can be made."""
-    if _can_segment(ctx, inputs):
+    if not refuse_other_media(ctx, inputs, "Masks are made"):
         _add_fields(ctx, inputs)
 
 
@@ -70,81 +67,72 @@ def read_form(ctx):
     return SegmentForm(
         source=source,
         into=_into(ctx, source),
-        model=None if source.startswith(PARTS) else _model(ctx, _models()),
+        model=None if source.startswith(PARTS) else _model(ctx),
         limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in names}}),
         points=int(_number(ctx, "points", USUAL_POINTS)),
         overwrite=ctx.params.get("overwrite", False),
+        tries=bool(ctx.params.get("try_one")) and not source.startswith(PARTS),
     )
 
 
-def _can_segment(ctx, inputs):
-    if refuse_other_media(ctx, inputs, "Masks are made"):
-        return False
-
-    if not _models() and not segmentation_fields(ctx.dataset):
-        how = how_to_install_sam(RELEASED_SAMS[0])
-        refuse(inputs, "No SAM is installed", "Please %s. Or: %s." % (how, HOW_TO_INSTALL_OWN))
-        return False
-
-    return True
+def _model(ctx):
+    chosen = ctx.params.get("model") or "auto"
+    here = [model["name"] for model in segmenters_of() if model["installed"]]
+    return here[0] if chosen == "auto" and here else chosen
 
 
 def _add_fields(ctx, inputs):
     add_images(ctx, inputs, "Segment")
-    models = _models()
-    sources = _sources(ctx.dataset, models)
+    sources = _sources(ctx.dataset)
     chosen = ctx.params.get("source")
     prop = dropdown(inputs, "source", sources, chosen, label="What to segment", required=True)
     if prop.invalid:
         return
 
-    source = chosen or next(iter(sources))
-    _add_into(ctx, inputs, source)
+    source, model = chosen or next(iter(sources)), None
     if not source.startswith(PARTS):
-        _add_model(ctx, inputs, models, source)
+        model = add_model(ctx, inputs, "model", segmenters_of(), label="Model")
 
-    _add_limits(ctx, inputs, source)
+    _add_into(ctx, inputs, source)
+    _add_more(ctx, inputs, source, model)
+    if not source.startswith(PARTS):
+        inputs.bool(
+            "try_one",
+            label="Try it on one picture",
+            description="The selected one, or the first: shows what is found, and writes nothing",
+            default=False,
+        )
+
     add_background(inputs)
 
 
-def _add_model(ctx, inputs, models, source):
-    chosen = ctx.params.get("model")
-    dropdown(inputs, "model", models, chosen, label="Model", description="The installed ones")
-    if source == AUTOMATIC and not str(_model(ctx, models)).startswith(ZOO_SAM):
+def _add_more(ctx, inputs, source, model):
+    """Adds what has a usual value: where that is asked for, and where it is another one now."""
+    usual = {**vars(_usual_limits(source)), "points": USUAL_POINTS}
+    differs = any(ctx.params.get(name, value) != value for name, value in usual.items())
+    view = types.SwitchView()
+    inputs.bool("more", label="More settings", default=differs, view=view)
+    if not ctx.params.get("more", differs) and not differs:
+        return
+
+    # FiftyOne's own models have a grid of their own
+    if source == AUTOMATIC and not (model and model["name"].startswith(ZOO_PREFIXES)):
         _add_grid(ctx, inputs)
 
+    _add_limits(ctx, inputs, source)
 
-def _sources(dataset, models):
-    sources = {}
-    if models:
-        for name, kind in region_fields(dataset).items():
-            if mask_settings(dataset, name) is None:
-                sources[BOXES + name] = "Masks for the boxes of %s (%s)" % (name, kind)
 
-        sources[AUTOMATIC] = "Everything in the picture"
-
+def _sources(dataset):
+    sources = {
+        BOXES + name: "Masks for the boxes of %s (%s)" % (name, kind)
+        for name, kind in region_fields(dataset).items()
+        if mask_settings(dataset, name) is None
+    }
+    sources[AUTOMATIC] = "Everything in the picture"
     for name in segmentation_fields(dataset):
         sources[PARTS + name] = "The connected parts of %s (Segmentation)" % name
 
     return sources
-
-
-def _models():
-    import fiftyone.zoo as foz
-
-    models = {
-        name: "%s, %s" % (name, "Segment Anything" if is_released(name) else "installed by you")
-        for name in installed_sams()
-    }
-    for name in sorted(foz.list_downloaded_zoo_models()):
-        if name.startswith(ZOO_SAM) and "-video-" not in name:
-            models[name] = "%s, of FiftyOne's zoo" % name
-
-    return models
-
-
-def _model(ctx, models):
-    return ctx.params.get("model") or next(iter(models))
 
 
 def _add_into(ctx, inputs, source):

@@ -50,8 +50,7 @@ class LabelRegionsPanel(ClassEvents, PreviewEvents, RunEvents, ReviewEvents, Rep
             label="Label regions",
             help_markdown=HELP,
             category=Categories.CURATE,
-            light_icon="/assets/embed-light.svg",
-            dark_icon="/assets/embed-dark.svg",
+            icon="label",
             surfaces="grid",
         )
 

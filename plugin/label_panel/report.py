@@ -6,9 +6,10 @@ import fiftyone.operators.types as types
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_values
 from alphaclip.indexing.labelling.report_words import summary_lines
-from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
+from alphaclip.indexing.labelling.review.runs import book_of, labelling_of, report_of
 
 from ..common.forms import count, text
+from ..common.grid import reload, remake_patches, show_view, state
 from ..common.indexes import open_index
 from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
 from ..common.tiles import add_button
@@ -18,6 +19,7 @@ from .state import guarded
 FINETUNE = "@alphaclip/regions/finetune_encoder"
 PLOTS = ("reliability", "classes")
 CUT_OFF = "The last run was cut off while it wrote labels: label again to go on, or undo it"
+TAKEN_BACK = "The last run was taken back: label again to write labels"
 FITTING = {"minWidth": 0, "& td, & th": {"overflowWrap": "anywhere", "p": "6px 8px"}}
 """A table is never wider than the panel, which would else be cut off."""
 
@@ -29,8 +31,10 @@ class ReportEvents:
     def on_undo_run(self, ctx):
         from alphaclip.indexing.act.acting import undo
 
+        before = state(ctx.dataset)
         undone = undo(ctx.dataset, _run(ctx))
-        ctx.ops.reload_dataset()
+        reload(ctx, before)
+        remake_patches(ctx)
         message = "Taken back: %s are as they were before" % count(undone.restored, "label")
         if undone.left:
             message += "; %d were edited or deleted since and stay as they are" % undone.left
@@ -40,7 +44,7 @@ class ReportEvents:
 
     @guarded
     def on_show_written(self, ctx):
-        ctx.ops.set_view(_written_view(ctx, _into(ctx), _run(ctx)))
+        show_view(ctx, _written_view(ctx, _into(ctx), _run(ctx)))
 
     @guarded
     def on_train(self, ctx):
@@ -63,9 +67,9 @@ def show_report(ctx, into):
         ctx.panel.state.set("report", None)
         return
 
-    report = labelling.report
-    reported = report["run"]["run"] if report else ""
-    lines = summary_lines(report) if report else []
+    reported = labelling.report["run"]["run"] if labelling.report else ""
+    report = report_of(ctx.dataset, labelling)
+    lines = summary_lines(report) if report else [TAKEN_BACK] if reported else []
     if run and run > reported:
         lines = [CUT_OFF, *lines]
 

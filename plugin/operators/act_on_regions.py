@@ -7,6 +7,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.schema import check_name
 
 from ..common.forms import MESSAGE_CHARACTERS, count, plain, refuse
+from ..common.grid import reload, state
 from ..common.reports import ids_and_scores
 from ..panel.actions import act, hits_to_act_on, ids_url
 from ..panel.questions import completed
@@ -26,7 +27,7 @@ class ActOnRegions(FormOperator):
         name="act_on_regions",
         label="Act on regions of a search",
         description="Tags, labels, saves or exports the regions that match a search",
-        icon="search",
+        icon="checklist",
         unlisted=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,
@@ -52,8 +53,9 @@ class ActOnRegions(FormOperator):
             yield ctx.ops.browser_download(ids_url(hits), filename="regions.json")
             return ids_and_scores(hits)
 
+        before = state(ctx.dataset)
         done = act(hits, action, params.get("value"), params)
-        yield ctx.ops.reload_dataset()
+        yield from reload(ctx, before)
         message = "%s: %s" % (VERBS[action], count(done.count))
         if done.left:
             message += "; %d stay as they were" % done.left

@@ -9,13 +9,14 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..common.forms import alert, read_types
-from ..common.jobs import JobStopped, run_alone, stoppable
+from ..common.grid import reload, state
+from ..common.jobs import JobStopped, request_of, run_alone, stoppable
 
 SHOW_SECONDS = 0.25
 """Between two messages of progress: each is drawn by the browser, and a job may report 1,000."""
 
 
-def configure(name, label, description, icon="embed", **kwargs):
+def configure(name, label, description, icon, **kwargs):
     """Describes an operator. Unless the options say otherwise, its form is made anew when something
     is typed, and it sends messages to the App while it works.
 
@@ -23,15 +24,15 @@ def configure(name, label, description, icon="embed", **kwargs):
         name: which FiftyOne calls it by
         label: for people
         description: what it does, in a few words
-        icon: of ``assets``, "embed" or "search"
+        icon: the name of a Material icon, which tabs, menus and lists all draw; of a plugin's
+            files some of them draw none
         **kwargs: of the :class:`fiftyone.operators.OperatorConfig`
     """
     return foo.OperatorConfig(
         name=name,
         label=label,
         description=description,
-        light_icon="/assets/%s-light.svg" % icon,
-        dark_icon="/assets/%s-dark.svg" % icon,
+        icon=icon,
         **{"dynamic": True, "execute_as_generator": True, **kwargs},
     )
 
@@ -124,7 +125,6 @@ class JobOperator(FormOperator):
         Yields:
             messages to the App
         """
-        yield ctx.ops.reload_dataset()
         yield self.show_results(ctx, results)
 
     def show_results(self, ctx, results):
@@ -133,7 +133,7 @@ class JobOperator(FormOperator):
 
     def execute(self, ctx):
         if ctx.delegated:
-            return self._run(ctx, lambda report: ctx.set_progress(**report))
+            return self.run(ctx, lambda report: ctx.set_progress(**report))
 
         return super().execute(ctx)
 
@@ -142,29 +142,39 @@ class JobOperator(FormOperator):
 
     def steps(self, ctx):
         if self.offers_background and ctx.params.get("background"):
-            run_alone(lambda: self._run(ctx, lambda report: None))
+            run_alone(lambda: self.run(ctx, lambda report: None))
             yield ctx.ops.open_panel("region_search", layout="horizontal")
             message = "Working in the background: “Region search” shows how far it is"
             yield ctx.ops.notify(message, variant="info")
             return {"in_background": self.describe_job(ctx)[1]}
 
+        before = state(ctx.dataset)
         results = yield from _follow(
-            lambda report: self._run(ctx, report),
+            lambda report: self.run(ctx, report),
             lambda report: ctx.ops.set_progress(**report),
         )
+        yield from reload(ctx, before)
         yield from self.finish(ctx, results)
         return results
+
+    def run(self, ctx, report):
+        """Does the work as a job of the dataset, which can be stopped and gone on with.
+
+        Args:
+            report: called with a dict of ``progress`` (0 to 1) and ``label``
+
+        Returns:
+            the results
+        """
+        key, title = self.describe_job(ctx)
+        report({"progress": 0.0, "label": self.begins})
+        with stoppable(ctx.dataset, key, title, report, request_of(ctx, self.uri)) as job:
+            return self.work(ctx, job)
 
     def _outputs(self, results):
         outputs = types.Object()
         self.lay_out(results, outputs)
         return types.Property(outputs, view=types.View(label=self.results_label))
-
-    def _run(self, ctx, report):
-        key, title = self.describe_job(ctx)
-        report({"progress": 0.0, "label": self.begins})
-        with stoppable(ctx.dataset, key, title, report) as job:
-            return self.work(ctx, job)
 
 
 def _follow(job, show):

@@ -5,6 +5,7 @@ import fiftyone.operators.types as types
 from alphaclip.indexing.dataset.locations import lost_keys
 
 from ..common.forms import choose_index, reject
+from ..common.grid import reload, state
 from ..common.indexes import open_index
 from .base import FormOperator, configure
 
@@ -16,6 +17,7 @@ class DeleteIndex(FormOperator):
         name="delete_index",
         label="Delete region index",
         description="Deletes the vectors of an index; the labels stay as they are",
+        icon="delete_outline",
         view_target=False,
         risk_level=types.RiskLevel.HIGH,
     )
@@ -42,7 +44,8 @@ class DeleteIndex(FormOperator):
         key = ctx.params["key"]
         is_lost = key in lost_keys(ctx.dataset)
         index = RegionIndex(ctx.dataset, key) if is_lost else open_index(ctx.dataset, key)
+        before = state(ctx.dataset)
         index.delete()
-        yield ctx.ops.reload_dataset()
+        yield from reload(ctx, before)
         yield ctx.ops.notify("Index %r is deleted" % key, variant="success")
         return {"deleted": key}

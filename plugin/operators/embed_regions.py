@@ -2,10 +2,15 @@
 
 import fiftyone.operators.types as types
 
-from alphaclip.indexing.dataset.locations import index_keys
-
-from ..common.forms import add_background, form_button, reject, target_images
-from ..common.region_forms import add_encoder, add_key, add_region_field, refuse_without_regions
+from ..common.forms import add_background, reject, target_images
+from ..common.models import fetch
+from ..common.region_forms import (
+    add_encoder,
+    add_key,
+    add_region_field,
+    finished_keys,
+    refuse_without_regions,
+)
 from ..common.reports import add_summary, in_words, summarize
 from .base import JobOperator, configure
 
@@ -17,14 +22,12 @@ class EmbedRegions(JobOperator):
         name="embed_regions",
         label="Embed regions",
         description="Makes boxes, masks and polygons searchable by text",
+        icon="hub",
         allow_delegated_execution=True,
         risk_level=types.RiskLevel.MEDIUM,
     )
     begins = "Loading the encoder"
     results_label = "Regions embedded"
-
-    def resolve_placement(self, ctx):
-        return form_button(self.config)
 
     def add_form(self, ctx, inputs):
         if refuse_without_regions(ctx, inputs, "Regions are embedded"):
@@ -36,7 +39,7 @@ class EmbedRegions(JobOperator):
             "Embed the regions of",
             "The labels to embed: each box, mask or polygon gets one vector",
         )
-        add_encoder(ctx, inputs, "Encoder", "The installed ones, the best for photographs first")
+        add_encoder(ctx, inputs, "Encoder", "What turns a region into a vector")
         _add_key(ctx, inputs)
         add_background(inputs)
 
@@ -51,6 +54,7 @@ class EmbedRegions(JobOperator):
         from alphaclip import indexing
 
         key = ctx.params.get("key", "regions")
+        fetch(ctx.params.get("encoder"), job.progress)
         index = indexing.build(
             target_images(ctx),
             ctx.params["field"],
@@ -74,7 +78,7 @@ def _add_key(ctx, inputs):
         label="Name of the index",
         description="Lowercase letters, digits and underscores; also its FiftyOne brain key",
     )
-    if prop.invalid or key not in index_keys(ctx.dataset):
+    if prop.invalid or key not in finished_keys(ctx.dataset):
         return
 
     inputs.bool(

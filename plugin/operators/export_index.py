@@ -17,6 +17,7 @@ class ExportIndex(JobOperator):
         name="export_index",
         label="Export region index",
         description="Copies an index to another backend of FiftyOne's Brain",
+        icon="ios_share",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,
@@ -60,7 +61,6 @@ class ExportIndex(JobOperator):
         }
 
     def finish(self, ctx, results):
-        yield ctx.ops.reload_dataset()
         message = "%d vectors are in %s" % (results["vectors"], results["brain_key"])
         yield ctx.ops.notify(message, variant="success")
 

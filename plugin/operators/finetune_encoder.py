@@ -2,23 +2,23 @@
 
 import fiftyone.operators.types as types
 
-from alphaclip.catalog.released import models_folder
-from alphaclip.indexing.dataset.locations import check_key, index_keys
+from alphaclip.catalog.choices import tuned_folder
+from alphaclip.indexing.dataset.locations import check_key
 from alphaclip.indexing.labelling.review.runs import labelled_fields
 
 from ..common.forms import add_background, add_table, dropdown, reject, shorten, target_images
+from ..common.models import encoders_of, trainable
 from ..common.region_forms import (
     add_encoder,
     add_key,
     add_region_field,
-    installed_models,
+    finished_keys,
     refuse_without_regions,
     text_attributes,
 )
 from ..common.reports import add_counts
 from .base import JobOperator, configure
 
-FOLDER = "fine-tuned"
 SHARES = {0.2: "a fifth of the pictures", 0.5: "half of the pictures"}
 GAIN_COLUMNS = {
     "direction": "Mean average precision, %",
@@ -44,6 +44,7 @@ class FinetuneEncoder(JobOperator):
         label="Fine-tune on this dataset",
         description="Trains an encoder on the regions of a field and their texts, and measures "
         "retrieval before and after on pictures that were kept out",
+        icon="model_training",
         allow_delegated_execution=True,
         default_choice_to_delegated=True,
         risk_level=types.RiskLevel.MEDIUM,
@@ -59,7 +60,8 @@ class FinetuneEncoder(JobOperator):
         if field is not None:
             _add_text(ctx, inputs, field)
 
-        add_encoder(ctx, inputs, "Encoder to start from", "The installed ones")
+        about = "One that has weights to be trained"
+        add_encoder(ctx, inputs, "Encoder to start from", about, only=trainable)
         chosen = ctx.params.get("held_out")
         dropdown(inputs, "held_out", SHARES, chosen, label="Kept out, to measure on")
         _add_key(ctx, inputs)
@@ -88,8 +90,8 @@ class FinetuneEncoder(JobOperator):
         done = finetune_on_dataset(
             target_images(ctx),
             field,
-            models_folder() / FOLDER / ("%s-%s" % (ctx.dataset.slug, key)),
-            ctx.params.get("encoder") or installed_models()[0].name,
+            tuned_folder("%s-%s" % (ctx.dataset.slug, key)),
+            ctx.params.get("encoder") or trainable(encoders_of(ctx.dataset))[0]["name"],
             held_out=ctx.params.get("held_out") or min(SHARES),
             progress=job.progress,
             **_texts(ctx.params),
@@ -159,7 +161,7 @@ def _add_key(ctx, inputs):
         label="Name",
         description="Of the model, and of the index; lowercase letters, digits and underscores",
     )
-    if not prop.invalid and key in index_keys(ctx.dataset):
+    if not prop.invalid and key in finished_keys(ctx.dataset):
         reject(prop, "There is an index %r: choose another name." % key)
 
 

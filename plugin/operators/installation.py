@@ -16,7 +16,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 import fiftyone.plugins as fop
 
-PACKAGE = "alphaclip-fiftyone"
+PACKAGE, ICON = "alphaclip-fiftyone", "build"
 NOT_SET = ".invalid/"
 """In the address of a repository that nobody has set yet; see ``scripts/release_check.py``."""
 
@@ -78,8 +78,7 @@ class FinishInstallation(foo.Operator):
             name="finish_installation",
             label="Region search: finish the installation",
             description="Shows the command that installs the package which this plugin needs",
-            light_icon="/assets/search-light.svg",
-            dark_icon="/assets/search-dark.svg",
+            icon=ICON,
             risk_level=types.RiskLevel.LOW,
         )
 
@@ -88,8 +87,7 @@ class FinishInstallation(foo.Operator):
             types.Places.SAMPLES_GRID_SECONDARY_ACTIONS,
             types.Button(
                 label=self.config.label,
-                light_icon=self.config.light_icon,
-                dark_icon=self.config.dark_icon,
+                icon=ICON,
             ),
         )
 

@@ -30,6 +30,7 @@ class LabelRegions(JobOperator):
         label="Label regions with a stated precision",
         description="Gives regions a class where a stated precision can be promised, and "
         "queues the rest for review",
+        icon="fact_check",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,
@@ -57,7 +58,6 @@ class LabelRegions(JobOperator):
         return results
 
     def finish(self, ctx, results):
-        yield ctx.ops.reload_dataset()
         if results["outcome"] == WAITS:
             yield ctx.ops.open_panel("label_regions_panel", layout="horizontal")
 

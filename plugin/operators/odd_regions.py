@@ -8,6 +8,7 @@ from alphaclip.indexing.brain.exporting import similarity_run
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import add_table, alert, choose_index, count, dropdown, reject, shorten
+from ..common.grid import show_view
 from ..common.indexes import named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
@@ -40,7 +41,7 @@ class FindOddRegions(JobOperator):
         name="find_odd_regions",
         label="Find odd regions",
         description="Shows near-duplicates, outliers, or labels that are probably wrong",
-        icon="search",
+        icon="rule",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.LOW,
@@ -93,7 +94,7 @@ class FindOddRegions(JobOperator):
 
         index = open_index(ctx.dataset, ctx.params["key"])
         shown = named_hits(index, results["names"][:MAX_SHOWN])
-        yield ctx.ops.set_view(shown.view())
+        yield from show_view(ctx, shown.view())
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
 
     def lay_out(self, results, outputs):

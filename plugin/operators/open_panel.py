@@ -8,13 +8,14 @@ from .base import configure
 
 
 class OpenRegionSearch(foo.Operator):
-    """Opens the panel."""
+    """Opens the panel. It has the one button of this plugin above the grid, among those that the
+    App keeps there longest when a panel leaves the grid less room."""
 
     config = configure(
         name="open_region_search",
         label="Region search",
         description="Opens the panel that finds boxes, masks and polygons by text",
-        icon="search",
+        icon="image_search",
         dynamic=False,
         execute_as_generator=False,
         view_target=False,
@@ -22,7 +23,7 @@ class OpenRegionSearch(foo.Operator):
     )
 
     def resolve_placement(self, ctx):
-        return form_button(self.config, prompt=False)
+        return form_button(self.config, types.Places.SAMPLES_GRID_ACTIONS, prompt=False)
 
     def execute(self, ctx):
         ctx.ops.open_panel("region_search", layout="horizontal")

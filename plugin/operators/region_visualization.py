@@ -30,6 +30,7 @@ class ComputeRegionVisualization(JobOperator):
         name="compute_region_visualization",
         label="Compute region visualization",
         description="Lays the regions of an index out in FiftyOne's Embeddings panel",
+        icon="scatter_plot",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,
@@ -86,7 +87,6 @@ class ComputeRegionVisualization(JobOperator):
         return {"points": len(points.points), "brain_key": brain_key, "method": method}
 
     def finish(self, ctx, results):
-        yield ctx.ops.reload_dataset()
         yield ctx.ops.open_panel("Embeddings", layout="horizontal")
         message = "%d points: choose %r in the Embeddings panel"
         message %= results["points"], results["brain_key"]

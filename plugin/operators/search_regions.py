@@ -15,6 +15,7 @@ from ..common.forms import (
     reject,
     shorten,
 )
+from ..common.grid import show_view
 from ..common.indexes import describe_index, open_index
 from ..common.reports import describe_search, ids_and_scores
 from ..panel.questions import MAX_CHARACTERS
@@ -28,9 +29,9 @@ class SearchRegions(FormOperator):
 
     config = configure(
         name="search_regions",
-        label="Search regions",
+        label="Find regions by text",
         description="Shows the boxes, masks and polygons that match some words best",
-        icon="search",
+        icon="manage_search",
         allow_delegated_execution=True,
         risk_level=types.RiskLevel.LOW,
     )
@@ -62,7 +63,7 @@ class SearchRegions(FormOperator):
             return found
 
         view = hits.view()
-        yield ctx.ops.set_view(view)
+        yield from show_view(ctx, view)
         message = "%d regions for “%s”, cosine %.3f to %.3f, %s"
         said, scores = shorten(query), hits.scores
         message %= (len(hits), said, scores[0], scores[-1], describe_search(index.info()))

@@ -5,6 +5,7 @@ import fiftyone.operators.types as types
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import choose_index, count, form_button, refuse
+from ..common.grid import show_view
 from ..common.indexes import open_index, selected_names, selected_regions
 from ..common.reports import ids_and_scores
 from .base import FormOperator, configure
@@ -19,7 +20,7 @@ class FindSimilarRegions(FormOperator):
         name="find_similar_regions",
         label="Find similar regions",
         description="Shows the regions that are most like the selected patches or labels",
-        icon="search",
+        icon="compare",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.LOW,
@@ -58,7 +59,7 @@ class FindSimilarRegions(FormOperator):
             raise AlphaClipError("Nothing is selected: select patches, or labels in a picture")
 
         hits = index.search(examples, k=ctx.params.get("k") or DEFAULT_K)
-        yield ctx.ops.set_view(hits.view())
+        yield from show_view(ctx, hits.view())
         message = "%s like the %d selected, cosine %.3f to %.3f"
         message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
         yield ctx.ops.notify(message, variant="success")

@@ -15,6 +15,7 @@ class UpdateIndex(JobOperator):
         name="update_index",
         label="Update region index",
         description="Embeds regions that are new or edited, and drops those that are gone",
+        icon="sync",
         allow_delegated_execution=True,
         view_target=False,
         risk_level=types.RiskLevel.MEDIUM,

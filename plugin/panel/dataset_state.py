@@ -1,11 +1,14 @@
 """What the dataset has: indexes, jobs, past searches, actions that can be taken back."""
 
+from contextlib import suppress
+
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import region_fields
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.store.store import StoreError
 
 from ..common import jobs
-from ..common.indexes import check_in_words, describe_index, update_in_words
+from ..common.indexes import check_in_words, describe_index, freshness_of, update_in_words
 from ..common.panels import dataset_id, event
 from .actions import last_actions
 from .history import describe, past_questions
@@ -35,6 +38,7 @@ class DatasetEvents:
             ],
             "actions": last_actions(ctx.dataset),
             "views": ctx.dataset.list_saved_views(),
+            "resumable": jobs.resumable(ctx.dataset),
             **_jobs(ctx.dataset, ctx.params.get("since") or 0),
         }
 
@@ -73,8 +77,27 @@ class DatasetEvents:
         return _start(ctx, "Checking %s", check_in_words)
 
     @event
+    def freshness(self, ctx):
+        """What has changed since the indexes were made, in words, of those that it can be told."""
+        changes = {}
+        for key in index_keys(ctx.dataset):
+            with suppress(AlphaClipError):
+                changes[key] = freshness_of(ctx.dataset, key)["said"]
+
+        return {"changes": {key: said for key, said in changes.items() if said}}
+
+    @event
     def stop(self, ctx):
         jobs.stop(ctx.dataset, str(ctx.params["id"]))
+
+    @event
+    def resume(self, ctx):
+        jobs.resume(ctx.dataset, str(ctx.params["key"]))
+
+    @event
+    def dismiss(self, ctx):
+        """Has what was left unfinished not offered any more; what it has done stays."""
+        jobs.dismiss(ctx.dataset, str(ctx.params["key"]))
 
     @event
     def embed(self, ctx):

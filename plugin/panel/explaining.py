@@ -5,6 +5,7 @@ import fiftyone as fo
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import shorten
+from ..common.grid import reload, state
 from ..common.panels import event
 from ..common.tiles import data_uri
 from .questions import completed, find_these, indexes_of
@@ -31,15 +32,11 @@ class ExplainingEvents:
     @event
     def keep_heatmap(self, ctx):
         _, hit, heat = _explain(ctx)
-        is_new = FIELD not in ctx.dataset.get_field_schema()
+        before = state(ctx.dataset)
         sample = ctx.dataset[hit.sample_id]
         sample[FIELD] = fo.Heatmap(map=heat, range=[0, 1])
         sample.save()
-        if is_new:
-            ctx.ops.reload_dataset()
-        else:
-            ctx.ops.reload_samples()
-
+        reload(ctx, before)
         return {"said": "Kept as the heatmap %r of the picture" % FIELD}
 
 

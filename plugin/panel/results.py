@@ -9,6 +9,7 @@ from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.retrieval.index import names_in
 
+from ..common.grid import show_view
 from ..common.indexes import selected_names
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
@@ -73,7 +74,7 @@ class ResultEvents:
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
         if ctx.view is None or not len(ctx.view.select(id_)):
             id_ = sample
-            ctx.ops.set_view(ctx.dataset.select([sample]))
+            show_view(ctx, ctx.dataset.select([sample]))
 
         if label:
             ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
@@ -91,9 +92,9 @@ class ResultEvents:
 
         if ctx.params.get("as_pictures") or question["mode"] == PICTURES:
             samples = list(dict.fromkeys(hits.sample_ids.tolist()))
-            ctx.ops.set_view(ctx.dataset.select(samples, ordered=True))
+            show_view(ctx, ctx.dataset.select(samples, ordered=True))
         else:
-            ctx.ops.set_view(hits.take(slice(K)).view())
+            show_view(ctx, hits.take(slice(K)).view())
 
 
 def _answer(dataset, question):

@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
+from alphaclip.catalog.choices import GAIN_FILE
 from alphaclip.files import write_text
 from alphaclip.indexing.progress import Progress
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAIRS, RUN, REPORT = "pairs", "run", "gain.json"
+PAIRS, RUN = "pairs", "run"
 HELD_OUT_SHARE = 0.2
 SMALL = 10_000_000
 """Parameters of an image encoder below which the rates are those of small models."""
@@ -159,8 +160,9 @@ def finetune_on_dataset(
         )
         if training.finished:
             training = _measured(training, folder, reviews is not None or text == ("label",), tell)
-        content = asdict(training) | {"model": str(training.model)}
-        write_text(folder / REPORT, json.dumps(content, indent=1) + "\n")
+        name = samples if isinstance(samples, str) else samples._root_dataset.name
+        content = asdict(training) | {"model": str(training.model), "dataset": name}
+        write_text(folder / GAIN_FILE, json.dumps(content, indent=1) + "\n")
         return training
 
 

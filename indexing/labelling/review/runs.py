@@ -23,6 +23,7 @@ import numpy as np
 
 from alphaclip.arguments import checked
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.act.actions import is_undone
 from alphaclip.indexing.dataset.records import Records, new_key
 from alphaclip.indexing.labelling.scoring.classes import DISPUTED, SKIPPED, Answer
 
@@ -252,6 +253,12 @@ def labelling_of(dataset: fo.Dataset, into: str) -> Labelling | None:
         own = {one.name: values[one.name] for one in fields(Labelling) if one.name in values}
         lists = ("draws", "queue", "runs", "classes", "class_set")
         return Labelling(**own | {name: tuple(own.get(name, ())) for name in lists})
+
+
+def report_of(dataset: fo.Dataset, labelling: Labelling) -> Mapping[str, Any]:
+    """The report of the last run; empty before the first, and where that run was taken back."""
+    run = labelling.report.get("run", {}).get("run", "")
+    return {} if run and is_undone(dataset, run) else labelling.report
 
 
 def labelled_fields(dataset: fo.Dataset) -> list[str]:

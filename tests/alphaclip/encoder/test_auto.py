@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from alphaclip.catalog import zoo
+from alphaclip.catalog.choices import OFFERED
 from alphaclip.catalog.zoo import CANDIDATES, find_cached
-from alphaclip.encoder.auto import OFFERED, ask_for_model
+from alphaclip.encoder.auto import ask_for_model
 from alphaclip.errors import MissingWeightsError
 from alphaclip.network.split_towers import find_tower
 from alphaclip.views.view import View
@@ -49,7 +50,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "candidate", sorted({*CANDIDATES, *(name for name, _ in OFFERED.values())})
+    "candidate", sorted({*CANDIDATES, *(offer.candidate for offer in OFFERED.values())})
 )
 def test_candidates__exist_can_be_pooled_and_have_open_clips_tokenizer(candidate: str) -> None:
     architecture, _, tag = candidate.partition("/")

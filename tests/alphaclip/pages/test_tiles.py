@@ -8,7 +8,7 @@ from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
 from alphaclip.pages import tiles
-from alphaclip.pages.tiles import draw_tiles
+from alphaclip.pages.tiles import OUTLINE, draw_regions, draw_tiles
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 
@@ -122,3 +122,24 @@ def test_draw_tiles__no_picture(tmp_path: Path) -> None:
         draw_tiles(str(tmp_path / "a.jpg"), [BOX])
     with pytest.raises(ImageError, match=r"gone\.jpg: no such file"):
         draw_tiles(str(tmp_path / "gone.jpg"), [BOX])
+
+
+def test_draw_regions__regions_lit_with_outlines_and_the_rest_dimmed(tmp_path: Path) -> None:
+    path = halves(tmp_path / "a.png", (120, 80))
+    away, wrong = Region.from_box([1.5, 0.1, 0.2, 0.2]), Region.from_mask(np.ones((4, 4), bool))
+    drawn = draw_regions(path, [BOX, away, wrong], (60, 60))
+    assert drawn.size == (60, 40)
+    assert drawn.getpixel((30, 15)) == (230, 0, 0)
+    assert drawn.getpixel((14, 15)) == OUTLINE
+    assert drawn.getpixel((5, 5)) == (92, 0, 0)
+
+
+def test_draw_regions__the_whole_picture_has_no_outside() -> None:
+    grey = np.full((20, 30, 3), 100, np.uint8)
+    assert (np.asarray(draw_regions(grey, [Region.whole_image()], (60, 60))) == 100).all()
+
+
+@pytest.mark.parametrize("size", [(3000, 20), (20, 3000)])
+def test_draw_regions__pictures_of_any_shape(size: tuple[int, int]) -> None:
+    drawn = draw_regions(np.zeros((*size, 3), np.uint8), [BOX], (220, 165))
+    assert max(drawn.size) <= 220 and min(drawn.size) >= 1

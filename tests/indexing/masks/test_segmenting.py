@@ -15,7 +15,7 @@ from alphaclip.indexing.dataset.labels import FieldError, label_region
 from alphaclip.indexing.dataset.schema import mask_settings
 from alphaclip.indexing.masks.materializing import materialize
 from alphaclip.indexing.masks.segmenters import MASKS, PROMPTS
-from alphaclip.indexing.masks.segmenting import segment
+from alphaclip.indexing.masks.segmenting import segment, segment_one
 from alphaclip.sam.masks import PROMPTED_LIMITS, MaskLimits, crop_mask
 from alphaclip.sam.sam import SamModel, load_sam
 from recipes.small_sam.scenes import ShapeScene, draw_scene
@@ -647,3 +647,36 @@ def test_command__nothing_could_be_read(
     dataset.add_sample(fo.Sample(tmp_path / "missing.jpg"))
     assert command(dataset.name, "--model", str(WEIGHTS)) == 1
     assert "missing.jpg : " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field", ["boxes", None])
+def test_segment_one__as_segment_would_and_nothing_is_written(
+    scenes: fo.Dataset, small: SamModel, field: str | None
+) -> None:
+    before = sorted(scenes.get_field_schema(flat=True))
+    options: dict[str, Any] = {"limits": LOOSE, "points_per_side": 4, "model": small}
+    trial = segment_one(scenes, field, **options)
+    assert sorted(scenes.get_field_schema(flat=True)) == before
+    segment(scenes.limit(1), field, into="masks", **options)
+    written = scenes.first().masks.detections
+    assert [mask.bounding_box for mask in trial.masks] == [one.bounding_box for one in written]
+    assert (trial.sample_id, trial.pictures) == (scenes.first().id, 4)
+    assert trial.report.added == len(written)
+
+
+def test_segment_one__the_picture_that_is_asked_for(scenes: fo.Dataset, small: SamModel) -> None:
+    last = scenes.last()
+    options: dict[str, Any] = {"field": "boxes", "model": small, "limits": ALL}
+    assert segment_one(scenes, sample_id=last.id, **options).sample_id == last.id
+    first = scenes.first()
+    first.boxes = None
+    first.save()
+    assert segment_one(scenes, **options).sample_id == scenes.skip(1).first().id
+    with pytest.raises(AlphaClipError, match="no such picture here"):
+        segment_one(scenes, sample_id=first.id, **options)
+
+
+def test_segment_one__a_broken_picture_is_said(scenes: fo.Dataset, small: SamModel) -> None:
+    Path(scenes.first().filepath).write_bytes(b"no picture")
+    trial = segment_one(scenes, "boxes", model=small)
+    assert (trial.masks, len(trial.report.skipped)) == ([], 1)

@@ -33,7 +33,7 @@ def test_app__embeds_then_searches(app: App, few_scenes: fo.Dataset) -> None:
     index = load(few_scenes, KEY)
     assert len(index) == few_scenes.count("objects.detections")
 
-    app.choose_operator("Search regions")
+    app.choose_operator("Find regions by text")
     app.fill("Search for", "a red apple")
     app.fill("How many regions", "16")
     app.shoot_form("app-search-form", "Search")
@@ -54,7 +54,7 @@ def test_app__grid_button_opens_the_panel(app: App, drawings: fo.Dataset) -> Non
 
 def test_app__search_form_says_what_is_missing(app: App, drawings: fo.Dataset) -> None:
     app.open(drawings)
-    app.choose_operator("Search regions")
+    app.choose_operator("Find regions by text")
     expect(app.prompt.get_by_text("No regions of this dataset are embedded")).to_be_visible()
     expect(app.prompt.get_by_role("button", name="Search", exact=True)).to_be_disabled()
 

@@ -28,7 +28,7 @@ FORMS = (
     "Segment regions",
     "Fine-tune on this dataset",
     "Embed regions",
-    "Search regions",
+    "Find regions by text",
     "Update region index",
     "Delete region index",
     "Export region index",

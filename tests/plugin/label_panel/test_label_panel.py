@@ -588,6 +588,8 @@ def test_report__undo_show_and_train(reviewing):
         reviewing.dataset.count("auto.detections") == 0
     )
     assert reviewing.buttons("on_undo_run") == []
+    (line,) = reviewing.get("report.lines")
+    assert line.startswith("The last run was taken back")
 
 
 def test_report__of_a_ranking(panel):

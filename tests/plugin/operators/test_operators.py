@@ -94,7 +94,9 @@ def test_embed_form__no_dataset():
 
 
 def test_embed_form__says_what_nano_is(shapes):
-    assert "not photographs" in form(EMBED, shapes, **NANO)["encoder_note"].view.label
+    note = form(EMBED, shapes, **NANO)["encoder_note"].view
+    assert "not photographs" in note.description
+    assert "commercial use is allowed" in note.description
 
 
 @pytest.mark.parametrize("key", ["Regions", "1st", "../outside", "a" * 65, ""])

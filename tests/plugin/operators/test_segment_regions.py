@@ -13,6 +13,7 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
 from alphaclip.indexing.masks.segmenters import SamSegmenter
+from alphaclip.sam import checkpoints as sam_checkpoints
 
 from ..conftest import plugin_module
 
@@ -68,18 +69,19 @@ def test_config__modes_and_risk(operator):
 
 
 def test_form__offers_boxes_automatic_masks_and_parts(shapes):
-    found = fields(shapes)
+    assert not {"min_quality", "min_area"} & set(fields(shapes))
+    found = fields(shapes, more=True)
     assert choices(found["source"]) == ["boxes:ground_truth", "automatic"]
-    assert choices(found["model"]) == ["sam-vit-b"]
+    assert choices(found["model"]) == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
     assert found["into"].default == "ground_truth_masks"
     assert found["min_quality"].default == 0.5
     shapes.add_sample_field("scene", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
     assert choices(fields(shapes)["source"])[-1] == "parts:scene"
-    parts = fields(shapes, source="parts:scene")
-    assert "model" not in parts
+    parts = fields(shapes, source="parts:scene", more=True)
+    assert not {"model", "try_one"} & set(parts)
     assert "min_quality" not in parts
     assert parts["into"].default == "scene_masks"
-    automatic = fields(shapes, source="automatic")
+    automatic = fields(shapes, source="automatic", more=True)
     assert automatic["min_quality"].default == 0.88
     assert automatic["min_stability"].default == 0.95
     assert automatic["points"].default == 32
@@ -91,11 +93,12 @@ def test_form__offers_a_sam_of_the_users_own(shapes, tmp_path):
     shutil.copy(WEIGHTS, models / "sam-cells-2.safetensors")
     shutil.copy(WEIGHTS, models / "sam-<b>x.safetensors")
     shutil.copy(WEIGHTS, models / "other.safetensors")
-    assert choices(fields(shapes)["model"]) == ["sam-vit-b", "sam-cells-2"]
+    assert choices(fields(shapes)["model"])[:2] == ["sam-vit-b", "sam-cells-2"]
     (models / "sam-vit-b.safetensors").unlink()
     model = fields(shapes)["model"]
     assert model.default == "sam-cells-2"
     assert model.view.choices[0].label == "sam-cells-2, installed by you"
+    assert model.view.choices[1].label == "sam-vit-b, Segment Anything (download: 375 MB)"
     assert run(shapes, source="boxes:ground_truth")["added"] > 0
     info = shapes.get_field("ground_truth_masks").info
     assert info["alphaclip"]["model"] == "sam-cells-2"
@@ -106,10 +109,10 @@ def test_form__zoo_models_have_a_grid_of_their_own(shapes, monkeypatch):
 
     name = "segment-anything-vitb-torch"
     monkeypatch.setattr(foz, "list_downloaded_zoo_models", lambda: {name: None})
-    asked = fields(shapes, source="automatic", model=name)
+    asked = fields(shapes, source="automatic", model=name, more=True)
     assert "min_quality" in asked
     assert not {"min_stability", "points"} & set(asked)
-    assert {"min_stability", "points"} <= set(fields(shapes, source="automatic"))
+    assert {"min_stability", "points"} <= set(fields(shapes, source="automatic", more=True))
 
 
 @pytest.mark.parametrize("points", [0, 41, 1.5, "many"])
@@ -156,14 +159,49 @@ def test_form__cannot_run_here(dataset_factory):
     assert "to_frames" in fields(videos)["refusal"].error_message
 
 
-def test_form__no_sam(shapes, monkeypatch, tmp_path):
+def test_form__a_sam_that_is_not_here_is_offered_and_its_size_said(shapes, monkeypatch, tmp_path):
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path / "none"))
-    refusal = fields(shapes)["refusal"]
-    assert refusal.invalid
-    assert "alphaclip segment --install sam-vit-b" in refusal.error_message
-    assert "alphaclip segment --install sam-NAME --file FILE" in refusal.error_message
-    shapes.add_sample_field("scene", fo.EmbeddedDocumentField, embedded_doc_type=fo.Segmentation)
-    assert choices(fields(shapes)["source"]) == ["parts:scene"]
+    asked = fields(shapes)
+    assert choices(asked["model"]) == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    note = asked["model_note"].view
+    assert note.label == "It is downloaded first"
+    assert "375 MB" in note.description
+    assert "commercial use is allowed" in note.description
+    assert not any(prop.invalid for prop in asked.values())
+
+
+@pytest.mark.parametrize("params", [{"more": True}, {"min_quality": 0.2}, {"points": 8}])
+def test_form__more_where_it_is_asked_for_or_set(shapes, params):
+    assert "min_quality" in fields(shapes, source="automatic", **params)
+    usual = {"min_quality": 0.88, "points": 32, "more": False}
+    assert "min_quality" not in fields(shapes, source="automatic", **usual)
+
+
+def test_segment__tried_on_one_picture(shapes):
+    before = set(shapes.get_field_schema())
+    last = shapes.last()
+    params = {**LOOSE, "source": "boxes:ground_truth", "try_one": True}
+    selected = foo.execute_operator(SEGMENT, dataset=shapes, selected=[last.id], params=params)
+    results = shown(selected)["show_output"]["results"]
+    assert results["sample_id"] == last.id
+    assert results["count"] == 1
+    assert results["about"].startswith("1 mask in ")
+    assert "all 6 pictures take about" in results["about"]
+    assert results["picture"].startswith("data:image/jpeg;base64,")
+    assert set(shapes.get_field_schema()) == before
+    assert run(shapes, source="boxes:ground_truth", try_one=True)["sample_id"] == shapes.first().id
+
+
+def test_segment__downloads_a_model_that_is_not_here(shapes, monkeypatch, tmp_path):
+    def install(name, source=None, progress=None):
+        progress("MB of sam.pth", 1, 2)
+        shutil.copy(WEIGHTS, tmp_path / "models" / f"{name}.safetensors")
+
+    monkeypatch.setattr(sam_checkpoints, "install_sam", install)
+    models = plugin_module(foo.get_operator(SEGMENT), "common.models")
+    monkeypatch.setattr(models, "install_sam", install)
+    assert run(shapes, source="boxes:ground_truth", model="sam-vit-l")["added"] > 0
+    assert shapes.get_field("ground_truth_masks").info["alphaclip"]["model"] == "sam-vit-l"
 
 
 def test_segment__boxes(shapes):
@@ -263,12 +301,22 @@ def test_segment__stopped_then_goes_on(shapes, operator, monkeypatch):
     before = shapes.values("ground_truth_masks.detections.id", unwind=True)
     assert len(shapes.exists("ground_truth_masks")) == 3
     assert before
-    results = run(shapes, source="boxes:ground_truth")
-    assert results["done_before"] == 3
+    key = "masks:ground_truth_masks"
+    (left,) = jobs.resumable(shapes)
+    title = "Segmenting into ground_truth_masks"
+    assert left == {"key": key, "title": title, "done": 3, "total": 6}
+    done = shapes.count("ground_truth_masks.detections")
+    jobs.resume(shapes, key)
+    deadline = time.monotonic() + 60
+    while (told := jobs.outcome(shapes, key)) is None:
+        assert time.monotonic() < deadline
+    assert told["severity"] == "success"
+    assert not told["reshaped"]
+    assert jobs.resumable(shapes) == []
     assert len(shapes.exists("ground_truth_masks")) == 6
     after = shapes.values("ground_truth_masks.detections.id", unwind=True)
     assert after[: len(before)] == before
-    assert len(after) == len(before) + results["added"]
+    assert len(after) > done == len(before)
 
 
 def test_segment__delegated(shapes):

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from alphaclip.files import write_atomically
-from alphaclip.regions.region import Region
+from alphaclip.pages.tiles import draw_regions
 from alphaclip.training.pairs.format.reading import Pair
 
 COUNT, COLUMNS = 24, 6
 """Pairs and columns: what fits on a screen with texts that can be read."""
 
 TILE, TEXT, MARGIN = (220, 165), 48, 8
-BACKGROUND, INK, OUTLINE = "white", "#222222", (255, 0, 160)
-DIMMED = 0.4
-"""Brightness of what is outside the region."""
+BACKGROUND, INK = "white", "#222222"
 
 
 def draw_numbers(total: int, seed: int, count: int = COUNT) -> list[int]:
@@ -52,29 +50,9 @@ def draw_contact_sheet(pairs: Sequence[Pair], path: Path) -> None:
     sheet = Image.new("RGB", (MARGIN + columns * wide, MARGIN + rows * high), BACKGROUND)
     for number, pair in enumerate(pairs):
         left, top = MARGIN + number % columns * wide, MARGIN + number // columns * high
-        sheet.paste(lit_up(pair.image, pair.region), (left, top))
+        sheet.paste(draw_regions(pair.image, [pair.region], TILE), (left, top))
         _write(sheet, (left, top + TILE[1] + 2), f"{number + 1}. {' | '.join(pair.texts)}")
     write_atomically(path, lambda stream: sheet.save(stream, "PNG"))
-
-
-def lit_up(image: np.ndarray, region: Region) -> Image.Image:
-    """A picture, scaled to fit a tile: dimmed outside a region, with the region's outline.
-
-    Args:
-        image: uint8 (H, W, 3)
-        region: of the picture
-    """
-    picture = Image.fromarray(image)
-    alpha = Image.fromarray(region.alpha_map(*image.shape[:2]))
-    picture.thumbnail(TILE, Image.Resampling.BICUBIC)
-    alpha = alpha.resize(picture.size, Image.Resampling.BILINEAR)
-    lit = Image.composite(picture, picture.point(lambda value: value * DIMMED), alpha)
-    if region.is_whole_image:
-        return lit
-    inside = alpha.point(lambda value: 255 * (value > 127))
-    edge = ImageChops.subtract(inside.filter(ImageFilter.MaxFilter(3)), inside)
-    lit.paste(OUTLINE, mask=edge)
-    return lit
 
 
 def _write(sheet: Image.Image, corner: tuple[int, int], text: str) -> None:

@@ -1,8 +1,10 @@
 import { Alert, Button, LinearProgress } from "@mui/material";
-import React, { useState } from "react";
+import React, { useEffect, useState } from "react";
 import { About, Job, JobOutcome } from "../server/types";
 import { Call } from "../server/useServer";
 import { Plain } from "./ActionBar";
+
+const FRESHNESS_MS = 15_000;
 
 interface Props {
   call: Call;
@@ -14,11 +16,18 @@ interface Props {
 /** The jobs that run, and the indexes with what keeps them up to date. */
 export function DatasetBar({ call, about, onError, onChange }: Props) {
   const [isOpen, setOpen] = useState(false);
+  const changes = useFreshness(call, about);
   const send = (event: string, params: object) => call(event, params).then(onChange, onError);
   return (
     <div style={{ fontSize: 13 }}>
       <Jobs jobs={about.jobs} onStop={(id) => send("stop", { id })} />
-      <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
+      <Unfinished call={call} about={about} onError={onError} onChange={onChange} />
+      <div style={{ display: "flex", flexWrap: "wrap", gap: 6 }}>
+        <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
+        {Object.entries(changes).map(([key, said]) => (
+          <Plain key={key} isOn onClick={() => send("update", { key })}>{key}: {said}: update</Plain>
+        ))}
+      </div>
       {isOpen && about.indexes.map(({ key, said }) => (
         <div key={key} style={{ display: "flex", gap: 6, alignItems: "center", paddingTop: 4 }}>
           <span>{said}</span>
@@ -27,6 +36,39 @@ export function DatasetBar({ call, about, onError, onChange }: Props) {
         </div>
       ))}
     </div>
+  );
+}
+
+/** What has changed since the indexes were made, in words by key; those that a job writes say nothing. */
+function useFreshness(call: Call, about: About): Record<string, string> {
+  const [changes, setChanges] = useState<Record<string, string>>({});
+  useEffect(() => {
+    const look = () => {
+      if (document.hidden) return;
+      call<{ changes: Record<string, string> }>("freshness").then((now) => setChanges(now.changes), () => {});
+    };
+    look();
+    const timer = setInterval(look, FRESHNESS_MS);
+    return () => clearInterval(timer);
+  }, [call, about.indexes]);
+  const busy = about.jobs.map(({ key }) => key);
+  return Object.fromEntries(Object.entries(changes).filter(([key]) => !busy.includes(key)));
+}
+
+function Unfinished({ call, about, onError, onChange }: Props) {
+  const send = (event: string, key: string) => call(event, { key }).then(onChange, onError);
+  return (
+    <>
+      {about.resumable.map(({ key, title, done, total }) => (
+        <div key={key} style={{ display: "flex", gap: 6, alignItems: "center", paddingBottom: 4 }}>
+          <span>
+            {title} was not finished{total ? `: ${done.toLocaleString("en")} of ${total.toLocaleString("en")}` : ""}
+          </span>
+          <Plain isOn onClick={() => send("resume", key)}>Resume</Plain>
+          <Plain onClick={() => send("dismiss", key)}>Leave it</Plain>
+        </div>
+      ))}
+    </>
   );
 }
 
@@ -56,7 +98,7 @@ export function Outcome({ outcome, onClose }: { outcome: JobOutcome; onClose: ()
 }
 
 /** Leads from an empty dataset to one that can be searched. */
-export function FirstSteps({ call, about, onError }: Omit<Props, "onChange">) {
+export function FirstSteps({ call, about, onError, onChange }: Props) {
   const hasRegions = about.fields.length > 0;
   const begin = (event: string) => () => call(event).catch(onError);
   return (
@@ -69,6 +111,7 @@ export function FirstSteps({ call, about, onError }: Omit<Props, "onChange">) {
             "pictures; “Embed regions” then makes it searchable."}
       </p>
       <Jobs jobs={about.jobs} onStop={(id) => void call("stop", { id }).catch(onError)} />
+      <Unfinished call={call} about={about} onError={onError} onChange={onChange} />
       <div style={{ display: "flex", gap: 8 }}>
         {hasRegions && <Button variant="contained" onClick={begin("embed")}>Embed regions</Button>}
         <Button variant={hasRegions ? "outlined" : "contained"} onClick={begin("segment")}>Segment regions</Button>

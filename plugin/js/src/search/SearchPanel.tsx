@@ -146,7 +146,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     return (
       <Page>
         <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
-        <FirstSteps call={call} about={about} onError={fail} />
+        <FirstSteps call={call} about={about} onError={fail} onChange={() => void reload()} />
       </Page>
     );
   }

@@ -89,4 +89,6 @@ export interface About extends Jobs {
   history: { question: Question; said: string }[];
   actions: Done[];
   views: string[];
+  /** What was begun and can be gone on with. */
+  resumable: { key: string; title: string; done: number; total: number }[];
 }

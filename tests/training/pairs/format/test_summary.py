@@ -4,24 +4,20 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
 from PIL import Image
 
 from alphaclip.regions.region import Region
 from alphaclip.training.pairs.format.contact_sheet import (
     MARGIN,
-    OUTLINE,
     TEXT,
     TILE,
     draw_numbers,
-    lit_up,
 )
 from alphaclip.training.pairs.format.records import PairRegion, Skipped
 from alphaclip.training.pairs.format.summary import Histogram, count_entries
 from alphaclip.training.pairs.format.writing import PairSettings, write_pairs
 
-from ..conftest import LEFT, corner_mask, picture
+from ..conftest import LEFT, picture
 
 
 def test_histogram__counts_by_bins() -> None:
@@ -111,25 +107,3 @@ def test_seed__decides_the_sheet_and_nothing_else(tmp_path: Path) -> None:
     tars = [(folder / "pairs-000000.tar").read_bytes() for folder in sets]
     sheets = [(folder / "contact-sheet.png").read_bytes() for folder in sets]
     assert tars[0] == tars[1] and sheets[0] != sheets[1]
-
-
-def test_lit_up__dims_what_is_outside() -> None:
-    """A grey picture of the size of a tile: the left half stays, the rest has 0.4 of it."""
-    shown = np.asarray(lit_up(np.full((150, 200, 3), 100, np.uint8), Region.from_box(LEFT)))
-    assert (shown[:, 2:95] == 100).all()
-    assert (shown[:, 105:198] == 40).all()
-    assert (shown[60, 100] == OUTLINE).all()
-
-
-def test_lit_up__leaves_the_whole_picture() -> None:
-    """It has no outside."""
-    shown = np.asarray(lit_up(np.full((20, 30, 3), 100, np.uint8), Region.whole_image()))
-    assert shown.shape == (20, 30, 3) and (shown == 100).all()
-
-
-@pytest.mark.parametrize("size", [(3000, 20), (20, 3000)])
-def test_lit_up__takes_pictures_of_any_shape(size: tuple[int, int]) -> None:
-    """A banner keeps at least one pixel of height."""
-    mask = corner_mask(*size)
-    shown = lit_up(np.zeros((*size, 3), np.uint8), Region.from_mask(mask))
-    assert max(shown.size) <= 220 and min(shown.size) >= 1

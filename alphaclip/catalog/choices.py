@@ -1,0 +1,230 @@
+"""What a user may choose as the encoder: what is on this machine, was fine-tuned on it, or can be
+downloaded; with size and licence, and which one ``auto`` takes and why."""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from alphaclip.catalog import zoo
+from alphaclip.catalog.methods import split_name
+from alphaclip.catalog.released import models_folder
+from alphaclip.errors import AlphaClipError, ModelNotFoundError
+from alphaclip.files import read_json
+from alphaclip.weights.downloads import Progress
+
+FREE = ("MIT", "Apache-2.0", "BSD-3-Clause")
+"""Licences that allow commercial use."""
+
+TUNED, GAIN_FILE = "fine-tuned", "gain.json"
+"""The folder of the models folder with a folder for each fine-tune on a dataset, and the file there
+that says what came of it."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A model of open_clip's that is offered for download.
+
+    Attributes:
+        candidate: one of `alphaclip.catalog.zoo.CANDIDATES`
+        bytes: of the download, about
+        licence: of the weights
+    """
+
+    candidate: str
+    bytes: int
+    licence: str
+
+    @property
+    def name(self) -> str:
+        """What `alphaclip.load` takes once it is here."""
+        return zoo.cached_name(self.candidate)
+
+    @property
+    def size(self) -> str:
+        """Of the download, for people."""
+        return f"{self.bytes / 1e9:.1f} GB"
+
+
+OFFERED = {
+    "cpu": Offer("ViT-B-16/datacomp_xl_s13b_b90k", 600_000_000, "MIT"),
+    "cuda": Offer("ViT-L-14/datacomp_xl_s13b_b90k", 1_710_000_000, "MIT"),
+}
+"""What is offered for download, for each device: of a size that it can bear."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A model that may be chosen.
+
+    Attributes:
+        name: what loads it
+        summary: what it is, in a few words
+        licence: what its weights may be used for
+        commercial: whether that includes commercial use; None where it is not known here
+        installed: whether it is on this machine
+        bytes: of its download, about; 0 where nothing can be downloaded
+        advice: how to get it, where it can neither be loaded nor downloaded
+        why_auto: why ``auto`` takes this one; empty for all others
+        warning: what somebody who takes it should know, empty if nothing
+        tuned_on: the dataset that it was fine-tuned on, empty if on none
+    """
+
+    name: str
+    summary: str
+    licence: str
+    commercial: bool | None
+    installed: bool
+    bytes: int = 0
+    advice: str = ""
+    why_auto: str = ""
+    warning: str = ""
+    tuned_on: str = ""
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is here, or can be downloaded."""
+        return self.installed or self.bytes > 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """The same in JSON values."""
+        return asdict(self)
+
+
+def encoder_choices() -> list[Choice]:
+    """The encoders that may be chosen: first the one that ``auto`` takes, then the others that are
+    here, those that can be downloaded, and those that a user has to get.
+
+    Nothing is downloaded, and no weights are read.
+    """
+    auto, why = _auto()
+    unique = {one.name: one for one in (*tuned_choices(), *_released(), *_downloads(), *_cached())}
+    if auto in unique:
+        unique[auto] = replace(unique[auto], why_auto=why)
+    return sorted(
+        unique.values(),
+        key=lambda one: (one.name != auto, not one.installed, not one.bytes, one.name == zoo.NANO),
+    )
+
+
+def tuned_choices() -> list[Choice]:
+    """The encoders that were fine-tuned on datasets on this machine, the newest first."""
+    files = [path for path in (models_folder() / TUNED).glob(f"*/{GAIN_FILE}") if path.is_file()]
+    files.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [choice for path in files if (choice := _tuned(path)) is not None]
+
+
+def tuned_folder(name: str) -> Path:
+    """Where a fine-tune of this name is kept, so that it is offered from then on."""
+    return models_folder() / TUNED / name
+
+
+def download_encoder(name: str, progress: Progress | None = None) -> None:
+    """Downloads an encoder that is offered; what was cut off goes on.
+
+    Args:
+        name: of a :class:`Choice`
+        progress (None): told how many MB are here; what it raises ends the download
+
+    Raises:
+        ModelNotFoundError: it is not one that is offered
+        MissingWeightsError: the download failed; says why and what else can be done
+    """
+    from alphaclip.weights.base_weights import download_base
+
+    offer = next((offer for offer in OFFERED.values() if offer.name == name), None)
+    if offer is None:
+        offered = ", ".join(offer.name for offer in OFFERED.values())
+        raise ModelNotFoundError(f"{name!r:.120} is not offered for download: take {offered}")
+    architecture, _, tag = offer.candidate.partition("/")
+    download_base(architecture, tag, progress)
+
+
+def allows_commerce(licence: str) -> bool | None:
+    """Whether a licence allows commercial use; None where that is not known here."""
+    own = licence.rpartition(": ")[2]
+    if own in FREE:
+        return True
+    return False if "NC" in re.split("[ -]", own) else None
+
+
+def _auto() -> tuple[str, str]:
+    """What ``auto`` takes, and why."""
+    try:
+        spec = zoo.find_auto()
+    except AlphaClipError:
+        return "", ""
+    if spec.methods:
+        return spec.name, "the best model for photographs that is here, with region attention"
+    if spec.name == zoo.NANO:
+        return spec.name, "no model for photographs is here"
+    if spec.warning:
+        return spec.name, "no better model is here"
+    return spec.name, "trained on objects in photographs, the best that is here"
+
+
+def _released() -> list[Choice]:
+    return [
+        Choice(
+            name=model.name,
+            summary=model.summary,
+            licence=model.licence,
+            commercial=allows_commerce(model.licence),
+            installed=model.installed,
+            advice=model.advice,
+            warning=zoo.NANO_WARNING if model.name == zoo.NANO else "",
+        )
+        for model in zoo.list_models()
+    ]
+
+
+def _cached() -> list[Choice]:
+    from alphaclip.weights.base_weights import find_base
+
+    here = [one for one in zoo.CANDIDATES if find_base(*one.split("/")) is not None]
+    licences = {offer.candidate: offer.licence for offer in OFFERED.values()}
+    return [
+        Choice(
+            name=zoo.cached_name(candidate),
+            summary=f"open_clip's {candidate}, with region attention",
+            licence=licences.get(candidate, zoo.ON_THE_HUB),
+            commercial=allows_commerce(licences.get(candidate, "")),
+            installed=True,
+        )
+        for candidate in here
+    ]
+
+
+def _downloads() -> list[Choice]:
+    return [
+        Choice(
+            name=offer.name,
+            summary=f"open_clip's {offer.candidate}, with region attention",
+            licence=offer.licence,
+            commercial=allows_commerce(offer.licence),
+            installed=False,
+            bytes=offer.bytes,
+        )
+        for offer in OFFERED.values()
+    ]
+
+
+def _tuned(path: Path) -> Choice | None:
+    """What a fine-tune led to; None if it is not finished, or cannot be read."""
+    with suppress(AlphaClipError, OSError, KeyError, TypeError):
+        report, model = read_json(path), path.parent / "run" / "last"
+        if report["finished"] and model.is_dir():
+            licence = zoo.stated_licence(model)
+            base = split_name(str(report["base"]))[0]
+            return Choice(
+                name=str(model),
+                summary=f"{path.parent.name}: {Path(base).name}, fine-tuned here",
+                licence=licence,
+                commercial=allows_commerce(licence),
+                installed=True,
+                tuned_on=str(report.get("dataset") or path.parent.name),
+            )
+    return None

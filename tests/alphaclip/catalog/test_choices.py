@@ -1,0 +1,141 @@
+"""What may be chosen as the encoder, and as the segmenter."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alphaclip.catalog import zoo
+from alphaclip.catalog.choices import (
+    OFFERED,
+    allows_commerce,
+    download_encoder,
+    encoder_choices,
+    tuned_choices,
+    tuned_folder,
+)
+from alphaclip.errors import ModelNotFoundError
+from alphaclip.sam.checkpoints import sam_choices
+
+OFFER = OFFERED["cpu"]
+MIM = "alphaclip-vit-l14-grit1m-mim"
+
+
+@pytest.fixture(autouse=True)
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models of open_clip's that are on this machine."""
+    names: list[str] = []
+
+    def find(architecture: str, tag: str) -> Path | None:
+        return Path("somewhere") if f"{architecture}/{tag}" in names else None
+
+    monkeypatch.setattr("alphaclip.weights.base_weights.find_base", find)
+    return names
+
+
+def fine_tune(name: str, report: object, licence: str = "MIT") -> Path:
+    """Leaves what a fine-tune leaves; returns the model's folder."""
+    model = tuned_folder(name) / "run" / "last"
+    model.mkdir(parents=True)
+    (model / "card.json").write_text(json.dumps({"licence": f"fine-tuned from x: {licence}"}))
+    (tuned_folder(name) / "gain.json").write_text(json.dumps(report))
+    return model
+
+
+def test_choices__nothing_is_here_but_nano() -> None:
+    first, *others = encoder_choices()
+    assert (first.name, first.installed, first.commercial) == (zoo.NANO, True, True)
+    assert first.why_auto == "no model for photographs is here"
+    assert "not photographs" in first.warning
+    downloads = [choice for choice in others if choice.bytes]
+    assert [choice.name for choice in downloads] == [one.name for one in OFFERED.values()]
+    assert {choice.licence for choice in downloads} == {"MIT"}
+    released = next(choice for choice in others if choice.name == MIM)
+    assert (released.usable, released.commercial) == (False, False)
+    assert "alphaclip convert" in released.advice
+    assert json.loads(json.dumps(first.to_dict()))["name"] == zoo.NANO
+    assert len({choice.name for choice in [first, *others]}) == len(others) + 1
+
+
+def test_choices__the_first_is_what_auto_takes(cached: list[str], models: Path) -> None:
+    cached += [OFFER.candidate, "ViT-L-14-quickgelu/dfn2b"]
+    for _ in range(2):
+        choices = encoder_choices()
+        assert choices[0].name == zoo.find_auto().name
+        assert [bool(choice.why_auto) for choice in choices].count(True) == 1
+        (models / f"{MIM}.safetensors").touch()
+    assert choices[0].name == MIM
+    by_name = {choice.name: choice for choice in choices}
+    assert (by_name[OFFER.name].installed, by_name[OFFER.name].bytes) == (True, 0)
+    unknown = by_name[zoo.cached_name("ViT-L-14-quickgelu/dfn2b")]
+    assert unknown.commercial is None
+    assert [c.installed for c in choices] == sorted((c.installed for c in choices), reverse=True)
+
+
+def test_choices__what_was_fine_tuned_is_offered() -> None:
+    report = {"finished": True, "base": "alphaclip-nano", "dataset": "birds"}
+    model = fine_tune("birds-tuned", report)
+    (tuned,) = tuned_choices()
+    assert (tuned.name, tuned.tuned_on, tuned.commercial) == (str(model), "birds", True)
+    assert tuned in encoder_choices()
+
+
+@pytest.mark.parametrize(
+    "report", [{"finished": False, "base": "x"}, {}, [], "text", None, {"finished": True}]
+)
+def test_choices__what_is_not_finished_or_damaged_is_left_out(report: object) -> None:
+    fine_tune("other", report)
+    assert tuned_choices() == []
+
+
+def test_choices__made_before_reports_named_their_dataset() -> None:
+    fine_tune("birds-tuned", {"finished": True, "base": "alphaclip-nano"})
+    assert tuned_choices()[0].tuned_on == "birds-tuned"
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("MIT", True),
+        ("Apache-2.0", True),
+        ("CC BY-NC 4.0, for research only; CLIP's own model terms apply as well", False),
+        ("fine-tuned from a, whose licence is: CC BY-NC 4.0", False),
+        ("not stated", None),
+        ("", None),
+    ],
+)
+def test_allows_commerce(licence: str, allowed: bool | None) -> None:
+    assert allows_commerce(licence) is allowed
+
+
+def test_download_encoder__only_what_is_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[object, ...]] = []
+    monkeypatch.setattr(
+        "alphaclip.weights.base_weights.download_base", lambda *given: asked.append(given)
+    )
+    download_encoder(OFFER.name)
+    assert asked == [("ViT-B-16", "datacomp_xl_s13b_b90k", None)]
+    with pytest.raises(ModelNotFoundError, match="not offered"):
+        download_encoder("openclip:RN50/openai")
+
+
+def test_sam_choices__installed_first(models: Path) -> None:
+    assert [choice.name for choice in sam_choices()] == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    assert sam_choices()[0].bytes == 375_042_383
+    assert not any(choice.why_auto for choice in sam_choices())
+    (models / "sam-vit-l.safetensors").touch()
+    (models / "sam-cells.safetensors").touch()
+    first, second, *others = sam_choices()
+    assert (first.name, first.bytes, bool(first.why_auto)) == ("sam-vit-l", 0, True)
+    assert (second.name, second.commercial) == ("sam-cells", None)
+    assert [choice.installed for choice in others] == [False, False]
