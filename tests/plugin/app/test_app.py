@@ -47,7 +47,8 @@ def test_app__embeds_then_searches(app: App, few_scenes: fo.Dataset) -> None:
 
 def test_app__grid_button_opens_the_panel(app: App, drawings: fo.Dataset) -> None:
     app.open(drawings)
-    app.page.get_by_text("Region search", exact=True).first.click()
+    # The App draws a Material icon as a text in a font of icons
+    app.page.get_by_text("image_search", exact=True).first.click()
     panel = app.page.locator("[data-cy=panel-content-region_search]")
     expect(panel.get_by_text("Embed regions first")).to_be_visible()
 

@@ -407,9 +407,11 @@ def test_update__after_a_box_was_edited(panel):
     sample.save()
     panel.do("check", key="regions")
     assert "1 edited" in outcome_of(panel)
+    assert panel.do("freshness")["changes"] == {"regions": "1 edited"}
     panel.do("update", key="regions")
     assert "1 edited, 23 kept" in outcome_of(panel).replace("\\", "")
     assert load(panel.dataset).freshness().is_fresh
+    assert panel.do("freshness")["changes"] == {}
     assert "no index" in panel.do("update", key="other")["error"]
 
 
@@ -431,6 +433,7 @@ def test_update__stopped_then_goes_on(panel, monkeypatch):
     assert "The next run goes on" in outcome_of(panel)
     assert not load(panel.dataset).freshness().is_fresh
     monkeypatch.undo()
+    assert panel.do("about")["resumable"] == []  # an update is begun anew: the chip says so
     panel.do("update", key="regions")
     assert "24 edited" in outcome_of(panel)
     assert load(panel.dataset).freshness().is_fresh
