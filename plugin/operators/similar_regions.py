@@ -7,7 +7,7 @@ from alphaclip.errors import AlphaClipError
 from ..common.forms import choose_index, count, form_button, refuse
 from ..common.indexes import open_index, selected_names, selected_regions
 from ..common.reports import ids_and_scores
-from .base import FormOperator, configure
+from .base import FormOperator, configure, show_in_panel
 
 DEFAULT_K = 50
 
@@ -58,7 +58,11 @@ class FindSimilarRegions(FormOperator):
             raise AlphaClipError("Nothing is selected: select patches, or labels in a picture")
 
         hits = index.search(examples, k=ctx.params.get("k") or DEFAULT_K)
+        # The App fails where the grid changes below an opened picture
+        yield ctx.ops.close_sample()
         yield ctx.ops.set_view(hits.view())
+        search = indexing.Search(examples=names, keys=[index.key], k=None)
+        yield from show_in_panel(ctx, indexing.remember(ctx.dataset, search))
         message = "%s like the %d selected, cosine %.3f to %.3f"
         message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
         yield ctx.ops.notify(message, variant="success")
