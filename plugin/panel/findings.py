@@ -29,11 +29,9 @@ class FindingEvents:
         """Finds regions of a kind, and remembers them."""
         from alphaclip import indexing
 
-        kind = check("kind", ctx.params["kind"], Oddity)
-        key = check("key", ctx.params["key"], "str")
-        index = open_index(ctx.dataset, key)
-        title = "Looking for %ss in %s" % (ONE[kind], key)
-        with jobs.stoppable(ctx.dataset, key, title) as job:
+        kind, index = _of(ctx)
+        title = "Looking for %ss in %s" % (ONE[kind], index.key)
+        with jobs.stoppable(ctx.dataset, index.key, title) as job:
             finding = FINDERS[kind](index, job.progress)
             job.said = describe_finding(finding)
 
@@ -43,14 +41,18 @@ class FindingEvents:
     @event
     def finding_rows(self, ctx):
         """What there is to see of some rows: crops of the regions, of their neighbours with the
-        same label and with the suggested one, and the likeliest classes."""
-        finding = _finding(ctx)
-        ids = check("ids", ctx.params["ids"], "Sequence[str]")
-        if len(ids) > MOST_ROWS:
-            raise AlphaClipError("%d rows at once: %d at most" % (len(ids), MOST_ROWS))
+        same label and with the suggested one, and the likeliest classes.
 
+        Of ``notes``, the id of each to what the finding notes on it.
+        """
+        kind, index = _of(ctx)
+        notes = check("notes", ctx.params["notes"], "Mapping[str, Any]")
+        if len(notes) > MOST_ROWS:
+            raise AlphaClipError("%d rows at once: %d at most" % (len(notes), MOST_ROWS))
+
+        notes = {name: check("note", note, "str") for name, note in notes.items()}
         side = min(max(check("side", ctx.params["side"], "int"), MIN_SIDE), MAX_SIDE)
-        return _rows(open_index(ctx.dataset, finding.key), finding, ids, side)
+        return _rows(kind, index, notes, side)
 
     @event
     def decide(self, ctx):
@@ -58,9 +60,9 @@ class FindingEvents:
         again."""
         from alphaclip import indexing
 
-        finding = _finding(ctx)
+        kind, index = _of(ctx)
         name, label, tag = str(ctx.params["id"]), ctx.params.get("label"), ctx.params.get("tag")
-        hits = named_hits(open_index(ctx.dataset, finding.key), [name])
+        hits = named_hits(index, [name])
         if not len(hits):
             raise AlphaClipError("This region is in the index no more: find them anew")
 
@@ -70,7 +72,7 @@ class FindingEvents:
         elif tag:
             done = indexing.tag(hits, check("tag", tag, "str"))
 
-        indexing.decide(ctx.dataset, finding.kind, {name: label or tag or KEEP})
+        indexing.decide(ctx.dataset, kind, {name: label or tag or KEEP})
         return {"action": done.id if done else None}
 
     @event
@@ -78,9 +80,9 @@ class FindingEvents:
         """Takes a decision back, with the action that came of it."""
         from alphaclip import indexing
 
-        finding, action = _finding(ctx), ctx.params.get("action")
+        (kind, _), action = _of(ctx), ctx.params.get("action")
         undone = indexing.undo(ctx.dataset, check("action", action, "str")) if action else None
-        indexing.undecide(ctx.dataset, finding.kind, [str(ctx.params["id"])])
+        indexing.undecide(ctx.dataset, kind, [str(ctx.params["id"])])
         if undone is not None and undone.left:
             raise AlphaClipError("This label was edited since, and stays as it is")
 
@@ -120,14 +122,10 @@ def describe_finding(finding):
     return "%s in %s" % (count(len(finding.names), ONE[finding.kind]), finding.key)
 
 
-def _finding(ctx):
-    from alphaclip import indexing
-
-    finding = indexing.find_entry(ctx.dataset, check("entry", ctx.params["entry"], "str")).content
-    if not isinstance(finding, indexing.Finding):
-        raise AlphaClipError("This entry of the history is a search")
-
-    return finding
+def _of(ctx):
+    """The kind that an event is about, and the index."""
+    kind = check("kind", ctx.params["kind"], "str", Oddity)
+    return kind, open_index(ctx.dataset, check("key", ctx.params["key"], "str"))
 
 
 def _find_errors(index, progress):
@@ -156,16 +154,15 @@ def _find_outliers(index, progress):
 FINDERS = {ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers}
 
 
-def _rows(index, finding, ids, side):
+def _rows(kind, index, notes, side):
     from alphaclip.indexing import error_neighbors
 
-    notes = dict(zip(finding.names, finding.notes or [""] * len(finding.names), strict=True))
-    there = index.names(named_hits(index, [name for name in ids if name in notes]))
-    is_error = finding.kind == ERRORS
+    there = index.names(named_hits(index, list(notes)))
+    suggested = {name: notes[name] if kind == ERRORS else None for name in there}
     rows, names = {}, dict.fromkeys(there)
-    for one in error_neighbors(index, {n: notes[n] if is_error else None for n in there}):
+    for one in error_neighbors(index, suggested):
         beside = [[name for name, _ in some] for some in (one.of_given, one.of_suggested)]
-        if finding.kind == DUPLICATES:
+        if kind == DUPLICATES:
             beside = [[notes[one.name]], []]
 
         rows[one.name] = {"beside": beside, "likely": list(one.likely)}

@@ -31,7 +31,7 @@ interface Props {
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
 export function FindingPage({ call, state, side, pixels, isCovered, onOpen, onClose, onError }: Props) {
   const { rows, kind, entry, said } = state.finding!;
-  const details = useDetails(call, entry, pixels, onError);
+  const details = useDetails(call, state.finding!, pixels, onError);
   const [current, setCurrent] = useState(0);
   const decided = useMemo(() => new Map(state.decisions.map((one) => [one.id, one])), [state.decisions]);
 
@@ -63,8 +63,8 @@ export function FindingPage({ call, state, side, pixels, isCovered, onOpen, onCl
   }, [isCovered]);
 
   const needed = [...visible, ...Array.from({ length: AHEAD }, (_, step) => current + step)];
-  const ids = [...new Set(needed)].flatMap((position) => rows[position]?.id ?? []);
-  useEffect(() => details.request(ids), [details.request, ids.join()]);
+  const regions = [...new Set(needed)].flatMap((position) => rows[position] ?? []);
+  useEffect(() => details.request(regions), [details.request, regions.map(({ id }) => id).join()]);
 
   const odd = rows[current];
   const tile = odd && details.tiles.get(odd.id);

@@ -50,6 +50,7 @@ export function useFinding(call: Call, dataset: string, onError: (error: unknown
     }
   }, [call, show]);
 
+  const about = { kind: finding?.kind, key: finding?.key };
   const forget = (id: string) => setDecisions((before) => before.filter((one) => one.id !== id));
   const actions = useRef(new Map<string, string | null>());
   const takeBack = (id: string) => {
@@ -58,14 +59,14 @@ export function useFinding(call: Call, dataset: string, onError: (error: unknown
       // Known by now: whatever made it was sent before
       const action = actions.current.get(id);
       actions.current.delete(id);
-      return call("undecide", { entry: finding!.entry, id, action });
+      return call("undecide", { ...about, id, action });
     });
   };
   const decide = (decision: Decision) => {
     if (decisions.some(({ id }) => id === decision.id)) takeBack(decision.id);
     setDecisions((before) => [...before, decision]);
     queue(async () => {
-      const { action } = await call<{ action: string | null }>("decide", { entry: finding!.entry, ...decision });
+      const { action } = await call<{ action: string | null }>("decide", { ...about, ...decision });
       actions.current.set(decision.id, action);
     }, () => forget(decision.id));
   };
@@ -99,31 +100,33 @@ function useQueue(call: Call, onError: (error: unknown) => void) {
 }
 
 /** Fetches what there is to see of odd regions, and keeps it. */
-export function useDetails(call: Call, entry: string, side: number, onError: (error: unknown) => void) {
+export function useDetails(call: Call, finding: Finding, side: number, onError: (error: unknown) => void) {
+  const { entry, kind, key } = finding;
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const cache = useRef({ entry, waiting: new Set<string>(), rows: new Map<string, OddDetail>(), tiles: new Map<string, Tile>() });
   if (cache.current.entry !== entry)
     cache.current = { entry, waiting: new Set(), rows: new Map(), tiles: new Map() };
 
-  const request = useCallback((ids: string[]) => {
+  const request = useCallback((regions: OddRegion[]) => {
     const now = cache.current;
-    const missing = ids.filter((id) => !now.waiting.has(id));
-    missing.forEach((id) => now.waiting.add(id));
+    const missing = regions.filter(({ id }) => !now.waiting.has(id));
+    missing.forEach(({ id }) => now.waiting.add(id));
     for (let start = 0; start < missing.length; start += BATCH) {
       const some = missing.slice(start, start + BATCH);
-      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { entry, ids: some, side }).then(
+      const notes = Object.fromEntries(some.map(({ id, note }) => [id, note]));
+      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { kind, key, notes, side }).then(
         ({ rows, tiles }) => {
           for (const [id, row] of Object.entries(rows)) now.rows.set(id, row);
           for (const [id, tile] of Object.entries(tiles)) now.tiles.set(id, tile);
           redraw();
         },
         (error) => {
-          some.forEach((id) => now.waiting.delete(id));
+          some.forEach(({ id }) => now.waiting.delete(id));
           onError(error);
         },
       );
     }
-  }, [call, entry, side, onError]);
+  }, [call, entry, kind, key, side, onError]);
   return { rows: cache.current.rows, tiles: cache.current.tiles, request };
 }
 
