@@ -13,7 +13,7 @@ from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 
 ERRORS, DUPLICATES, OUTLIERS = "label errors", "duplicates", "outliers"
-ONE = {ERRORS: "label error", DUPLICATES: "duplicate", OUTLIERS: "outlier"}
+ONE = {ERRORS: "suspected label error", DUPLICATES: "duplicate", OUTLIERS: "outlier"}
 MOST_OUTLIERS = 200
 """Every region is one to some degree: nobody looks further."""
 

@@ -10,17 +10,23 @@ import { OddTile } from "./OddTile";
 import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
 
 const GAP = 10;
+const PADDING = 8;
 const AHEAD = 12;
 const TAGS: Record<Kind, string | null> = { "label errors": null, duplicates: "duplicate", outliers: "outlier" };
 
 /** Blocks of a tile, each as wide as the crop. */
 const BLOCKS: Record<Kind, number> = { "label errors": 3, duplicates: 2, outliers: 2 };
 
+/** One line of a fixed height, so that the gallery stays where it is from one region to the next. */
+const LINE: React.CSSProperties = { display: "flex", gap: 6, alignItems: "center", height: 28, flex: "none", overflowX: "auto", scrollbarWidth: "none" };
+
 interface Props {
   call: Call;
   state: FindingState;
-  /** Of a crop on the screen, and in the pictures that are fetched. */
-  side: number;
+  /** Of a crop, roughly: the tiles fill the lines. */
+  size: number;
+  slider: React.ReactNode;
+  /** Of the pictures that are fetched. */
   pixels: number;
   isCovered: boolean;
   onOpen: (tile: Tile) => void;
@@ -29,16 +35,18 @@ interface Props {
 }
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
-export function FindingPage({ call, state, side, pixels, isCovered, onOpen, onClose, onError }: Props) {
+export function FindingPage({ call, state, size, slider, pixels, isCovered, onOpen, onClose, onError }: Props) {
   const { rows, kind, entry, said } = state.finding!;
   const details = useDetails(call, state.finding!, pixels, onError);
   const [current, setCurrent] = useState(0);
   const decided = useMemo(() => new Map(state.decisions.map((one) => [one.id, one])), [state.decisions]);
 
   const scroller = useRef<HTMLDivElement>(null);
-  const width = side * BLOCKS[kind] + 8;
-  const columns = Math.max(1, Math.floor((useWidth(scroller) + GAP) / (width + GAP)));
-  const height = side + 2 * CAPTION + 8 + GAP;
+  const whole = useWidth(scroller) + GAP;
+  const columns = Math.max(1, Math.round(whole / (size * BLOCKS[kind] + PADDING + GAP)));
+  const width = Math.floor(whole / columns) - GAP;
+  const side = Math.max(0, Math.floor((width - PADDING) / BLOCKS[kind]));
+  const height = side + 2 * CAPTION + PADDING + GAP;
   const lines = useVirtualizer({
     count: Math.ceil(rows.length / columns),
     getScrollElement: () => scroller.current,
@@ -107,18 +115,23 @@ export function FindingPage({ call, state, side, pixels, isCovered, onOpen, onCl
   return (
     <div onKeyDown={onKeyDown} style={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", gap: 6 }}>
       <div style={{ display: "flex", gap: 8, alignItems: "center", fontSize: 14 }}>
-        <b role="status">{said}: {decided.size} of {rows.length.toLocaleString("en")} decided</b>
+        <b role="status" style={{ flex: 1 }}>{said}: {(rows.length - decided.size).toLocaleString("en")} left to decide</b>
+        {slider}
         <Plain onClick={onClose}>Close</Plain>
       </div>
       {odd && (
-        <div style={{ display: "flex", flexWrap: "wrap", gap: 6, alignItems: "center" }}>
-          <Plain isOn onClick={accept}>y: {tag ? `tag “${tag}”` : odd.note}</Plain>
-          <Plain onClick={() => decide({})}>n: keep {tile?.label ? `“${tile.label}”` : "it"}</Plain>
-          {likely.map((label, number) => (
-            <Plain key={label} onClick={() => decide({ label })}>{number + 1}: {label}</Plain>
-          ))}
-          {decided.size > 0 && <Plain onClick={undo}>u: undo</Plain>}
-        </div>
+        <>
+          <div style={LINE}>
+            <Plain isOn onClick={accept}>y: {tag ? `tag “${tag}”` : odd.note}</Plain>
+            <Plain onClick={() => decide({})}>n: keep {tile?.label ? `“${tile.label}”` : "it"}</Plain>
+            {decided.size > 0 && <Plain onClick={undo}>u: undo</Plain>}
+          </div>
+          <div style={LINE}>
+            {likely.map((label, number) => (
+              <Plain key={label} onClick={() => decide({ label })}>{number + 1}: {label}</Plain>
+            ))}
+          </div>
+        </>
       )}
       <div ref={scroller} className="alphaclip-gallery" role="group" aria-label={said} tabIndex={-1}
         onClick={(event) => {

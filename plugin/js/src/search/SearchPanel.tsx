@@ -165,6 +165,12 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     (await call<{ ids: string[] }>("ids", { question: found!.question, ranks: some })).ids;
   const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
 
+  const slider = (
+    <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+      min={SMALLEST} max={LARGEST} step={8} value={look.side}
+      onChange={(_, value) => setLook({ side: value as number })} />
+  );
+
   if (!about.indexes.length) {
     return (
       <Page>
@@ -182,7 +188,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
       {odd.finding && (
-        <FindingPage call={call} state={odd} side={look.side} pixels={side} isCovered={isCovered} onError={fail}
+        <FindingPage call={call} state={odd} size={look.side} slider={slider} pixels={side} isCovered={isCovered} onError={fail}
           onOpen={open} onClose={() => odd.show(null)} />
       )}
       {found && !odd.finding && (
@@ -195,9 +201,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
                 <b role="status">Nothing to compare with here.</b>
               )}
             </div>
-            <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
-              min={SMALLEST} max={LARGEST} step={8} value={look.side}
-              onChange={(_, value) => setLook({ side: value as number })} />
+            {slider}
           </div>
           <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
             selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
