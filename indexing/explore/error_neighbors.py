@@ -5,6 +5,7 @@ Public: :func:`error_neighbors` and :class:`ErrorNeighbors`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 Neighbors = tuple[tuple[str, float], ...]
 """Regions, nearest first: the name of each, see :class:`Example`, and its cosine."""
 
+LIKELY, LOOKED_AT = 9, 50
+"""Classes that a region may rather have, from so many nearest regions."""
+
 
 @dataclass(frozen=True)
 class ErrorNeighbors:
@@ -28,16 +32,19 @@ class ErrorNeighbors:
     Attributes:
         name: of the suspect
         given: the label that it has now; None if that is gone
-        suggested: the label that it may rather have
+        suggested: the label that it may rather have, or None
         of_given: the nearest other regions that have the given label
         of_suggested: the nearest that have the suggested one; empty where no region has
+        likely: other classes that it may have, first those of the regions that are nearest to it,
+            then those that most regions have
     """
 
     name: str
     given: str | None
-    suggested: str
+    suggested: str | None
     of_given: Neighbors
     of_suggested: Neighbors
+    likely: tuple[str, ...] = ()
 
 
 @checked(count=COUNT)
@@ -50,7 +57,7 @@ def error_neighbors(
 
     Args:
         index: whose regions
-        suggested: name of each suspect to the label that it may rather have
+        suggested: name of each suspect to the label that it may rather have, or None
         attribute ("label"): of the labels, that holds the class
         count (4): neighbours of each class at most
 
@@ -64,6 +71,8 @@ def error_neighbors(
     rows = index.rows_of(now, names)
     classes = np.array(names_of(index.dataset, index.field, attribute, now.version.ids), object)
 
+    usual = [label for label, _ in Counter(filter(None, classes)).most_common(LIKELY + 1)]
+
     def nearest(row: int, label: str | None) -> Neighbors:
         others = np.flatnonzero(classes == label) if label else np.zeros(0, np.int64)
         others = others[others != row]
@@ -71,9 +80,19 @@ def error_neighbors(
         pairs = zip(now.lookup.names(near[0]).tolist(), scores[0].tolist(), strict=True)
         return tuple((name, round(score, 4)) for name, score in pairs)
 
+    def likely(row: int) -> tuple[str, ...]:
+        _, near = now.engine().search(now.vectors(np.array([row])), LOOKED_AT)
+        labels = dict.fromkeys([*filter(None, classes[near[0]].tolist()), *usual])
+        return tuple(label for label in labels if label != classes[row])[:LIKELY]
+
     return [
         ErrorNeighbors(
-            name, classes[row], label, nearest(row, classes[row]), nearest(row, str(label))
+            name,
+            classes[row],
+            label,
+            nearest(row, classes[row]),
+            nearest(row, label and str(label)),
+            likely(row),
         )
         for row, (name, label) in zip(rows.tolist(), suggested.items(), strict=True)
     ]

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 MOST_REGIONS = 2000
 """Of a finding; those after them are left out: a page shows some dozens."""
 
+_COLUMNS = {"names": "str", "scores": "float", "notes": "str", "note_scores": "float"}
+_NEEDED = {"kind", "key", "names", "scores"}
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -34,6 +37,8 @@ class Finding:
         scores: of the regions, as whatever found them gave them
         notes: what else is said of each: the label that it may rather have, or the name of the
             region that it repeats; empty where nothing is
+        note_scores: the probability of each label that a region may rather have; empty for other
+            notes
     """
 
     kind: Oddity
@@ -41,21 +46,29 @@ class Finding:
     names: tuple[str, ...]
     scores: tuple[float, ...]
     notes: tuple[str, ...] = ()
+    note_scores: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         check_fields(self, kind=Oddity)
-        for name, meant in (("names", "str"), ("scores", "float"), ("notes", "str")):
+        for name, meant in _COLUMNS.items():
             values = check(name, getattr(self, name), f"Sequence[{meant}]")
             object.__setattr__(self, name, tuple(values[:MOST_REGIONS]))
-        if len(self.scores) != len(self.names) or len(self.notes) not in (0, len(self.names)):
+        optional = {len(self.notes), len(self.note_scores)}
+        if len(self.scores) != len(self.names) or not optional <= {0, len(self.names)}:
             raise AlphaClipError(
-                f"the finding has {len(self.names)} names, {len(self.scores)} scores and "
-                f"{len(self.notes)} notes: give one of each for each region, or no notes"
+                f"the finding has {len(self.names)} names, {len(self.scores)} scores, "
+                f"{len(self.notes)} notes and {len(self.note_scores)} scores of these: give one of "
+                "each for each region, or no notes"
             )
 
     @classmethod
     def of(
-        cls, kind: Oddity, index: SearchIndex, hits: Hits, notes: Sequence[str] | np.ndarray = ()
+        cls,
+        kind: Oddity,
+        index: SearchIndex,
+        hits: Hits,
+        notes: Sequence[str] | np.ndarray = (),
+        note_scores: Sequence[float] | np.ndarray = (),
     ) -> Finding:
         """What :func:`find_outliers`, :func:`find_duplicates` or :func:`find_label_errors` found.
 
@@ -64,14 +77,20 @@ class Finding:
             index: that was looked through
             hits: that were found
             notes (()): ``originals`` of duplicates, ``suggested`` of label errors
+            note_scores (()): ``suggested_scores`` of label errors
         """
         first = hits.take(slice(MOST_REGIONS))
-        scores = [round(score, 6) for score in first.scores.tolist()]
-        return cls(kind, index.key, (*index.names(first),), (*scores,), (*map(str, notes),))
+        scores, chances = (
+            tuple(round(float(score), 6) for score in some) for some in (first.scores, note_scores)
+        )
+        names = (*index.names(first),)
+        return cls(kind, index.key, names, scores, (*map(str, notes),), chances)
 
     def to_dict(self) -> dict[str, Any]:
-        """The same in JSON values."""
+        """The same in JSON values; what an earlier version does not know is left out if unused."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if not self.note_scores:
+            del values["note_scores"]
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod
@@ -82,7 +101,7 @@ class Finding:
             AlphaClipError: if a name is unknown or missing, or a value cannot be used
         """
         names = {field.name for field in fields(cls)}
-        if not isinstance(values, Mapping) or not names - {"notes"} <= set(values) <= names:
+        if not isinstance(values, Mapping) or not _NEEDED <= set(values) <= names:
             raise AlphaClipError(f"finding is {values!r:.120}: expected {', '.join(sorted(names))}")
         return cls(**values)
 

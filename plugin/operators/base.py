@@ -16,6 +16,20 @@ SHOW_SECONDS = 0.25
 """Between two messages of progress: each is drawn by the browser, and a job may report 1,000."""
 
 
+def show_in_panel(ctx, entry):
+    """Opens a search or a finding in “Region search”.
+
+    Args:
+        entry: its key in the history
+
+    Yields:
+        messages to the App
+    """
+    yield ctx.ops.open_panel("region_search", layout="horizontal")
+    # Of the panel's script, see js/src/server/handover.ts
+    yield ctx.trigger("@alphaclip/regions/restore_in_region_search", {"entry": entry})
+
+
 def configure(name, label, description, icon, **kwargs):
     """Describes an operator. Unless the options say otherwise, its form is made anew when something
     is typed, and it sends messages to the App while it works.

@@ -13,7 +13,7 @@ from ..common.indexes import named_hits, open_index
 from ..common.label_reports import percent
 from ..common.region_forms import text_attributes
 from ..common.reports import ids_and_scores
-from .base import JobOperator, configure
+from .base import JobOperator, configure, show_in_panel
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
 KINDS = {
@@ -92,6 +92,9 @@ class FindOddRegions(JobOperator):
         if "errors" in results:
             yield self.show_results(ctx, results)
 
+        if results.get("entry"):
+            yield from show_in_panel(ctx, results["entry"])
+
         index = open_index(ctx.dataset, ctx.params["key"])
         shown = named_hits(index, results["names"][:MAX_SHOWN])
         yield from show_view(ctx, shown.view())
@@ -114,13 +117,22 @@ def _add_attribute(ctx, inputs):
 
 
 def _find_duplicates(ctx, key, progress):
+    from alphaclip import indexing
+
     results = similarity_run(ctx.dataset, key)
     results.find_duplicates(thresh=1 - (ctx.params.get("similarity") or DEFAULT_SIMILARITY))
     near = results.neighbors_map.items()
     groups = [list(map(str, [one, *(other for other, _ in others)])) for one, others in near]
     label_ids = list(dict.fromkeys(label_id for group in groups for label_id in group))
     shown = set(label_ids[:MAX_SHOWN])
+    pairs = [(1 - far, str(other), str(one)) for one, others in near for other, far in others]
+    nearest = {other: (score, one) for score, other, one in sorted(pairs)}
+    names = sorted(nearest, key=nearest.get, reverse=True)
+    scores, originals = ([nearest[name][part] for name in names] for part in (0, 1))
+    finding = indexing.Finding(DUPLICATES, key, names, scores, originals)
+    entry = indexing.remember(ctx.dataset, finding)
     return {
+        "entry": entry,
         "count": len(label_ids),
         "label_ids": label_ids[:MAX_SHOWN],
         "names": label_ids[:MAX_SHOWN],
@@ -129,23 +141,30 @@ def _find_duplicates(ctx, key, progress):
 
 
 def _find_outliers(ctx, key, progress):
-    from alphaclip.indexing import find_outliers
+    from alphaclip import indexing
 
-    number = ctx.params.get("count") or DEFAULT_COUNT
-    hits = find_outliers(open_index(ctx.dataset, key), number, progress=progress)
-    return _listed(ctx, key, hits)
+    number, index = ctx.params.get("count") or DEFAULT_COUNT, open_index(ctx.dataset, key)
+    hits = indexing.find_outliers(index, number, progress=progress)
+    entry = indexing.remember(ctx.dataset, indexing.Finding.of(OUTLIERS, index, hits))
+    return {**_listed(ctx, key, hits), "entry": entry}
 
 
 def _find_errors(ctx, key, progress):
-    from alphaclip.indexing import find_label_errors
+    from alphaclip import indexing
 
-    suspects = find_label_errors(
-        open_index(ctx.dataset, key),
-        ctx.params.get("count") or DEFAULT_COUNT,
-        ctx.params.get("attribute") or "label",
-        progress=progress,
-    )
+    index, attribute = open_index(ctx.dataset, key), ctx.params.get("attribute") or "label"
+    number = ctx.params.get("count") or DEFAULT_COUNT
+    suspects = indexing.find_label_errors(index, number, attribute, progress=progress)
+    entry = None
+    # The panel decides about the class, not about other attributes
+    if attribute == "label":
+        finding = indexing.Finding.of(
+            ERRORS, index, suspects.hits, suspects.suggested, suspects.suggested_scores
+        )
+        entry = indexing.remember(ctx.dataset, finding)
+
     return {
+        "entry": entry,
         **_listed(ctx, key, suspects.hits),
         "given": suspects.given.tolist(),
         "suggested": suspects.suggested.tolist(),

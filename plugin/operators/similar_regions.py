@@ -8,7 +8,7 @@ from ..common.forms import choose_index, count, form_button, refuse
 from ..common.grid import show_view
 from ..common.indexes import open_index, selected_names, selected_regions
 from ..common.reports import ids_and_scores
-from .base import FormOperator, configure
+from .base import FormOperator, configure, show_in_panel
 
 DEFAULT_K = 50
 
@@ -60,6 +60,8 @@ class FindSimilarRegions(FormOperator):
 
         hits = index.search(examples, k=ctx.params.get("k") or DEFAULT_K)
         yield from show_view(ctx, hits.view())
+        search = indexing.Search(examples=names, keys=[index.key], k=None)
+        yield from show_in_panel(ctx, indexing.remember(ctx.dataset, search))
         message = "%s like the %d selected, cosine %.3f to %.3f"
         message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
         yield ctx.ops.notify(message, variant="success")

@@ -12,6 +12,8 @@ from fiftyone.operators.panel import Panel, PanelConfig
 from .actions import ActionEvents
 from .dataset_state import DatasetEvents
 from .explaining import ExplainingEvents
+from .findings import FindingEvents
+from .history import HistoryEvents
 from .pictures import PictureEvents
 from .results import ResultEvents
 
@@ -20,12 +22,20 @@ HELP = (
     "Finds boxes, masks and polygons by words, by examples or by a picture. A score is the cosine "
     "between the query and the region, from -1 to 1.\n\nKeys, in the gallery: arrows move, `y` and "
     "`n` mark right and wrong, space selects, shift selects a range, `o` opens the picture, Escape "
-    "clears the selection."
+    "clears the selection.\n\n“Find” lists label errors, duplicates and outliers: `y` takes the "
+    "suggestion, `n` keeps a region as it is, a digit gives it another class, `u` takes it back."
 )
 
 
 class RegionSearchPanel(
-    ResultEvents, ActionEvents, PictureEvents, DatasetEvents, ExplainingEvents, Panel
+    ResultEvents,
+    ActionEvents,
+    PictureEvents,
+    DatasetEvents,
+    ExplainingEvents,
+    FindingEvents,
+    HistoryEvents,
+    Panel,
 ):
     """Searches the regions of a dataset, and acts on the hits."""
 

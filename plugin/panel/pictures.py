@@ -48,6 +48,13 @@ def keep_picture(dataset, content):
         raise AlphaClipError("The file is no picture that can be used: %s" % error) from error
 
 
+def is_token(text):
+    """Whether :func:`load_picture` takes a text: anything else, the library takes for a path."""
+    from alphaclip.indexing.explore.example_pictures import is_kept_name
+
+    return text.startswith(OF_SAMPLE) or is_kept_name(text)
+
+
 def load_picture(dataset, token):
     """Opens a picture as encoders take it.
 
@@ -57,7 +64,7 @@ def load_picture(dataset, token):
     Raises:
         AlphaClipError: if it is not kept any more
     """
-    from alphaclip.indexing.explore.example_pictures import is_kept_name, open_picture
+    from alphaclip.indexing.explore.example_pictures import open_picture
     from alphaclip.regions.images import open_image
 
     if token.startswith(OF_SAMPLE):
@@ -68,8 +75,8 @@ def load_picture(dataset, token):
 
         return open_image(paths[0])
 
-    # A token comes from the browser: of anything else, the library would take it for a path
-    if not is_kept_name(token):
+    # A token comes from the browser
+    if not is_token(token):
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
     return open_picture(dataset, token)

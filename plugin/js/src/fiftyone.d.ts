@@ -6,6 +6,11 @@ declare module "@fiftyone/operators" {
     error?: unknown;
     errorMessage?: unknown;
   }
+  export class OperatorConfig {
+    constructor(options: { name: string; label: string; unlisted: boolean });
+  }
+  export class Operator {}
+  export function registerOperator(operator: typeof Operator, plugin: string): void;
   export function useTriggerPanelEvent(): (
     operator: string,
     params: object,

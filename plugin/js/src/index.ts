@@ -1,7 +1,9 @@
 import { PluginComponentType, registerComponent } from "@fiftyone/plugins";
 import "./label_keys.js";
+import { registerHandover } from "./server/handover";
 import { SearchPanel } from "./search/SearchPanel";
 
+registerHandover();
 registerComponent({
   name: "AlphaClipRegionSearch",
   component: SearchPanel,

@@ -89,6 +89,9 @@ def test_finding__is_in_the_history(dataset: fo.Dataset, index: RegionIndex) -> 
 def test_finding__json_and_back() -> None:
     finding = Finding("label errors", "regions", ("a" * 24,), (0.5,), ("cat",))
     assert Finding.from_dict(json.loads(json.dumps(finding.to_dict()))) == finding
+    assert "note_scores" not in finding.to_dict()  # which earlier versions do not know
+    scored = Finding("label errors", "regions", ("a" * 24,), (0.5,), ("cat",), (0.9,))
+    assert Finding.from_dict(json.loads(json.dumps(scored.to_dict()))) == scored
     many = Finding("outliers", "regions", ("a",) * 3000, (0.5,) * 3000)
     assert len(many.names) == len(many.scores) == 2000
 
@@ -107,6 +110,10 @@ def test_finding__json_and_back() -> None:
         (
             {"kind": "outliers", "key": "a", "names": ["b"], "scores": [1], "notes": ["", ""]},
             "2 notes",
+        ),
+        (
+            {"kind": "outliers", "key": "a", "names": ["b"], "scores": [1], "note_scores": [1, 2]},
+            "2 scores of these",
         ),
     ],
 )

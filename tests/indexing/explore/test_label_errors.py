@@ -128,6 +128,12 @@ def test_error_neighbors__of_the_label_and_of_the_suggestion(
             hits = index.search(indexing.Example(one.name), k=None)
             order = [i for i in hits.label_ids if label_of[i] == label and i != one.name]
             assert [name for name, _ in neighbors] == order[:3]
+        assert len(one.likely) == 9 and one.given not in one.likely
+        nearest = next(label_of[i] for i in hits.label_ids if label_of[i] != one.given)
+        assert one.likely[0] == nearest
+    (nobody,) = error_neighbors(index, {told[0].name: None})
+    assert nobody.suggested is None and nobody.of_suggested == ()
+    assert nobody.of_given == error_neighbors(index, suspects)[0].of_given
     (nobody,) = error_neighbors(index, {told[0].name: "no such class"})
     assert nobody.of_suggested == () and error_neighbors(index, {}) == []
     with pytest.raises(AlphaClipError, match="not in index"):

@@ -386,8 +386,10 @@ def test_history__has_what_was_searched_for(panel):
     panel.search("a green square", avoid="a circle", remember=True)
     first = panel.hits
     panel.search("a red circle, a square", mode="pictures", remember=True)
-    latest, before = (past["question"] for past in panel.do("about")["history"])
+    history = panel.do("about")["history"]
+    latest, before = (panel.do("restore", entry=one["entry"])["question"] for one in history)
     assert latest["mode"] == "pictures"
+    assert history[0]["said"] == "“a red circle, a square” (pictures with A, B but not C)"
     panel.search(**before)
     assert panel.hits == first
 

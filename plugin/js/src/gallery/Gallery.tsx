@@ -185,7 +185,7 @@ export function Gallery(props: GalleryProps) {
   );
 }
 
-const STEPS: Record<string, (columns: number) => number> = {
+export const STEPS: Record<string, (columns: number) => number> = {
   ArrowLeft: () => -1,
   ArrowRight: () => 1,
   ArrowUp: (columns) => -columns,
@@ -194,12 +194,12 @@ const STEPS: Record<string, (columns: number) => number> = {
   End: () => Infinity,
 };
 
-function positionOf(target: EventTarget): number | null {
+export function positionOf(target: EventTarget): number | null {
   const button = (target as Element).closest(".alphaclip-tile")?.querySelector("[data-position]");
   return button ? Number((button as HTMLElement).dataset.position) : null;
 }
 
-function useWidth(element: React.RefObject<HTMLElement>): number {
+export function useWidth(element: React.RefObject<HTMLElement>): number {
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {
     if (!element.current) return;
@@ -211,7 +211,7 @@ function useWidth(element: React.RefObject<HTMLElement>): number {
 }
 
 /** Puts the focus on a tile, which may have to be scrolled into sight and drawn first. */
-function useFocus(
+export function useFocus(
   scroller: React.RefObject<HTMLElement>,
   scrollToRow: (row: number) => void,
   columns: number,

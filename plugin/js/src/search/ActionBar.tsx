@@ -171,7 +171,7 @@ interface PlainProps {
 export function Plain({ children, onClick, title, isOn }: PlainProps) {
   return (
     <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
-      sx={{ textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
+      sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
         overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
       {children}
     </Button>

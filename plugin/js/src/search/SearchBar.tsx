@@ -1,6 +1,6 @@
-import { Button, Chip, IconButton, MenuItem, Select, TextField } from "@mui/material";
+import { Button, Chip, IconButton, Menu, MenuItem, Select, TextField } from "@mui/material";
 import React, { FormEvent, useState } from "react";
-import { About, Question } from "../server/types";
+import { About, Kind } from "../server/types";
 import { Call } from "../server/useServer";
 import { Check } from "./ActionBar";
 import { PictureBox } from "./PictureBox";
@@ -12,6 +12,12 @@ const MODES = {
   pictures: "Pictures with A, B but not C",
 };
 
+const KINDS: Record<Kind, string> = {
+  "label errors": "Label errors: classes that the vectors speak against",
+  duplicates: "Duplicates: regions that repeat another",
+  outliers: "Outliers: regions that are like no other",
+};
+
 interface Props {
   call: Call;
   about: About;
@@ -19,7 +25,8 @@ interface Props {
   setForm: (change: (form: Form) => Form) => void;
   isBusy: boolean;
   onSearch: (form: Form) => void;
-  onRestore: (question: Question) => void;
+  onRestore: (entry: string) => void;
+  onFind: (kind: Kind) => void;
   onClear: () => void;
   onError: (error: Error) => void;
 }
@@ -44,6 +51,7 @@ export function SearchBar(props: Props) {
         <TextField {...words} sx={{ flex: "1 1 80px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
+        <FindMenu onFind={props.onFind} />
         <Icon name="image_search" label="Picture" isOn={fold === "picture"} onClick={() => flip("picture")} />
         <Icon name="history" label="History" isOn={fold === "history"} onClick={() => flip("history")} />
         <Icon name="tune" label="Options" isOn={fold === "more"} onClick={() => flip("more")} />
@@ -70,11 +78,11 @@ export function SearchBar(props: Props) {
       )}
       {fold === "history" && (
         <ul style={{ listStyle: "none", margin: 0, padding: "6px 0", maxHeight: 160, overflow: "auto" }}>
-          {about.history.map(({ question, said }) => (
-            <li key={JSON.stringify(question)}>
+          {about.history.map(({ entry, said }) => (
+            <li key={entry}>
               <Button size="small" sx={{ textTransform: "none" }}
-                onClick={() => { setFold(null); props.onRestore(question); }}>
-                {said}{question.mode !== "regions" && ` (${MODES[question.mode].toLowerCase()})`}
+                onClick={() => { setFold(null); props.onRestore(entry); }}>
+                {said}
               </Button>
             </li>
           ))}
@@ -82,6 +90,21 @@ export function SearchBar(props: Props) {
         </ul>
       )}
     </form>
+  );
+}
+
+function FindMenu({ onFind }: { onFind: (kind: Kind) => void }) {
+  const [anchor, setAnchor] = useState<HTMLElement | null>(null);
+  return (
+    <>
+      <Button sx={{ minWidth: 0, whiteSpace: "nowrap" }} aria-haspopup="menu"
+        onClick={(event) => setAnchor(event.currentTarget)}>Find ▾</Button>
+      <Menu open={Boolean(anchor)} anchorEl={anchor} onClose={() => setAnchor(null)} disableRestoreFocus>
+        {(Object.keys(KINDS) as Kind[]).map((kind) => (
+          <MenuItem key={kind} onClick={() => { setAnchor(null); onFind(kind); }}>{KINDS[kind]}</MenuItem>
+        ))}
+      </Menu>
+    </>
   );
 }
 

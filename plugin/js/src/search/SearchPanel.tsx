@@ -4,13 +4,16 @@ import React, { useCallback, useDeferredValue, useEffect, useMemo, useRef, useSt
 import { useRecoilValue } from "recoil";
 import { Gallery } from "../gallery/Gallery";
 import { useTiles } from "../gallery/useTiles";
-import { About, Done, Jobs, Question, Tile } from "../server/types";
+import { FindingPage } from "../findings/FindingPage";
+import { useFinding } from "../findings/useFinding";
+import { onHandover } from "../server/handover";
+import { About, Done, Finding, Jobs, Kind, Question, Tile } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
 import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
 import { countAbove, ranksAbove, Scores } from "./Scores";
 import { SearchBar } from "./SearchBar";
-import { EMPTY, Form, useSearch } from "./useSearch";
+import { asLists, EMPTY, Form, useSearch } from "./useSearch";
 import { useStored } from "./useStored";
 
 const SMALLEST = 72;
@@ -103,6 +106,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   const side = CROP_SIDES.find((one) => one >= pixels) ?? CROP_SIDES.at(-1)!;
   const fail = useCallback((error: unknown) => setError(error as Error), []);
   const { tiles, request, refresh } = useTiles(call, found?.question ?? null, side, fail);
+  const odd = useFinding(call, about.dataset!, fail);
   const isCovered = useRecoilValue(fos.isModalActive);
   const isOfPictures = found?.question.mode === "pictures";
   const counts = useMemo(() => {
@@ -125,22 +129,47 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     setError(null);
     setSaid("");
     setWhy(null);
+    odd.show(null);
+    if (found && Object.keys(marks).length)
+      await call("remember", { question: { ...found.question, ...asLists(marks) } }).catch(fail);
     await search.search(next, all);
     void reload();
   };
-  const restore = (question: Question) => {
+  const ask = (question: Question) => {
     const { right, wrong, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
     const next = { ...EMPTY, ...parts };
     setForm(next);
     void start(next, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
   };
+  const restore = (entry: string) => void run(async () => {
+    const { question, finding } = await call<{ question?: Question; finding?: Finding }>("restore", { entry });
+    if (question) return ask(question);
+    odd.show(finding!);
+    await reload();
+  });
+  const find = (kind: Kind) => void run(async () => {
+    const { at } = await odd.find(kind, whole.keys[0]!);
+    setSeen({ at });
+    await reload();
+  });
+  const latest = useRef(restore);
+  latest.current = restore;
+  useEffect(() => onHandover((entry) => latest.current(entry)), []);
   const scope = () => ({
     question: found!.question,
     ...(selected.size ? { ids: [...selected] } : { min_score: search.threshold }),
   });
+  const open = ({ sample, label_id, field }: Tile) =>
+    void run(() => call("open_picture", { sample, label: label_id, field }));
   const idsOf = async (some: number[]) =>
     (await call<{ ids: string[] }>("ids", { question: found!.question, ranks: some })).ids;
   const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
+
+  const slider = (
+    <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+      min={SMALLEST} max={LARGEST} step={8} value={look.side}
+      onChange={(_, value) => setLook({ side: value as number })} />
+  );
 
   if (!about.indexes.length) {
     return (
@@ -153,10 +182,16 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   return (
     <Page>
       <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
-        onSearch={(next) => void start(next)} onRestore={restore} onClear={search.clear} onError={fail} />
+        onSearch={(next) => void start(next)} onRestore={restore} onFind={find} onError={fail}
+        onClear={() => { odd.show(null); search.clear(); }} />
       <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
-      {found && (
+      {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
+      {odd.finding && (
+        <FindingPage call={call} state={odd} size={look.side} slider={slider} pixels={side} isCovered={isCovered} onError={fail}
+          onOpen={open} onClose={() => odd.show(null)} />
+      )}
+      {found && !odd.finding && (
         <>
           <div style={{ display: "flex", gap: 12, alignItems: "flex-end" }}>
             <div style={{ flex: 1, minWidth: 0 }}>
@@ -166,9 +201,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
                 <b role="status">Nothing to compare with here.</b>
               )}
             </div>
-            <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
-              min={SMALLEST} max={LARGEST} step={8} value={look.side}
-              onChange={(_, value) => setLook({ side: value as number })} />
+            {slider}
           </div>
           <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
             selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
@@ -230,8 +263,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
             })}
             onClear={() => select(() => [])}
             onMark={(id, one) => mark(({ [id]: before, ...others }) => (before === one ? others : { ...others, [id]: one }))}
-            onOpen={({ sample, label_id, field }) =>
-              void run(() => call("open_picture", { sample, label: label_id, field }))}
+            onOpen={open}
             onExplain={(tile) => void run(async () => {
               const params = { question: found.question, id: tile.id };
               setWhy({ tile, ...(await call<{ picture: string; said: string }>("explain", params)) });
@@ -242,7 +274,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
             }} />
         </>
       )}
-      {!found && <div style={{ flex: 1 }} />}
+      {!found && !odd.finding && <div style={{ flex: 1 }} />}
       <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()} />
     </Page>
   );

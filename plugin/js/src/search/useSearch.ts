@@ -116,7 +116,7 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
 
 export type SearchState = ReturnType<typeof useSearch>;
 
-function asLists(marks: Record<string, Mark>) {
+export function asLists(marks: Record<string, Mark>) {
   const of = (mark: Mark) => Object.keys(marks).filter((id) => marks[id] === mark);
   return { right: of("right"), wrong: of("wrong") };
 }

@@ -55,6 +55,35 @@ export interface Tile {
   crop?: string;
 }
 
+export type Kind = "label errors" | "duplicates" | "outliers";
+
+/** A region of a finding. */
+export interface OddRegion {
+  id: string;
+  score: number;
+  /** The label that it may rather have, or the id of the region that it repeats. */
+  note: string;
+  /** The probability of that label. */
+  chance: number | null;
+}
+
+export interface Finding {
+  /** Its key in the history. */
+  entry: string;
+  kind: Kind;
+  key: string;
+  said: string;
+  rows: OddRegion[];
+}
+
+/** What there is to see of an odd region. */
+export interface OddDetail {
+  /** Ids of regions with the same label, and of some with the suggested one. */
+  beside: [string[], string[]];
+  /** Classes for the digits 1 to 9. */
+  likely: string[];
+}
+
 export interface Job {
   id: string;
   key: string;
@@ -86,7 +115,7 @@ export interface About extends Jobs {
   dataset: string | null;
   fields: string[];
   indexes: { key: string; said: string }[];
-  history: { question: Question; said: string }[];
+  history: { entry: string; said: string }[];
   actions: Done[];
   views: string[];
   /** What was begun and can be gone on with. */

@@ -1,0 +1,188 @@
+"""Label errors, near-duplicates and outliers: found, looked through, and decided one by one."""
+
+import time
+
+from alphaclip.arguments import check
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.decisions import Oddity
+
+from ..common import jobs
+from ..common.forms import count
+from ..common.indexes import named_hits, open_index
+from ..common.panels import event
+from ..common.tiles import data_uri, draw_crops
+
+ERRORS, DUPLICATES, OUTLIERS = "label errors", "duplicates", "outliers"
+ONE = {ERRORS: "suspected label error", DUPLICATES: "duplicate", OUTLIERS: "outlier"}
+MOST_OUTLIERS = 200
+"""Every region is one to some degree: nobody looks further."""
+
+MOST_ROWS, MIN_SIDE, MAX_SIDE = 24, 32, 640
+KEEP = "keep"
+
+
+class FindingEvents:
+    """Events of what is found without a query."""
+
+    @event
+    def find_odd(self, ctx):
+        """Finds regions of a kind, and remembers them."""
+        from alphaclip import indexing
+
+        kind, index = _of(ctx)
+        title = "Looking for %ss in %s" % (ONE[kind], index.key)
+        with jobs.stoppable(ctx.dataset, index.key, title) as job:
+            finding = FINDERS[kind](index, job.progress)
+            job.said = describe_finding(finding)
+
+        entry = indexing.remember(ctx.dataset, finding)
+        return {**opened(ctx.dataset, entry, finding), "at": time.time()}
+
+    @event
+    def finding_rows(self, ctx):
+        """What there is to see of some rows: crops of the regions, of their neighbours with the
+        same label and with the suggested one, and the likeliest classes.
+
+        Of ``notes``, the id of each to what the finding notes on it.
+        """
+        kind, index = _of(ctx)
+        notes = check("notes", ctx.params["notes"], "Mapping[str, Any]")
+        if len(notes) > MOST_ROWS:
+            raise AlphaClipError("%d rows at once: %d at most" % (len(notes), MOST_ROWS))
+
+        notes = {name: check("note", note, "str") for name, note in notes.items()}
+        side = min(max(check("side", ctx.params["side"], "int"), MIN_SIDE), MAX_SIDE)
+        return _rows(kind, index, notes, side)
+
+    @event
+    def decide(self, ctx):
+        """Gives a region a class or a tag, or neither, and remembers that, so that it is not shown
+        again."""
+        from alphaclip import indexing
+
+        kind, index = _of(ctx)
+        name, label, tag = str(ctx.params["id"]), ctx.params.get("label"), ctx.params.get("tag")
+        hits = named_hits(index, [name])
+        if not len(hits):
+            raise AlphaClipError("This region is in the index no more: find them anew")
+
+        done = None
+        if label:
+            done = indexing.label(hits, check("label", label, "str"), overwrite=True)
+        elif tag:
+            done = indexing.tag(hits, check("tag", tag, "str"))
+
+        indexing.decide(ctx.dataset, kind, {name: label or tag or KEEP})
+        return {"action": done.id if done else None}
+
+    @event
+    def undecide(self, ctx):
+        """Takes a decision back, with the action that came of it."""
+        from alphaclip import indexing
+
+        (kind, _), action = _of(ctx), ctx.params.get("action")
+        undone = indexing.undo(ctx.dataset, check("action", action, "str")) if action else None
+        indexing.undecide(ctx.dataset, kind, [str(ctx.params["id"])])
+        if undone is not None and undone.left:
+            raise AlphaClipError("This label was edited since, and stays as it is")
+
+    @event
+    def reload_grid(self, ctx):
+        ctx.ops.reload_samples()
+
+
+def opened(dataset, entry, finding):
+    """What the page lists of a finding: the regions that nobody has decided about.
+
+    Args:
+        entry: its key in the history
+        finding: an ``alphaclip.indexing.Finding``
+    """
+    import numpy as np
+
+    from alphaclip.indexing.dataset.decisions import decided_rows
+
+    now = open_index(dataset, finding.key).snapshot()
+    rows = now.lookup.find_named(finding.names)
+    is_open = (rows >= 0) & ~np.isin(rows, decided_rows(dataset, finding.kind, now.lookup))
+    chances = finding.note_scores or [None] * len(rows)
+    notes = finding.notes or [""] * len(rows)
+    columns = (finding.names, finding.scores, notes, chances)
+    listed = [
+        {"id": name, "score": score, "note": note, "chance": chance}
+        for is_open, name, score, note, chance in zip(is_open, *columns, strict=True)
+        if is_open
+    ]
+    said = describe_finding(finding)
+    return {"entry": entry, "kind": finding.kind, "key": finding.key, "said": said, "rows": listed}
+
+
+def describe_finding(finding):
+    """Says what was found, in a few words."""
+    return "%s in %s" % (count(len(finding.names), ONE[finding.kind]), finding.key)
+
+
+def _of(ctx):
+    """The kind that an event is about, and the index."""
+    kind = check("kind", ctx.params["kind"], "str", Oddity)
+    return kind, open_index(ctx.dataset, check("key", ctx.params["key"], "str"))
+
+
+def _find_errors(index, progress):
+    from alphaclip import indexing
+
+    suspects = indexing.find_label_errors(index, len(index), progress=progress)
+    differs = suspects.suggested != suspects.given
+    hits, notes = suspects.hits.take(differs), suspects.suggested[differs]
+    return indexing.Finding.of(ERRORS, index, hits, notes, suspects.suggested_scores[differs])
+
+
+def _find_duplicates(index, progress):
+    from alphaclip import indexing
+
+    repeated = indexing.find_duplicates(index)
+    return indexing.Finding.of(DUPLICATES, index, repeated.hits, repeated.originals)
+
+
+def _find_outliers(index, progress):
+    from alphaclip import indexing
+
+    hits = indexing.find_outliers(index, MOST_OUTLIERS, progress=progress)
+    return indexing.Finding.of(OUTLIERS, index, hits)
+
+
+FINDERS = {ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers}
+
+
+def _rows(kind, index, notes, side):
+    from alphaclip.indexing import error_neighbors
+
+    there = index.names(named_hits(index, list(notes)))
+    suggested = {name: notes[name] if kind == ERRORS else None for name in there}
+    rows, names = {}, dict.fromkeys(there)
+    for one in error_neighbors(index, suggested):
+        beside = [[name for name, _ in some] for some in (one.of_given, one.of_suggested)]
+        if kind == DUPLICATES:
+            beside = [[notes[one.name]], []]
+
+        rows[one.name] = {"beside": beside, "likely": list(one.likely)}
+        names.update(dict.fromkeys(name for some in beside for name in some))
+
+    return {"rows": rows, "tiles": _tiles(index, list(names), side)}
+
+
+def _tiles(index, names, side):
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
+
+    hits = named_hits(index, names)
+    listed = list_hits(hits)
+    crops = draw_crops([(hit.image, hit.region) for hit in listed], side)
+    names = index.names(hits)
+    return {
+        names[hit.rank - 1]: {
+            "id": names[hit.rank - 1], "sample": hit.sample_id, "label_id": hit.label_id,
+            "field": index.field, "label": hit.label, "tags": list(hit.tags),
+            "crop": data_uri(crop),
+        }
+        for hit, crop in zip(listed, crops, strict=True)
+    }  # fmt: skip

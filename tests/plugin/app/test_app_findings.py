@@ -1,0 +1,57 @@
+"""Odd regions in the panel "Region search", decided by keys as a person decides them."""
+
+import re
+
+import fiftyone as fo
+import pytest
+from playwright.sync_api import expect
+
+from alphaclip import indexing
+
+from .app_panel import KEY, Panel, is_event
+
+KEYS = ["1", "y", "2", "n", *["y", "n"] * 8]
+pytestmark = pytest.mark.app
+
+
+def test_findings__twenty_decisions_in_twenty_keys(panel: Panel, scenes: fo.Dataset) -> None:
+    index = indexing.load(scenes, KEY)
+    names = index.names(indexing.find_outliers(index, 20))
+    classes = scenes.count_values("objects.detections.label")
+    panel.open(scenes)
+    panel.press("Find ▾")
+    panel.page.get_by_role("menuitem", name=re.compile("^Outliers")).click()
+    left = panel.content.get_by_role("status")
+    expect(left).to_have_text("200 outliers in drawn: 200 left to decide")
+    expect(panel.tile(12)).to_have_attribute("aria-label", re.compile("^12. (?!loading)"))
+    expect(panel.tile(1)).to_be_focused()
+    assert panel.content.locator("[data-id]").first.get_attribute("data-id") == names[0]
+    with panel.page.expect_response(lambda answer: is_event(answer.request, "reload_grid")):
+        for key in KEYS:
+            panel.page.keyboard.press(key)
+        # Painted before the server has heard of them
+        expect(left).to_have_text("200 outliers in drawn: 180 left to decide")
+        expect(panel.tile(21)).to_be_focused()
+    panel.shoot("findings")
+    decided = indexing.decisions(scenes, "outliers")
+    assert [decided[name] == "outlier" for name in names] == [key == "y" for key in KEYS]
+    assert [decided[name] == "keep" for name in names] == [key == "n" for key in KEYS]
+    assert scenes.count_label_tags() == {"outlier": KEYS.count("y")}
+    assert scenes.count_values("objects.detections.label") != classes
+    # All but the decision about the first is taken back
+    with panel.page.expect_response(lambda answer: is_event(answer.request, "reload_grid")):
+        for _ in KEYS[1:]:
+            panel.page.keyboard.press("u")
+        expect(panel.tile(2)).to_be_focused()
+    assert [*indexing.decisions(scenes, "outliers")] == names[:1]
+    assert scenes.count_label_tags() == {}
+    # It comes back with a reload and from the history, without what was decided
+    panel.page.reload()
+    expect(left).to_have_text("200 outliers in drawn: 199 left to decide")
+    panel.search("an apple")
+    panel.press("History")
+    panel.press("200 outliers in drawn")
+    expect(left).to_have_text("200 outliers in drawn: 199 left to decide")
+    indexing.undo(scenes, next(one for one in indexing.history(scenes) if not one.undone))
+    assert scenes.count_values("objects.detections.label") == classes
+    indexing.undecide(scenes, "outliers", names[:1])
