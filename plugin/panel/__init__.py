@@ -10,6 +10,7 @@ from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
 from .actions import ActionEvents
+from .concepts import ConceptEvents
 from .dataset_state import DatasetEvents
 from .explaining import ExplainingEvents
 from .pictures import PictureEvents
@@ -25,7 +26,7 @@ HELP = (
 
 
 class RegionSearchPanel(
-    ResultEvents, ActionEvents, PictureEvents, DatasetEvents, ExplainingEvents, Panel
+    ResultEvents, ActionEvents, ConceptEvents, PictureEvents, DatasetEvents, ExplainingEvents, Panel
 ):
     """Searches the regions of a dataset, and acts on the hits."""
 

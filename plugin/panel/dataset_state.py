@@ -8,6 +8,7 @@ from ..common import jobs
 from ..common.indexes import check_in_words, describe_index, update_in_words
 from ..common.panels import dataset_id, event
 from .actions import last_actions
+from .concepts import list_concepts
 from .history import describe, past_questions
 
 MOST_NAMES = 2_000
@@ -33,6 +34,7 @@ class DatasetEvents:
                 {"question": question, "said": describe(question)}
                 for question in past_questions(ctx.dataset)
             ],
+            "concepts": list_concepts(ctx.dataset),
             "actions": last_actions(ctx.dataset),
             "views": ctx.dataset.list_saved_views(),
             **_jobs(ctx.dataset, ctx.params.get("since") or 0),

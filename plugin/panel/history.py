@@ -26,7 +26,7 @@ def past_questions(dataset):
     """
     from alphaclip.indexing.explore.searches import recent
 
-    return [_question(search) for search in recent(dataset, SHOWN)]
+    return [question_of(search) for search in recent(dataset, SHOWN)]
 
 
 def describe(question):
@@ -41,14 +41,16 @@ def describe(question):
     return text + (", with %s" % count(marked, "mark") if marked else "")
 
 
-def _question(search):
+def question_of(search):
+    """Makes a question of an ``alphaclip.indexing.Search``, without the view and the time."""
+    picture = {"token": search.picture, "box": search.box and list(search.box)}
     return {
         "mode": search.mode,
         "words": ", ".join(search.texts),
         "avoid": ", ".join(search.negative_texts),
         "like": list(search.examples),
         "unlike": list(search.negative_examples),
-        "picture": None,
+        "picture": picture if search.picture else None,
         "keys": list(search.keys),
         "right": list(search.right),
         "wrong": list(search.wrong),

@@ -22,6 +22,8 @@ export interface ActionBarProps {
   onShow: (asPictures: boolean) => void;
   onExamples: (kind: "like" | "unlike") => void;
   onUndo: () => void;
+  onKeepConcept?: () => void;
+  onDismiss?: () => void;
 }
 
 /** What can be done with the selected hits, or else with all that match. */
@@ -50,6 +52,7 @@ export function ActionBar(props: ActionBarProps) {
         )}
         <Plain isOn={form === "tag"} onClick={() => open("tag")}>Tag</Plain>
         {!isOfPictures && <Plain isOn={form === "label"} onClick={() => open("label")}>Label</Plain>}
+        {props.onDismiss && <Plain onClick={props.onDismiss}>Dismiss {scope}</Plain>}
         <Plain onClick={() => props.onShow(isOfPictures)}>Show in grid</Plain>
         <Plain onClick={(event) => setMenu(event.currentTarget)}>More ▾</Plain>
         {(marks.right > 0 || marks.wrong > 0) && (
@@ -68,6 +71,9 @@ export function ActionBar(props: ActionBarProps) {
       </div>
       <Menu open={Boolean(menu)} anchorEl={menu} onClose={() => setMenu(null)}>
         <MenuItem onClick={choose(() => props.onShow(true))}>Show pictures</MenuItem>
+        {props.onKeepConcept && (
+          <MenuItem onClick={choose(props.onKeepConcept)}>Keep as a concept</MenuItem>
+        )}
         {!isOfPictures && [
           <MenuItem key="view" onClick={choose(() => open("save_view"))}>Save as a view</MenuItem>,
           <MenuItem key="ids" onClick={choose(() => void props.onAct("export"))}>Export ids</MenuItem>,
@@ -165,12 +171,14 @@ interface PlainProps {
   onClick: (event: React.MouseEvent<HTMLElement>) => void;
   title?: string;
   isOn?: boolean;
+  /** What it is called where its words do not say it. */
+  name?: string;
 }
 
 /** A button that is no larger than its words. */
-export function Plain({ children, onClick, title, isOn }: PlainProps) {
+export function Plain({ children, onClick, title, isOn, name }: PlainProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
+    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title ?? name} aria-label={name}
       sx={{ textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
         overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
       {children}

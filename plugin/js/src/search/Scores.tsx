@@ -38,7 +38,7 @@ export function Scores({ found, threshold, onThreshold }: Props) {
       </div>
       <div style={{ flex: "2 1 160px", fontSize: 14 }}>
         <b role="status" title={`cosine of at least ${threshold.toFixed(3)}`}>
-          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} match
+          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "wait" : "match"}
         </b>
         {suggestion && <div style={{ opacity: 0.75, fontSize: 12 }}>{suggestion.said}</div>}
         {suggestion?.min_score != null && Math.abs(threshold - suggestion.min_score) > (high - low) / steps && (

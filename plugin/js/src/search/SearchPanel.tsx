@@ -7,6 +7,7 @@ import { useTiles } from "../gallery/useTiles";
 import { About, Done, Jobs, Question, Tile } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
+import { ConceptForm, Concepts } from "./Concepts";
 import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
 import { countAbove, ranksAbove, Scores } from "./Scores";
 import { SearchBar } from "./SearchBar";
@@ -88,6 +89,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   const [seen, setSeen] = useStored("seen", { at: 0 });
   const [look, setLook] = useStored("look", { side: 112 });
   const [why, setWhy] = useState<{ tile: Tile; picture: string; said: string } | null>(null);
+  const [isNaming, setNaming] = useState(false);
   const [own, setOwn] = useStored<{ done: Done[] }>(`done:${about.dataset}`, { done: [] });
   const search = useSearch(call, about.dataset!, setError);
   const { found, form, setForm, selected, marks, select, mark } = search;
@@ -121,18 +123,19 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
       return false;
     }
   };
-  const start = async (next: Form, all = {}) => {
+  const start = async (next: Form & { concept?: string | null }, all = {}) => {
     setError(null);
     setSaid("");
     setWhy(null);
+    setNaming(false);
     await search.search(next, all);
     void reload();
   };
   const restore = (question: Question) => {
-    const { right, wrong, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
+    const { right, wrong, concept, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
     const next = { ...EMPTY, ...parts };
     setForm(next);
-    void start(next, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
+    return start({ ...next, concept }, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
   };
   const scope = () => ({
     question: found!.question,
@@ -153,8 +156,14 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   return (
     <Page>
       <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
-        onSearch={(next) => void start(next)} onRestore={restore} onClear={search.clear} onError={fail} />
+        onSearch={(next) => void start(next)} onRestore={(question) => void restore(question)} onClear={search.clear} onError={fail} />
       <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
+      <Concepts call={call} concepts={about.concepts} current={found?.question.concept ?? null}
+        onShow={({ question }) => void restore(question)} onError={fail}
+        onDelete={(name) => {
+          if (found?.question.concept === name) search.clear();
+          void reload();
+        }} />
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {found && (
         <>
@@ -163,7 +172,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
               {found.total > 0 ? (
                 <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
               ) : (
-                <b role="status">Nothing to compare with here.</b>
+                <b role="status">{found.question.concept ? "Nothing waits here." : "Nothing to compare with here."}</b>
               )}
             </div>
             <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
@@ -172,6 +181,12 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
           </div>
           <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
             selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
+            onKeepConcept={found.question.mode === "regions" && !found.question.concept ? () => setNaming(true) : undefined}
+            onDismiss={!found.question.concept ? undefined : () => void run(async () => {
+              const { said } = await call<{ said: string }>("dismiss", scope());
+              await restore(found.question);
+              setSaid(said);
+            })}
             onSelectAll={() => void run(async () => {
               const ids = await idsOf(ranks);
               select(() => ids);
@@ -205,6 +220,16 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
               setSaid((await call<{ said: string }>("undo", { action: last!.id })).said);
               await Promise.all([refresh(), reload()]);
             })} />
+          {isNaming && (
+            <ConceptForm found={found} threshold={search.threshold} concepts={about.concepts}
+              onClose={() => setNaming(false)}
+              onKeep={(name, minScore) => void run(async () => {
+                const params = { question: found.question, name, min_score: minScore };
+                setSaid((await call<{ said: string }>("keep_concept", params)).said);
+                setNaming(false);
+                await reload();
+              })} />
+          )}
           {why && (
             <figure style={{ margin: 0, display: "flex", gap: 8, alignItems: "flex-start" }}>
               <img src={why.picture} alt={why.said} style={{ maxHeight: 240, maxWidth: "60%" }} />

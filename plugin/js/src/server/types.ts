@@ -18,6 +18,8 @@ export interface Question {
   keys: string[];
   right: string[];
   wrong: string[];
+  /** Of which concept these are the regions that wait. */
+  concept?: string | null;
   k?: number | null;
   min_score?: number | null;
   stages?: object[] | null;
@@ -82,11 +84,21 @@ export interface Done {
   said: string;
 }
 
+export interface Concept {
+  name: string;
+  said: string;
+  waiting: number;
+  problems: string[];
+  /** Finds what waits. */
+  question: Question;
+}
+
 export interface About extends Jobs {
   dataset: string | null;
   fields: string[];
   indexes: { key: string; said: string }[];
   history: { question: Question; said: string }[];
+  concepts: Concept[];
   actions: Done[];
   views: string[];
 }
