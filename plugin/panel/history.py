@@ -43,14 +43,14 @@ def describe(question):
 
 def question_of(search):
     """Makes a question of an ``alphaclip.indexing.Search``, without the view and the time."""
-    picture = {"token": search.picture, "box": search.box and list(search.box)}
+    box = None if search.box is None else list(search.box)
     return {
         "mode": search.mode,
         "words": ", ".join(search.texts),
         "avoid": ", ".join(search.negative_texts),
         "like": list(search.examples),
         "unlike": list(search.negative_examples),
-        "picture": picture if search.picture else None,
+        "picture": search.picture and {"token": search.picture, "box": box},
         "keys": list(search.keys),
         "right": list(search.right),
         "wrong": list(search.wrong),

@@ -6,6 +6,7 @@ import { Plain } from "./ActionBar";
 import { countAbove } from "./Scores";
 import { Found } from "./useSearch";
 
+const HEIGHT = 64;
 const LONGEST = 64;
 
 interface Props {
@@ -13,34 +14,38 @@ interface Props {
   concepts: Concept[];
   current: string | null;
   onShow: (concept: Concept) => void;
-  onDelete: (name: string) => void;
+  onDelete: () => void;
   onError: (error: Error) => void;
 }
 
-/** The searches that are watched, with how many regions wait for each. */
+/** The searches that are watched, with how many regions wait for each, with its list open, one can be deleted. */
 export function Concepts({ call, concepts, current, onShow, onDelete, onError }: Props) {
-  const [asked, setAsked] = useState<Concept | null>(null);
-  if (!concepts.length) return null;
-  const remove = ({ name }: Concept) => {
-    setAsked(null);
-    call("delete_concept", { name }).then(() => onDelete(name), onError);
-  };
+  const [asked, setAsked] = useState<string | null>(null);
+  const opened = concepts.find(({ name }) => name === current);
   return (
-    <div role="group" aria-label="Concepts" style={{ display: "flex", flexWrap: "wrap", gap: 6, alignItems: "center", fontSize: 13 }}>
-      Watched:
+    <div role="group" aria-label="Concepts"
+      style={{ display: "flex", flex: 1, minWidth: 0, flexWrap: "wrap", gap: 6, alignItems: "center", maxHeight: opened ? undefined : HEIGHT, overflowY: "auto" }}>
+      {concepts.length > 0 && "Watched:"}
       {concepts.map((concept) => (
-        <span key={concept.name} style={{ display: "flex" }}>
-          <Plain isOn={concept.name === current} onClick={() => onShow(concept)}
+        <span key={concept.name}>
+          <Plain isOn={concept === opened} onClick={() => onShow(concept)}
             title={[concept.said, ...concept.problems].join("\n")}>
-            {concept.problems.length > 0 && "⚠ "}{concept.name}: {concept.waiting.toLocaleString("en")} new
+            {concept.problems.length > 0 && "⚠ "}
+            {concept.name}
+            {concept.waiting > 0 && `: ${concept.waiting.toLocaleString("en")} new`}
           </Plain>
-          <Plain onClick={() => setAsked(concept)} name={`Delete the concept ${concept.name}`}>✕</Plain>
         </span>
       ))}
-      {asked && (
+      {opened && asked !== opened.name && (
+        <span><Plain onClick={() => setAsked(opened.name)}>Delete …</Plain></span>
+      )}
+      {opened && asked === opened.name && (
         <span role="alert">
-          Delete “{asked.name}” and its list of {asked.waiting.toLocaleString("en")}?{" "}
-          <Plain isOn onClick={() => remove(asked)}>Delete</Plain>{" "}
+          Delete “{opened.name}” and its list?{" "}
+          <Plain isOn onClick={() => {
+            setAsked(null);
+            call("delete_concept", { name: opened.name }).then(onDelete, onError);
+          }}>Delete</Plain>{" "}
           <Plain onClick={() => setAsked(null)}>Keep it</Plain>
         </span>
       )}
@@ -69,7 +74,7 @@ export function ConceptForm({ found, threshold, concepts, onKeep, onClose }: For
   };
   return (
     <form onSubmit={submit} onKeyDown={(event) => event.key === "Escape" && onClose()}
-      style={{ display: "flex", flexWrap: "wrap", gap: 8, alignItems: "center", fontSize: 13 }}>
+      style={{ display: "flex", flexWrap: "wrap", gap: 8, alignItems: "center", fontSize: 13, paddingTop: 8 }}>
       <TextField size="small" label="Name of the concept" value={name} autoFocus
         onChange={(event) => setName(asName(event.target.value))} />
       <Button type="submit" variant="contained" size="small" disabled={!name}>{isThere ? "Replace" : "Keep"}</Button>

@@ -9,16 +9,20 @@ interface Props {
   about: About;
   onError: (error: Error) => void;
   onChange: () => void;
+  children?: React.ReactNode;
 }
 
 /** The jobs that run, and the indexes with what keeps them up to date. */
-export function DatasetBar({ call, about, onError, onChange }: Props) {
+export function DatasetBar({ call, about, onError, onChange, children }: Props) {
   const [isOpen, setOpen] = useState(false);
   const send = (event: string, params: object) => call(event, params).then(onChange, onError);
   return (
     <div style={{ fontSize: 13 }}>
       <Jobs jobs={about.jobs} onStop={(id) => send("stop", { id })} />
-      <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
+      <div style={{ display: "flex", gap: 12, alignItems: "center", justifyContent: "space-between" }}>
+        <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
+        {children}
+      </div>
       {isOpen && about.indexes.map(({ key, said }) => (
         <div key={key} style={{ display: "flex", gap: 6, alignItems: "center", paddingTop: 4 }}>
           <span>{said}</span>
@@ -56,7 +60,7 @@ export function Outcome({ outcome, onClose }: { outcome: JobOutcome; onClose: ()
 }
 
 /** Leads from an empty dataset to one that can be searched. */
-export function FirstSteps({ call, about, onError }: Omit<Props, "onChange">) {
+export function FirstSteps({ call, about, onError }: Omit<Props, "onChange" | "children">) {
   const hasRegions = about.fields.length > 0;
   const begin = (event: string) => () => call(event).catch(onError);
   return (

@@ -89,7 +89,6 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   const [seen, setSeen] = useStored("seen", { at: 0 });
   const [look, setLook] = useStored("look", { side: 112 });
   const [why, setWhy] = useState<{ tile: Tile; picture: string; said: string } | null>(null);
-  const [isNaming, setNaming] = useState(false);
   const [own, setOwn] = useStored<{ done: Done[] }>(`done:${about.dataset}`, { done: [] });
   const search = useSearch(call, about.dataset!, setError);
   const { found, form, setForm, selected, marks, select, mark } = search;
@@ -127,11 +126,10 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     setError(null);
     setSaid("");
     setWhy(null);
-    setNaming(false);
     await search.search(next, all);
     void reload();
   };
-  const restore = (question: Question) => {
+  const ask = (question: Question) => {
     const { right, wrong, concept, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
     const next = { ...EMPTY, ...parts };
     setForm(next);
@@ -156,35 +154,30 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
   return (
     <Page>
       <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
-        onSearch={(next) => void start(next)} onRestore={(question) => void restore(question)} onClear={search.clear} onError={fail} />
+        onSearch={(next) => void start(next)} onRestore={(question) => void ask(question)} onClear={search.clear} onError={fail} />
       <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />
-      <Concepts call={call} concepts={about.concepts} current={found?.question.concept ?? null}
-        onShow={({ question }) => void restore(question)} onError={fail}
-        onDelete={(name) => {
-          if (found?.question.concept === name) search.clear();
-          void reload();
-        }} />
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {found && (
         <>
-          <div style={{ display: "flex", gap: 12, alignItems: "flex-end" }}>
-            <div style={{ flex: 1, minWidth: 0 }}>
-              {found.total > 0 ? (
-                <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
-              ) : (
-                <b role="status">{found.question.concept ? "Nothing waits here." : "Nothing to compare with here."}</b>
-              )}
-            </div>
-            <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
-              min={SMALLEST} max={LARGEST} step={8} value={look.side}
-              onChange={(_, value) => setLook({ side: value as number })} />
-          </div>
+          {found.total > 0 ? (
+            <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
+          ) : (
+            <b role="status">{found.question.concept ? "Nothing waits here." : "Nothing to compare with here."}</b>
+          )}
           <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
             selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
-            onKeepConcept={found.question.mode === "regions" && !found.question.concept ? () => setNaming(true) : undefined}
+            conceptForm={found.question.mode !== "regions" || found.question.concept ? undefined : (onClose) => (
+              <ConceptForm found={found} threshold={search.threshold} concepts={about.concepts} onClose={onClose}
+                onKeep={(name, min_score) => void run(async () => {
+                  const params = { question: found.question, name, min_score };
+                  setSaid((await call<{ said: string }>("keep_concept", params)).said);
+                  onClose();
+                  await reload();
+                })} />
+            )}
             onDismiss={!found.question.concept ? undefined : () => void run(async () => {
               const { said } = await call<{ said: string }>("dismiss", scope());
-              await restore(found.question);
+              await ask(found.question);
               setSaid(said);
             })}
             onSelectAll={() => void run(async () => {
@@ -220,16 +213,6 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
               setSaid((await call<{ said: string }>("undo", { action: last!.id })).said);
               await Promise.all([refresh(), reload()]);
             })} />
-          {isNaming && (
-            <ConceptForm found={found} threshold={search.threshold} concepts={about.concepts}
-              onClose={() => setNaming(false)}
-              onKeep={(name, minScore) => void run(async () => {
-                const params = { question: found.question, name, min_score: minScore };
-                setSaid((await call<{ said: string }>("keep_concept", params)).said);
-                setNaming(false);
-                await reload();
-              })} />
-          )}
           {why && (
             <figure style={{ margin: 0, display: "flex", gap: 8, alignItems: "flex-start" }}>
               <img src={why.picture} alt={why.said} style={{ maxHeight: 240, maxWidth: "60%" }} />
@@ -268,7 +251,17 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
         </>
       )}
       {!found && <div style={{ flex: 1 }} />}
-      <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()} />
+      <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()}>
+        <Concepts call={call} concepts={about.concepts} current={found?.question.concept ?? null}
+          onShow={({ question }) => void ask(question)} onError={fail}
+          onDelete={() => {
+            search.clear();
+            void reload();
+          }} />
+        <Slider size="small" aria-label="Size of the crops" title="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+          min={SMALLEST} max={LARGEST} step={8} value={look.side}
+          onChange={(_, value) => setLook({ side: value as number })} />
+      </DatasetBar>
     </Page>
   );
 }
