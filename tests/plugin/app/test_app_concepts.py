@@ -35,6 +35,7 @@ def test_concept__kept_waits_dismissed_and_deleted(panel: Panel, few_scenes: fo.
     with panel.searching():
         panel.press(f"apples_: {waiting} new")
     expect(panel.content.get_by_role("status")).to_have_text(f"{waiting} of {waiting} waiting")
+    panel.tile(1).locator("img").wait_for()
     panel.tile(1).click()
     panel.shoot("concept")
     panel.press("Dismiss 1 selected")
