@@ -3,12 +3,10 @@
 import dataclasses
 
 from alphaclip.arguments import check
-from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import count
 from ..common.panels import event
 from .actions import hits_to_act_on
-from .history import describe, question_of
 from .questions import completed, indexes_of, names_of, ranking_of, search_of
 
 
@@ -48,26 +46,3 @@ class ConceptEvents:
         from alphaclip.indexing import delete_concept
 
         delete_concept(ctx.dataset, check("name", ctx.params["name"], "str"))
-
-
-def list_concepts(dataset):
-    """Lists the concepts of a dataset as the page shows them.
-
-    Returns:
-        a list of dicts of ``name``, ``said``, ``waiting``, ``problems`` and ``question``, for what
-        waits
-    """
-    from alphaclip.indexing import concepts
-
-    return [_in_json(concept, index_keys(dataset)) for concept in concepts(dataset)]
-
-
-def _in_json(concept, keys):
-    question = {**question_of(concept.search), "concept": concept.name}
-    # One of its indexes may be deleted by now
-    question["keys"] = [key for key in question["keys"] if key in keys]
-    said = "%s, from cosine %.3f on" % (describe(question), concept.min_score)
-    return {
-        "name": concept.name, "said": said, "waiting": concept.waiting,
-        "problems": list(concept.problems), "question": question,
-    }  # fmt: skip

@@ -8,8 +8,7 @@ from ..common import jobs
 from ..common.indexes import check_in_words, describe_index, update_in_words
 from ..common.panels import dataset_id, event
 from .actions import last_actions
-from .concepts import list_concepts
-from .history import describe, past_questions
+from .history import describe, list_concepts, past_questions
 
 MOST_NAMES = 2_000
 """Tags and classes that the page completes what is typed with."""

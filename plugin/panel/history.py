@@ -1,5 +1,7 @@
 """The searches that stay with the dataset, to be run again."""
 
+from alphaclip.indexing.dataset.locations import index_keys
+
 from ..common.forms import count
 from .questions import search_of
 
@@ -29,6 +31,18 @@ def past_questions(dataset):
     return [question_of(search) for search in recent(dataset, SHOWN)]
 
 
+def list_concepts(dataset):
+    """Lists the concepts of a dataset as the page shows them.
+
+    Returns:
+        a list of dicts of ``name``, ``said``, ``waiting``, ``problems`` and ``question``, for what
+        waits
+    """
+    from alphaclip.indexing import concepts
+
+    return [_concept(concept, index_keys(dataset)) for concept in concepts(dataset)]
+
+
 def describe(question):
     """Says what a question is, in a few words."""
     told = ["“%s”" % question["words"]] if question["words"] else []
@@ -55,3 +69,14 @@ def question_of(search):
         "right": list(search.right),
         "wrong": list(search.wrong),
     }
+
+
+def _concept(concept, keys):
+    question = {**question_of(concept.search), "concept": concept.name}
+    # One of its indexes may be deleted by now
+    question["keys"] = [key for key in question["keys"] if key in keys]
+    said = "%s, from cosine %.3f on" % (describe(question), concept.min_score)
+    return {
+        "name": concept.name, "said": said, "waiting": concept.waiting,
+        "problems": list(concept.problems), "question": question,
+    }  # fmt: skip
