@@ -10,6 +10,7 @@ from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
 from .actions import ActionEvents
+from .concepts import ConceptEvents
 from .dataset_state import DatasetEvents
 from .explaining import ExplainingEvents
 from .findings import FindingEvents
@@ -30,6 +31,7 @@ HELP = (
 class RegionSearchPanel(
     ResultEvents,
     ActionEvents,
+    ConceptEvents,
     PictureEvents,
     DatasetEvents,
     ExplainingEvents,

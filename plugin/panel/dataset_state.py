@@ -11,7 +11,7 @@ from ..common import jobs
 from ..common.indexes import check_in_words, describe_index, freshness_of, update_in_words
 from ..common.panels import dataset_id, event
 from .actions import last_actions
-from .history import past
+from .history import list_concepts, past
 
 MOST_NAMES = 2_000
 """Tags and classes that the page completes what is typed with."""
@@ -33,6 +33,7 @@ class DatasetEvents:
                 {"key": key, "said": _describe(ctx.dataset, key)} for key in index_keys(ctx.dataset)
             ],
             "history": past(ctx.dataset),
+            "concepts": list_concepts(ctx.dataset),
             "actions": last_actions(ctx.dataset),
             "views": ctx.dataset.list_saved_views(),
             "resumable": jobs.resumable(ctx.dataset),

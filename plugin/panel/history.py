@@ -2,6 +2,7 @@
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import count
 from ..common.panels import event
@@ -65,6 +66,18 @@ def past(dataset):
     ]
 
 
+def list_concepts(dataset):
+    """Lists the concepts of a dataset as the page shows them.
+
+    Returns:
+        a list of dicts of ``name``, ``said``, ``waiting``, ``problems`` and ``question``, for what
+        waits
+    """
+    from alphaclip.indexing import concepts
+
+    return [_concept(concept, index_keys(dataset)) for concept in concepts(dataset)]
+
+
 def question_of(search):
     """Makes a question of an ``alphaclip.indexing.Search``, without the view and the time."""
     box = None if search.box is None else list(search.box)
@@ -93,6 +106,11 @@ def _describe(content):
         return describe_finding(content)
 
     question = question_of(content)
+    return describe(question) + MODES.get(question["mode"], "")
+
+
+def describe(question):
+    """Says what a question is, in a few words."""
     told = ["“%s”" % question["words"]] if question["words"] else []
     told += [count(len(question["like"]), "example")] if question["like"] else []
     if question["picture"]:
@@ -102,5 +120,15 @@ def _describe(content):
     without += [count(len(question["unlike"]), "example")] if question["unlike"] else []
     text = " and ".join(told) + (", but not " + " and ".join(without) if without else "")
     marked = len(question["right"]) + len(question["wrong"])
-    text += ", with %s" % count(marked, "mark") if marked else ""
-    return text + MODES.get(question["mode"], "")
+    return text + (", with %s" % count(marked, "mark") if marked else "")
+
+
+def _concept(concept, keys):
+    question = {**question_of(concept.search), "concept": concept.name}
+    # One of its indexes may be deleted by now
+    question["keys"] = [key for key in question["keys"] if key in keys]
+    said = "%s, from cosine %.3f on" % (describe(question), concept.min_score)
+    return {
+        "name": concept.name, "said": said, "waiting": concept.waiting,
+        "problems": list(concept.problems), "question": question,
+    }  # fmt: skip

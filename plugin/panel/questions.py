@@ -10,6 +10,7 @@ A question is a dict:
 -   ``k``, ``min_score``: at most so many, none below (None: no limit)
 -   ``stages``: of the view to search in, None for everything
 -   ``right``, ``wrong``: ids of labels that were marked
+-   ``concept``: the name of the concept whose waiting regions are the hits, else None
 -   ``at``: when it was put, so that the same question put anew is answered anew
 """
 
@@ -34,6 +35,7 @@ ANSWERS = 32
 NOTHING = {
     "mode": REGIONS, "words": "", "avoid": "", "like": [], "unlike": [], "picture": None,
     "keys": [], "k": None, "min_score": None, "stages": None, "right": [], "wrong": [],
+    "concept": None,
 }  # fmt: skip
 
 _answers, _lock = OrderedDict(), threading.RLock()
@@ -59,6 +61,7 @@ def completed(dataset, question):
             told = "%s has %d characters: a few words are enough, %d at most"
             raise AlphaClipError(told % (name, len(whole[name]), MAX_CHARACTERS))
 
+    whole["concept"] = check("concept", whole["concept"], "str | None")
     whole["at"] = check("at", whole["at"], "float")
     if len(whole["keys"]) > 1 and "keys" not in question:
         raise AlphaClipError("keys is missing: name some of %s" % ", ".join(whole["keys"]))
@@ -125,19 +128,23 @@ def find_these(dataset, question, ids):
     Args:
         ids: of the regions, or of samples where the question is for pictures
     """
-    if question["mode"] == PICTURES:
+    if question["mode"] == PICTURES or question["concept"]:
         import numpy as np
 
         hits = find(dataset, question)
-        return hits.take(np.isin(hits.sample_ids, list(ids)))
+        return hits.take(np.isin(names_of(dataset, question, hits), list(ids)))
 
     search = search_of(question)
-    ranking = _ranking(dataset, question, search)
+    ranking = ranking_of(dataset, question, search)
     return search.hits_of(indexes_of(dataset, question), ids, ranking)
 
 
 def find_above(dataset, question, min_score):
     """Finds all that lies at or above a score, however many."""
+    if question["concept"]:
+        hits = find(dataset, question)
+        return hits.take(hits.scores >= min_score)
+
     search = dataclasses.replace(search_of(question), k=None, min_score=min_score)
     return _run(dataset, question, search)
 
@@ -153,6 +160,16 @@ def indexes_of(dataset, question):
     return [open_index(dataset, key) for key in question["keys"]]
 
 
+def names_of(dataset, question, hits):
+    """Names hits as the page does: regions by their names, pictures by their samples' ids."""
+    if question["mode"] == PICTURES:
+        return hits.sample_ids.tolist()
+
+    from alphaclip.indexing.retrieval.index import names_in
+
+    return names_in(indexes_of(dataset, question), hits.region_ids)
+
+
 def parts(text):
     """Splits a text at its commas, as "a tree, a red car"; empty parts are left out."""
     return [part for part in map(str.strip, text.split(",")) if part]
@@ -161,25 +178,34 @@ def parts(text):
 def _everything(dataset, question):
     """The hits whatever their score and, for regions, the spread of all scores: both in one look at
     the vectors."""
+    from alphaclip.indexing import waiting
+
     search = dataclasses.replace(search_of(question), min_score=None)
 
     def run():
+        if question["concept"]:
+            return waiting(dataset, question["concept"]), None
+
         if search.mode != REGIONS:
             return _run(dataset, question, search), None
 
-        ranking = _ranking(dataset, question, search)
+        ranking = ranking_of(dataset, question, search)
         return search.measure(indexes_of(dataset, question), _view(dataset, question), ranking)
 
     return _remembered("search", dataset, question, search, run)
 
 
 def _run(dataset, question, search):
-    ranking = None if search.mode == PICTURES else _ranking(dataset, question, search)
+    ranking = None if search.mode == PICTURES else ranking_of(dataset, question, search)
     return search.run(indexes_of(dataset, question), _view(dataset, question), ranking)
 
 
-def _ranking(dataset, question, search):
-    """The encoded question, the same for every threshold and view."""
+def ranking_of(dataset, question, search):
+    """Encodes a question, which is the same for every threshold and view.
+
+    Args:
+        search: see :func:`search_of`
+    """
 
     def encode():
         load = partial(load_picture, dataset)
@@ -194,7 +220,8 @@ def _view(dataset, question):
 
 
 def _remembered(what, dataset, question, search, compute):
-    where = (str(dataset._doc.id), json.dumps([question["stages"], question["at"]], sort_keys=True))
+    scope = [question[name] for name in ("stages", "concept", "at")]
+    where = (str(dataset._doc.id), json.dumps(scope, sort_keys=True))
     key = (what, *where, search.digest)
     with _lock:
         if key in _answers:

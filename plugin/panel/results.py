@@ -14,7 +14,7 @@ from ..common.indexes import selected_names
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 from .history import remember
-from .questions import PICTURES, REGIONS, completed, find, find_these, indexes_of, measure
+from .questions import PICTURES, REGIONS, completed, find, find_these, indexes_of, measure, names_of
 
 K = 10_000
 """Hits that the page lists; what lies above a threshold is counted and acted on in full."""
@@ -35,7 +35,7 @@ class ResultEvents:
 
         question = completed(ctx.dataset, question)
         answer = _answer(ctx.dataset, question)
-        if ctx.params.get("remember"):
+        if ctx.params.get("remember") and not question["concept"]:
             remember(ctx.dataset, question)
 
         return {"question": question, **answer}
@@ -56,10 +56,7 @@ class ResultEvents:
         question = completed(ctx.dataset, ctx.params["question"])
         ranks = check("ranks", ctx.params["ranks"], "Sequence[int]")
         _, hits = _at(ctx.dataset, question, ranks)
-        if question["mode"] == PICTURES:
-            return {"ids": hits.sample_ids.tolist()}
-
-        return {"ids": names_in(indexes_of(ctx.dataset, question), hits.region_ids)}
+        return {"ids": names_of(ctx.dataset, question, hits)}
 
     @event
     def selected(self, ctx):
@@ -104,7 +101,7 @@ def _answer(dataset, question):
     from alphaclip.indexing.explore.thresholds import suggest_threshold
 
     hits = find(dataset, question)
-    is_of_regions = question["mode"] == REGIONS
+    is_of_regions = question["mode"] == REGIONS and not question["concept"]
     spread = measure(dataset, question) if is_of_regions else Distribution.of([hits.scores])
     scores = base64.b64encode(hits.scores.astype("<f4").tobytes()).decode()
     if not len(spread):

@@ -109,7 +109,7 @@ class App:
         self.page.locator("[data-cy^=looker]").first.wait_for()
         self.page.add_locator_handler(
             # A form may lie over the notice, where a pointer would not reach the button.
-            self.page.get_by_text("Dismiss"),
+            self.page.get_by_text("Dismiss", exact=True),
             lambda dismiss: dismiss.dispatch_event("click"),
         )
 

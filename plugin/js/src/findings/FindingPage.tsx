@@ -25,7 +25,6 @@ interface Props {
   state: FindingState;
   /** Of a crop, roughly: the tiles fill the lines. */
   size: number;
-  slider: React.ReactNode;
   /** Of the pictures that are fetched. */
   pixels: number;
   isCovered: boolean;
@@ -35,7 +34,7 @@ interface Props {
 }
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
-export function FindingPage({ call, state, size, slider, pixels, isCovered, onOpen, onClose, onError }: Props) {
+export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
   const { rows, kind, entry, said } = state.finding!;
   const details = useDetails(call, state.finding!, pixels, onError);
   const [current, setCurrent] = useState(0);
@@ -116,7 +115,6 @@ export function FindingPage({ call, state, size, slider, pixels, isCovered, onOp
     <div onKeyDown={onKeyDown} style={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", gap: 6 }}>
       <div style={{ display: "flex", gap: 8, alignItems: "center", fontSize: 14 }}>
         <b role="status" style={{ flex: 1 }}>{said}: {(rows.length - decided.size).toLocaleString("en")} left to decide</b>
-        {slider}
         <Plain onClick={onClose}>Close</Plain>
       </div>
       {odd && (

@@ -4,7 +4,7 @@ export const STYLE = `
 .alphaclip-tile { position: relative; }
 .alphaclip-tile > button { display: block; padding: 0; border: 3px solid; border-radius: 4px; overflow: hidden;
   background: var(--fo-palette-background-level2, #8884); cursor: pointer; color: inherit; }
-.alphaclip-tile > button:focus-visible, .alphaclip-tile > button:focus { outline: 2px solid #2f9bff; outline-offset: 1px; }
+.alphaclip-tile > button:focus-visible, .alphaclip-tile > button:focus { outline: 2px solid #2f9bff; outline-offset: -5px; }
 .alphaclip-tile img { display: block; width: 100%; height: 100%; object-fit: contain; }
 .alphaclip-tile b { position: absolute; left: 5px; top: 5px; border-radius: 3px; padding: 0 5px; color: #fff; font-size: 12px; }
 .alphaclip-tile small { display: block; overflow: hidden; white-space: nowrap; text-overflow: ellipsis; font-size: 12px; line-height: 20px; }

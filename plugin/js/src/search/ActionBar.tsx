@@ -22,12 +22,15 @@ export interface ActionBarProps {
   onShow: (asPictures: boolean) => void;
   onExamples: (kind: "like" | "unlike") => void;
   onUndo: () => void;
+  /** Where the search can be watched: the form that names it. */
+  conceptForm?: (onClose: () => void) => React.ReactNode;
+  onDismiss?: () => void;
 }
 
 /** What can be done with the selected hits, or else with all that match. */
 export function ActionBar(props: ActionBarProps) {
   const { count, selected, marks, isOfPictures } = props;
-  const [form, setForm] = useState<Action | null>(null);
+  const [form, setForm] = useState<Action | "concept" | null>(null);
   const [menu, setMenu] = useState<HTMLElement | null>(null);
   const [names, setNames] = useState<{ tags: string[]; classes: string[] }>({ tags: [], classes: [] });
   const number = (selected || count).toLocaleString("en");
@@ -38,7 +41,8 @@ export function ActionBar(props: ActionBarProps) {
   };
   const choose = (then: () => void) => () => {
     setMenu(null);
-    then();
+    // Once the menu holds the focus no more, so that a form can take it
+    window.setTimeout(then);
   };
   return (
     <div>
@@ -50,8 +54,9 @@ export function ActionBar(props: ActionBarProps) {
         )}
         <Plain isOn={form === "tag"} onClick={() => open("tag")}>Tag</Plain>
         {!isOfPictures && <Plain isOn={form === "label"} onClick={() => open("label")}>Label</Plain>}
+        {props.onDismiss && <Plain onClick={props.onDismiss}>Dismiss {scope}</Plain>}
         <Plain onClick={() => props.onShow(isOfPictures)}>Show in grid</Plain>
-        <Plain onClick={(event) => setMenu(event.currentTarget)}>More ▾</Plain>
+        <Plain onClick={(event) => setMenu(event.currentTarget)} title="More to do with them">More ▾</Plain>
         {(marks.right > 0 || marks.wrong > 0) && (
           <>
             <Plain isOn onClick={props.onRefine}>
@@ -66,8 +71,11 @@ export function ActionBar(props: ActionBarProps) {
           </Plain>
         )}
       </div>
-      <Menu open={Boolean(menu)} anchorEl={menu} onClose={() => setMenu(null)}>
+      <Menu open={Boolean(menu)} anchorEl={menu} onClose={() => setMenu(null)} disableRestoreFocus>
         <MenuItem onClick={choose(() => props.onShow(true))}>Show pictures</MenuItem>
+        {props.conceptForm && (
+          <MenuItem onClick={choose(() => setForm("concept"))}>Keep as a concept</MenuItem>
+        )}
         {!isOfPictures && [
           <MenuItem key="view" onClick={choose(() => open("save_view"))}>Save as a view</MenuItem>,
           <MenuItem key="ids" onClick={choose(() => void props.onAct("export"))}>Export ids</MenuItem>,
@@ -79,7 +87,8 @@ export function ActionBar(props: ActionBarProps) {
           </MenuItem>,
         ]}
       </Menu>
-      {form && (
+      {form === "concept" && props.conceptForm?.(() => setForm(null))}
+      {form && form !== "concept" && (
         <ActionForm key={form} action={form} scope={scope} words={props.words} fields={props.fields}
           options={form === "tag" ? names.tags : form === "label" ? names.classes : []}
           onDone={async (value, options) => {
@@ -172,6 +181,8 @@ export function Plain({ children, onClick, title, isOn }: PlainProps) {
   return (
     <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
       sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
+        // Orange words are hard to read on white
+        color: isOn ? undefined : "text.primary",
         overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
       {children}
     </Button>

@@ -11,10 +11,11 @@ interface Props {
   about: About;
   onError: (error: Error) => void;
   onChange: () => void;
+  children?: React.ReactNode;
 }
 
 /** The jobs that run, and the indexes with what keeps them up to date. */
-export function DatasetBar({ call, about, onError, onChange }: Props) {
+export function DatasetBar({ call, about, onError, onChange, children }: Props) {
   const [isOpen, setOpen] = useState(false);
   const changes = useFreshness(call, about);
   const send = (event: string, params: object) => call(event, params).then(onChange, onError);
@@ -22,11 +23,14 @@ export function DatasetBar({ call, about, onError, onChange }: Props) {
     <div style={{ fontSize: 13 }}>
       <Jobs jobs={about.jobs} onStop={(id) => send("stop", { id })} />
       <Unfinished call={call} about={about} onError={onError} onChange={onChange} />
-      <div style={{ display: "flex", flexWrap: "wrap", gap: 6 }}>
-        <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
-        {Object.entries(changes).map(([key, said]) => (
-          <Plain key={key} isOn onClick={() => send("update", { key })}>{key}: {said}: update</Plain>
-        ))}
+      <div style={{ display: "flex", gap: 12, alignItems: "center", justifyContent: "space-between" }}>
+        <div style={{ display: "flex", flexWrap: "wrap", gap: 6 }}>
+          <Plain isOn={isOpen} onClick={() => setOpen(!isOpen)}>Indexes</Plain>
+          {Object.entries(changes).map(([key, said]) => (
+            <Plain key={key} isOn onClick={() => send("update", { key })}>{key}: {said}: update</Plain>
+          ))}
+        </div>
+        {children}
       </div>
       {isOpen && about.indexes.map(({ key, said }) => (
         <div key={key} style={{ display: "flex", gap: 6, alignItems: "center", paddingTop: 4 }}>

@@ -20,7 +20,7 @@ export function Scores({ found, threshold, onThreshold }: Props) {
   const count = countAbove(found, threshold);
   return (
     <div style={{ display: "flex", gap: 12, alignItems: "flex-end" }}>
-      <div style={{ position: "relative", flex: "1 1 120px", minWidth: 80, maxWidth: 360 }}>
+      <div style={{ position: "relative", flex: "1 1 100px", minWidth: 80, maxWidth: 320 }}>
         <svg viewBox={`0 0 ${bars.length} 1`} preserveAspectRatio="none" aria-hidden
           style={{ display: "block", width: "100%", height: HEIGHT }}>
           {bars.map((bar, number) => {
@@ -36,17 +36,17 @@ export function Scores({ found, threshold, onThreshold }: Props) {
           onKeyDown={(event) => event.stopPropagation()}
           style={{ display: "block", width: "100%", margin: 0, accentColor: "#ff6d04" }} />
       </div>
-      <div style={{ flex: "2 1 160px", fontSize: 14 }}>
+      <div style={{ flex: "4 1 200px", fontSize: 14 }}>
         <b role="status" title={`cosine of at least ${threshold.toFixed(3)}`}>
-          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} match
+          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : "match"}
         </b>
-        {suggestion && <div style={{ opacity: 0.75, fontSize: 12 }}>{suggestion.said}</div>}
         {suggestion?.min_score != null && Math.abs(threshold - suggestion.min_score) > (high - low) / steps && (
-          <Button size="small" sx={{ p: 0, textTransform: "none" }}
+          <Button size="small" sx={{ p: 0, ml: 1, textTransform: "none", textDecoration: "underline", color: "text.primary", verticalAlign: "baseline" }}
             onClick={() => onThreshold(suggestion.min_score!)}>
-            Only these {countAbove(found, suggestion.min_score).toLocaleString("en")}
+            Only the {countAbove(found, suggestion.min_score).toLocaleString("en")} that stand out
           </Button>
         )}
+        {suggestion && <div style={{ opacity: 0.75, fontSize: 12 }}>{suggestion.said}</div>}
       </div>
     </div>
   );

@@ -45,10 +45,10 @@ export function SearchBar(props: Props) {
   const words = { size: "small" as const, onFocus: loadEncoder };
   return (
     <form onSubmit={submit} role="search">
-      <div style={{ display: "flex", gap: 4, alignItems: "center" }}>
-        <TextField {...words} sx={{ flex: "2 1 120px" }} label="Search for" placeholder="a red apple"
+      <div style={{ display: "flex", flexWrap: "wrap", gap: 4, alignItems: "center" }}>
+        <TextField {...words} sx={{ flex: "2 1 136px" }} label="Search for" placeholder="a red apple"
           value={form.words} onChange={(event) => set({ words: event.target.value })} />
-        <TextField {...words} sx={{ flex: "1 1 80px" }} label="But not" placeholder="a leaf, a bag"
+        <TextField {...words} sx={{ flex: "1 1 86px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
         <FindMenu onFind={props.onFind} />

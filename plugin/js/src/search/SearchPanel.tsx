@@ -10,6 +10,7 @@ import { onHandover } from "../server/handover";
 import { About, Done, Finding, Jobs, Kind, Question, Tile } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
+import { ConceptForm, Concepts } from "./Concepts";
 import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
 import { countAbove, ranksAbove, Scores } from "./Scores";
 import { SearchBar } from "./SearchBar";
@@ -125,7 +126,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
       return false;
     }
   };
-  const start = async (next: Form, all = {}) => {
+  const start = async (next: Form & { concept?: string | null }, all = {}) => {
     setError(null);
     setSaid("");
     setWhy(null);
@@ -136,10 +137,10 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     void reload();
   };
   const ask = (question: Question) => {
-    const { right, wrong, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
+    const { right, wrong, concept, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
     const next = { ...EMPTY, ...parts };
     setForm(next);
-    void start(next, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
+    return start({ ...next, concept }, Object.fromEntries([...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])]));
   };
   const restore = (entry: string) => void run(async () => {
     const { question, finding } = await call<{ question?: Question; finding?: Finding }>("restore", { entry });
@@ -165,12 +166,6 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     (await call<{ ids: string[] }>("ids", { question: found!.question, ranks: some })).ids;
   const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
 
-  const slider = (
-    <Slider size="small" aria-label="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
-      min={SMALLEST} max={LARGEST} step={8} value={look.side}
-      onChange={(_, value) => setLook({ side: value as number })} />
-  );
-
   if (!about.indexes.length) {
     return (
       <Page>
@@ -188,23 +183,32 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
       {odd.finding && (
-        <FindingPage call={call} state={odd} size={look.side} slider={slider} pixels={side} isCovered={isCovered} onError={fail}
+        <FindingPage call={call} state={odd} size={look.side} pixels={side} isCovered={isCovered} onError={fail}
           onOpen={open} onClose={() => odd.show(null)} />
       )}
       {found && !odd.finding && (
         <>
-          <div style={{ display: "flex", gap: 12, alignItems: "flex-end" }}>
-            <div style={{ flex: 1, minWidth: 0 }}>
-              {found.total > 0 ? (
-                <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
-              ) : (
-                <b role="status">Nothing to compare with here.</b>
-              )}
-            </div>
-            {slider}
-          </div>
+          {found.total > 0 ? (
+            <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
+          ) : (
+            <b role="status">{found.question.concept ? "Nothing waits here." : "Nothing to compare with here."}</b>
+          )}
           <ActionBar call={call} words={found.question.words} count={countAbove(found, search.threshold)}
             selected={selected.size} marks={counts} isOfPictures={isOfPictures} fields={about.fields} last={last}
+            conceptForm={found.question.mode !== "regions" || found.question.concept ? undefined : (onClose) => (
+              <ConceptForm found={found} threshold={search.threshold} concepts={about.concepts} onClose={onClose}
+                onKeep={(name, min_score) => void run(async () => {
+                  const params = { question: found.question, name, min_score };
+                  setSaid((await call<{ said: string }>("keep_concept", params)).said);
+                  onClose();
+                  await reload();
+                })} />
+            )}
+            onDismiss={!found.question.concept ? undefined : () => void run(async () => {
+              const { said } = await call<{ said: string }>("dismiss", scope());
+              await ask(found.question);
+              setSaid(said);
+            })}
             onSelectAll={() => void run(async () => {
               const ids = await idsOf(ranks);
               select(() => ids);
@@ -275,7 +279,17 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
         </>
       )}
       {!found && !odd.finding && <div style={{ flex: 1 }} />}
-      <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()} />
+      <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()}>
+        <Concepts call={call} concepts={about.concepts} current={found?.question.concept ?? null}
+          onShow={({ question }) => void ask(question)} onError={fail}
+          onDelete={() => {
+            search.clear();
+            void reload();
+          }} />
+        <Slider size="small" aria-label="Size of the crops" title="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+          min={SMALLEST} max={LARGEST} step={8} value={look.side}
+          onChange={(_, value) => setLook({ side: value as number })} />
+      </DatasetBar>
     </Page>
   );
 }

@@ -71,7 +71,7 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
   }, [ask]);
 
   const search = useCallback(
-    async (next: Form, marks: Record<string, Mark> = {}) => {
+    async (next: Form & { concept?: string | null }, marks: Record<string, Mark> = {}) => {
       const { inside, ...parts } = next;
       const question = { ...parts, ...asLists(marks) };
       const answer = await ask(question, { inside, remember: true });

@@ -18,6 +18,8 @@ export interface Question {
   keys: string[];
   right: string[];
   wrong: string[];
+  /** Of which concept these are the regions that wait. */
+  concept?: string | null;
   k?: number | null;
   min_score?: number | null;
   stages?: object[] | null;
@@ -111,11 +113,21 @@ export interface Done {
   said: string;
 }
 
+export interface Concept {
+  name: string;
+  said: string;
+  waiting: number;
+  problems: string[];
+  /** Finds what waits. */
+  question: Question;
+}
+
 export interface About extends Jobs {
   dataset: string | null;
   fields: string[];
   indexes: { key: string; said: string }[];
   history: { entry: string; said: string }[];
+  concepts: Concept[];
   actions: Done[];
   views: string[];
   /** What was begun and can be gone on with. */
