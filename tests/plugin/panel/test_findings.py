@@ -203,7 +203,7 @@ def requests_of(dataset, name, request, **params):
 def test_similar__closes_the_picture_and_leads_into_the_panel(panel):
     one = panel.dataset.first().shapes.detections[0].id
     picked = {"label_id": one, "sample_id": panel.dataset.first().id, "field": "shapes"}
-    request = {"view": None, "selected_labels": [picked]}
+    request = {"view": None, "selected_labels": [picked], "current_sample": picked["sample_id"]}
     order, sent = requests_of(panel.dataset, "find_similar_regions", request, k=5)
     assert order.index("close_sample") < order.index("set_view") < order.index("open_panel")
     handed = sent["@alphaclip/regions/restore_in_region_search"]
