@@ -29,7 +29,7 @@ class ConceptEvents:
         return {"said": said % (concept.name, concept.min_score)}
 
     @event
-    def dismiss(self, ctx):
+    def dismiss_waiting(self, ctx):
         """Takes the regions of ``ids``, else all at or above ``min_score``, out of a list."""
         from alphaclip.indexing import dismiss
 

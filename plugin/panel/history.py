@@ -48,7 +48,9 @@ def remember(dataset, question):
     """
     from alphaclip import indexing
 
-    return indexing.remember(dataset, search_of(question))
+    # What waits for a concept is listed with it, and changes by itself
+    if not question["concept"]:
+        indexing.remember(dataset, search_of(question))
 
 
 def past(dataset):

@@ -35,7 +35,7 @@ class ResultEvents:
 
         question = completed(ctx.dataset, question)
         answer = _answer(ctx.dataset, question)
-        if ctx.params.get("remember") and not question["concept"]:
+        if ctx.params.get("remember"):
             remember(ctx.dataset, question)
 
         return {"question": question, **answer}

@@ -67,13 +67,14 @@ def test_concept__what_is_new_waits_and_is_tagged_and_dismissed(panel, tmp_path)
     question = panel.question
     assert panel.do("ids", question=question, ranks=[2, 1])["ids"] == [hits[2], hits[1]]
     assert (
-        panel.do("dismiss", question=question, ids=hits[:1])["said"] == "1 region dismissed, 2 left"
+        panel.do("dismiss_waiting", question=question, ids=hits[:1])["said"]
+        == "1 region dismissed, 2 left"
     )
     assert open_list(panel) == hits[1:]
     above = (panel.tiles()[0]["score"] + panel.tiles()[1]["score"]) / 2
-    panel.do("dismiss", question=panel.question, min_score=above)
+    panel.do("dismiss_waiting", question=panel.question, min_score=above)
     assert open_list(panel) == hits[2:]
-    said = panel.do("dismiss", question=panel.question, min_score=-1)["said"]
+    said = panel.do("dismiss_waiting", question=panel.question, min_score=-1)["said"]
     assert said == "1 region dismissed, none left"
     assert panel.do("about")["history"] == []
 
@@ -118,7 +119,7 @@ def test_concept__is_deleted(panel, tmp_path):
     assert list(listed(panel)) == ["others"]
     for answer in (
         panel.do("search", question=question),
-        panel.do("dismiss", question=question, min_score=-1),
+        panel.do("dismiss_waiting", question=question, min_score=-1),
         panel.do("delete_concept", name="circles"),
     ):
         assert "has no concept 'circles'; it has: others" in answer["error"]

@@ -205,7 +205,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
                 })} />
             )}
             onDismiss={!found.question.concept ? undefined : () => void run(async () => {
-              const { said } = await call<{ said: string }>("dismiss", scope());
+              const { said } = await call<{ said: string }>("dismiss_waiting", scope());
               await ask(found.question);
               setSaid(said);
             })}
