@@ -5,10 +5,11 @@ parameters, returns JSON, and writes nothing into the panel's state: that would 
 the filters of its sidebar.
 """
 
-import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
+from ..common.panel_events import SharedEvents
+from ..common.panels import page_of
 from .actions import ActionEvents
 from .dataset_state import DatasetEvents
 from .explaining import ExplainingEvents
@@ -25,7 +26,7 @@ HELP = (
 
 
 class RegionSearchPanel(
-    ResultEvents, ActionEvents, PictureEvents, DatasetEvents, ExplainingEvents, Panel
+    ResultEvents, ActionEvents, PictureEvents, DatasetEvents, ExplainingEvents, SharedEvents, Panel
 ):
     """Searches the regions of a dataset, and acts on the hits."""
 
@@ -41,9 +42,4 @@ class RegionSearchPanel(
         )
 
     def render(self, ctx):
-        names = [
-            name for name in dir(type(self)) if getattr(getattr(type(self), name), "is_event", 0)
-        ]
-        events = {name: getattr(self, name) for name in names}
-        view = types.View(component=COMPONENT, composite_view=True, **events)
-        return types.Property(types.Object(), view=view)
+        return page_of(self, COMPONENT)

@@ -6,6 +6,7 @@ from alphaclip.arguments import COSINE, check
 from alphaclip.errors import AlphaClipError
 
 from ..common.forms import count, shorten
+from ..common.panel_events import refresh
 from ..common.panels import event
 from .questions import completed, find_above, find_these
 
@@ -40,7 +41,7 @@ class ActionEvents:
 
         fields = set(ctx.dataset.get_field_schema())
         done = act(hits, action, params.get("value"), params)
-        _refresh(ctx, fields)
+        refresh(ctx, fields)
         said = "%s%s" % (
             count(done.count),
             "; %d stay as they were" % done.left if done.left else "",
@@ -53,7 +54,7 @@ class ActionEvents:
 
         fields = set(ctx.dataset.get_field_schema())
         undone = undo(ctx.dataset, check("action", ctx.params["action"], "str"))
-        _refresh(ctx, fields)
+        refresh(ctx, fields)
         said = "Taken back: %d are as they were before" % undone.restored
         if undone.left:
             said += "; %d were edited or deleted since and stay as they are" % undone.left
@@ -145,12 +146,3 @@ def _in_json(action):
     of = "picture" if action.kind == "tag_samples" else "region"
     said = DONE[action.kind] % (count(action.count, of), shorten(value, 60))
     return {"id": action.id, "said": said}
-
-
-def _refresh(ctx, fields):
-    """Has the App read the dataset anew where its fields have changed, else only the samples that
-    are on the screen: the grid stays where it is scrolled to."""
-    if set(ctx.dataset.get_field_schema()) != fields:
-        ctx.ops.reload_dataset()
-    else:
-        ctx.ops.reload_samples()

@@ -1,9 +1,15 @@
 import { PluginComponentType, registerComponent } from "@fiftyone/plugins";
-import "./label_keys.js";
+import { LabelPanel } from "./label/LabelPanel";
 import { SearchPanel } from "./search/SearchPanel";
 
 registerComponent({
   name: "AlphaClipRegionSearch",
   component: SearchPanel,
+  type: PluginComponentType.Component,
+});
+
+registerComponent({
+  name: "AlphaClipLabelRegions",
+  component: LabelPanel,
   type: PluginComponentType.Component,
 });

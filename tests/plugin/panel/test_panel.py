@@ -75,7 +75,7 @@ def test_bundle__the_app_is_told_of_it(plugins_dir):
     assert plugin.has_js
     assert plugin.js_bundle_server_path == "/plugins/regions/plugin/js/dist/index.umd.js"
     script = Path(plugin.js_bundle_path).read_text()
-    assert "AlphaClipRegionSearch" in script and "AlphaClipKeys" in script
+    assert "AlphaClipRegionSearch" in script and "AlphaClipLabelRegions" in script
 
 
 def test_render__names_the_page_and_its_events_and_writes_no_state(panel):

@@ -139,7 +139,7 @@ interface CompleteProps {
   isFirst?: boolean;
 }
 
-function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
+export function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
   return (
     <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
       inputValue={value} onInputChange={(_, next) => onChange(next)}
@@ -165,12 +165,13 @@ interface PlainProps {
   onClick: (event: React.MouseEvent<HTMLElement>) => void;
   title?: string;
   isOn?: boolean;
+  disabled?: boolean;
 }
 
 /** A button that is no larger than its words. */
-export function Plain({ children, onClick, title, isOn }: PlainProps) {
+export function Plain({ children, onClick, title, isOn, disabled }: PlainProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
+    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title} disabled={disabled}
       sx={{ textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
         overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
       {children}

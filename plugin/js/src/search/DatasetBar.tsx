@@ -56,7 +56,7 @@ export function Outcome({ outcome, onClose }: { outcome: JobOutcome; onClose: ()
 }
 
 /** Leads from an empty dataset to one that can be searched. */
-export function FirstSteps({ call, about, onError }: Omit<Props, "onChange">) {
+export function FirstSteps({ call, about, onError }: Omit<Props, "onChange" | "about"> & { about: Pick<About, "fields" | "jobs"> }) {
   const hasRegions = about.fields.length > 0;
   const begin = (event: string) => () => call(event).catch(onError);
   return (

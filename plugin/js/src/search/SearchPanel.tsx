@@ -34,10 +34,10 @@ export function SearchPanel({ schema }: { schema: { view: Events } }) {
 }
 
 /** Reads what the dataset has, and again while jobs run or others may have changed it. */
-function useAbout(
+export function useAbout<T extends Jobs>(
   call: Call,
   dataset: string,
-  setAbout: React.Dispatch<React.SetStateAction<About | null>>,
+  setAbout: React.Dispatch<React.SetStateAction<T | null>>,
   setError: (error: Error | null) => void,
 ) {
   const turn = useRef(0);
@@ -45,7 +45,7 @@ function useAbout(
   const load = useCallback(async () => {
     const mine = ++turn.current;
     try {
-      const about = await call<About>("about", { since: opened.current });
+      const about = await call<T>("about", { since: opened.current });
       if (mine === turn.current) setAbout(about);
       setError(null);
     } catch (error) {
@@ -249,9 +249,9 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
 }
 
 /** As high as the panel, so that the bars stay and only the gallery scrolls. */
-function Page({ children }: { children: React.ReactNode }) {
+export function Page({ name = "search", children }: { name?: string; children: React.ReactNode }) {
   return (
-    <div data-cy="alphaclip-search"
+    <div data-cy={`alphaclip-${name}`}
       style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box" }}>
       {children}
     </div>
@@ -263,12 +263,12 @@ interface NoticesProps {
   setError: (error: Error | null) => void;
   said: string;
   setSaid: (said: string) => void;
-  about: About;
+  about: Jobs;
   seen: { at: number };
   setSeen: (seen: { at: number }) => void;
 }
 
-function Notices({ error, setError, said, setSaid, about, seen, setSeen }: NoticesProps) {
+export function Notices({ error, setError, said, setSaid, about, seen, setSeen }: NoticesProps) {
   const { outcome } = about;
   return (
     <>

@@ -46,12 +46,14 @@ export interface Answer {
 export interface Tile {
   rank: number;
   id: string;
-  sample: string;
+  /** Null of a region that is gone. */
+  sample: string | null;
   label_id: string | null;
   field: string | null;
   label: string | null;
   tags: string[];
-  score: number;
+  /** The cosine of a hit. */
+  score: number | null;
   crop?: string;
 }
 
