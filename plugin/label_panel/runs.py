@@ -28,7 +28,7 @@ class RunEvents:
         return {"size": size, "each": settings.per_class}
 
     @event
-    def label(self, ctx):
+    def label_regions(self, ctx):
         """Labels in the background; ``wrong`` are ids of regions that are none of the classes."""
         settings = checked_settings(ctx.params["settings"])
         classes = read_classes(ctx.dataset, ctx.params["classes"])

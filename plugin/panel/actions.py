@@ -49,6 +49,11 @@ class ActionEvents:
         return {"said": said, "done": _in_json(done)}
 
     @event
+    def open_label_regions(self, ctx):
+        """Opens the panel that the page has made a class for."""
+        ctx.ops.open_panel("label_regions_panel")
+
+    @event
     def undo(self, ctx):
         from alphaclip.indexing.act.acting import undo
 

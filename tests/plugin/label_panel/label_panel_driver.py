@@ -39,7 +39,7 @@ class LabelDriver(PanelDriver):
     def label(self, **params: object) -> dict[str, Any]:
         """Presses "Label" under the classes, and waits; says what comes next."""
         usual = {"key": "regions", "classes": self.classes, "settings": self.settings}
-        return self.finish(self.do("label", **{**usual, **params}))
+        return self.finish(self.do("label_regions", **{**usual, **params}))
 
     def again(self, into: str = "auto", **params: object) -> dict[str, Any]:
         """Labels with what was answered, and waits; says what comes next."""

@@ -193,7 +193,7 @@ interface SettingsProps {
 
 function SettingsFold({ about, indexKey, settings, onKey, onChange }: SettingsProps) {
   const number = (name: "precision" | "confidence" | "sample", label: string, placeholder = "") => (
-    <TextField size="small" type="number" label={label} value={settings[name]} placeholder={placeholder} sx={{ width: 130 }}
+    <TextField size="small" type="number" label={label} value={settings[name]} placeholder={placeholder} sx={{ width: 150 }}
       inputProps={{ step: "any", min: 0 }} InputLabelProps={{ shrink: true }}
       onChange={(event) => onChange({ [name]: event.target.value })} />
   );

@@ -87,7 +87,7 @@ function DatasetPage({ call, about, reload }: Props) {
       {notices}
       {form.step === "classes" && (
         <Classes call={call} about={about} form={form} setForm={setForm} indexKey={key} isBusy={isBusy}
-          onLabel={(params) => void start("label", params)} onError={fail}
+          onLabel={(params) => void start("label_regions", params)} onError={fail}
           onSaid={(text) => { setSaid(text); void reload(); }} />
       )}
       {form.step !== "classes" && !place && <p>Nothing was labelled yet: name classes, then press “Label”.</p>}

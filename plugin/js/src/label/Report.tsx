@@ -2,6 +2,7 @@ import { Button, LinearProgress } from "@mui/material";
 import React, { useEffect, useState } from "react";
 import { Plain } from "../search/ActionBar";
 import { Call } from "../server/useServer";
+import { LearnButton } from "./Review";
 import { Bin, LabelTile, Report, spelled } from "./types";
 
 const SIDE = 104;
@@ -45,9 +46,7 @@ export function ReportPage({ call, into, isBusy, onLabel, run, onSaid, onError }
       <p style={{ fontSize: 15, margin: "4px 0" }}><b>{report.sentence}</b></p>
       <div style={{ display: "flex", gap: 6, flexWrap: "wrap" }}>
         {next > 0 && (
-          <Plain isOn={report.has_failed} disabled={isBusy} onClick={() => onLabel(true)}>
-            Learn from these answers and draw a new sample ({next.toLocaleString("en")} answers)
-          </Plain>
+          <LearnButton answers={next} isOn={Boolean(report.has_failed)} disabled={isBusy} onClick={() => onLabel(true)} />
         )}
         <Plain disabled={isBusy} onClick={() => onLabel(false)}>Label again</Plain>
         {!next && report.learnt > 0 && (

@@ -82,9 +82,7 @@ function Head({ review, answers, only, onOnly, isBusy, onLabel }: HeadProps) {
           <MenuItem value="none">none of these</MenuItem>
         </Select>
         {next > 0 && (isOver || (reviewed > 0 && reviewed < sample && !review.is_tested)) && (
-          <Plain isOn={isOver} disabled={isBusy} onClick={() => onLabel(true)}>
-            Learn from these answers and draw a new sample ({next.toLocaleString("en")} answers)
-          </Plain>
+          <LearnButton answers={next} isOn={isOver} disabled={isBusy} onClick={() => onLabel(true)} />
         )}
         {!(next > 0 && review.has_failed) && (
           <Plain isOn={isWhole} disabled={isBusy} onClick={() => onLabel(false)}
@@ -205,6 +203,23 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
         }}
         enlarge={async ({ id }) => (await call<{ tiles: LabelTile[] }>("crops", { into, ids: [id], side: LARGE })).tiles[0]?.crop} />
     </div>
+  );
+}
+
+interface LearnProps {
+  answers: number;
+  isOn: boolean;
+  disabled: boolean;
+  onClick: () => void;
+}
+
+/** What to do next where a sample was not enough. */
+export function LearnButton({ answers, isOn, disabled, onClick }: LearnProps) {
+  return (
+    <Button size="small" variant={isOn ? "contained" : "outlined"} disabled={disabled} onClick={onClick}
+      sx={{ textTransform: "none", py: 0.25, lineHeight: 1.3 }}>
+      Learn from these answers and draw a new sample ({answers.toLocaleString("en")} answers)
+    </Button>
   );
 }
 

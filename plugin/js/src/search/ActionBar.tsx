@@ -18,6 +18,7 @@ export interface ActionBarProps {
   onClear: () => void;
   onRefine: () => void;
   onForgetMarks: () => void;
+  onMakeClass: () => void;
   onAct: (action: Action | "export", value?: string, options?: object) => Promise<boolean>;
   onShow: (asPictures: boolean) => void;
   onExamples: (kind: "like" | "unlike") => void;
@@ -58,6 +59,9 @@ export function ActionBar(props: ActionBarProps) {
               Search again with {marks.right} ✓ {marks.wrong} ✗
             </Plain>
             <Plain onClick={props.onForgetMarks}>Forget the marks</Plain>
+            <Plain onClick={props.onMakeClass} title="Its words and marks become a class in “Label regions”">
+              Make this a class
+            </Plain>
           </>
         )}
         {props.last && (
@@ -70,6 +74,7 @@ export function ActionBar(props: ActionBarProps) {
         <MenuItem onClick={choose(() => props.onShow(true))}>Show pictures</MenuItem>
         {!isOfPictures && [
           <MenuItem key="view" onClick={choose(() => open("save_view"))}>Save as a view</MenuItem>,
+          <MenuItem key="class" onClick={choose(props.onMakeClass)}>Make this a class</MenuItem>,
           <MenuItem key="ids" onClick={choose(() => void props.onAct("export"))}>Export ids</MenuItem>,
           <MenuItem key="like" onClick={choose(() => props.onExamples("like"))}>
             More like the selected

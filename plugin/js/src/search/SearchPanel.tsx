@@ -4,6 +4,8 @@ import React, { useCallback, useDeferredValue, useEffect, useMemo, useRef, useSt
 import { useRecoilValue } from "recoil";
 import { Gallery } from "../gallery/Gallery";
 import { useTiles } from "../gallery/useTiles";
+import { EMPTY_LABEL_FORM, LabelForm, labelFormName } from "../label/types";
+import { withClass } from "../label/withClass";
 import { About, Done, Jobs, Question, Tile } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
@@ -11,7 +13,7 @@ import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
 import { countAbove, ranksAbove, Scores } from "./Scores";
 import { SearchBar } from "./SearchBar";
 import { EMPTY, Form, useSearch } from "./useSearch";
-import { useStored } from "./useStored";
+import { changeStored, useStored } from "./useStored";
 
 const SMALLEST = 72;
 const LARGEST = 256;
@@ -182,6 +184,11 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
               mark(() => ({}));
               if (found.question.right.length + found.question.wrong.length) void start(whole);
             }}
+            onMakeClass={() => void run(async () => {
+              const add = (before: LabelForm) => withClass(before, found.question, marks);
+              changeStored(labelFormName(about.dataset!), EMPTY_LABEL_FORM, add);
+              await call("open_label_regions");
+            })}
             onAct={(action, value, options) => run(async () => {
               const answer = await call<{ said: string; done?: Done }>("act", { ...scope(), action, value, ...options });
               if (answer.done) setOwn((before) => ({ done: [answer.done!, ...before.done].slice(0, 20) }));
