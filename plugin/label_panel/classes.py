@@ -44,9 +44,11 @@ class ClassEvents:
 
     @event
     def preview(self, ctx):
-        """How many regions would be taken for each class, of the first ones with some of them."""
+        """How many regions would be taken for each class, of the first ones with some of them;
+        ``wrong`` are ids of regions that are none of the classes."""
         classes = read_classes(ctx.dataset, ctx.params["classes"])
-        found = previews(ctx.dataset, ctx.params["key"], classes)
+        wrong = check("wrong", ctx.params.get("wrong") or [], "Sequence[str]")
+        found = previews(ctx.dataset, ctx.params["key"], classes, wrong)
         strips = draw_strips(found[:MOST_DRAWN])
         strips += [None] * (len(found) - len(strips))
         rows = [

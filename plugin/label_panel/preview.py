@@ -14,12 +14,13 @@ KEPT = 16
 _found, _lock, _turn = OrderedDict(), threading.Lock(), threading.Lock()
 
 
-def previews(dataset, key, classes):
+def previews(dataset, key, classes, wrong=()):
     """Takes all regions for a class; for the same classes as before, what came of it then.
 
     Args:
         key: of the index
         classes: a list of ``LabelClass``
+        wrong (()): ids of regions that are none of them
 
     Returns:
         see ``preview_classes``
@@ -27,7 +28,7 @@ def previews(dataset, key, classes):
     from alphaclip.indexing.labelling.review.previewing import preview_classes
 
     index = open_index(dataset, key)
-    told = json.dumps([asdict(one) for one in classes])
+    told = json.dumps([[asdict(one) for one in classes], *wrong])
     name = (str(dataset._doc.id), key, index.snapshot().version.number, told)
     # One after the other: whoever types and goes on has the second answered from memory
     with _turn:
@@ -36,7 +37,8 @@ def previews(dataset, key, classes):
                 _found.move_to_end(name)
                 return _found[name]
 
-        found = preview_classes(index, classes, examples=CROPS, progress=lambda *told: None)
+        none = dict.fromkeys(wrong)
+        found = preview_classes(index, classes, none, examples=CROPS, progress=lambda *told: None)
         with _lock:
             _found[name] = found
             while len(_found) > KEPT:

@@ -31,8 +31,12 @@ export function Classes(props: Props) {
   const { call, about, form, setForm, indexKey } = props;
   const [fold, setFold] = useState<"settings" | "sets" | null>(null);
   const [names, setNames] = useState<string[]>([]);
+  const typed = form.rows.filter(({ text }) => text.trim());
+  // Of several classes, what is not of one may be of another
+  const wrong = typed.length === 1 ? typed[0]!.wrong : [];
+  const preview = usePreview(call, indexKey, asClasses(form), wrong);
+  const none = preview.rows.at(-1);
   const rows = form.rows.at(-1)?.text === "" ? form.rows : [...form.rows, BLANK];
-  const preview = usePreview(call, indexKey, asClasses(form));
   const fields = useRef<HTMLDivElement>(null);
   useEffect(() => {
     call<{ classes: string[] }>("names").then(({ classes }) => setNames(classes), () => undefined);
@@ -60,9 +64,6 @@ export function Classes(props: Props) {
     })));
   };
 
-  const typed = form.rows.filter(({ text }) => text.trim());
-  const wrong = typed.length === 1 ? typed[0]!.wrong : [];
-  const none = preview.rows.at(-1);
   const params = { classes: asClasses(form), key: indexKey, settings: asSettings(form.settings), wrong };
   return (
     <>

@@ -65,7 +65,8 @@ function Head({ review, answers, only, onOnly, isBusy, onLabel }: HeadProps) {
   const waiting = Math.max(review.waiting - gained("training"), 0);
   const { sample, next_sample: next } = review;
   const isWhole = sample > 0 && reviewed === sample && !review.is_tested;
-  const isOver = review.has_failed || review.is_lost;
+  const isLost = review.is_lost && !isWhole;
+  const isOver = review.has_failed || isLost;
   return (
     <>
       {sample > 0 && <LinearProgress variant="determinate" value={(100 * reviewed) / sample} aria-label="Answered" />}
@@ -94,7 +95,7 @@ function Head({ review, answers, only, onOnly, isBusy, onLabel }: HeadProps) {
           The random sample is reviewed. “Label” tests it now, and writes the labels that can be promised.
         </Alert>
       )}
-      {review.is_lost && (
+      {isLost && (
         <Alert severity="warning" sx={{ py: 0 }}>
           This sample cannot pass its test: even if all that waits of it is right, that is not enough. Review no more of it.
         </Alert>

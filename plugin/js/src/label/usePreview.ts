@@ -12,9 +12,9 @@ interface Previewed {
 }
 
 /** Counts the regions of each class once a person pauses; what comes of an old text is dropped. */
-export function usePreview(call: Call, key: string, classes: ReturnType<typeof asClasses>) {
+export function usePreview(call: Call, key: string, classes: ReturnType<typeof asClasses>, wrong: string[]) {
   const [preview, setPreview] = useState<Previewed>({ lines: [], rows: [], error: "" });
-  const typed = JSON.stringify({ key, classes });
+  const typed = JSON.stringify({ key, classes, wrong });
   const latest = useRef(typed);
   latest.current = typed;
   const isBusy = useRef(false);
