@@ -50,18 +50,22 @@ class SharedEvents:
 
     @event
     def open_picture(self, ctx):
-        """Opens the picture of a hit, its region selected."""
+        """Opens the picture of a region, the region selected; or has the grid show it, and is to
+        be called ``again``: the App cannot open what it does not have yet."""
         sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
         # A patch has the id of its label
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
-        if ctx.view is None or not len(ctx.view.select(id_)):
-            id_ = sample
-            ctx.ops.set_view(ctx.dataset.select([sample]))
+        if ctx.view is not None and not len(ctx.view.select(id_)):
+            if not ctx.params.get("is_again"):
+                ctx.ops.set_view(ctx.dataset.select([sample]))
+
+            return {"again": True}
 
         if label:
             ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
 
         ctx.ops.open_sample(id_)
+        return {}
 
 
 def jobs_of(ctx):

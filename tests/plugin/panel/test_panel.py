@@ -378,8 +378,10 @@ def test_open__a_picture_at_its_region_in_the_grid_that_is_there(panel):
     assert panel.sent("set_selected_labels")["labels"][0]["label_id"] == tile["label_id"]
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
     panel.view = panel.dataset.exclude([tile["sample"]])
-    panel.do("open_picture", **sent)
+    assert panel.do("open_picture", **sent) == {"again": True}
     assert panel.sent("set_view")
+    assert panel.do("open_picture", is_again=True, **sent) == {"again": True}
+    assert panel.requests == []
 
 
 def test_history__has_what_was_searched_for(panel):

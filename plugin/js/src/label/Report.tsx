@@ -1,6 +1,7 @@
 import { Button, LinearProgress } from "@mui/material";
 import React, { useEffect, useState } from "react";
 import { Plain } from "../search/ActionBar";
+import { openPicture } from "../server/openPicture";
 import { Call } from "../server/useServer";
 import { LearnButton } from "./Review";
 import { Bin, LabelTile, Report, spelled } from "./types";
@@ -36,7 +37,7 @@ export function ReportPage({ call, into, isBusy, onLabel, run, onSaid, onError }
     <Crop key={id} tile={tiles.get(id)} caption={spelled(label)} note={score.toFixed(2)} onOpen={open} />
   ));
   const open = ({ sample, label_id, field }: LabelTile) =>
-    void (sample && run(() => call("open_picture", { sample, label: label_id, field })));
+    void (sample && run(() => openPicture(call, sample, label_id, field)));
   const undo = () => run(async () => {
     onSaid((await call<{ said: string }>("undo_run", { into, run: report.run })).said);
     setTurn(turn + 1);
@@ -49,7 +50,7 @@ export function ReportPage({ call, into, isBusy, onLabel, run, onSaid, onError }
           <LearnButton answers={next} isOn={Boolean(report.has_failed)} disabled={isBusy} onClick={() => onLabel(true)} />
         )}
         <Plain disabled={isBusy} onClick={() => onLabel(false)}>Label again</Plain>
-        {!next && report.learnt > 0 && (
+        {!next && (report.learnt > 0 || Boolean(report.reviewed)) && (
           <Plain disabled={isBusy} onClick={() => onLabel(true)}
             title="Learns from all reviews, those of the sample too, and draws a new one">Learn again</Plain>
         )}
@@ -63,7 +64,6 @@ export function ReportPage({ call, into, isBusy, onLabel, run, onSaid, onError }
           <Plain onClick={() => void run(() => call("train", { into }))}>Train on these reviews ({report.learnt})</Plain>
         )}
       </div>
-      {report.lines.map((line) => <p key={line} style={{ margin: "6px 0" }}>{line}</p>)}
       <Part title="The least sure of what was written">{scored(report.least_sure)}</Part>
       <Part title="Written, drawn at random">{scored(report.random)}</Part>
       <Part title={`Taken for something else: ${report.wrong ?? 0} of ${report.reviewed ?? 0} reviewed`}>
@@ -78,6 +78,7 @@ export function ReportPage({ call, into, isBusy, onLabel, run, onSaid, onError }
           </div>
         ))}
       </Part>
+      {report.lines.map((line) => <p key={line} style={{ margin: "6px 0" }}>{line}</p>)}
       {report.rows && report.columns && <ClassTable columns={report.columns} rows={report.rows} />}
       {Boolean(report.bins?.length) && <Reliability bins={report.bins!} />}
       {report.notes && (

@@ -7,6 +7,7 @@ import { Sign } from "../gallery/Tile";
 import { useTiles } from "../gallery/useTiles";
 import { Plain } from "../search/ActionBar";
 import { Tile } from "../server/types";
+import { openPicture } from "../server/openPicture";
 import { Call } from "../server/useServer";
 import { Answer, Item, LabelTile, Review, SKIPPED, spelled, WRONG } from "./types";
 import { useReview } from "./useReview";
@@ -200,7 +201,7 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
         isMarkable={false} isCovered={isCovered} onSelect={() => undefined} onSelectRanks={() => undefined}
         onClear={() => undefined} onMark={() => undefined} onExplain={() => undefined}
         onOpen={({ sample, label_id, field }) => {
-          if (sample) call("open_picture", { sample, label: label_id, field }).catch(onError);
+          if (sample) openPicture(call, sample, label_id, field).catch(onError);
         }}
         enlarge={async ({ id }) => (await call<{ tiles: LabelTile[] }>("crops", { into, ids: [id], side: LARGE })).tiles[0]?.crop} />
     </div>

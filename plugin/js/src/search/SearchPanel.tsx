@@ -7,6 +7,7 @@ import { useTiles } from "../gallery/useTiles";
 import { EMPTY_LABEL_FORM, LabelForm, labelFormName } from "../label/types";
 import { withClass } from "../label/withClass";
 import { About, Done, Jobs, Question, Tile } from "../server/types";
+import { openPicture } from "../server/openPicture";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
 import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
@@ -238,7 +239,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
             onClear={() => select(() => [])}
             onMark={(id, one) => mark(({ [id]: before, ...others }) => (before === one ? others : { ...others, [id]: one }))}
             onOpen={({ sample, label_id, field }) =>
-              void run(() => call("open_picture", { sample, label: label_id, field }))}
+              void run(async () => sample && openPicture(call, sample, label_id, field))}
             onExplain={(tile) => void run(async () => {
               const params = { question: found.question, id: tile.id };
               setWhy({ tile, ...(await call<{ picture: string; said: string }>("explain", params)) });
