@@ -13,7 +13,7 @@ from ..common.indexes import open_index
 from ..common.label_reports import CLASS_COLUMNS, class_rows
 from ..common.panel_events import refresh
 from ..common.panels import event
-from .runs import labelling_in
+from .labelled import labelling_in
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
 CUT_OFF = "The last run was cut off while it wrote labels: label again to go on, or undo it"

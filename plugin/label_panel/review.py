@@ -14,7 +14,7 @@ from ..common.indexes import named_hits, open_index
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 from .classes import read_classes
-from .runs import labelling_in, reviewer_of
+from .labelled import labelling_in, reviewer_of
 
 MOST_CROPS, MIN_SIDE, MAX_SIDE = 200, 32, 640
 MOST_NAMES = 2_000

@@ -6,13 +6,13 @@ from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.labelling.report_words import summary_lines
 from alphaclip.indexing.labelling.review.queueing import review_queue
-from alphaclip.indexing.labelling.review.runs import add_reviews, labelled_fields, labelling_of
+from alphaclip.indexing.labelling.review.runs import add_reviews, labelled_fields
 
 from ..common import jobs
-from ..common.forms import shorten
 from ..common.indexes import open_index
 from ..common.panels import event
 from .classes import read_classes
+from .labelled import labelling_in, reviewer_of
 
 SETTINGS = ("into", "mode", "precision", "confidence", "per_class", "sample", "overwrite")
 
@@ -59,19 +59,6 @@ class RunEvents:
 
         queue = review_queue(ctx.dataset, into)
         return {"step": "review" if queue.reviewed < queue.sample else "report"}
-
-
-def labelling_in(dataset, into):
-    """Looks up what is kept of labelling into a field or an attribute.
-
-    Raises:
-        AlphaClipError: if nothing was labelled into it
-    """
-    labelling = labelling_of(dataset, into) if isinstance(into, str) else None
-    if labelling is None:
-        raise AlphaClipError("Nothing was labelled into %r: label first" % shorten(into, 80))
-
-    return labelling
 
 
 def checked_settings(settings):
@@ -139,12 +126,6 @@ def start_run(ctx, key, classes, settings, wrong=()):
         jobs.start(dataset, key, title, work)
 
     return {"into": into, "title": title, "fields": fields}
-
-
-def reviewer_of(ctx):
-    """Names the person whose answers are kept."""
-    user = ctx.user
-    return str(getattr(user, "name", None) or getattr(user, "email", None) or "app")
 
 
 _lock = threading.Lock()
