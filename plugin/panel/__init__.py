@@ -5,10 +5,11 @@ parameters, returns JSON, and writes nothing into the panel's state: that would 
 the filters of its sidebar.
 """
 
-import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories
 from fiftyone.operators.panel import Panel, PanelConfig
 
+from ..common.panel_events import SharedEvents
+from ..common.panels import page_of
 from .actions import ActionEvents
 from .concepts import ConceptEvents
 from .dataset_state import DatasetEvents
@@ -37,6 +38,7 @@ class RegionSearchPanel(
     ExplainingEvents,
     FindingEvents,
     HistoryEvents,
+    SharedEvents,
     Panel,
 ):
     """Searches the regions of a dataset, and acts on the hits."""
@@ -53,9 +55,4 @@ class RegionSearchPanel(
         )
 
     def render(self, ctx):
-        names = [
-            name for name in dir(type(self)) if getattr(getattr(type(self), name), "is_event", 0)
-        ]
-        events = {name: getattr(self, name) for name in names}
-        view = types.View(component=COMPONENT, composite_view=True, **events)
-        return types.Property(types.Object(), view=view)
+        return page_of(self, COMPONENT)

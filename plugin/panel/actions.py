@@ -2,6 +2,8 @@
 
 import base64
 
+import fiftyone as fo
+
 from alphaclip.arguments import COSINE, check
 from alphaclip.errors import AlphaClipError
 
@@ -10,6 +12,7 @@ from ..common.grid import reload, remake_patches, state
 from ..common.panels import event
 from .questions import completed, find_above, find_these
 
+LABEL_REGIONS = "label_regions_panel"
 MAX_CHARACTERS = 1_000
 DONE = {
     "tag": "tagging %s “%s”",
@@ -47,6 +50,20 @@ class ActionEvents:
             "; %d stay as they were" % done.left if done.left else "",
         )
         return {"said": said, "done": _in_json(done)}
+
+    @event
+    def open_label_regions(self, ctx):
+        """Opens the panel that the page has made a class for, as a tab beside this one's: it would
+        else hide the grid, or be a third column."""
+        spaces = ctx.spaces
+        space = _space_with(spaces, "region_search") if spaces else None
+        if space is None or _space_with(spaces, LABEL_REGIONS):
+            ctx.ops.open_panel(LABEL_REGIONS, layout="horizontal")
+            return
+
+        panel = fo.Panel(type=LABEL_REGIONS)
+        space.children, space.active_child = [*space.children, panel], panel.component_id
+        ctx.ops.set_spaces(spaces=spaces)
 
     @event
     def undo(self, ctx):
@@ -139,6 +156,13 @@ def last_actions(dataset, most=10):
     from alphaclip.indexing.act.acting import history
 
     return [_in_json(action) for action in history(dataset, most) if not action.undone]
+
+
+def _space_with(space, panel):
+    """The space that a panel stands in; None if it is not open."""
+    inner = [_space_with(one, panel) for one in space.children if isinstance(one, fo.Space)]
+    is_here = any(one.type == panel for one in space.children if isinstance(one, fo.Panel))
+    return space if is_here else next(filter(None, inner), None)
 
 
 def _in_json(action):

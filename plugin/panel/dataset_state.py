@@ -9,12 +9,10 @@ from alphaclip.indexing.store.store import StoreError
 
 from ..common import jobs
 from ..common.indexes import check_in_words, describe_index, freshness_of, update_in_words
+from ..common.panel_events import jobs_of
 from ..common.panels import dataset_id, event
 from .actions import last_actions
 from .history import list_concepts, past
-
-MOST_NAMES = 2_000
-"""Tags and classes that the page completes what is typed with."""
 
 
 class DatasetEvents:
@@ -37,25 +35,7 @@ class DatasetEvents:
             "actions": last_actions(ctx.dataset),
             "views": ctx.dataset.list_saved_views(),
             "resumable": jobs.resumable(ctx.dataset),
-            **_jobs(ctx.dataset, ctx.params.get("since") or 0),
-        }
-
-    @event
-    def jobs(self, ctx):
-        return _jobs(ctx.dataset, ctx.params.get("since") or 0)
-
-    @event
-    def names(self, ctx):
-        """The tags and classes that the labels of the indexed fields have."""
-        tags, classes = set(), set()
-        for field in region_fields(ctx.dataset):
-            _, path = ctx.dataset._get_label_field_path(field)
-            tags.update(ctx.dataset.distinct(path + ".tags"))
-            classes.update(ctx.dataset.distinct(path + ".label"))
-
-        return {
-            "tags": sorted(filter(None, tags))[:MOST_NAMES],
-            "classes": sorted(filter(None, classes))[:MOST_NAMES],
+            **jobs_of(ctx),
         }
 
     @event
@@ -83,31 +63,6 @@ class DatasetEvents:
                 changes[key] = freshness_of(ctx.dataset, key)["said"]
 
         return {"changes": {key: said for key, said in changes.items() if said}}
-
-    @event
-    def stop(self, ctx):
-        jobs.stop(ctx.dataset, str(ctx.params["id"]))
-
-    @event
-    def resume(self, ctx):
-        jobs.resume(ctx.dataset, str(ctx.params["key"]))
-
-    @event
-    def dismiss(self, ctx):
-        """Has what was left unfinished not offered any more; what it has done stays."""
-        jobs.dismiss(ctx.dataset, str(ctx.params["key"]))
-
-    @event
-    def embed(self, ctx):
-        ctx.prompt("@alphaclip/regions/embed_regions", params={"background": True})
-
-    @event
-    def segment(self, ctx):
-        ctx.prompt("@alphaclip/regions/segment_regions", params={"background": True})
-
-
-def _jobs(dataset, since):
-    return {"jobs": jobs.running(dataset), "outcome": jobs.last_outcome(dataset, since)}
 
 
 def _start(ctx, title, work):

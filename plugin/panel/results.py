@@ -10,7 +10,6 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.retrieval.index import names_in
 
 from ..common.grid import show_view
-from ..common.indexes import selected_names
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 from .history import remember
@@ -57,26 +56,6 @@ class ResultEvents:
         ranks = check("ranks", ctx.params["ranks"], "Sequence[int]")
         _, hits = _at(ctx.dataset, question, ranks)
         return {"ids": names_of(ctx.dataset, question, hits)}
-
-    @event
-    def selected(self, ctx):
-        """The ids of the regions that are selected in the grid or in an opened picture."""
-        return {"ids": selected_names(ctx, ctx.params["keys"])}
-
-    @event
-    def open_picture(self, ctx):
-        """Opens the picture of a hit, its region selected."""
-        sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
-        # A patch has the id of its label
-        id_ = label if ctx.view is not None and ctx.view._is_patches else sample
-        if ctx.view is None or not len(ctx.view.select(id_)):
-            id_ = sample
-            show_view(ctx, ctx.dataset.select([sample]))
-
-        if label:
-            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
-
-        ctx.ops.open_sample(id_)
 
     @event
     def show_in_grid(self, ctx):

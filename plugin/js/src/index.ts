@@ -1,5 +1,5 @@
 import { PluginComponentType, registerComponent } from "@fiftyone/plugins";
-import "./label_keys.js";
+import { LabelPanel } from "./label/LabelPanel";
 import { registerHandover } from "./server/handover";
 import { SearchPanel } from "./search/SearchPanel";
 
@@ -7,5 +7,11 @@ registerHandover();
 registerComponent({
   name: "AlphaClipRegionSearch",
   component: SearchPanel,
+  type: PluginComponentType.Component,
+});
+
+registerComponent({
+  name: "AlphaClipLabelRegions",
+  component: LabelPanel,
   type: PluginComponentType.Component,
 });

@@ -1,95 +1,73 @@
-"""A panel without a browser: what a click sends, and what comes back."""
+"""The panel "Label regions" without a browser: what its page sends, and what comes back."""
 
-import json
+import time
+from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators as foo
-import pydash
-from fiftyone.operators.executor import ExecutionContext, Executor
+
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED
+
+from ..conftest import plugin_module
+from ..panel.panel_driver import PanelDriver
 
 PANEL = "@alphaclip/regions/label_regions_panel"
+SECONDS = 60
 
 
-class PanelDriver:
-    """Keeps what the browser would keep.
+class LabelDriver(PanelDriver):
+    """What a person does in the panel.
 
     Args:
         dataset: that is open
-        uri: of the panel
+        lines: the classes that are typed
+        settings: of the runs
     """
 
-    def __init__(self, dataset: fo.Dataset, uri: str = PANEL) -> None:
-        self.dataset = dataset
-        self.uri = uri
-        self.panel = foo.get_operator(uri)
-        self.state: dict = {}
-        self.data: dict = {}
-        self.schema: dict = {}
-        self.requests: list[dict] = []
-        self.view: fo.DatasetView | None = None
-        self.selected: list[str] = []
-        self.selected_labels: list[dict] = []
-        self.do("on_load")
+    def __init__(self, dataset: fo.Dataset, lines: list[str] | None = None, **settings: object):
+        super().__init__(dataset, PANEL)
+        self.lines = lines or []
+        self.examples: list[list[str]] = []
+        self.settings = {"precision": 0.95, "confidence": 0.9, **settings}
 
-    def do(self, method: str, **params: object) -> None:
-        """Sends an event."""
-        executor = Executor()
-        request = {
-            "dataset_name": self.dataset.name,
-            "view": None if self.view is None else self.view._serialize(),
-            "selected": self.selected,
-            "selected_labels": self.selected_labels,
-            "params": {
-                **json.loads(json.dumps(params)),
-                "__method__": method,
-                "panel_id": "panel",
-                "panel_state": json.loads(json.dumps(self.state)),
-            },
-        }
-        context = ExecutionContext(request, executor=executor, operator_uri=self.uri)
-        self.panel.execute(context)
-        self.requests = json.loads(json.dumps(executor.to_json()["requests"], default=str))
-        for message in self.requests:
-            self._take(message["operator_uri"].split("/")[-1], message["params"])
+    @property
+    def classes(self) -> dict[str, Any]:
+        return {"lines": self.lines, "examples": self.examples, "set": None}
 
-    def get(self, path: str) -> object:
-        """A value of the state."""
-        return pydash.get(self.state, path)
+    def preview(self, **classes: object) -> dict[str, Any]:
+        return self.do("preview", key="regions", classes={**self.classes, **classes})
 
-    def sent(self, operator: str) -> dict:
-        """The parameters of the last message to the App of this kind."""
-        found = [m["params"] for m in self.requests if m["operator_uri"].endswith(operator)]
-        assert found, [m["operator_uri"] for m in self.requests]
-        return found[-1]
+    def label(self, **params: object) -> dict[str, Any]:
+        """Presses "Label" under the classes, and waits; says what comes next."""
+        usual = {"key": "regions", "classes": self.classes, "settings": self.settings}
+        return self.finish(self.do("label_regions", **{**usual, **params}))
 
-    def shown(self) -> list[str]:
-        """The names of what the panel shows, with those in it."""
-        return list(_names(self.schema["type"], ""))
+    def again(self, into: str = "auto", **params: object) -> dict[str, Any]:
+        """Labels with what was answered, and waits; says what comes next."""
+        return self.finish(self.do("label_again", into=into, **params))
 
-    def buttons(self, method: str) -> list[dict]:
-        """What the buttons that call a method send with it, from the top down."""
-        return list(_buttons(self.schema["type"], method))
+    def finish(self, begun: dict[str, Any]) -> dict[str, Any]:
+        if "error" in begun:
+            return begun
+        jobs = plugin_module(self.panel, "common.jobs")
+        deadline = time.monotonic() + SECONDS
+        while jobs.running(self.dataset) or not jobs.outcome(self.dataset, "regions"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        told = jobs.outcome(self.dataset, "regions")
+        assert told["severity"] == "success", told
+        assert told["title"] == begun["title"]
+        return self.do("run_over", **begun)
 
-    def _take(self, operator: str, params: dict) -> None:
-        if operator == "patch_panel_state":
-            for path, value in params["state"].items():
-                pydash.set_(self.state, path, value)
-        elif operator == "patch_panel_data":
-            for path, value in params["data"].items():
-                pydash.set_(self.data, path, value)
-        elif operator == "show_panel_output":
-            self.schema = params["output"]
+    def review(self, into: str = "auto") -> dict[str, Any]:
+        return self.do("review", into=into, classes=self.classes)
 
+    def waiting(self, purpose: str = "promise") -> list[dict[str, Any]]:
+        """What waits without an answer."""
+        items = self.review()["items"]
+        return [one for one in items if one["purpose"] == purpose and "answer" not in one]
 
-def _names(type_: dict, prefix: str):
-    for name, prop in (type_.get("properties") or {}).items():
-        yield prefix + name
-        yield from _names(prop["type"], f"{prefix}{name}.")
-
-
-def _buttons(type_: dict, method: str):
-    for prop in (type_.get("properties") or {}).values():
-        view = prop.get("view") or {}
-        if str(view.get("operator") or view.get("on_click")).endswith(method):
-            yield view["params"]
-        yield from _buttons(prop["type"], method)
+    def give(self, answers: dict[str, str | None]) -> dict[str, Any]:
+        """Sends answers, of which some are skipped."""
+        skipped = [one for one, answer in answers.items() if answer == SKIPPED]
+        told = {one: answer for one, answer in answers.items() if answer != SKIPPED}
+        return self.do("answer", into="auto", answers=told, skipped=skipped)

@@ -75,7 +75,7 @@ def test_bundle__the_app_is_told_of_it(plugins_dir):
     assert plugin.has_js
     assert plugin.js_bundle_server_path == "/plugins/regions/plugin/js/dist/index.umd.js"
     script = Path(plugin.js_bundle_path).read_text()
-    assert "AlphaClipRegionSearch" in script and "AlphaClipKeys" in script
+    assert "AlphaClipRegionSearch" in script and "AlphaClipLabelRegions" in script
 
 
 def test_render__names_the_page_and_its_events_and_writes_no_state(panel):
@@ -378,8 +378,10 @@ def test_open__a_picture_at_its_region_in_the_grid_that_is_there(panel):
     assert panel.sent("set_selected_labels")["labels"][0]["label_id"] == tile["label_id"]
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
     panel.view = panel.dataset.exclude([tile["sample"]])
-    panel.do("open_picture", **sent)
+    assert panel.do("open_picture", **sent) == {"again": True}
     assert panel.sent("set_view")
+    assert panel.do("open_picture", is_again=True, **sent) == {"again": True}
+    assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
 
 
 def test_history__has_what_was_searched_for(panel):

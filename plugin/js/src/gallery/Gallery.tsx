@@ -5,7 +5,7 @@ import React, {
 import { Mark } from "../search/useSearch";
 import { Tile } from "../server/types";
 import { STYLE } from "./style";
-import { CAPTION, GalleryTile } from "./Tile";
+import { CAPTION, GalleryTile, Sign } from "./Tile";
 
 const GAP = 8;
 const DRAG_FROM = 8;
@@ -19,7 +19,11 @@ export interface GalleryProps {
   request: (ranks: number[]) => void;
   side: number;
   selected: Set<string>;
-  marks: Record<string, Mark>;
+  marks: Record<string, Sign>;
+  /** What it shows, for a screen reader. */
+  title?: string;
+  /** The position that has the focus, where the page moves it. */
+  current?: number;
   isMarkable: boolean;
   /** Whether an opened picture lies over it, which gets the keys. */
   isCovered: boolean;
@@ -64,6 +68,10 @@ export function Gallery(props: GalleryProps) {
 
   const tileAt = (position: number) => tiles.get(ranks[position] ?? -1) ?? null;
   const goTo = useFocus(scroller, rows.scrollToIndex, columns, ranks.length);
+  const { current } = props;
+  useEffect(() => {
+    if (current !== undefined && width) goTo(current);
+  }, [current, width > 0]);
   const opened = useRef<number | null>(null);
   useEffect(() => {
     if (isCovered || opened.current === null) return;
@@ -149,7 +157,7 @@ export function Gallery(props: GalleryProps) {
       ref={scroller}
       className="alphaclip-gallery"
       role="group"
-      aria-label={`${ranks.length.toLocaleString("en")} hits, best first`}
+      aria-label={props.title ?? `${ranks.length.toLocaleString("en")} hits, best first`}
       tabIndex={-1}
       onKeyDown={onKeyDown}
       onClick={onClick}

@@ -3,23 +3,25 @@ import { Mark } from "../search/useSearch";
 import { Tile } from "../server/types";
 
 export const CAPTION = 20;
-const FRAMES = { right: "#2e9e4f", wrong: "#d1373f" };
+const FRAMES = { right: "#2e9e4f", wrong: "#d1373f", skip: "#8a8a8a" };
 const SELECTED = "#ff6d04";
-const SIGNS = { right: "✓", wrong: "✗" };
+const SIGNS = { right: "✓", wrong: "✗", skip: "?" };
+
+export type Sign = Mark | "skip";
 
 interface Props {
   position: number;
   side: number;
   tile: Tile | null | undefined;
   isSelected: boolean;
-  mark: Mark | undefined;
+  mark: Sign | undefined;
   isMarkable: boolean;
 }
 
 /** A crop with its caption; what is done with it is up to the gallery, which reads the attributes. */
 export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMarkable }: Props) => {
   const name = tile ? tile.label || "no label" : "loading";
-  const score = tile?.score.toFixed(3) ?? "";
+  const score = tile?.score?.toFixed(3) ?? "";
   const said = [`${position + 1}. ${name}`, score && `cosine ${score}`, mark, ...(tile?.tags ?? [])];
   const color = mark ? FRAMES[mark] : "transparent";
   return (
@@ -49,7 +51,7 @@ export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMar
         </span>
       )}
       <small style={{ height: CAPTION }}>
-        {tile && <i>{score}</i>} {tile?.label ?? ""}
+        {score && <i>{score} </i>}{tile?.label ?? ""}
         {tile?.tags.map((tag) => <em key={tag}>{tag}</em>)}
       </small>
     </div>

@@ -1,18 +1,18 @@
 import { useCallback, useReducer, useRef } from "react";
-import { Question, Tile } from "../server/types";
+import { Tile } from "../server/types";
 import { Call } from "../server/useServer";
 
 const BATCH = 24;
 
 interface Cache {
-  question: Question | null;
+  question: object | null;
   side: number;
   tiles: Map<number, Tile | null>;
   waiting: Set<number>;
 }
 
 /** Fetches the tiles of a question's hits as they come into sight, and keeps them. */
-export function useTiles(call: Call, question: Question | null, side: number, onError: (error: unknown) => void) {
+export function useTiles(call: Call, question: object | null, side: number, onError: (error: unknown) => void) {
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const cache = useRef<Cache>({ question: null, side, tiles: new Map(), waiting: new Set() });
   if (cache.current.question !== question || cache.current.side !== side) {

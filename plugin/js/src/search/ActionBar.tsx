@@ -18,6 +18,7 @@ export interface ActionBarProps {
   onClear: () => void;
   onRefine: () => void;
   onForgetMarks: () => void;
+  onMakeClass: () => void;
   onAct: (action: Action | "export", value?: string, options?: object) => Promise<boolean>;
   onShow: (asPictures: boolean) => void;
   onExamples: (kind: "like" | "unlike") => void;
@@ -63,6 +64,9 @@ export function ActionBar(props: ActionBarProps) {
               Search again with {marks.right} ✓ {marks.wrong} ✗
             </Plain>
             <Plain onClick={props.onForgetMarks}>Forget the marks</Plain>
+            <Plain onClick={props.onMakeClass} title="Its words and marks become a class in “Label regions”">
+              Make this a class
+            </Plain>
           </>
         )}
         {props.last && (
@@ -78,6 +82,7 @@ export function ActionBar(props: ActionBarProps) {
         )}
         {!isOfPictures && [
           <MenuItem key="view" onClick={choose(() => open("save_view"))}>Save as a view</MenuItem>,
+          <MenuItem key="class" onClick={choose(props.onMakeClass)}>Make this a class</MenuItem>,
           <MenuItem key="ids" onClick={choose(() => void props.onAct("export"))}>Export ids</MenuItem>,
           <MenuItem key="like" onClick={choose(() => props.onExamples("like"))}>
             More like the selected
@@ -148,7 +153,7 @@ interface CompleteProps {
   isFirst?: boolean;
 }
 
-function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
+export function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
   return (
     <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
       inputValue={value} onInputChange={(_, next) => onChange(next)}
@@ -174,12 +179,13 @@ interface PlainProps {
   onClick: (event: React.MouseEvent<HTMLElement>) => void;
   title?: string;
   isOn?: boolean;
+  disabled?: boolean;
 }
 
 /** A button that is no larger than its words. */
-export function Plain({ children, onClick, title, isOn }: PlainProps) {
+export function Plain({ children, onClick, title, isOn, disabled }: PlainProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title}
+    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title} disabled={disabled}
       sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
         // Orange words are hard to read on white
         color: isOn ? undefined : "text.primary",

@@ -59,7 +59,10 @@ function useFreshness(call: Call, about: About): Record<string, string> {
   return Object.fromEntries(Object.entries(changes).filter(([key]) => !busy.includes(key)));
 }
 
-function Unfinished({ call, about, onError, onChange }: Props) {
+/** What a dataset has before anything in it can be searched. */
+type First = Pick<About, "fields" | "jobs" | "resumable">;
+
+function Unfinished({ call, about, onError, onChange }: Omit<Props, "about"> & { about: Pick<About, "resumable"> }) {
   const send = (event: string, key: string) => call(event, { key }).then(onChange, onError);
   return (
     <>
@@ -102,7 +105,7 @@ export function Outcome({ outcome, onClose }: { outcome: JobOutcome; onClose: ()
 }
 
 /** Leads from an empty dataset to one that can be searched. */
-export function FirstSteps({ call, about, onError, onChange }: Props) {
+export function FirstSteps({ call, about, onError, onChange }: Omit<Props, "about"> & { about: First }) {
   const hasRegions = about.fields.length > 0;
   const begin = (event: string) => () => call(event).catch(onError);
   return (

@@ -6,7 +6,10 @@ import { Gallery } from "../gallery/Gallery";
 import { useTiles } from "../gallery/useTiles";
 import { FindingPage } from "../findings/FindingPage";
 import { useFinding } from "../findings/useFinding";
+import { EMPTY_LABEL_FORM, LabelForm, labelFormName } from "../label/types";
+import { withClass } from "../label/withClass";
 import { onHandover } from "../server/handover";
+import { openPicture } from "../server/openPicture";
 import { About, Done, Finding, Jobs, Kind, Question, Tile } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
 import { ActionBar } from "./ActionBar";
@@ -15,7 +18,7 @@ import { DatasetBar, FirstSteps, Outcome } from "./DatasetBar";
 import { countAbove, ranksAbove, Scores } from "./Scores";
 import { SearchBar } from "./SearchBar";
 import { asLists, EMPTY, Form, useSearch } from "./useSearch";
-import { useStored } from "./useStored";
+import { changeStored, useStored } from "./useStored";
 
 const SMALLEST = 72;
 const LARGEST = 256;
@@ -38,10 +41,10 @@ export function SearchPanel({ schema }: { schema: { view: Events } }) {
 }
 
 /** Reads what the dataset has, and again while jobs run or others may have changed it. */
-function useAbout(
+export function useAbout<T extends Jobs>(
   call: Call,
   dataset: string,
-  setAbout: React.Dispatch<React.SetStateAction<About | null>>,
+  setAbout: React.Dispatch<React.SetStateAction<T | null>>,
   setError: (error: Error | null) => void,
 ) {
   const turn = useRef(0);
@@ -49,7 +52,7 @@ function useAbout(
   const load = useCallback(async () => {
     const mine = ++turn.current;
     try {
-      const about = await call<About>("about", { since: opened.current });
+      const about = await call<T>("about", { since: opened.current });
       if (mine === turn.current) setAbout(about);
       setError(null);
     } catch (error) {
@@ -161,7 +164,7 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
     ...(selected.size ? { ids: [...selected] } : { min_score: search.threshold }),
   });
   const open = ({ sample, label_id, field }: Tile) =>
-    void run(() => call("open_picture", { sample, label: label_id, field }));
+    void run(async () => sample && openPicture(call, sample, label_id, field));
   const idsOf = async (some: number[]) =>
     (await call<{ ids: string[] }>("ids", { question: found!.question, ranks: some })).ids;
   const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
@@ -219,6 +222,11 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
               mark(() => ({}));
               if (found.question.right.length + found.question.wrong.length) void start(whole);
             }}
+            onMakeClass={() => void run(async () => {
+              const add = (before: LabelForm) => withClass(before, found.question, marks);
+              changeStored(labelFormName(about.dataset!), EMPTY_LABEL_FORM, add);
+              await call("open_label_regions");
+            })}
             onAct={(action, value, options) => run(async () => {
               const answer = await call<{ said: string; done?: Done }>("act", { ...scope(), action, value, ...options });
               if (answer.done) setOwn((before) => ({ done: [answer.done!, ...before.done].slice(0, 20) }));
@@ -295,9 +303,9 @@ function DatasetPage({ call, about, reload }: { call: Call; about: About; reload
 }
 
 /** As high as the panel, so that the bars stay and only the gallery scrolls. */
-function Page({ children }: { children: React.ReactNode }) {
+export function Page({ name = "search", children }: { name?: string; children: React.ReactNode }) {
   return (
-    <div data-cy="alphaclip-search"
+    <div data-cy={`alphaclip-${name}`}
       style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box" }}>
       {children}
     </div>
@@ -309,12 +317,12 @@ interface NoticesProps {
   setError: (error: Error | null) => void;
   said: string;
   setSaid: (said: string) => void;
-  about: About;
+  about: Jobs;
   seen: { at: number };
   setSeen: (seen: { at: number }) => void;
 }
 
-function Notices({ error, setError, said, setSaid, about, seen, setSeen }: NoticesProps) {
+export function Notices({ error, setError, said, setSaid, about, seen, setSeen }: NoticesProps) {
   const { outcome } = about;
   return (
     <>

@@ -1,6 +1,7 @@
 import { Dispatch, SetStateAction, useCallback, useEffect, useState } from "react";
 
 const PREFIX = "alphaclip:";
+const CHANGED = "alphaclip-stored";
 
 /** State that outlives a reload, in this tab only. */
 export function useStored<T>(name: string, start: T): [T, Dispatch<SetStateAction<T>>] {
@@ -21,7 +22,20 @@ export function useStored<T>(name: string, start: T): [T, Dispatch<SetStateActio
       // A full or forbidden storage only costs what a reload would bring back
     }
   }, [name, value]);
+  useEffect(() => {
+    const reread = (event: Event) => {
+      if ((event as CustomEvent).detail === name) setState({ name, value: read(name, start) });
+    };
+    window.addEventListener(CHANGED, reread);
+    return () => window.removeEventListener(CHANGED, reread);
+  }, [name]);
   return [value, set];
+}
+
+/** Changes the state of another page, whether it is shown or not. */
+export function changeStored<T>(name: string, start: T, change: (before: T) => T) {
+  sessionStorage.setItem(PREFIX + name, JSON.stringify(change(read(name, start))));
+  window.dispatchEvent(new CustomEvent(CHANGED, { detail: name }));
 }
 
 function read<T>(name: string, start: T): T {

@@ -48,12 +48,14 @@ export interface Answer {
 export interface Tile {
   rank: number;
   id: string;
-  sample: string;
+  /** Null of a region that is gone. */
+  sample: string | null;
   label_id: string | null;
   field: string | null;
   label: string | null;
   tags: string[];
-  score: number;
+  /** The cosine of a hit. */
+  score: number | null;
   crop?: string;
 }
 
@@ -130,6 +132,13 @@ export interface About extends Jobs {
   concepts: Concept[];
   actions: Done[];
   views: string[];
-  /** What was begun and can be gone on with. */
-  resumable: { key: string; title: string; done: number; total: number }[];
+  resumable: Unfinished[];
+}
+
+/** What was begun and can be gone on with. */
+export interface Unfinished {
+  key: string;
+  title: string;
+  done: number;
+  total: number;
 }
