@@ -38,7 +38,7 @@ class ClassEvents:
             "dataset": dataset_id(ctx),
             "fields": list(region_fields(ctx.dataset)),
             "keys": index_keys(ctx.dataset),
-            "places": labelled_fields(ctx.dataset),
+            "labelled": labelled_fields(ctx.dataset),
             "sets": class_set_names(ctx.dataset),
             "resumable": jobs.resumable(ctx.dataset),
             **jobs_of(ctx),

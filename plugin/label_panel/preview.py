@@ -65,8 +65,8 @@ def draw_strips(some):
     strips = []
     for hits in listed:
         sheet = Image.new("RGB", (max(len(hits), 1) * (CROP + GAP) - GAP, CROP), BACKGROUND)
-        for place, _ in enumerate(hits):
-            sheet.paste(next(crops), (place * (CROP + GAP), 0))
+        for number in range(len(hits)):
+            sheet.paste(next(crops), (number * (CROP + GAP), 0))
 
         strips.append(data_uri(sheet) if hits else None)
 

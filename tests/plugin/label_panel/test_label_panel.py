@@ -68,7 +68,7 @@ def test_render__names_the_page_and_writes_no_state(panel):
 def test_about__before_and_after_there_is_an_index(drawings):
     panel = LabelDriver(drawings)
     about = panel.do("about")
-    assert (about["keys"], about["fields"], about["places"]) == ([], ["shapes"], [])
+    assert (about["keys"], about["fields"], about["labelled"]) == ([], ["shapes"], [])
     build(drawings, "shapes", encoder=NANO)
     assert panel.do("about")["keys"] == ["regions"]
 

@@ -204,7 +204,7 @@ function SettingsFold({ about, indexKey, settings, onKey, onChange }: SettingsPr
         onChange={(event) => onKey(event.target.value)}>
         {about.keys.map((key) => <MenuItem key={key} value={key}>{key}</MenuItem>)}
       </Select>
-      <Complete label="Write to a field, or to field.attribute" value={settings.into} options={about.places}
+      <Complete label="Write to a field, or to field.attribute" value={settings.into} options={about.labelled}
         onChange={(into) => onChange({ into })} />
       <Select size="small" value={settings.mode} inputProps={{ "aria-label": "What is promised" }}
         onChange={(event) => onChange({ mode: event.target.value as Settings["mode"] })}>

@@ -48,7 +48,7 @@ function DatasetPage({ call, about, reload }: Props) {
   };
   const [begun, begin] = useRun(about, reload, (outcome) => run(async () => {
     const { step } = await call<{ step: Step }>("run_over", outcome);
-    set({ step, place: outcome.into });
+    set({ step, labelled: outcome.into });
     setSeen({ at: about.outcome!.at });
   }));
   const start = (event: string, params: object) => run(async () => {
@@ -56,9 +56,9 @@ function DatasetPage({ call, about, reload }: Props) {
     await reload();
   });
   const key = about.keys.includes(form.key) ? form.key : (about.keys[0] ?? "");
-  const place = about.places.includes(form.place) ? form.place : about.places[0];
+  const labelled = about.labelled.includes(form.labelled) ? form.labelled : about.labelled[0];
   const isBusy = begun !== null || about.jobs.some((job) => job.key === key);
-  const again = (retrain: boolean) => start("label_again", { into: place, retrain });
+  const again = (retrain: boolean) => start("label_again", { into: labelled, retrain });
   const stop = (id: string) => void run(() => call("stop", { id }));
   const notices = <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />;
 
@@ -76,10 +76,10 @@ function DatasetPage({ call, about, reload }: Props) {
         {(Object.keys(STEPS) as Step[]).map((step) => (
           <Plain key={step} isOn={step === form.step} onClick={() => set({ step })}>{STEPS[step]}</Plain>
         ))}
-        {form.step !== "classes" && about.places.length > 1 && (
-          <Select size="small" value={place} inputProps={{ "aria-label": "Labelled into" }}
-            onChange={(event) => set({ place: event.target.value })}>
-            {about.places.map((name) => <MenuItem key={name} value={name}>{name}</MenuItem>)}
+        {form.step !== "classes" && about.labelled.length > 1 && (
+          <Select size="small" value={labelled} inputProps={{ "aria-label": "Labelled into" }}
+            onChange={(event) => set({ labelled: event.target.value })}>
+            {about.labelled.map((name) => <MenuItem key={name} value={name}>{name}</MenuItem>)}
           </Select>
         )}
       </div>
@@ -90,13 +90,13 @@ function DatasetPage({ call, about, reload }: Props) {
           onLabel={(params) => void start("label_regions", params)} onError={fail}
           onSaid={(text) => { setSaid(text); void reload(); }} />
       )}
-      {form.step !== "classes" && !place && <p>Nothing was labelled yet: name classes, then press “Label”.</p>}
-      {form.step === "review" && place && (
-        <ReviewPage key={`${place} ${begun === null}`} call={call} into={place} classes={asClasses(form)} isBusy={isBusy}
+      {form.step !== "classes" && !labelled && <p>Nothing was labelled yet: name classes, then press “Label”.</p>}
+      {form.step === "review" && labelled && (
+        <ReviewPage key={`${labelled} ${begun === null}`} call={call} into={labelled} classes={asClasses(form)} isBusy={isBusy}
           onLabel={again} onError={fail} />
       )}
-      {form.step === "report" && place && (
-        <ReportPage key={`${place} ${begun === null}`} call={call} into={place} isBusy={isBusy} onLabel={again} run={run}
+      {form.step === "report" && labelled && (
+        <ReportPage key={`${labelled} ${begun === null}`} call={call} into={labelled} isBusy={isBusy} onLabel={again} run={run}
           onSaid={setSaid} onError={fail} />
       )}
     </Page>

@@ -133,8 +133,8 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
     return sign ? [[one.id, sign]] : [];
   }));
 
-  const answer = (given: Answer) => {
-    state.answer(item.id, given);
+  const answer = (one: Answer) => {
+    state.answer(item.id, one);
     const isOpen = ({ id }: Item, position: number) => position > at && answers[id] === undefined;
     const next = items.findIndex(isOpen);
     setAt(next < 0 ? Math.min(at + 1, items.length - 1) : next);

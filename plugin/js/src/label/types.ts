@@ -6,7 +6,7 @@ export interface LabelAbout extends Jobs {
   fields: string[];
   keys: string[];
   /** What was labelled into. */
-  places: string[];
+  labelled: string[];
   sets: string[];
   resumable: Unfinished[];
 }
@@ -36,15 +36,15 @@ export interface LabelForm {
   step: Step;
   rows: Row[];
   key: string;
-  /** A saved set that is too large to be edited, in place of the rows. */
+  /** A saved set that is too large to be edited, instead of the rows. */
   set: string;
   /** Of what was labelled into, what is reviewed and reported. */
-  place: string;
+  labelled: string;
   settings: Settings;
 }
 
 export const EMPTY_LABEL_FORM: LabelForm = {
-  step: "classes", rows: [], key: "", set: "", place: "",
+  step: "classes", rows: [], key: "", set: "", labelled: "",
   settings: {
     into: "auto", mode: "promise", precision: "0.95", confidence: "0.9", sample: "", per_class: false,
     overwrite: false,
