@@ -1,9 +1,13 @@
 """Does what a curator does in an hour, in a real browser, and counts clicks, keys and seconds.
 
-    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app_tasks.py [--shots FOLDER]
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app_tasks.py \\
+        [--shots FOLDER] [--bccd FOLDER]
 
-It works on the bundled scenes with `alphaclip-nano`, and drives the App with what its tests use. A
-click is a press of the mouse; a key is one that types no text: Enter, Escape, arrows, and letters
+It works on the bundled scenes with `alphaclip-nano`, and drives the App with what its tests use.
+With the blood cells of BCCD (a folder with `images` and `annotations`), it labels them by three
+classes as well: 60 answers teach, then a random sample is answered, all as the ground truth has it.
+
+A click is a press of the mouse; a key is one that types no text: Enter, Escape, arrows, and letters
 outside of fields. The seconds are from the first to the last of a task, with the waits for what it
 shows. The first search of a server loads the encoder, and is a task of its own.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -28,6 +33,9 @@ if TYPE_CHECKING:
     from tests.plugin.app.app_panel import Panel
 
 VIEWPORT = {"width": 1600, "height": 1000}
+JOB_MS = 600_000
+DECISIONS, TEACHING = 20, 60
+CELLS = ("RBC", "WBC", "Platelets")
 COUNTER = """
 window.handiwork = {clicks: 0, keys: 0, longest: 0};
 addEventListener("pointerdown", event => event.isTrusted && window.handiwork.clicks++, true);
@@ -75,12 +83,15 @@ def main() -> None:
     """Does the tasks, and prints a table."""
     parser = argparse.ArgumentParser(description="Counts what tasks in the App take.")
     parser.add_argument("--shots", type=Path, help="folder of a picture of each task")
+    parser.add_argument("--bccd", type=Path, help="folder of BCCD, to label its cells")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         shots = options.shots or Path(folder) / "shots"
         with _panel(Path(folder), shots) as panel:
             tasks = Tasks(panel)
-            _do(panel, tasks, Path(folder))
+            _search_and_decide(panel, tasks, Path(folder))
+            if options.bccd:
+                _label_cells(panel, tasks, options.bccd)
             sys.stdout.write(tasks.table() + "\n")
 
 
@@ -109,7 +120,7 @@ def _panel(folder: Path, shots: Path) -> Iterator[Panel]:
         browser.close()
 
 
-def _do(panel: Panel, tasks: Tasks, folder: Path) -> None:
+def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
     from playwright.sync_api import expect
 
     from alphaclip.indexing import build
@@ -152,8 +163,83 @@ def _do(panel: Panel, tasks: Tasks, folder: Path) -> None:
             with panel.searching():
                 panel.page.keyboard.press("Enter")
         expect(panel.tile(1).locator("img")).to_be_visible()
+        with tasks.of("find duplicates"):
+            panel.press("Find ▾")
+            panel.page.get_by_role("menuitem", name=re.compile("^Duplicates")).click()
+            expect(panel.content.get_by_role("status")).to_contain_text("left to decide")
+        with tasks.of("find label errors"):
+            panel.press("Find ▾")
+            panel.page.get_by_role("menuitem", name=re.compile("^Label errors")).click()
+            left = panel.content.get_by_role("status")
+            expect(left).to_contain_text("suspected label errors", timeout=JOB_MS)
+            expect(panel.tile(1)).to_be_focused()
+        count = int(re.findall(r"([\d,]+) left", left.inner_text())[0].replace(",", ""))
+        with tasks.of("twenty decisions on label errors"):
+            for number in range(DECISIONS):
+                panel.page.keyboard.press("yn"[number % 2])
+            expect(left).to_contain_text(f"{count - DECISIONS:,} left to decide")
     finally:
         scenes.delete()
+
+
+def _label_cells(panel: Panel, tasks: Tasks, folder: Path) -> None:
+    """Three classes to a promise: how many answers it takes, and how many labels are right."""
+    import fiftyone as fo
+    from playwright.sync_api import expect
+
+    from alphaclip.indexing import build
+    from tests.plugin.app.test_app_labelling import LabelPanel
+
+    cells = fo.Dataset.from_dir(
+        dataset_type=fo.types.VOCDetectionDataset,
+        data_path=str(folder / "images"),
+        labels_path=str(folder / "annotations"),
+        label_field="cells",
+        name="app-cells",
+    )
+    try:
+        build(cells, "cells", encoder="alphaclip-nano", key="cells", progress=False)
+        truth = _classes(cells, "cells")
+        label = LabelPanel(panel.app)
+        label.show(cells)
+        with tasks.of("three classes named"):
+            for number, name in enumerate(CELLS, 1):
+                label.content.get_by_label(f"Class {number}", exact=True).click()
+                label.page.keyboard.type(name)
+            label.press("Label")
+            status = label.content.get_by_role("status")
+            expect(status).to_contain_text("wait in the queue", timeout=JOB_MS)
+        with tasks.of("cells that teach"):
+            label.content.get_by_label("Show", exact=True).locator("..").click()
+            label.page.get_by_role("option", name="the queue: teach first").click()
+            _answer(label, truth, TEACHING)
+            label.press("Label")
+            expect(label.content.get_by_text("Taken for")).to_be_visible(timeout=JOB_MS)
+        size = int(re.findall(r"of ([\d,]+) answered", status.inner_text())[0].replace(",", ""))
+        with tasks.of(f"sample of {size} cells"):
+            _answer(label, truth, size)
+            label.expect_text("The random sample is reviewed")
+            label.press("Label")
+            expect(label.content.get_by_text("labels written into")).to_be_visible(timeout=JOB_MS)
+        written = _classes(cells, "auto")
+        sys.stdout.write(f"{TEACHING + size} answers, {len(written)} of {len(truth)} labelled\n")
+    finally:
+        cells.delete()
+
+
+def _classes(dataset: Any, field: str) -> dict[str, str]:
+    """The class of each label, by its id."""
+    path = f"{field}.detections"
+    return dict(zip(*dataset.values([f"{path}.id", f"{path}.label"], unwind=True), strict=True))
+
+
+def _answer(label: Any, truth: dict[str, str], count: int) -> None:
+    """Answers regions by number keys, each as soon as it is the current one."""
+    current = label.content.locator("[data-current]")
+    for _ in range(count):
+        name = current.get_attribute("data-current")
+        choice = current.get_by_role("button").filter(has_text=truth[name])
+        label.page.keyboard.press(choice.locator("kbd").inner_text())
 
 
 def _search(panel: Panel, words: str) -> None:

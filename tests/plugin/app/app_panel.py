@@ -20,6 +20,8 @@ class Panel:
         app: that is open
     """
 
+    NAME = "region_search"
+
     def __init__(self, app: App) -> None:
         self.app, self.page = app, app.page
 
@@ -34,12 +36,12 @@ class Panel:
         self.page.locator("[data-cy=new-panel-btn]").first.wait_for()
         if not self.content.count():
             self.page.locator("[data-cy=new-panel-btn]").first.click()
-            self.page.locator("[data-cy=new-panel-option-region_search]").first.click()
+            self.page.locator(f"[data-cy=new-panel-option-{self.NAME}]").first.click()
         self.content.wait_for()
 
     @property
     def content(self) -> Locator:
-        return self.page.locator("[data-cy=panel-content-region_search]")
+        return self.page.locator(f"[data-cy=panel-content-{self.NAME}]")
 
     def press(self, label: str | re.Pattern[str]) -> None:
         exact = isinstance(label, str)

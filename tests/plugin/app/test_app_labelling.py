@@ -4,7 +4,7 @@ import re
 
 import fiftyone as fo
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import expect
 
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
 from alphaclip.indexing.labelling.scoring.classes import SKIPPED
@@ -20,10 +20,6 @@ class LabelPanel(Panel):
     """What a person does in the panel."""
 
     NAME = "label_regions_panel"
-
-    @property
-    def content(self) -> Locator:
-        return self.page.locator(f"[data-cy=panel-content-{self.NAME}]")
 
     def keys(self, *keys: str) -> None:
         for key in keys:
