@@ -52,6 +52,7 @@ _MEANT = {
     "fo.Dataset": "a FiftyOne dataset, as fo.load_dataset(name) opens one",
     "fo.SampleCollection": "a FiftyOne dataset or view, as dataset.load_saved_view(name) opens one",
     "Hits": "hits, as index.search(query) finds them",
+    "OfPictures": "hits, as index.search(query) or find_pictures finds them",
     "SearchIndex": "an index, as indexing.load(dataset, key) opens one",
     "Region": "a Region, as Region.from_box(box) makes one",
     "View": "a View, as View('context') makes one",
@@ -190,9 +191,9 @@ def _indexes(value: Any) -> list[Any] | None:
     return [one] if one is not None else _list_of(lambda one: _instance(one, "SearchIndex"))(value)
 
 
-def _instance(value: Any, kind: str) -> Any:
+def _instance(value: Any, *kinds: str) -> Any:
     names = {base.__name__ for base in type(value).__mro__}
-    return value if kind.rpartition(".")[2] in names else None
+    return value if names & {kind.rpartition(".")[2] for kind in kinds} else None
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
@@ -204,6 +205,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "str | Sequence[str]": lambda value: _text(value) or _list_of(_id_text)(value),
     "Sequence[float]": _list_of(_real),
     "Sequence[int]": _list_of(_whole),
+    "OfPictures": lambda value: _instance(value, "Hits", "PictureHits"),
     "Sequence[Query]": listed,
     "Sequence[SearchIndex]": _indexes,
     "SearchIndex | Sequence[SearchIndex]": _indexes,

@@ -291,9 +291,9 @@ def test_store__is_of_float32_from_elsewhere(
 def test_many_vectors__are_searched_by_lists(
     dataset_factory: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from alphaclip.indexing.nearest import engine
+    from alphaclip.indexing.retrieval import snapshot
 
-    monkeypatch.setattr(engine.open_engine, "__defaults__", (None, None, 500, None))
+    monkeypatch.setattr(snapshot, "EXACT_LIMIT", 500)
     dataset, rows = images(dataset_factory, 10), vectors(2000, dim=16)
     index = compute(dataset, embeddings=False)
     index.add_to_index(rows, [f"{i:024x}" for i in range(2000)])

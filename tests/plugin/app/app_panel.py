@@ -34,7 +34,10 @@ class Panel:
         """Opens the panel, which shows the first steps where nothing is embedded yet."""
         self.app.open(dataset)
         self.page.locator("[data-cy=new-panel-btn]").first.wait_for()
-        if not self.content.count():
+        tab = self.page.locator(f"[data-cy=panel-tab-{self.NAME}]")
+        if tab.count():
+            tab.first.click()
+        else:
             self.page.locator("[data-cy=new-panel-btn]").first.click()
             self.page.locator(f"[data-cy=new-panel-option-{self.NAME}]").first.click()
         self.content.wait_for()
