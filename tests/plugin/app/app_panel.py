@@ -6,11 +6,12 @@ from contextlib import contextmanager
 
 import fiftyone as fo
 import numpy as np
-from playwright.sync_api import Locator, Request, expect
+from playwright.sync_api import Locator, Request, Response, expect
 
 from .fiftyone_app import App
 
 NANO, KEY = "alphaclip-nano", "drawn"
+IS_LOADED = re.compile("cosine")
 
 
 class Panel:
@@ -59,10 +60,17 @@ class Panel:
 
     @contextmanager
     def searching(self) -> Iterator[None]:
-        """Waits for the first crop of what is searched for within it."""
-        with self.page.expect_response(lambda answer: is_event(answer.request, "search")):
+        """Waits for the first crops of what is searched for within it."""
+        is_answered = False
+
+        def is_first_tiles(answer: Response) -> bool:
+            nonlocal is_answered
+            is_answered |= is_event(answer.request, "search")
+            return is_answered and is_event(answer.request, "tiles")
+
+        with self.page.expect_response(is_first_tiles):
             yield
-        expect(self.tile(1)).to_have_attribute("aria-label", re.compile("cosine"))
+        expect(self.tile(1)).to_have_attribute("aria-label", IS_LOADED)
 
     def expect_text(self, text: str | re.Pattern[str]) -> None:
         expect(self.content.get_by_text(text).first).to_be_visible()
@@ -76,6 +84,8 @@ class Panel:
 
     def classes(self, count: int) -> list[str]:
         """The classes of the first tiles, in order."""
+        for rank in range(1, count + 1):
+            expect(self.tile(rank)).to_have_attribute("aria-label", IS_LOADED)
         names = [self.tile(rank).get_attribute("aria-label") for rank in range(1, count + 1)]
         return [str(name).partition(". ")[2].partition(", cosine")[0] for name in names]
 

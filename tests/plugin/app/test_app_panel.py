@@ -157,18 +157,20 @@ def test_panel__opens_the_picture_and_comes_back(panel: Panel, scenes: fo.Datase
     expect(panel.tile(1)).to_be_focused()
 
 
-def test_panel__leaves_the_filters_of_the_sidebar(panel: Panel, scenes: fo.Dataset) -> None:
-    panel.open(scenes)
+def test_panel__leaves_the_filters_of_the_sidebar(panel: Panel, few_scenes: fo.Dataset) -> None:
+    build(few_scenes, "objects", encoder=NANO, key=KEY)
+    label = few_scenes.values("objects.detections.label", unwind=True)[0]
+    panel.open(few_scenes)
     counts = panel.page.locator("[data-cy=entry-counts]")
     panel.page.goto(panel.page.url)  # a page that no panel was just opened in
-    expect(counts).to_have_text("320 samples")
+    expect(counts).to_have_text("20 samples")
     panel.page.get_by_label("Search for").wait_for()
     panel.page.locator("[data-cy=sidebar-field-arrow-enabled-objects]").first.click()
     box = panel.page.get_by_placeholder("+ filter by label").first
-    box.fill("penguin")
+    box.fill(label)
     results = panel.page.locator("[data-cy^=selector-results-container]")
-    results.get_by_text("penguin", exact=True).click()
-    expect(counts).not_to_have_text("320 samples")
+    results.get_by_text(label, exact=True).click()
+    expect(counts).not_to_have_text("20 samples")
     filtered = counts.inner_text()
     panel.search("an apple")
     panel.tile(1).click()
