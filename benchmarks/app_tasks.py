@@ -89,10 +89,12 @@ def main() -> None:
         shots = options.shots or Path(folder) / "shots"
         with _panel(Path(folder), shots) as panel:
             tasks = Tasks(panel)
-            _search_and_decide(panel, tasks, Path(folder))
-            if options.bccd:
-                _label_cells(panel, tasks, options.bccd)
-            sys.stdout.write(tasks.table() + "\n")
+            try:
+                _search_and_decide(panel, tasks, Path(folder))
+                if options.bccd:
+                    _label_cells(panel, tasks, options.bccd)
+            finally:
+                sys.stdout.write(tasks.table() + "\n")
 
 
 @contextmanager
@@ -210,13 +212,13 @@ def _label_cells(panel: Panel, tasks: Tasks, folder: Path) -> None:
             status = label.content.get_by_role("status")
             expect(status).to_contain_text("wait in the queue", timeout=JOB_MS)
         with tasks.of("cells that teach"):
-            label.content.get_by_label("Show", exact=True).locator("..").click()
-            label.page.get_by_role("option", name="the queue: teach first").click()
+            _choose(label, "the queue: teach first")
             _answer(label, truth, TEACHING)
             label.press("Label")
             expect(label.content.get_by_text("Taken for")).to_be_visible(timeout=JOB_MS)
         size = int(re.findall(r"of ([\d,]+) answered", status.inner_text())[0].replace(",", ""))
         with tasks.of(f"sample of {size} cells"):
+            _choose(label, "all")
             _answer(label, truth, size)
             label.expect_text("The random sample is reviewed")
             label.press("Label")
@@ -231,6 +233,12 @@ def _classes(dataset: Any, field: str) -> dict[str, str]:
     """The class of each label, by its id."""
     path = f"{field}.detections"
     return dict(zip(*dataset.values([f"{path}.id", f"{path}.label"], unwind=True), strict=True))
+
+
+def _choose(label: Any, name: str) -> None:
+    """Has the review show some of what waits."""
+    label.content.get_by_label("Show", exact=True).locator("..").click()
+    label.page.get_by_role("option", name=name, exact=True).click()
 
 
 def _answer(label: Any, truth: dict[str, str], count: int) -> None:
