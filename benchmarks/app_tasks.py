@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 VIEWPORT = {"width": 1600, "height": 1000}
 JOB_MS = 600_000
-DECISIONS, TEACHING = 20, 60
+DECISIONS, TEACHING, PRECISION = 20, 60, 0.9
 CELLS = ("RBC", "WBC", "Platelets")
 COUNTER = """
 window.handiwork = {clicks: 0, keys: 0, longest: 0};
@@ -187,7 +187,6 @@ def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
 def _label_cells(panel: Panel, tasks: Tasks, folder: Path) -> None:
     """Three classes to a promise: how many answers it takes, and how many labels are right."""
     import fiftyone as fo
-    from playwright.sync_api import expect
 
     from alphaclip.indexing import build
     from tests.plugin.app.test_app_labelling import LabelPanel
@@ -208,23 +207,26 @@ def _label_cells(panel: Panel, tasks: Tasks, folder: Path) -> None:
             for number, name in enumerate(CELLS, 1):
                 label.content.get_by_label(f"Class {number}", exact=True).click()
                 label.page.keyboard.type(name)
-            label.press("Label")
-            status = label.content.get_by_role("status")
-            expect(status).to_contain_text("wait in the queue", timeout=JOB_MS)
+            label.press("Settings")
+            label.content.get_by_label("Share of right labels").fill(str(PRECISION))
+            _run(label)
         with tasks.of("cells that teach"):
-            _choose(label, "the queue: teach first")
+            label.content.get_by_label("Show", exact=True).locator("..").click()
+            label.page.get_by_role("option", name="the queue: teach first").click()
             _answer(label, truth, TEACHING)
-            label.press("Label")
-            expect(label.content.get_by_text("Taken for")).to_be_visible(timeout=JOB_MS)
+            _run(label)
+        status = label.content.get_by_role("status")
         size = int(re.findall(r"of ([\d,]+) answered", status.inner_text())[0].replace(",", ""))
         with tasks.of(f"sample of {size} cells"):
-            _choose(label, "all")
             _answer(label, truth, size)
             label.expect_text("The random sample is reviewed")
-            label.press("Label")
-            expect(label.content.get_by_text("labels written into")).to_be_visible(timeout=JOB_MS)
-        written = _classes(cells, "auto")
-        sys.stdout.write(f"{TEACHING + size} answers, {len(written)} of {len(truth)} labelled\n")
+            _run(label)
+        label.expect_text("Written, drawn at random")
+        cells.reload()
+        boxes, written = _by_box(cells, "cells"), _by_box(cells, "auto")
+        right = sum(boxes[box] == name for box, name in written.items())
+        told = f"{TEACHING + size} answers, {len(written)} of {len(truth)} labelled, {right} right"
+        sys.stdout.write(told + "\n")
     finally:
         cells.delete()
 
@@ -235,10 +237,30 @@ def _classes(dataset: Any, field: str) -> dict[str, str]:
     return dict(zip(*dataset.values([f"{path}.id", f"{path}.label"], unwind=True), strict=True))
 
 
-def _choose(label: Any, name: str) -> None:
-    """Has the review show some of what waits."""
-    label.content.get_by_label("Show", exact=True).locator("..").click()
-    label.page.get_by_role("option", name=name, exact=True).click()
+def _by_box(dataset: Any, field: str) -> dict[Any, str]:
+    """The class of each label, by its picture and its box: labels are copied to another field."""
+    path = f"{field}.detections"
+    columns = dataset.values(["id", f"{path}.bounding_box", f"{path}.label"])
+    return {
+        (sample, *box): name
+        for sample, boxes, names in zip(*columns, strict=True)
+        for box, name in zip(boxes or [], names or [], strict=True)
+    }
+
+
+def _run(label: Any) -> None:
+    """Labels, and waits for the page of what comes of it."""
+    from tests.plugin.app.app_panel import is_event
+
+    is_over = False
+
+    def is_next_page(answer: Any) -> bool:
+        nonlocal is_over
+        is_over |= is_event(answer.request, "run_over")
+        return is_over and any(is_event(answer.request, event) for event in ("review", "report"))
+
+    with label.page.expect_response(is_next_page, timeout=JOB_MS):
+        label.press("Label")
 
 
 def _answer(label: Any, truth: dict[str, str], count: int) -> None:

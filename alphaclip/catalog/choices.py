@@ -186,30 +186,23 @@ def _cached() -> list[Choice]:
 
     here = [one for one in zoo.CANDIDATES if find_base(*one.split("/")) is not None]
     licences = {offer.candidate: offer.licence for offer in OFFERED.values()}
-    return [
-        Choice(
-            name=zoo.cached_name(candidate),
-            summary=f"open_clip's {candidate}, with region attention",
-            licence=licences.get(candidate, zoo.ON_THE_HUB),
-            commercial=allows_commerce(licences.get(candidate, "")),
-            installed=True,
-        )
-        for candidate in here
-    ]
+    return [_of_open_clip(one, licences.get(one, zoo.ON_THE_HUB), size=0) for one in here]
 
 
 def _downloads() -> list[Choice]:
-    return [
-        Choice(
-            name=offer.name,
-            summary=f"open_clip's {offer.candidate}, with region attention",
-            licence=offer.licence,
-            commercial=allows_commerce(offer.licence),
-            installed=False,
-            bytes=offer.bytes,
-        )
-        for offer in OFFERED.values()
-    ]
+    return [_of_open_clip(one.candidate, one.licence, one.bytes) for one in OFFERED.values()]
+
+
+def _of_open_clip(candidate: str, licence: str, size: int) -> Choice:
+    """With the bytes of its download, 0 if it is here."""
+    return Choice(
+        name=zoo.cached_name(candidate),
+        summary=f"open_clip's {candidate}, with region attention",
+        licence=licence,
+        commercial=allows_commerce(licence),
+        installed=not size,
+        bytes=size,
+    )
 
 
 def _tuned(path: Path) -> Choice | None:

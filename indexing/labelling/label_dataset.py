@@ -13,7 +13,6 @@ import numpy as np
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.act.actions import is_undone
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
 from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample, with_test
@@ -28,6 +27,7 @@ from alphaclip.indexing.labelling.review.runs import (
     add_reviews,
     book_of,
     labelling_of,
+    report_of,
 )
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet
 from alphaclip.indexing.labelling.scoring.scored import Scored, in_index, score
@@ -290,10 +290,7 @@ def _calibration(scored: Scored) -> Calibration:
 
 def _earlier_pictures(dataset: fo.Dataset, before: Labelling) -> dict[str, Any]:
     """What the run before wrote, if it stands: of a run that changes nothing, that is shown."""
-    report = before.report
-    if not report or is_undone(dataset, report["run"]["run"]):
-        return {}
-    pictures = report.get("pictures", {})
+    pictures = report_of(dataset, before).get("pictures", {})
     return {name: pictures[name] for name in ("least_sure", "random") if name in pictures}
 
 

@@ -1,6 +1,10 @@
 """The App's grid: which view it shows, and how it comes to show what was changed."""
 
+import logging
+
 from alphaclip.indexing.retrieval.view_rows import state_of
+
+logger = logging.getLogger(__name__)
 
 
 def show_view(ctx, view):
@@ -65,6 +69,7 @@ def remake_patches(ctx):
         ctx.view.reload()
     except Exception:
         # FiftyOne has no error of its own for a view that cannot be made any more
+        logger.info("the view of patches cannot be made any more", exc_info=True)
         return [ctx.ops.clear_view()]
 
     return show_view(ctx, ctx.view)

@@ -3,10 +3,9 @@
 import fiftyone as fo
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.act.actions import is_undone
 from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_values
 from alphaclip.indexing.labelling.report_page import report_content
-from alphaclip.indexing.labelling.review.runs import book_of, labelling_of
+from alphaclip.indexing.labelling.review.runs import book_of, labelling_of, report_of
 
 from ..common.forms import count
 from ..common.grid import reload, remake_patches, show_view, state
@@ -35,7 +34,7 @@ class ReportEvents:
             "into": into,
             "run": run,
             "learnt": len(book_of(ctx.dataset, labelling).examples()),
-            **_content(ctx.dataset, labelling.report, run),
+            **_content(ctx.dataset, labelling, run),
         }
 
     @event
@@ -65,15 +64,15 @@ class ReportEvents:
         ctx.prompt(FINETUNE, params=params)
 
 
-def _content(dataset, report, run):
+def _content(dataset, labelling, run):
     """What the page draws of a report; none of a run that was cut off before it had one, or that
     was taken back."""
-    reported = report["run"]["run"] if report else ""
-    if not report or is_undone(dataset, reported):
-        said = TAKEN_BACK if reported else CUT_OFF
+    report = report_of(dataset, labelling)
+    if not report:
+        said = TAKEN_BACK if labelling.report else CUT_OFF
         return {"sentence": said, "lines": [], "is_last": False, "next_sample": 0}
 
-    content = report_content(report)
+    content, reported = report_content(report), report["run"]["run"]
     lines = content["lines"]
     if run and run > reported:
         lines, content["sentence"] = [content["sentence"], *lines], CUT_OFF

@@ -38,3 +38,24 @@ def encoder(tiny_config: Path) -> Encoder:
     torch.nn.init.normal_(model.clip.visual.conv1_alpha.weight, std=0.1)
     model.has_text = True
     return Encoder(model, "tiny", View("context"), torch.device("cpu"), torch.float32)
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A models folder of the test's own, with nothing in it."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(folder))
+    return folder
+
+
+@pytest.fixture
+def cached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models of open_clip's that are on this machine: none, but what a test adds."""
+    names: list[str] = []
+
+    def find(architecture: str, tag: str) -> Path | None:
+        return Path("somewhere") if f"{architecture}/{tag}" in names else None
+
+    monkeypatch.setattr("alphaclip.weights.base_weights.find_base", find)
+    return names

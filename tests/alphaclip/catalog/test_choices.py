@@ -22,25 +22,7 @@ from alphaclip.sam.checkpoints import sam_choices
 OFFER = OFFERED["cpu"]
 MIM = "alphaclip-vit-l14-grit1m-mim"
 
-
-@pytest.fixture(autouse=True)
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("ALPHACLIP_MODELS", str(folder))
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def cached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The models of open_clip's that are on this machine."""
-    names: list[str] = []
-
-    def find(architecture: str, tag: str) -> Path | None:
-        return Path("somewhere") if f"{architecture}/{tag}" in names else None
-
-    monkeypatch.setattr("alphaclip.weights.base_weights.find_base", find)
-    return names
+pytestmark = pytest.mark.usefixtures("models", "cached")
 
 
 def fine_tune(name: str, report: object, licence: str = "MIT") -> Path:

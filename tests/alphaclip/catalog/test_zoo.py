@@ -36,13 +36,7 @@ SMALL = {
     "text_cfg": {"context_length": 12, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
 }
 
-
-@pytest.fixture(autouse=True)
-def models(tmp_path, monkeypatch) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("ALPHACLIP_MODELS", str(folder))
-    return folder
+pytestmark = pytest.mark.usefixtures("models")
 
 
 @pytest.fixture

@@ -22,25 +22,7 @@ from alphaclip.weights.architectures import build_clip, read_config
 CACHED = "ViT-B-16/datacomp_xl_s13b_b90k"
 NAME = f"openclip:{CACHED}+near+maskattn"
 
-
-@pytest.fixture(autouse=True)
-def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "models"
-    folder.mkdir()
-    monkeypatch.setenv("ALPHACLIP_MODELS", str(folder))
-    return folder
-
-
-@pytest.fixture
-def cached(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The base weights that are on this machine."""
-    names: list[str] = []
-
-    def find(architecture: str, tag: str) -> Path | None:
-        return Path("somewhere") if f"{architecture}/{tag}" in names else None
-
-    monkeypatch.setattr("alphaclip.weights.base_weights.find_base", find)
-    return names
+pytestmark = pytest.mark.usefixtures("models")
 
 
 @pytest.fixture

@@ -82,6 +82,7 @@ def test_label__from_marks_and_classes_to_a_report(
     panel.press("Label")
     panel.expect_text(re.compile("labels written into auto"))
     panel.expect_text("Written, drawn at random")
+    panel.content.locator("img[src]").nth(20).wait_for()  # of 12 and 12 crops
     panel.shoot("label-report")
     panel.press("Undo this run")
     panel.expect_text("Taken back")

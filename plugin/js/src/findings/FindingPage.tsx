@@ -3,7 +3,7 @@ import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useS
 import { positionOf, STEPS, useFocus, useWidth } from "../gallery/Gallery";
 import { STYLE } from "../gallery/style";
 import { CAPTION } from "../gallery/Tile";
-import { Plain } from "../search/ActionBar";
+import { Plain } from "../page/controls";
 import { Kind, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 import { OddTile } from "./OddTile";

@@ -1,5 +1,5 @@
 import { useCallback, useEffect, useReducer, useRef, useState } from "react";
-import { useStored } from "../search/useStored";
+import { useStored } from "../page/useStored";
 import { Finding, Kind, OddDetail, OddRegion, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 
@@ -12,7 +12,6 @@ export interface Decision {
   label?: string;
   tag?: string;
 }
-
 
 /**
  * A finding that is looked through. Decisions are shown at once; the server hears of them in order,

@@ -2,8 +2,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import React, {
   KeyboardEvent, MouseEvent, PointerEvent, useCallback, useEffect, useLayoutEffect, useRef, useState,
 } from "react";
-import { Mark } from "../search/useSearch";
-import { Tile } from "../server/types";
+import { Mark, Tile } from "../server/types";
 import { STYLE } from "./style";
 import { CAPTION, GalleryTile, Sign } from "./Tile";
 

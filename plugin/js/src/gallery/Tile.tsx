@@ -1,6 +1,5 @@
 import React, { memo } from "react";
-import { Mark } from "../search/useSearch";
-import { Tile } from "../server/types";
+import { Mark, Tile } from "../server/types";
 
 export const CAPTION = 20;
 const FRAMES = { right: "#2e9e4f", wrong: "#d1373f", skip: "#8a8a8a" };

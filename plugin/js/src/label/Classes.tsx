@@ -1,6 +1,6 @@
 import { Autocomplete, Button, Chip, IconButton, MenuItem, Select, TextField } from "@mui/material";
 import React, { ClipboardEvent, useEffect, useRef, useState } from "react";
-import { Check, Complete, Plain } from "../search/ActionBar";
+import { Check, Complete, Plain } from "../page/controls";
 import { Call } from "../server/useServer";
 import { Counted, LabelAbout, LabelForm, Row, Settings, spelled } from "./types";
 import { usePreview } from "./usePreview";

@@ -1,12 +1,10 @@
-import * as fos from "@fiftyone/state";
-import { Alert, CircularProgress, MenuItem, Select } from "@mui/material";
-import React, { useCallback, useEffect, useState } from "react";
-import { useRecoilValue } from "recoil";
-import { Plain } from "../search/ActionBar";
-import { FirstSteps, Jobs } from "../search/DatasetBar";
-import { Notices, Page, useAbout } from "../search/SearchPanel";
-import { useStored } from "../search/useStored";
-import { Call, Events, useServer } from "../server/useServer";
+import { MenuItem, Select } from "@mui/material";
+import React, { useEffect } from "react";
+import { Plain } from "../page/controls";
+import { FirstSteps, Jobs } from "../page/Jobs";
+import { Page, useNotices } from "../page/Page";
+import { PageProps, panelOf } from "../page/panelOf";
+import { useStored } from "../page/useStored";
 import { asClasses, Classes } from "./Classes";
 import { ReportPage } from "./Report";
 import { ReviewPage } from "./Review";
@@ -15,41 +13,14 @@ import { Begun, EMPTY_LABEL_FORM, LabelAbout, LabelForm, labelFormName, Step } f
 const STEPS: Record<Step, string> = { classes: "Classes", review: "Review", report: "Report" };
 const BUSY_MS = 700;
 
-/** The page of the panel "Label regions". */
-export function LabelPanel({ schema }: { schema: { view: Events } }) {
-  const call = useServer(schema.view);
-  const name = useRecoilValue(fos.datasetName);
-  const [about, setAbout] = useState<LabelAbout | null>(null);
-  const [error, setError] = useState<Error | null>(null);
-  const load = useAbout(call, name, setAbout, setError);
-  if (error) return <Alert severity="error">{error.message}</Alert>;
-  if (!about) return <CircularProgress size={24} sx={{ m: 2 }} />;
-  if (!about.dataset) return <p>Open a dataset first.</p>;
-  return <DatasetPage key={about.dataset} call={call} about={about} reload={load} />;
-}
-
-interface Props {
-  call: Call;
-  about: LabelAbout;
-  reload: () => Promise<void>;
-}
-
-function DatasetPage({ call, about, reload }: Props) {
+function LabelPage({ call, about, reload }: PageProps<LabelAbout>) {
   const [form, setForm] = useStored<LabelForm>(labelFormName(about.dataset!), EMPTY_LABEL_FORM);
-  const [error, setError] = useState<Error | null>(null);
-  const [said, setSaid] = useState("");
-  const [seen, setSeen] = useStored("seen", { at: 0 });
-  const fail = useCallback((error: unknown) => setError(error as Error), []);
+  const { notices, run, fail, say, see } = useNotices(about);
   const set = (change: Partial<LabelForm>) => setForm((before) => ({ ...before, ...change }));
-  const run = async (work: () => Promise<unknown>) => {
-    setError(null);
-    setSaid("");
-    await work().catch(fail);
-  };
   const [begun, begin] = useRun(about, reload, (outcome) => run(async () => {
     const { step } = await call<{ step: Step }>("run_over", outcome);
     set({ step, labelled: outcome.into });
-    setSeen({ at: about.outcome!.at });
+    see(about.outcome!.at);
   }));
   const start = (event: string, params: object) => run(async () => {
     begin(await call<Begun>(event, params));
@@ -60,7 +31,6 @@ function DatasetPage({ call, about, reload }: Props) {
   const isBusy = begun !== null || about.jobs.some((job) => job.key === key);
   const again = (retrain: boolean) => start("label_again", { into: labelled, retrain });
   const stop = (id: string) => void run(() => call("stop", { id }));
-  const notices = <Notices {...{ error, setError, said, setSaid, about, seen, setSeen }} />;
 
   if (!about.keys.length) {
     return (
@@ -88,20 +58,23 @@ function DatasetPage({ call, about, reload }: Props) {
       {form.step === "classes" && (
         <Classes call={call} about={about} form={form} setForm={setForm} indexKey={key} isBusy={isBusy}
           onLabel={(params) => void start("label_regions", params)} onError={fail}
-          onSaid={(text) => { setSaid(text); void reload(); }} />
+          onSaid={(text) => { say(text); void reload(); }} />
       )}
       {form.step !== "classes" && !labelled && <p>Nothing was labelled yet: name classes, then press “Label”.</p>}
       {form.step === "review" && labelled && (
         <ReviewPage key={`${labelled} ${begun === null}`} call={call} into={labelled} classes={asClasses(form)} isBusy={isBusy}
-          onLabel={again} onError={fail} />
+          isRunning={begun !== null} onLabel={again} onError={fail} />
       )}
       {form.step === "report" && labelled && (
         <ReportPage key={`${labelled} ${begun === null}`} call={call} into={labelled} isBusy={isBusy} onLabel={again} run={run}
-          onSaid={setSaid} onError={fail} />
+          onSaid={say} onError={fail} />
       )}
     </Page>
   );
 }
+
+/** The panel "Label regions". */
+export const LabelPanel = panelOf(LabelPage);
 
 /** Follows a run of this tab, also one that was begun before the page was opened again. */
 function useRun(

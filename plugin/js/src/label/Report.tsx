@@ -1,6 +1,6 @@
 import { Button, LinearProgress } from "@mui/material";
 import React, { useEffect, useState } from "react";
-import { Plain } from "../search/ActionBar";
+import { Plain } from "../page/controls";
 import { openPicture } from "../server/openPicture";
 import { Call } from "../server/useServer";
 import { LearnButton } from "./Review";
@@ -14,7 +14,7 @@ interface Props {
   into: string;
   isBusy: boolean;
   onLabel: (retrain: boolean) => void;
-  run: (work: () => Promise<unknown>) => Promise<void>;
+  run: (work: () => Promise<unknown>) => Promise<unknown>;
   onSaid: (said: string) => void;
   onError: (error: unknown) => void;
 }

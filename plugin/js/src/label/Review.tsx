@@ -1,11 +1,11 @@
 import * as fos from "@fiftyone/state";
-import { Alert, Autocomplete, Button, LinearProgress, MenuItem, Select, TextField } from "@mui/material";
+import { Alert, Autocomplete, LinearProgress, MenuItem, Select, TextField } from "@mui/material";
 import React, { KeyboardEvent, useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
 import { useRecoilValue } from "recoil";
 import { Gallery } from "../gallery/Gallery";
 import { Sign } from "../gallery/Tile";
 import { useTiles } from "../gallery/useTiles";
-import { Plain } from "../search/ActionBar";
+import { Plain } from "../page/controls";
 import { Tile } from "../server/types";
 import { openPicture } from "../server/openPicture";
 import { Call } from "../server/useServer";
@@ -26,12 +26,14 @@ interface Props {
   into: string;
   classes: object;
   isBusy: boolean;
+  /** Whether a run is about to take other regions to review. */
+  isRunning: boolean;
   onLabel: (retrain: boolean) => void;
   onError: (error: unknown) => void;
 }
 
 /** The regions that wait for a person, one of them large. */
-export function ReviewPage({ call, into, classes, isBusy, onLabel, onError }: Props) {
+export function ReviewPage({ call, into, classes, isBusy, isRunning, onLabel, onError }: Props) {
   const state = useReview(call, into, classes, onError);
   const [only, setOnly] = useState("all");
   const { review, answers } = state;
@@ -41,7 +43,9 @@ export function ReviewPage({ call, into, classes, isBusy, onLabel, onError }: Pr
     <>
       <Head review={review} answers={answers} only={only} onOnly={setOnly} isBusy={isBusy}
         onLabel={(retrain) => void state.sent().then(() => onLabel(retrain))} />
-      {items.length ? (
+      {isRunning ? (
+        <p>What to review comes with the run.</p>
+      ) : items.length ? (
         <Answering key={only} {...{ call, into, items, state, onError }} />
       ) : (
         <p>Nothing waits here any more.</p>
@@ -216,12 +220,11 @@ interface LearnProps {
 }
 
 /** What to do next where a sample was not enough. */
-export function LearnButton({ answers, isOn, disabled, onClick }: LearnProps) {
+export function LearnButton({ answers, ...button }: LearnProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} disabled={disabled} onClick={onClick}
-      sx={{ textTransform: "none", py: 0.25, lineHeight: 1.3 }}>
+    <Plain {...button}>
       Learn from these answers and draw a new sample ({answers.toLocaleString("en")} answers)
-    </Button>
+    </Plain>
   );
 }
 
@@ -232,12 +235,11 @@ interface ChoiceProps {
   onClick: () => void;
 }
 
-function Choice({ name, label, isOn, onClick }: ChoiceProps) {
+function Choice({ name, label, isOn = false, onClick }: ChoiceProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} aria-pressed={isOn}
-      sx={{ textTransform: "none", py: 0, px: 0.75, minWidth: 0 }}>
+    <Plain isPressed={isOn} onClick={onClick}>
       <kbd style={{ opacity: 0.7, marginRight: 4 }}>{name}</kbd>{label}
-    </Button>
+    </Plain>
   );
 }
 

@@ -1,14 +1,11 @@
 /** What plugin/label_panel sends and takes, as JSON. */
-import { Jobs, Unfinished, Tile } from "../server/types";
+import { Dataset, Tile } from "../server/types";
 
-export interface LabelAbout extends Jobs {
-  dataset: string | null;
-  fields: string[];
+export interface LabelAbout extends Dataset {
   keys: string[];
   /** What was labelled into. */
   labelled: string[];
   sets: string[];
-  resumable: Unfinished[];
 }
 
 /** A class as it is typed, with the ids of regions that are of it, and of some that are not. */

@@ -1,5 +1,4 @@
-import { Mark } from "../search/useSearch";
-import { Question } from "../server/types";
+import { Mark, Question } from "../server/types";
 import { LabelForm } from "./types";
 
 /** Makes a search a class: its words describe it, what was marked shows what is of it and what is not. */

@@ -1,5 +1,6 @@
-import { Autocomplete, Button, Checkbox, FormControlLabel, Menu, MenuItem, TextField } from "@mui/material";
+import { Button, Menu, MenuItem } from "@mui/material";
 import React, { FormEvent, useState } from "react";
+import { Check, Complete, Plain } from "../page/controls";
 import { Done } from "../server/types";
 import { Call } from "../server/useServer";
 
@@ -142,55 +143,5 @@ function ActionForm({ action, scope, words, fields, options, onDone, onClose }: 
         {VERBS[action]} {scope}
       </Button>
     </form>
-  );
-}
-
-interface CompleteProps {
-  label: string;
-  value: string;
-  options: string[];
-  onChange: (value: string) => void;
-  isFirst?: boolean;
-}
-
-export function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
-  return (
-    <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
-      inputValue={value} onInputChange={(_, next) => onChange(next)}
-      renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />
-  );
-}
-
-interface CheckProps {
-  label: string;
-  value: boolean;
-  onChange: (value: boolean) => void;
-}
-
-export function Check({ label, value, onChange }: CheckProps) {
-  return (
-    <FormControlLabel label={<span style={{ fontSize: 13 }}>{label}</span>}
-      control={<Checkbox size="small" checked={value} onChange={(_, isOn) => onChange(isOn)} />} />
-  );
-}
-
-interface PlainProps {
-  children: React.ReactNode;
-  onClick: (event: React.MouseEvent<HTMLElement>) => void;
-  title?: string;
-  isOn?: boolean;
-  disabled?: boolean;
-}
-
-/** A button that is no larger than its words. */
-export function Plain({ children, onClick, title, isOn, disabled }: PlainProps) {
-  return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title} disabled={disabled}
-      sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
-        // Orange words are hard to read on white
-        color: isOn ? undefined : "text.primary",
-        overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
-      {children}
-    </Button>
   );
 }

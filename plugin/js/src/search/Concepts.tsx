@@ -2,7 +2,7 @@ import { Button, TextField } from "@mui/material";
 import React, { FormEvent, useState } from "react";
 import { Concept } from "../server/types";
 import { Call } from "../server/useServer";
-import { Plain } from "./ActionBar";
+import { Plain } from "../page/controls";
 import { countAbove } from "./Scores";
 import { Found } from "./useSearch";
 

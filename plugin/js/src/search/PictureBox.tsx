@@ -1,7 +1,7 @@
 import React, { PointerEvent, useEffect, useRef, useState } from "react";
 import { Picture } from "../server/types";
 import { Call } from "../server/useServer";
-import { Plain } from "./ActionBar";
+import { Plain } from "../page/controls";
 
 const TYPES = "image/jpeg,image/png,image/webp,image/bmp";
 const LEAST = 0.01;

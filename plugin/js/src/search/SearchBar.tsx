@@ -2,7 +2,7 @@ import { Button, Chip, IconButton, Menu, MenuItem, Select, TextField } from "@mu
 import React, { FormEvent, useState } from "react";
 import { About, Kind } from "../server/types";
 import { Call } from "../server/useServer";
-import { Check } from "./ActionBar";
+import { Check } from "../page/controls";
 import { PictureBox } from "./PictureBox";
 import { Form } from "./useSearch";
 

@@ -1,9 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from "react";
-import { Answer, Question } from "../server/types";
+import { Answer, Mark, Question } from "../server/types";
 import { Call } from "../server/useServer";
-import { useStored } from "./useStored";
-
-export type Mark = "right" | "wrong";
+import { useStored } from "../page/useStored";
 
 /** What the search bar holds. */
 export interface Form {

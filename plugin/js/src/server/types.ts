@@ -45,6 +45,8 @@ export interface Answer {
   suggestion?: Suggestion | null;
 }
 
+export type Mark = "right" | "wrong";
+
 export interface Tile {
   rank: number;
   id: string;
@@ -124,15 +126,19 @@ export interface Concept {
   question: Question;
 }
 
-export interface About extends Jobs {
+/** What every panel knows of a dataset. */
+export interface Dataset extends Jobs {
   dataset: string | null;
   fields: string[];
+  resumable: Unfinished[];
+}
+
+export interface About extends Dataset {
   indexes: { key: string; said: string }[];
   history: { entry: string; said: string }[];
   concepts: Concept[];
   actions: Done[];
   views: string[];
-  resumable: Unfinished[];
 }
 
 /** What was begun and can be gone on with. */

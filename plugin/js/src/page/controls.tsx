@@ -1,0 +1,55 @@
+import { Autocomplete, Button, Checkbox, FormControlLabel, TextField } from "@mui/material";
+import React from "react";
+
+interface CompleteProps {
+  label: string;
+  value: string;
+  options: string[];
+  onChange: (value: string) => void;
+  isFirst?: boolean;
+}
+
+export function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
+  return (
+    <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
+      inputValue={value} onInputChange={(_, next) => onChange(next)}
+      renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />
+  );
+}
+
+interface CheckProps {
+  label: string;
+  value: boolean;
+  onChange: (value: boolean) => void;
+}
+
+export function Check({ label, value, onChange }: CheckProps) {
+  return (
+    <FormControlLabel label={<span style={{ fontSize: 13 }}>{label}</span>}
+      control={<Checkbox size="small" checked={value} onChange={(_, isOn) => onChange(isOn)} />} />
+  );
+}
+
+interface PlainProps {
+  children: React.ReactNode;
+  onClick: (event: React.MouseEvent<HTMLElement>) => void;
+  title?: string;
+  isOn?: boolean;
+  /** Of a button that says which of several is chosen. */
+  isPressed?: boolean;
+  disabled?: boolean;
+}
+
+/** A button that is no larger than its words. */
+export function Plain({ children, onClick, title, isPressed, isOn = isPressed, disabled }: PlainProps) {
+  return (
+    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title} disabled={disabled}
+      aria-pressed={isPressed}
+      sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
+        // Orange words are hard to read on white
+        color: isOn ? undefined : "text.primary",
+        overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
+      {children}
+    </Button>
+  );
+}
