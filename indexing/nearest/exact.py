@@ -78,8 +78,9 @@ class ExactIndex:
             parameters = faiss.SearchParameters()
             parameters.sel = select(rows, len(self.table))
         values, top = self._index.search(vectors, count, params=parameters)
-        if self.metric == "euclidean":  # FAISS returns the squares of distances
-            values = -np.sqrt(np.maximum(values, 0))
+        if self.metric == "euclidean":
+            # FAISS's matrix product loses the small distances, which matter most
+            return rescore(self.table, vectors, top, count, self.metric)
         order = np.lexsort((top, -values), axis=1)
         return np.take_along_axis(values, order, 1), np.take_along_axis(top, order, 1)
 

@@ -67,6 +67,22 @@ def test_search__a_vector_finds_itself(dtype: str, metric: Metric) -> None:
     np.testing.assert_allclose(scores[here], expected, rtol=2e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("threshold", [1, 1_000_000])
+def test_search__distances_are_exact_however_faiss_multiplies(
+    threshold: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import faiss
+
+    monkeypatch.setattr(faiss.cvar, "distance_compute_blas_threshold", threshold)
+    table = make_table("float32")
+    index = ExactIndex(table, "euclidean")
+    for start in range(0, 300, 3):
+        three = np.arange(start, start + 3)
+        scores, found = index.search(table.take(three), 5)
+        np.testing.assert_array_equal(found[:, 0], three)
+        np.testing.assert_allclose(scores[:, 0], 0, atol=1e-6)
+
+
 def test_build_exact__holds_the_bytes_of_the_table() -> None:
     import faiss
 

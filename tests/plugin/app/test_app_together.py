@@ -108,7 +108,8 @@ def test_together__two_updates_of_one_index(
     one.press("Update")
     one.expect_text(re.compile("regions embedded"))
     other.app.submit("Update")
-    expect(other.page.get_by_text("“Updating drawn” is running")).to_be_visible()
+    # In the form's own notice, and soon in the panel
+    expect(other.page.get_by_text("“Updating drawn” is running").first).to_be_visible()
     other.shoot("together-busy")
     gate.open()
     one.expect_text(f"drawn holds {count} regions")

@@ -396,6 +396,19 @@ def test_history__has_what_was_searched_for(panel):
     assert panel.hits == first
 
 
+def test_history__restores_without_the_marks_on_regions_that_are_gone(panel):
+    panel.search("a square")
+    stays, goes, wrong = panel.hits[:3]
+    panel.search("a square", right=[stays, goes], wrong=[wrong], remember=True)
+    panel.dataset.delete_labels(ids=[goes])
+    load(panel.dataset).update()
+    entry = panel.do("about")["history"][0]["entry"]
+    question = panel.do("restore", entry=entry)["question"]
+    assert (question["right"], question["wrong"]) == ([stays], [wrong])
+    panel.search(**question)
+    assert panel.hits.index(stays) < panel.hits.index(wrong)
+
+
 def test_explain__shows_and_keeps_a_heatmap(panel):
     panel.search("a green square")
     params = {"question": panel.question, "id": panel.hits[0]}

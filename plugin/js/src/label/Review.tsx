@@ -222,8 +222,8 @@ interface LearnProps {
 /** What to do next where a sample was not enough. */
 export function LearnButton({ answers, ...button }: LearnProps) {
   return (
-    <Plain {...button}>
-      Learn from these answers and draw a new sample ({answers.toLocaleString("en")} answers)
+    <Plain {...button} title="How many answers the new sample takes">
+      Learn from these answers and draw a new sample: {answers.toLocaleString("en")}
     </Plain>
   );
 }
