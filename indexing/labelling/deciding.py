@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from alphaclip.indexing.labelling.scoring.scored import Scored
     from alphaclip.indexing.labelling.settings import LabelSettings
 
+UNKNOWN = -1
+"""What stands for the number of a class where people did not agree on one."""
+
 OVER_ALL = ""
 """The name of a promise that is not of one class."""
 
@@ -48,6 +51,8 @@ class Decision:
         unreviewed: label ids of the sample that wait
         sample: int64 (s,), rows of the reviewed regions of the sample
         correct: bool (s,), whether their answers are right
+        truths: int64 (s,), number of the class that people said; that of none for "none of these",
+            ``UNKNOWN`` where it was skipped or is disputed
         passes: bool (n,), which of all regions have an answer that is promised
         next_sample: regions that another sample would have; 0 if it cannot be tested
     """
@@ -58,6 +63,7 @@ class Decision:
     unreviewed: Sequence[str] = ()
     sample: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     correct: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+    truths: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     passes: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
     next_sample: int = 0
 
@@ -180,7 +186,9 @@ def decide(
     there = [p for p in zip(book.sample, scored.rows(book.sample), strict=True) if p[1] >= 0]
     waiting = {label_id: row for label_id, row in there if label_id not in settled}
     reviewed = {row: settled[label_id] for label_id, row in there if label_id in settled}
-    sample, correct = np.array(list(reviewed), np.int64), _correct(scored, reviewed)
+    sample = np.array(list(reviewed), np.int64)
+    truths = np.array([_number(scored, truth) for truth in reviewed.values()], np.int64)
+    correct = _correct(scored, sample, truths)
     pool, is_tested, is_lost = Pool.of(book, scored, settings), False, False
     if state.tested_with == digest:
         promises = {name: Promise.from_dict(values) for name, values in state.promises.items()}
@@ -204,7 +212,7 @@ def decide(
                 "no region was taken for one of the classes: there is nothing to label"
             )
     passes = _passes(book, scored, promises)
-    reviews = (tuple(waiting), sample, correct)
+    reviews = (tuple(waiting), sample, correct, truths)
     return Decision(promises, is_tested, is_lost, *reviews, passes, pool.size)
 
 
@@ -243,17 +251,16 @@ def _rows(scored: Scored, label_ids: set[str]) -> np.ndarray:
     return rows[rows >= 0]
 
 
-def _correct(scored: Scored, reviewed: Mapping[int, Answer]) -> np.ndarray:
+def _number(scored: Scored, truth: Answer) -> int:
+    """The class that people said."""
+    return UNKNOWN if truth in (SKIPPED, DISPUTED) else scored.classes.find(truth)
+
+
+def _correct(scored: Scored, sample: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """Whether the answer of each row is what people said of it: bool (s,)."""
-    classes = scored.classes
-    answered = scored.answers.classes[np.array(list(reviewed), np.int64)].tolist()
-    return np.array(
-        [
-            truth not in (SKIPPED, DISPUTED) and classes.is_right(answer, classes.find(truth))
-            for answer, truth in zip(answered, reviewed.values(), strict=True)
-        ],
-        bool,
-    )
+    pairs = zip(scored.answers.classes[sample].tolist(), truths.tolist(), strict=True)
+    is_right = scored.classes.is_right
+    return np.array([truth != UNKNOWN and is_right(own, truth) for own, truth in pairs], bool)
 
 
 def _no_promise(settings: LabelSettings, reason: str, reviewed: int = 0, more: int = 0) -> Promise:

@@ -28,6 +28,7 @@ from alphaclip.indexing.labelling.promise.calibration import (
 )
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise, share_of_risk
+from alphaclip.indexing.labelling.promise.recall import Recall
 from alphaclip.indexing.labelling.report_words import MOST_NAMED, NAME_CHARACTERS
 from alphaclip.indexing.labelling.scoring.choosing import Choice
 from alphaclip.pages.page import one_line
@@ -45,7 +46,7 @@ JSON_NAME = "labels.json"
 class ClassLine:
     """One class in the report: how many regions were taken for it, and of these written; and of
     the random sample, how many taken for it pass the threshold, of these are right, and were
-    reviewed in all."""
+    reviewed in all; and the recall of those that are of it."""
 
     name: str
     answered: int
@@ -53,13 +54,15 @@ class ClassLine:
     passed: int = 0
     right: int = 0
     reviewed: int = 0
+    recall: Recall | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values, with the share of right ones in the sample, None of nothing, and
         Clopper and Pearson's interval of it, at a confidence of 0.9."""
         estimate = self.right / self.passed if self.passed else None
         interval = list(clopper_pearson(self.right, self.passed))
-        return asdict(self) | {"estimate": estimate, "interval": interval}
+        recall = self.recall and self.recall.to_dict()
+        return asdict(self) | {"estimate": estimate, "interval": interval, "recall": recall}
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +74,8 @@ class LabelReport:
         counts: regions by what became of them, such as ``written`` and ``waiting``
         promise: over all classes; None if each has its own, or none was asked
         by_class: the promise of each class, by name
+        recall: of what is written by machine, over all classes; None without a promise, and where
+            each class has its own
         classes: a line for each class
         choice: which scorer was taken; None if none could be chosen
         calibration: how probabilities were made; ``ranking`` if there are none
@@ -90,6 +95,7 @@ class LabelReport:
     counts: Mapping[str, int]
     promise: Promise | None = None
     by_class: Mapping[str, Promise] = field(default_factory=dict)
+    recall: Recall | None = None
     classes: tuple[ClassLine, ...] = ()
     choice: Choice | None = None
     calibration: Method = "ranking"
@@ -123,6 +129,7 @@ class LabelReport:
             "counts": dict(self.counts),
             "promise": self.promise and self.promise.to_dict(),
             "by_class": {name: promise.to_dict() for name, promise in self.by_class.items()},
+            "recall": self.recall and self.recall.to_dict(),
             "classes": [line.to_dict() for line in self.classes],
             "choice": self.choice and self.choice.to_dict(),
             "scores": _SCORES[self.calibration],
@@ -226,13 +233,15 @@ def make_report(
     ]
     people = Counter(labelled.names)
     sure = decision.passes[decision.sample]
+    recalls = _recalls(state, decision, len(classes))
     lines = []
     for number, name in enumerate(classes.names):
         reviewed = answered[decision.sample] == number
         mine = sure & reviewed
         written = int(sizes[1][number]) + people[name]
         right, seen = int((mine & decision.correct).sum()), int(reviewed.sum())
-        lines.append(ClassLine(name, int(sizes[0][number]), written, int(mine.sum()), right, seen))
+        counts_of = (int(sizes[0][number]), written, int(mine.sum()), right, seen)
+        lines.append(ClassLine(name, *counts_of, recalls.get(number)))
     # How good the probabilities are shows the sample, which the calibration has not seen.
     mine, good = scored.is_candidate[decision.sample], None
     if not calibration.is_ranking and mine.any():
@@ -242,6 +251,7 @@ def make_report(
         counts=counts,
         promise=decision.promises.get(OVER_ALL),
         by_class={name: one for name, one in decision.promises.items() if name != OVER_ALL},
+        recall=recalls.get(None),
         classes=tuple(lines),
         choice=scored.choice,
         calibration=calibration.common.method,
@@ -254,6 +264,18 @@ def make_report(
         is_lost=decision.is_lost,
         pictures=pictures,
     )
+
+
+def _recalls(state: Labelling, decision: Decision, classes: int) -> dict[int | None, Recall]:
+    """By number of a class, and over all of them by None; nothing where the sample cannot tell."""
+    if not decision.is_promised or state.draws[-1].get("per_class"):
+        return {}
+    confidence = next(iter(decision.promises.values())).confidence
+    is_recalled, truths = decision.passes[decision.sample] & decision.correct, decision.truths
+    groups: dict[int | None, np.ndarray] = {None: truths != classes}
+    groups |= {int(one): truths == one for one in np.unique(truths) if 0 <= one < classes}
+    counted = {one: Recall.of(is_recalled[mine], confidence) for one, mine in groups.items()}
+    return {one: recall for one, recall in counted.items() if recall is not None}
 
 
 def remarks(report: LabelReport) -> list[str]:
@@ -308,6 +330,10 @@ def assumptions(report: LabelReport) -> list[str]:
     if not report.promises:
         return [*told, "No precision was asked for, so none is promised."]
     told += [_PROMISE, *_ALWAYS]
+    if report.recall is not None:
+        told.append(_RECALL)
+    elif report.by_class:
+        told.append(_NO_RECALL)
     if len(report.by_class) > 1:
         told.append(_EACH)
     return [*told, (_SHARED if report.spent <= 1 else _UNSHARED).format(report.tests)]
@@ -348,6 +374,15 @@ _ALWAYS = [
     "changes only.",
 ]
 
+_RECALL = (
+    "Recall is of what is written by machine: among the regions of the sample that people said to "
+    "be of a class, the share that passes with the right one. Objects that have no region do not "
+    "count. Its interval is computed as if the threshold had been fixed before the sample."
+)
+_NO_RECALL = (
+    "What share of each class is labelled cannot be told: with a promise for each class, the "
+    "sample has none of the regions that were taken for no class."
+)
 _EACH = (
     "Each class has a promise of its own at the stated confidence: of many classes, some may "
     "miss theirs."

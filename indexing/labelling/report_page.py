@@ -157,11 +157,20 @@ def _classes(report: Report) -> Section:
     shares = [
         Share(
             line["name"], line["passed"], line["estimate"], line["interval"], target,
-            f"{line['written']:,} written of {line['answered']:,} taken for it",
+            f"{line['written']:,} written of {line['answered']:,} taken for it{_recall(line)}",
         )
         for line in most
     ]  # fmt: skip
     return Section("Each class", told, shares=shares)
+
+
+def _recall(line: Mapping[str, Any]) -> str:
+    recall = line.get("recall")
+    if not recall:
+        return ""
+    low, high = (f"{100 * end:.0f} %" for end in recall["interval"])
+    estimate = f"{100 * recall['estimate']:.0f} %"
+    return f"; recall {estimate} ({low} to {high}), of {recall['total']:,} reviewed"
 
 
 def _reliability(report: Report) -> Section:

@@ -23,7 +23,8 @@ def summarize(report: Report) -> str:
     if counts["left as they were"]:
         told += f", {counts['left as they were']:,} left as they were"
     regions = _count(counts["regions"], "region")
-    return f"{told}{_promised(report)}; {counts['waiting']:,} of {regions} to review."
+    told += f"{_promised(report)}{_recalled(report)}"
+    return f"{told}; {counts['waiting']:,} of {regions} to review."
 
 
 def summary_lines(report: Report) -> list[str]:
@@ -53,6 +54,14 @@ def _promised(report: Report) -> str:
     return f": {precision} right cannot be promised"
 
 
+def _recalled(report: Report) -> str:
+    recall = report.get("recall")  # runs of earlier versions have none
+    if not recall:
+        return ""
+    low, high = (f"{100 * end:.0f} %" for end in recall["interval"])
+    return f", which are {low} to {high} of what there is to label"
+
+
 def _others(report: Report) -> Iterator[str]:
     counts = report["counts"]
     told = []
@@ -79,6 +88,14 @@ def _over_all(report: Report) -> Iterator[str]:
             f"Asked {asked}, estimated {estimate} (interval {low} to {high}): of "
             f"{promise['passed']:,} reviewed regions that pass, {promise['right']:,} are right. "
             f"{coverage} of the candidates pass."
+        )
+    recall = report.get("recall")
+    if recall:
+        shares = (recall["estimate"], *recall["interval"])
+        estimate, low, high = (f"{100 * share:.1f} %" for share in shares)
+        yield (
+            f"Recall is estimated at {estimate} (interval {low} to {high}): of {recall['total']:,} "
+            f"reviewed regions that are of a class, {recall['recalled']:,} are labelled right."
         )
 
 

@@ -16,6 +16,7 @@ CLASS_COLUMNS = {
     "seen": "Right in the sample",
     "estimated": "Estimated",
     "interval": "Interval, 90 %",
+    "recall": "Recall",
     "promised": "Promised",
 }
 """The columns of :func:`class_rows`, and their headings."""
@@ -97,8 +98,18 @@ def _row(line, promise):
         "seen": "%d of %d" % (line["right"], line["passed"]) if is_seen else "",
         "estimated": percent(line["estimate"]),
         "interval": interval,
+        "recall": _recall(line.get("recall")),
         "promised": promised,
     }
+
+
+def _recall(recall):
+    """Writes the recall of a class; runs of earlier versions have none."""
+    if not recall:
+        return ""
+
+    low, high = recall["interval"]
+    return "%s (%.0f to %.0f %%)" % (percent(recall["estimate"]), 100 * low, 100 * high)
 
 
 def _diagram(bins):

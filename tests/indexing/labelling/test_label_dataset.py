@@ -15,6 +15,7 @@ from alphaclip.indexing.act.acting import undo
 from alphaclip.indexing.dataset.records import Records
 from alphaclip.indexing.labelling import label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.report_words import summarize
 from alphaclip.indexing.labelling.review.previewing import review_choices
 from alphaclip.indexing.labelling.review.runs import (
     STORE,
@@ -23,7 +24,7 @@ from alphaclip.indexing.labelling.review.runs import (
     book_of,
     labelling_of,
 )
-from alphaclip.indexing.labelling.scoring.classes import LabelClass
+from alphaclip.indexing.labelling.scoring.classes import SKIPPED, LabelClass
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.region_index import RegionIndex
 
@@ -110,6 +111,38 @@ def test_label__reviews_in_an_attribute(dataset: fo.Dataset, index: RegionIndex)
     assert again.counts["written"] == 0 and again.promise == report.promise
     assert undo(dataset, run_of(report)).left == 0
     assert not dataset.has_sample_field("auto")
+
+
+def test_label__says_how_much_of_each_class_has_its_label(
+    dataset: fo.Dataset, index: RegionIndex
+) -> None:
+    """Cats are none of the classes here, and cost no recall."""
+    options = {"precision": 0.5, "sample": 120, "reviews": "boxes.truth", **QUIET}
+    report = index.label(CLASSES[:2], **options)
+    truth, drawn = truths(dataset), state(dataset).draws[0]["label_ids"]
+    copies = dataset.values("auto.detections", unwind=True)
+    right = {d.source_id for d in copies if d.model != "review" and d.label == truth[d.source_id]}
+    lines = {line.name: line.recall for line in report.classes}
+    for recall, names in (report.recall, CLASSES[:2]), (lines["ant"], ["ant"]):
+        of_class = [key for key in truth if truth[key] in names]
+        sample = [key for key in drawn if truth[key] in names]
+        assert recall is not None and recall.total == len(sample)
+        # Labels of reviewed regions are written as people's
+        others = [key in right for key in of_class if key not in drawn]
+        low, high = recall.interval
+        assert low <= recall.estimate <= high and low <= np.mean(others) <= high
+    assert report.recall.recalled == sum(one.recalled for one in lines.values() if one)
+    assert "which are" in summarize(report.to_dict())
+
+
+def test_label__skipped_regions_cost_recall(dataset: fo.Dataset, index: RegionIndex) -> None:
+    index.label(CLASSES, precision=0.8, **QUIET)
+    truth, sample = truths(dataset), state(dataset).draws[0]["label_ids"]
+    answers = {key: truth[key] for key in sample} | dict.fromkeys(sample[:3], SKIPPED)
+    add_reviews(dataset, "auto", answers)
+    recall = index.label(CLASSES, precision=0.8, **QUIET).recall
+    assert recall is not None and recall.total == len(sample)
+    assert recall.recalled <= len(sample) - 3
 
 
 def test_label__reviews_given_in_parts(dataset: fo.Dataset, index: RegionIndex) -> None:
@@ -361,7 +394,7 @@ def test_label__a_few_pictures_a_night(
 def test_label__a_ranking_writes_all(dataset: fo.Dataset, index: RegionIndex) -> None:
     report = index.label(CLASSES, **QUIET)
     assert report.counts["written"] == len(index) == dataset.count("auto.detections")
-    assert report.outcome == "done" and report.promises == []
+    assert report.outcome == "done" and report.promises == [] and report.recall is None
     assert state(dataset).draws == () and 0.8 < precision(dataset) < 0.97
 
 
@@ -369,6 +402,7 @@ def test_label__each_class_by_itself(dataset: fo.Dataset, index: RegionIndex) ->
     options = {"per_class": True, "sample": 80, "reviews": "boxes.truth", **QUIET}
     report = index.label(CLASSES, precision=0.9, **options)
     assert set(report.by_class) == set(CLASSES) and report.promise is None
+    assert report.recall is None and "cannot be told" in " ".join(report.to_dict()["assumptions"])
     assert all(promise.is_made for promise in report.by_class.values())
     assert precision(dataset) >= 0.9
 

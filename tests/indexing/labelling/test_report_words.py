@@ -8,6 +8,7 @@ import pytest
 
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise, fix_threshold
+from alphaclip.indexing.labelling.promise.recall import Recall
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport
 from alphaclip.indexing.labelling.report_words import summarize, summary_lines
 
@@ -53,6 +54,11 @@ def report(**changes: Any) -> dict[str, Any]:
             "90 % confidence; 88 of 1,500 regions to review.",
         ),
         (
+            {"recall": Recall(60, 80, (0.65, 0.83))},
+            "1,412 labels written into auto: at least 90 % of them right, with 90 % confidence, "
+            "which are 65 % to 83 % of what there is to label; 88 of 1,500 regions to review.",
+        ),
+        (
             {"promise": None},
             "1,412 labels written into auto as a ranking, which promises nothing; 88 of 1,500 "
             "regions to review.",
@@ -86,6 +92,16 @@ def test_lines__a_promise_that_is_kept() -> None:
         "that pass, 100 are right. 100.0 % of the candidates pass."
     )
     assert "is not reachable" in summary_lines(report(promise=MISSED))[1]
+
+
+def test_lines__recall_and_reports_of_earlier_versions() -> None:
+    said = report(recall=Recall(60, 80, (0.65, 0.83)))
+    assert summary_lines(said)[-1] == (
+        "Recall is estimated at 75.0 % (interval 65.0 % to 83.0 %): of 80 reviewed regions that "
+        "are of a class, 60 are labelled right."
+    )
+    del said["recall"]
+    assert summary_lines(said) == summary_lines(report())
 
 
 def test_lines__what_people_said_and_what_was_held_back() -> None:

@@ -1,4 +1,4 @@
-"""The promise is kept, over many random samples of labelled data.
+"""The promise is kept, and recall is where it is said to be, over many samples of labelled data.
 
 ``--log-cli-level INFO`` shows the figures.
 """
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
+from alphaclip.indexing.labelling.promise.recall import Recall
 from alphaclip.indexing.labelling.scoring.classes import ClassSet
 from alphaclip.indexing.labelling.scoring.scoring import answer, zero_shot
 
@@ -23,7 +24,7 @@ LOGGER = logging.getLogger(__name__)
 
 @pytest.fixture(scope="module")
 def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, whether right, and answers of 4,000 regions of six overlapping classes."""
+    """Scores, whether right, and truths of 4,000 regions of six overlapping classes."""
     rng = np.random.default_rng(7)
     centres = np.linalg.qr(rng.normal(size=(16, 6)))[0].T
     truths = rng.choice(6, 4000, p=[0.4, 0.25, 0.15, 0.1, 0.06, 0.04])
@@ -31,7 +32,7 @@ def labelled() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     classes = ClassSet([f"class {i}" for i in range(6)])
     found = answer(vectors, zero_shot(classes, lambda texts, _: centres[: len(texts)]), classes)
-    return found.scores.astype(float), found.classes == truths, found.classes
+    return found.scores.astype(float), found.classes == truths, truths
 
 
 def kept_in(data: tuple[np.ndarray, ...], reviewed: int, precision: float) -> Iterator[bool]:
@@ -82,6 +83,28 @@ def test_fix_threshold__keeps_its_promise_for_scores_of_no_worth(
     noise = np.random.default_rng(1).normal(size=len(correct))
     kept = sum(kept_in((noise, correct, correct), 400, correct.mean() + 0.01))
     assert chance_of(kept) >= LEVEL
+
+
+@pytest.mark.parametrize("reviewed", [150, 400])
+@pytest.mark.parametrize("precision", [0.8, 0.9])
+def test_recall__is_within_its_interval(
+    labelled: tuple[np.ndarray, ...], reviewed: int, precision: float
+) -> None:
+    """Over all classes and of each; the last is none of the classes that are labelled."""
+    scores, correct, truths = labelled
+    groups = [truths < 5, *(truths == number for number in range(5))]
+    right = correct & (truths < 5)
+    covered = np.zeros(len(groups), int)
+    for seed in range(SPLITS):
+        sample = np.random.default_rng(seed).choice(len(scores), reviewed, replace=False)
+        promise = fix_threshold(scores[sample], right[sample], precision, candidates=scores)
+        passes = right & promise.is_made & (scores >= (promise.threshold or 0))
+        for number, group in enumerate(groups):
+            recall = Recall.of(passes[sample[group[sample]]], CONFIDENCE)
+            low, high = recall.interval if recall and promise.is_made else (0, 1)
+            covered[number] += low <= passes[group].mean() <= high
+    LOGGER.info("precision %g, %d reviewed: covered in %s", precision, reviewed, covered)
+    assert min(map(chance_of, covered.tolist())) >= LEVEL
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ import pytest
 
 from alphaclip.indexing.labelling.promise.calibration import reliability
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
+from alphaclip.indexing.labelling.promise.recall import Recall
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport
 
 from ..conftest import plugin_module
@@ -42,7 +43,8 @@ def promise(right=100):
 
 
 def report(**changes):
-    lines = (ClassLine("apple", 300, 280, 60, 59), ClassLine("pear", 180, 132, 0, 0))
+    recall = Recall(30, 40, (0.612, 0.857))
+    lines = (ClassLine("apple", 300, 280, 60, 59, 70, recall), ClassLine("pear", 180, 132, 0, 0))
     made = LabelReport({"into": "auto"}, COUNTS, promise(), classes=lines)
     return replace(made, **changes).to_dict()
 
@@ -53,7 +55,8 @@ def test_rows__of_each_class(reports):
     assert (apple["class"], apple["answered"], apple["written"]) == ("apple", 300, 280)
     assert (apple["seen"], apple["estimated"]) == ("59 of 60", "98.3 %")
     assert apple["interval"] == "92 to 100 %"
-    assert (pear["seen"], pear["estimated"], pear["interval"]) == ("", "", "")
+    assert apple["recall"] == "75.0 % (61 to 86 %)"
+    assert {pear[name] for name in ("seen", "estimated", "interval", "recall")} == {""}
     promised = reports.class_rows(report(by_class={"apple": promise(), "pear": promise(10)}))
     assert [row["promised"] for row in promised] == ["90.0 %", "not reachable"]
 
