@@ -3,57 +3,27 @@ downloaded; with size and licence, and which one ``auto`` takes and why."""
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from alphaclip.catalog import zoo
+from alphaclip.catalog.candidates import CANDIDATES, OFFERED, Candidate, allows_commerce
 from alphaclip.catalog.methods import split_name
 from alphaclip.catalog.released import models_folder
 from alphaclip.errors import AlphaClipError, ModelNotFoundError
 from alphaclip.files import read_json
 from alphaclip.weights.downloads import Progress
 
-FREE = ("MIT", "Apache-2.0", "BSD-3-Clause")
-"""Licences that allow commercial use."""
+MB = 1_000_000
+
+DOWNLOADS = {zoo.cached_name(one.model): one for one in OFFERED.values()}
+"""What is offered, by the name that loads it."""
 
 TUNED, GAIN_FILE = "fine-tuned", "gain.json"
 """The folder of the models folder with a folder for each fine-tune on a dataset, and the file there
 that says what came of it."""
-
-
-@dataclass(frozen=True)
-class Offer:
-    """A model of open_clip's that is offered for download.
-
-    Attributes:
-        candidate: one of `alphaclip.catalog.zoo.CANDIDATES`
-        bytes: of the download, about
-        licence: of the weights
-    """
-
-    candidate: str
-    bytes: int
-    licence: str
-
-    @property
-    def name(self) -> str:
-        """What `alphaclip.load` takes once it is here."""
-        return zoo.cached_name(self.candidate)
-
-    @property
-    def size(self) -> str:
-        """Of the download, for people."""
-        return f"{self.bytes / 1e9:.1f} GB"
-
-
-OFFERED = {
-    "cpu": Offer("ViT-B-16/datacomp_xl_s13b_b90k", 600_000_000, "MIT"),
-    "cuda": Offer("ViT-L-14/datacomp_xl_s13b_b90k", 1_710_000_000, "MIT"),
-}
-"""What is offered for download, for each device: of a size that it can bear."""
 
 
 @dataclass(frozen=True)
@@ -123,32 +93,34 @@ def tuned_folder(name: str) -> Path:
 
 
 def download_encoder(name: str, progress: Progress | None = None) -> None:
-    """Downloads an encoder that is offered; what was cut off goes on.
+    """Downloads one of `alphaclip.catalog.candidates`; what was cut off goes on.
 
     Args:
-        name: of a :class:`Choice`
+        name: see :func:`find_candidate`
         progress (None): told how many MB are here; what it raises ends the download
 
     Raises:
-        ModelNotFoundError: it is not one that is offered
+        ModelNotFoundError: it is none of them
         MissingWeightsError: the download failed; says why and what else can be done
     """
     from alphaclip.weights.base_weights import download_base
 
-    offer = next((offer for offer in OFFERED.values() if offer.name == name), None)
-    if offer is None:
-        offered = ", ".join(offer.name for offer in OFFERED.values())
-        raise ModelNotFoundError(f"{name!r:.120} is not offered for download: take {offered}")
-    architecture, _, tag = offer.candidate.partition("/")
+    architecture, _, tag = find_candidate(name).model.partition("/")
     download_base(architecture, tag, progress)
 
 
-def allows_commerce(licence: str) -> bool | None:
-    """Whether a licence allows commercial use; None where that is not known here."""
-    own = licence.rpartition(": ")[2]
-    if own in FREE:
-        return True
-    return False if "NC" in re.split("[ -]", own) else None
+def find_candidate(name: str) -> Candidate:
+    """One of `alphaclip.catalog.candidates`, by the name that loads it, with methods or without.
+
+    Raises:
+        ModelNotFoundError: it is none of them
+    """
+    model = split_name(name)[0].removeprefix(zoo.OPENCLIP_PREFIX)
+    for candidate in CANDIDATES:
+        if candidate.model == model:
+            return candidate
+    offered = ", ".join(DOWNLOADS)
+    raise ModelNotFoundError(f"{name!r:.120} is not offered for download: take one of {offered}")
 
 
 def _auto() -> tuple[str, str]:
@@ -157,13 +129,11 @@ def _auto() -> tuple[str, str]:
         spec = zoo.find_auto()
     except AlphaClipError:
         return "", ""
-    if spec.methods:
-        return spec.name, "the best model for photographs that is here, with region attention"
+    if not spec.warning:
+        return spec.name, "the best for photographs that is here and may be used commercially"
     if spec.name == zoo.NANO:
         return spec.name, "no model for photographs is here"
-    if spec.warning:
-        return spec.name, "no better model is here"
-    return spec.name, "trained on objects in photographs, the best that is here"
+    return spec.name, "nothing better that may be used commercially is here"
 
 
 def _released() -> list[Choice]:
@@ -182,26 +152,21 @@ def _released() -> list[Choice]:
 
 
 def _cached() -> list[Choice]:
-    from alphaclip.weights.base_weights import find_base
-
-    here = [one for one in zoo.CANDIDATES if find_base(*one.split("/")) is not None]
-    licences = {offer.candidate: offer.licence for offer in OFFERED.values()}
-    return [_of_open_clip(one, licences.get(one, zoo.ON_THE_HUB), size=0) for one in here]
+    return [_of_open_clip(one, installed=True) for one in zoo.find_cached()]
 
 
 def _downloads() -> list[Choice]:
-    return [_of_open_clip(one.candidate, one.licence, one.bytes) for one in OFFERED.values()]
+    return [_of_open_clip(one, installed=False) for one in DOWNLOADS.values()]
 
 
-def _of_open_clip(candidate: str, licence: str, size: int) -> Choice:
-    """With the bytes of its download, 0 if it is here."""
+def _of_open_clip(candidate: Candidate, installed: bool) -> Choice:
     return Choice(
-        name=zoo.cached_name(candidate),
-        summary=f"open_clip's {candidate}, with region attention",
-        licence=licence,
-        commercial=allows_commerce(licence),
-        installed=not size,
-        bytes=size,
+        name=zoo.cached_name(candidate.model),
+        summary=f"open_clip's {candidate.model}, with region attention",
+        licence=candidate.licence,
+        commercial=allows_commerce(candidate.licence),
+        installed=installed,
+        bytes=0 if installed else candidate.megabytes * MB,
     )
 
 

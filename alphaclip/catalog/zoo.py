@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import alphaclip.nano
+from alphaclip.catalog.candidates import CANDIDATES, SIGLIP, Candidate
 from alphaclip.catalog.methods import PROMPTED, SIGN, Method, default_view, pooling_of, split_name
 from alphaclip.catalog.released import (
     BASE_TAG,
@@ -46,7 +47,12 @@ GRIT_WARNING = (
 )
 OPENCLIP_PREFIX = "openclip:"
 ON_THE_HUB = "stated on the model's Hugging Face page"
-"""The licence of open_clip's models, as far as is known here."""
+"""The licence of those of open_clip's models of which it is not known here."""
+
+RESEARCH_WARNING = (
+    "{name} may not be used commercially ({licence}), and no encoder that may is here: "
+    "`alphaclip models` lists some"
+)
 
 CARD_FILE = "card.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -55,22 +61,6 @@ HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
 METHODS = "+near+maskattn"
 """What makes a region encoder of a plain CLIP; shown with what is near, since a whole picture
 leaves a small object too few patches."""
-
-CANDIDATES = (
-    "ViT-H-14-378-quickgelu/dfn5b",
-    "PE-Core-L-14-336/meta",
-    "ViT-L-14-quickgelu/dfn2b",
-    "ViT-L-14/datacomp_xl_s13b_b90k",
-    "PE-Core-B-16/meta",
-    "ViT-L-14-336-quickgelu/openai",
-    "ViT-B-16-quickgelu/dfn2b",
-    "ViT-L-14-quickgelu/openai",
-    "ViT-B-16/datacomp_xl_s13b_b90k",
-    "ViT-B-16/laion2b_s34b_b88k",
-    "ViT-B-16-quickgelu/openai",
-)
-"""By their published zero-shot accuracy on ImageNet, the best first. Only models whose tokenizer
-comes with open_clip, so that text works without internet; SigLIP's does not."""
 
 
 @dataclass(frozen=True)
@@ -178,44 +168,48 @@ def resolve(name: str) -> ModelSpec:
 
 
 def find_auto() -> ModelSpec:
-    """The best model that is here, without a download.
+    """The best model that is here and may be used, without a download.
 
-    A released ``-mim`` checkpoint, else an open_clip model in the cache with training-free region
-    attention (`find_cached`), else a checkpoint that was trained on GRIT alone, else nano.
+    An open_clip model in the cache that may be used commercially, with training-free region
+    attention (`find_cached`), else a released ``-mim`` checkpoint, else any other model in the
+    cache, else a checkpoint that was trained on GRIT alone, else nano.
 
-    The last two have a warning.
+    All but the first have a warning.
 
     Raises:
         MissingWeightsError: not even nano's weights are here
         CheckpointError: it is nano, and its files are damaged
     """
     installed = [r for r in RELEASED if installed_path(r.name).is_file()]
-    best = next((r for r in installed if r.has_mim), None)
-    if best is not None:
-        return _released_spec(best)
-    cached = find_cached()
-    if cached is not None:
-        return resolve(cached)
+    # The base weights of what is installed are there for its texts, not as a choice.
+    bases = {f"{released.architecture}/{BASE_TAG}" for released in installed}
+    cached = [one for one in find_cached() if one.model not in bases]
+    if free := next((one for one in cached if one.is_free), None):
+        return resolve(cached_name(free.model))
+    if best := next((released for released in installed if released.has_mim), None):
+        return _for_research(_released_spec(best))
+    if cached:
+        return _for_research(resolve(cached_name(cached[0].model)))
     if installed:
         warning = GRIT_WARNING.format(name=installed[0].name)
         return replace(_released_spec(installed[0]), warning=warning)
     return resolve(NANO)
 
 
-def find_cached() -> str | None:
-    """The name, with methods, of the best candidate whose weights are on this machine, if any."""
+def find_cached() -> list[Candidate]:
+    """The candidates whose weights are on this machine, the most accurate first."""
     from alphaclip.weights.base_weights import find_base
 
-    for candidate in CANDIDATES:
-        architecture, _, tag = candidate.partition("/")
-        if find_base(architecture, tag) is not None:
-            return cached_name(candidate)
-    return None
+    return [one for one in CANDIDATES if find_base(*one.model.split("/")) is not None]
 
 
-def cached_name(candidate: str) -> str:
+def cached_name(model: str) -> str:
     """The name to load a candidate by: open_clip's, with region attention."""
-    return f"{OPENCLIP_PREFIX}{candidate}{METHODS}"
+    return f"{OPENCLIP_PREFIX}{model}{METHODS}"
+
+
+def _for_research(spec: ModelSpec) -> ModelSpec:
+    return replace(spec, warning=RESEARCH_WARNING.format(name=spec.name, licence=spec.licence))
 
 
 def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
@@ -328,7 +322,10 @@ def _openclip_spec(name: str) -> ModelSpec:
         raise ModelNotFoundError(
             f"{name!r}: open_clip has no weights {tag!r} for {architecture}; it has: {tags}"
         )
-    return ModelSpec(name, architecture, tag, None, object_view(), ON_THE_HUB)
+    model = name.removeprefix(OPENCLIP_PREFIX)
+    known = {one.model: one.licence for one in (*CANDIDATES, SIGLIP)}
+    licence = known.get(model, ON_THE_HUB)
+    return ModelSpec(name, architecture, tag, None, object_view(), licence)
 
 
 def _with_methods(base: str, methods: tuple[Method, ...]) -> ModelSpec:

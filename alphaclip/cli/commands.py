@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import platform
+import time
 from pathlib import Path
 
 from alphaclip.catalog import zoo
+from alphaclip.catalog.candidates import CANDIDATES, SIGLIP, allows_commerce
+from alphaclip.catalog.choices import download_encoder, find_candidate
 from alphaclip.catalog.methods import JOIN, METHODS
 from alphaclip.catalog.released import (
     BASE_TAG,
@@ -22,6 +25,9 @@ from alphaclip.catalog.released import (
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
 
+_STATUS = {True: "installed", False: "-"}
+_COMMERCE = {True: "yes", False: "no", None: "not known"}
+
 _PACKAGES = (
     "alphaclip-fiftyone", "numpy", "pillow", "torch", "torchvision", "open_clip_torch", "timm",
     "safetensors",
@@ -34,6 +40,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
         "models", help="list the models, or say what one is and how to get it"
     )
     models.add_argument("name", nargs="?", help="the model to describe; without it all are listed")
+    models.add_argument("--install", action="store_true", help="download it; a stop loses nothing")
     models.set_defaults(run=_models)
     convert = subparsers.add_parser(
         "convert", help="install a released Alpha-CLIP checkpoint that you downloaded"
@@ -59,14 +66,19 @@ def checks() -> list[Check]:
 
 
 def _models(args: argparse.Namespace) -> int:
+    if args.install:
+        return _install(args.name or "")
     if args.name is not None:
         print(_describe(args.name))
         return 0
     infos = zoo.list_models()
     width = max(len(info.name) for info in infos)
-    print(f"{'NAME':<{width}}  {'STATUS':<9}  WHAT IT IS")
+    print(f"{'NAME':<{width}}  {'STATUS':<9}  {'COMMERCIAL USE':<14}  WHAT IT IS")
     for info in infos:
-        print(f"{info.name:<{width}}  {'installed' if info.installed else '-':<9}  {info.summary}")
+        status, use = _STATUS[info.installed], _COMMERCE[allows_commerce(info.licence)]
+        print(f"{info.name:<{width}}  {status:<9}  {use:<14}  {info.summary}")
+    print()
+    _print_candidates()
     print(
         "\nAlso: openclip:ARCHITECTURE/TAG for any of open_clip's models, or the path of a\n"
         "folder or converted file. `alphaclip models NAME` says how to get one.\n\n"
@@ -77,6 +89,59 @@ def _models(args: argparse.Namespace) -> int:
     print(f"\nConverted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).\n")
     print(WHICH_ONE)
     return 0
+
+
+def _install(name: str) -> int:
+    from tqdm import tqdm
+
+    model = find_candidate(name).model
+    with tqdm(unit="MB", desc=model) as bar:
+
+        def show(what: str, done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        download_encoder(name, show)
+    print(f"{model} is installed: {zoo.cached_name(model)} encodes regions")
+    return 0
+
+
+def _print_candidates() -> None:
+    """open_clip's, with what decides between them."""
+    here, speed = zoo.find_cached(), _gigaflops()
+    rows = [("OPEN_CLIP'S", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "IMAGENET", "HERE")]
+    for one in (*CANDIDATES, SIGLIP):
+        use, status = _COMMERCE[one.is_free], _STATUS[one in here]
+        rate = f"{speed / one.gigaflops:.2g}/s"
+        facts = (one.size, str(one.tokens), f"{one.accuracy:.1f} %", rate)
+        rows.append((f"openclip:{one.model}", status, use, *facts))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+    print(
+        "\nTOKENS: of a text that it reads. IMAGENET: zero-shot accuracy on pictures, as\n"
+        "published. HERE: regions a second, about, by the time that a layer of ViT-B/16 takes.\n"
+        "They encode regions by +near+maskattn; `auto` prefers those that may be used\n"
+        "commercially. `alphaclip models NAME --install` downloads one."
+    )
+
+
+def _gigaflops() -> float:
+    """Of a linear layer on eight regions' tokens, the best of three times."""
+    import torch
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    dtype = torch.bfloat16 if device == "cuda" else torch.float32
+    tokens = torch.ones(8 * 197, 768, device=device, dtype=dtype)
+    layer = torch.nn.Linear(768, 3072, device=device, dtype=dtype)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(4):
+            start = time.perf_counter()
+            layer(tokens).sum().item()  # waits for a GPU
+            seconds.append(time.perf_counter() - start)
+    return 2 * tokens.numel() * 3072 / min(seconds) / 1e9
 
 
 def _convert(args: argparse.Namespace) -> int:

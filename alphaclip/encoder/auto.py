@@ -28,15 +28,16 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
     """
     import torch
 
-    from alphaclip.catalog.choices import OFFERED, download_encoder
-    from alphaclip.catalog.zoo import NANO, find_auto
+    from alphaclip.catalog.candidates import OFFERED
+    from alphaclip.catalog.choices import download_encoder
+    from alphaclip.catalog.zoo import NANO, cached_name, find_auto
 
     if not sys.stdin.isatty() or find_auto().name != NANO:
         return "auto"
     offer = OFFERED["cuda" if torch.cuda.is_available() else "cpu"]
     question = (
         "No model for photographs is on this machine. Download open_clip's "
-        f"{offer.candidate} ({offer.size}, {offer.licence} licence)? [y/N] "
+        f"{offer.model} ({offer.size}, {offer.licence} licence)? [y/N] "
     )
     try:
         answer = ask(question).strip().lower()
@@ -44,5 +45,6 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
         answer = ""
     if answer not in ("y", "yes"):
         return "auto"
-    download_encoder(offer.name)
-    return offer.name
+    name = cached_name(offer.model)
+    download_encoder(name)
+    return name

@@ -1,6 +1,6 @@
 """Models that a form offers: what is here, and what can be downloaded, with size and licence."""
 
-from alphaclip.catalog.choices import OFFERED, download_encoder, encoder_choices
+from alphaclip.catalog.choices import DOWNLOADS, download_encoder, encoder_choices
 from alphaclip.catalog.methods import split_name
 from alphaclip.indexing.masks.segmenters import segmenter_choices
 from alphaclip.sam.checkpoints import RELEASED_SAMS, install_sam
@@ -77,7 +77,7 @@ def fetch(name, progress):
         name: of the model
         progress: a function of what is counted, how many are done and how many there are
     """
-    if any(name == offer.name for offer in OFFERED.values()):
+    if name in DOWNLOADS:
         download_encoder(name, progress)
     elif any(name == released.name for released in RELEASED_SAMS):
         install_sam(name, progress=progress)

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from alphaclip.catalog import zoo
+from alphaclip.catalog.candidates import APPLE, OFFERED, allows_commerce
 from alphaclip.catalog.choices import (
-    OFFERED,
-    allows_commerce,
+    DOWNLOADS,
     download_encoder,
     encoder_choices,
     tuned_choices,
@@ -19,7 +19,7 @@ from alphaclip.catalog.choices import (
 from alphaclip.errors import ModelNotFoundError
 from alphaclip.sam.checkpoints import sam_choices
 
-OFFER = OFFERED["cpu"]
+OFFER, OFFER_NAME = OFFERED["cpu"], zoo.cached_name(OFFERED["cpu"].model)
 MIM = "alphaclip-vit-l14-grit1m-mim"
 
 pytestmark = pytest.mark.usefixtures("models", "cached")
@@ -40,8 +40,8 @@ def test_choices__nothing_is_here_but_nano() -> None:
     assert first.why_auto == "no model for photographs is here"
     assert "not photographs" in first.warning
     downloads = [choice for choice in others if choice.bytes]
-    assert [choice.name for choice in downloads] == [one.name for one in OFFERED.values()]
-    assert {choice.licence for choice in downloads} == {"MIT"}
+    assert [choice.name for choice in downloads] == list(DOWNLOADS)
+    assert {choice.licence for choice in downloads} == {"Apache-2.0"}
     released = next(choice for choice in others if choice.name == MIM)
     assert (released.usable, released.commercial) == (False, False)
     assert "alphaclip convert" in released.advice
@@ -50,17 +50,17 @@ def test_choices__nothing_is_here_but_nano() -> None:
 
 
 def test_choices__the_first_is_what_auto_takes(cached: list[str], models: Path) -> None:
-    cached += [OFFER.candidate, "ViT-L-14-quickgelu/dfn2b"]
-    for _ in range(2):
+    research = "ViT-L-14-quickgelu/dfn2b"
+    firsts = [zoo.cached_name(research), MIM, OFFER_NAME]
+    steps = [lambda: cached.append(research), lambda: (models / f"{MIM}.safetensors").touch()]
+    for step, first in zip([*steps, lambda: cached.append(OFFER.model)], firsts, strict=True):
+        step()
         choices = encoder_choices()
-        assert choices[0].name == zoo.find_auto().name
+        assert choices[0].name == zoo.find_auto().name == first
         assert [bool(choice.why_auto) for choice in choices].count(True) == 1
-        (models / f"{MIM}.safetensors").touch()
-    assert choices[0].name == MIM
     by_name = {choice.name: choice for choice in choices}
-    assert (by_name[OFFER.name].installed, by_name[OFFER.name].bytes) == (True, 0)
-    unknown = by_name[zoo.cached_name("ViT-L-14-quickgelu/dfn2b")]
-    assert unknown.commercial is None
+    assert (by_name[OFFER_NAME].installed, by_name[OFFER_NAME].bytes) == (True, 0)
+    assert by_name[zoo.cached_name(research)].commercial is False
     assert [c.installed for c in choices] == sorted((c.installed for c in choices), reverse=True)
 
 
@@ -92,6 +92,7 @@ def test_choices__made_before_reports_named_their_dataset() -> None:
         ("Apache-2.0", True),
         ("CC BY-NC 4.0, for research only; CLIP's own model terms apply as well", False),
         ("fine-tuned from a, whose licence is: CC BY-NC 4.0", False),
+        (APPLE, False),
         ("not stated", None),
         ("", None),
     ],
@@ -105,10 +106,12 @@ def test_download_encoder__only_what_is_offered(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(
         "alphaclip.weights.base_weights.download_base", lambda *given: asked.append(given)
     )
-    download_encoder(OFFER.name)
-    assert asked == [("ViT-B-16", "datacomp_xl_s13b_b90k", None)]
-    with pytest.raises(ModelNotFoundError, match="not offered"):
-        download_encoder("openclip:RN50/openai")
+    download_encoder(OFFER_NAME)
+    download_encoder("openclip:ViT-B-16/datacomp_xl_s13b_b90k")
+    assert asked == [("PE-Core-B-16", "meta", None), ("ViT-B-16", "datacomp_xl_s13b_b90k", None)]
+    for name in ("openclip:RN50/openai", "", "../x", MIM):
+        with pytest.raises(ModelNotFoundError, match="not offered"):
+            download_encoder(name)
 
 
 def test_sam_choices__installed_first(models: Path) -> None:

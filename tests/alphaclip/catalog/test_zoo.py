@@ -217,7 +217,8 @@ def test_resolve__auto_takes_mim_before_others(models, caplog):
     assert zoo.resolve("auto").name == "alphaclip-vit-b16-grit1m-mim"
     (models / f"{MIM}.safetensors").touch()
     assert zoo.resolve("auto").name == MIM
-    assert not caplog.records
+    assert caplog.text.count("may not be used commercially") == 2
+    assert "below plain CLIP" not in caplog.text
 
 
 def test_resolve__auto_nano_comes_with_a_warning(caplog):
