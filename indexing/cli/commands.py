@@ -19,12 +19,14 @@ from alphaclip.indexing.cli.index_cli import (
     print_report,
 )
 from alphaclip.indexing.cli.label_cli import add_label_parsers
+from alphaclip.indexing.cli.photos_cli import add_photos_parser
 from alphaclip.indexing.cli.segment_cli import add_segment_parser
 from alphaclip.indexing.dataset.samples import open_dataset
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and ``demo``."""
+    """Adds ``photos``, ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and
+    ``demo``."""
     add_build_options(
         command(subparsers, "embed", "embed a field's regions and index them", _embed)
     )
@@ -36,6 +38,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--min-score", type=float, help="the lowest cosine, in [-1, 1]")
     search.add_argument("--per-image", action="store_true", help="only the best of each image")
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
+    add_photos_parser(subparsers)
     add_segment_parser(subparsers)
     add_label_parsers(subparsers)
     add_index_parser(subparsers)

@@ -22,6 +22,8 @@ MODEL = "alphaclip-nano"
 QUERIES = ("a drawing of a red apple", "a drawing of a penguin", "a drawing of a violin")
 HITS = 8
 
+PLUGIN = "@alphaclip/regions"
+
 
 def run_demo(sample: Path, sheet: Path, app: bool) -> None:
     """Embeds the sample's regions, answers three queries, draws them and opens the App.
@@ -47,19 +49,26 @@ def run_demo(sample: Path, sheet: Path, app: bool) -> None:
     draw_contact_sheet(hits_of, sheet)
     print(f"\ncontact sheet: {sheet}")
     if app:
-        _open_app(dataset)
+        open_app(dataset)
 
 
-def _open_app(dataset: fo.Dataset) -> None:
+def open_app(dataset: fo.Dataset) -> None:
+    """Opens the App with the pictures on the left and *Region search* on the right, until Ctrl-C.
+
+    Without the plugin it has the pictures only, and says how to get it.
+    """
     import fiftyone as fo
+    import fiftyone.plugins as fop
 
+    spaces = None
+    if any(plugin.name == PLUGIN for plugin in fop.list_plugins()):
+        sides = [fo.Panel(type="Samples", pinned=True), fo.Panel(type="region_search")]
+        spaces = fo.Space(children=[fo.Space(children=[side]) for side in sides])
+    else:
+        print(f"the plugin {PLUGIN} is not installed: README says how; the App has no search panel")
     remote = not (sys.platform == "darwin" or os.environ.get("DISPLAY"))
-    session = fo.launch_app(dataset, remote=remote, address="127.0.0.1")
-    print(
-        f"\nthe App is at {session.url}\n"
-        "press ` there and type 'Search regions'; Ctrl-C here ends the demo",
-        flush=True,
-    )
+    session = fo.launch_app(dataset, spaces=spaces, remote=remote, address="127.0.0.1")
+    print(f"\nthe App is at {session.url}; Ctrl-C here ends it", flush=True)
     try:
         session.wait(-1)
     except KeyboardInterrupt:

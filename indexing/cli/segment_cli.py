@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
     if not args.dataset:
         raise AlphaClipError("name a dataset, or say --install NAME")
     report = _segment(args)
-    _print(report)
+    print_masks(report)
     return 1 if report.skipped and not report.added + report.done_before else 0
 
 
@@ -98,7 +98,8 @@ def _limits(args: argparse.Namespace) -> MaskLimits:
     return MaskLimits(**{**usual, **chosen})
 
 
-def _print(report: MaskReport) -> None:
+def print_masks(report: MaskReport) -> None:
+    """Says what was made, and what gave nothing and why."""
     print(
         f"{report.added} masks added to {report.into!r}, {report.samples} samples in "
         f"{report.seconds} s, {report.done_before} of them were done before"
