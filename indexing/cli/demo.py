@@ -63,7 +63,9 @@ def open_app(dataset: fo.Dataset) -> None:
     spaces = None
     if any(plugin.name == PLUGIN for plugin in fop.list_plugins()):
         sides = [fo.Panel(type="Samples", pinned=True), fo.Panel(type="region_search")]
-        spaces = fo.Space(children=[fo.Space(children=[side]) for side in sides])
+        # Without an active child the App shows a tab and nothing in it.
+        children = [fo.Space(children=[side], active_child=side.component_id) for side in sides]
+        spaces = fo.Space(children=children, orientation="horizontal")
     else:
         print(f"the plugin {PLUGIN} is not installed: README says how; the App has no search panel")
     remote = not (sys.platform == "darwin" or os.environ.get("DISPLAY"))

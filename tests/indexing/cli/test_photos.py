@@ -79,13 +79,19 @@ def test_photos__segments_embeds_and_goes_on(
     assert len(load(dataset, "regions")) == dataset.count("masks.detections") > count
 
 
-def test_photos__labels_that_are_there_are_embedded(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "layout", ["COCODetectionDataset", "VOCDetectionDataset", "YOLOv5Dataset", "FiftyOneDataset"]
+)
+def test_photos__labels_that_are_there_are_embedded(
+    photos: Path, tmp_path: Path, layout: str
+) -> None:
     label = fo.Detection(label="cat", bounding_box=[0.2, 0.2, 0.5, 0.5])
     sample = fo.Sample(photos / "one.png", ground_truth=fo.Detections(detections=[label]))
     made = fo.Dataset(f"made-{tmp_path.name}")
     made.add_sample(sample)
-    folder = tmp_path / f"coco-{tmp_path.name}"
-    made.export(str(folder), fo.types.COCODetectionDataset, label_field="ground_truth")
+    folder = tmp_path / f"labelled-{tmp_path.name}"
+    options = {} if layout == "FiftyOneDataset" else {"label_field": "ground_truth"}
+    made.export(str(folder), getattr(fo.types, layout), **options)
     assert main(["photos", str(folder), *OPTIONS]) == 0
     index = load(fo.load_dataset(folder.name), "regions")
     assert len(index) == 1 and index.field != "masks"
