@@ -28,6 +28,9 @@ def add_segment_parser(subparsers: argparse._SubParsersAction) -> None:
         nargs="?",
         help="whose boxes get masks; of a Segmentation, its connected parts; without: all there is",
     )
+    segment.add_argument("--concepts", nargs="+", default=(), help="words: masks of what they name")
+    segment.add_argument("--detector", help="of words: a folder, or a name on the Hugging Face Hub")
+    segment.add_argument("--least-score", type=float, default=0.35, help="of the detector")
     segment.add_argument("--into", default="masks", help="the field to write")
     segment.add_argument(
         "--model", default="auto", help="an installed SAM, a file, or a SAM of FiftyOne's zoo"
@@ -87,13 +90,16 @@ def _segment(args: argparse.Namespace) -> MaskReport:
         _limits(args),
         args.points,
         args.overwrite,
+        concepts=args.concepts,
+        detector=args.detector,
+        least_score=args.least_score,
     )
 
 
 def _limits(args: argparse.Namespace) -> MaskLimits:
     from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 
-    usual = vars(PROMPTED_LIMITS if args.field else AUTOMATIC_LIMITS)
+    usual = vars(PROMPTED_LIMITS if args.field or args.concepts else AUTOMATIC_LIMITS)
     chosen = {name: value for name in LIMITS if (value := getattr(args, name)) is not None}
     return MaskLimits(**{**usual, **chosen})
 

@@ -25,6 +25,7 @@ DETAILS = {
     "detections.source_digest": "StringField",
     "detections.quality": "FloatField",
 }
+"""Attributes of masks; those of concepts have FiftyOne's own ``confidence`` besides."""
 
 
 @dataclass
@@ -97,7 +98,7 @@ def prepare_field(
 
 def fill_field(
     images: fo.SampleCollection,
-    field: str | None,
+    read: Sequence[str],
     report: MaskReport,
     what: str,
     prepare: Callable[[Any], JobT | None],
@@ -112,7 +113,7 @@ def fill_field(
 
     Args:
         images: of which masks are made
-        field: that they are made of, None if of the pictures
+        read: the fields that they are made of, or that are compared with them
         report: names the field to fill, and counts
         what: is counted, for the progress
         prepare: what is to be done of a sample; None if nothing
@@ -121,7 +122,7 @@ def fill_field(
         batch (1): how many samples ``make`` is given at a time
     """
     started, total = time.monotonic(), count_samples(images)
-    fields = [*filter(None, [field]), report.into]
+    fields = [*read, report.into]
     with shown(progress) as show:
 
         def jobs() -> Iterator[JobT]:

@@ -86,7 +86,7 @@ def materialize(
             yield
 
     what = "segmentations taken apart"
-    fill_field(images, field, report, what, lambda sample: sample, make, progress)
+    fill_field(images, [field], report, what, lambda sample: sample, make, progress)
     return report
 
 

@@ -30,25 +30,31 @@ if TYPE_CHECKING:
 ZOO_PREFIXES = ("segment-anything-", "med-sam")
 """How the names of FiftyOne's zoo models begin that take boxes and give masks."""
 
+SAM_3 = "segment-anything-3"
+"""Of FiftyOne's zoo; it takes a box for an example, and gives all that is like it, unless it is
+loaded for its visual mode."""
+
 PROMPTS, MASKS = "alphaclip_prompts_tmp", "alphaclip_masks_tmp"
 """Fields that exist only while a zoo model runs."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """A label whose box is to be filled with a mask.
+    """A label, or what a detector found, whose box is to be filled with a mask.
 
     Attributes:
-        label_id: of the label
-        label: its class
+        label_id: of the label; of what was found, a name that only the job knows
+        label: its class, or the concept
         region: of the label
         digest: of region and class
+        confidence: of the detector; None of a label
     """
 
     label_id: str
     label: str | None
     region: Region
     digest: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +113,20 @@ def open_segmenter(
     limits: MaskLimits,
     points_per_side: int,
     device: str | None,
+    automatic: bool = False,
 ) -> Segmenter:
     """Loads a model by name: one of FiftyOne's zoo, or what `alphaclip.sam.sam.load_sam` takes.
 
     Raises:
-        AlphaClipError: if there is no such model, or it cannot be loaded
+        AlphaClipError: if there is no such model, it cannot be loaded, or it makes no ``automatic``
+            masks
     """
     if not isinstance(model, SamModel) and str(model).startswith(ZOO_PREFIXES):
+        if automatic and str(model).startswith(SAM_3):
+            raise AlphaClipError(
+                f"{model} makes masks for boxes, not of everything in a picture: name a field "
+                "whose boxes are filled, or concepts, or take sam-vit-b"
+            )
         return ZooSegmenter(str(model), samples)
     return SamSegmenter(load_sam(model, device), limits, points_per_side)
 
@@ -245,8 +258,9 @@ def _load_zoo_model(name: str) -> Any:
         raise MissingWeightsError(
             f"{name} is not downloaded: fiftyone.zoo.download_zoo_model({name!r}) downloads it"
         )
+    options = {"operation_mode": "visual"} if name.startswith(SAM_3) else {}
     try:
-        return foz.load_zoo_model(name)
+        return foz.load_zoo_model(name, **options)
     except Exception as error:
         raise AlphaClipError(f"FiftyOne's zoo cannot load {name!r}: {error}") from error
 

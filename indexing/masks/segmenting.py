@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.arguments import COUNT, checked
-from alphaclip.errors import RegionError
+from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.indexing.dataset.labels import (
     PATCHABLE,
     FieldError,
@@ -25,6 +25,7 @@ from alphaclip.indexing.dataset.labels import (
     label_region,
     labels_of,
 )
+from alphaclip.indexing.masks.concept_boxes import open_finder
 from alphaclip.indexing.masks.mask_fields import (
     MaskReport,
     digest,
@@ -63,12 +64,18 @@ def segment(
     overwrite: bool = False,
     device: str | None = None,
     progress: Progress | None = None,
+    concepts: Sequence[str] = (),
+    detector: str | Path | None = None,
+    least_score: float = 0.35,
 ) -> MaskReport:
     """Makes masks and writes them into a field of Detections.
 
     With a field, each of its boxes gives one mask with the box's ``label``, its id as
-    ``source_id`` and the field's name as ``source``. Without one, SAM finds what there is:
-    ``label`` is None and ``source`` is "automatic". ``quality`` is the IoU that SAM predicts.
+    ``source_id`` and the field's name as ``source``. With concepts, a detector looks for them, and
+    what it finds gets masks: ``label`` is the concept, ``confidence`` the detector's score and
+    ``source`` the detector; what overlaps a label of another field is left out. Without either,
+    SAM finds what there is: ``label`` is None and ``source`` is "automatic". ``quality`` is the
+    IoU that SAM predicts.
 
     Samples are saved one by one, so a job that was interrupted goes on where it was when it is
     run again. Labels that were added or edited since then get new masks, those of labels that are
@@ -86,21 +93,33 @@ def segment(
         overwrite (False): empty the field first, in all samples
         device (None): see :func:`alphaclip.sam.sam.load_sam`
         progress (None): told how far it is; None shows a bar in the terminal
+        concepts (none): words to look for, such as ``["excavator", "hard hat"]``
+        detector (None): see :func:`alphaclip.detectors.phrase_detectors.load_detector`; None takes
+            `DETECTOR` if it is on this machine
+        least_score (0.35): of the detector, in [0, 1]
 
     Returns:
         what was done
 
     Raises:
-        AlphaClipError: if the field holds no regions or is empty, ``into`` is taken, the model
+        AlphaClipError: if the field holds no regions or is empty, ``into`` is taken, a model
             cannot be had, or the samples are no images
     """
     images = active_images(samples)
     _check(images, field, into)
-    limits = limits or (AUTOMATIC_LIMITS if field is None else PROMPTED_LIMITS)
-    segmenter = open_segmenter(model, images, limits, points_per_side, device)
+    if field is not None and concepts:
+        raise AlphaClipError("masks are made for the boxes of a field, or of concepts: not both")
+    finder = None
+    if concepts:
+        finder = open_finder(images, into, concepts, detector, least_score, device)
+    automatic = field is None and finder is None
+    limits = limits or (AUTOMATIC_LIMITS if automatic else PROMPTED_LIMITS)
+    segmenter = open_segmenter(model, images, limits, points_per_side, device, automatic)
     settings: dict[str, Any] = {"kind": "sam", "model": segmenter.name, "field": field}
     settings |= {"limits": asdict(limits)}
-    settings |= {} if field else {"points_per_side": points_per_side}
+    settings |= {"points_per_side": points_per_side} if automatic else {}
+    if finder:
+        settings |= {"concepts": list(finder.concepts), "detector": finder.detector.name}
     prepare_field(samples._dataset, into, settings, overwrite)
     report = MaskReport(into)
 
@@ -109,16 +128,22 @@ def segment(
         if _is_done(sample[into], prompts):
             report.done_before += 1
             return None
+        if finder is not None:
+            prompts = finder.prompts(sample, report)
+            return None if prompts is None else Job(sample, prompts)
         return Job(sample, prompts)
+
+    source = field or (finder.detector.name if finder else AUTOMATIC)
 
     def make(jobs: Sequence[Job]) -> Iterator[None]:
         for segmented in segmenter.find(jobs):
-            _take(segmented, field, limits, report)
+            _take(segmented, source, limits, report)
             yield
 
+    read = finder.others if finder else [field] if field else []
     with closing(segmenter):
         what = "pictures segmented"
-        fill_field(images, field, report, what, prepare, make, progress, segmenter.batch)
+        fill_field(images, read, report, what, prepare, make, progress, segmenter.batch)
     logger.info("%s: %d masks added, %d skipped", into, report.added, len(report.skipped))
     return report
 
@@ -171,10 +196,11 @@ def segment_one(
         raise FieldError("there is no such picture here, or it has no labels to make masks of")
     report = MaskReport("", samples=1)
     prompts = None if field is None else _prompts(sample, field, report)
-    with closing(open_segmenter(model, images, limits, points_per_side, device)) as segmenter:
+    options = (limits, points_per_side, device, field is None)
+    with closing(open_segmenter(model, images, *options)) as segmenter:
         started = time.monotonic()
         (segmented,) = segmenter.find([Job(sample, prompts)])
-        masks = _kept(segmented, field, limits, report) or []
+        masks = _kept(segmented, field or AUTOMATIC, limits, report) or []
     report.added, report.seconds = len(masks), round(time.monotonic() - started, 1)
     return Trial(str(sample.id), sample.filepath, masks, report, count_samples(images))
 
@@ -222,17 +248,17 @@ def _made_from(prompts: list[Prompt] | None) -> str:
     return digest(sorted((prompt.label_id, prompt.digest) for prompt in prompts))
 
 
-def _take(segmented: Segmented, field: str | None, limits: MaskLimits, report: MaskReport) -> None:
+def _take(segmented: Segmented, source: str, limits: MaskLimits, report: MaskReport) -> None:
     """Writes the masks of one sample that are good enough; of a broken picture, nothing."""
     sample, prompts = segmented.job.sample, segmented.job.prompts
-    masks = _kept(segmented, field, limits, report)
+    masks = _kept(segmented, source, limits, report)
     if masks is not None:
         alike = () if prompts is None else ("source_id", "source_digest")
         write_masks(sample, masks, _made_from(prompts), alike, report)
 
 
 def _kept(
-    segmented: Segmented, field: str | None, limits: MaskLimits, report: MaskReport
+    segmented: Segmented, source: str, limits: MaskLimits, report: MaskReport
 ) -> list[fo.Detection] | None:
     """The masks of one sample that are good enough; None of a broken picture."""
     report.skipped += segmented.skipped
@@ -243,26 +269,25 @@ def _kept(
     detections = []
     for (mask, prompt), verdict in zip(segmented.masks, verdicts, strict=True):
         if verdict == "kept":
-            detections.append(_detection(mask, prompt, field))
+            detections.append(_detection(mask, prompt, source))
         else:
             report.drop(verdict)
     return detections
 
 
-def _detection(mask: SamMask, prompt: Prompt | None, field: str | None) -> fo.Detection:
+def _detection(mask: SamMask, prompt: Prompt | None, source: str) -> fo.Detection:
     import fiftyone as fo
 
-    source: dict[str, Any] = {"source": AUTOMATIC}
-    if prompt is not None:
-        source = {
-            "source": field,
-            "source_id": prompt.label_id,
-            "source_digest": prompt.digest,
-        }
+    details: dict[str, Any] = {}
+    if prompt is not None and prompt.confidence is not None:
+        details = {"confidence": prompt.confidence}
+    elif prompt is not None:
+        details = {"source_id": prompt.label_id, "source_digest": prompt.digest}
     return fo.Detection(
         label=prompt.label if prompt else None,
         bounding_box=mask.relative_box,
         mask=mask.mask,
         quality=mask.quality,
-        **source,
+        source=source,
+        **details,
     )

@@ -35,7 +35,7 @@ NEVER = {
 ORDER = {
     "alphaclip": (
         "errors < arguments | files | regions < views | weights < catalog | pages < network "
-        "< encoder < sam < cli"
+        "< encoder < sam | detectors < cli"
     ),
     "indexing": (
         "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"

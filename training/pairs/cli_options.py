@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
+    from alphaclip.detectors.boxes import Grounder
     from alphaclip.encoder.encoder import Encoder
     from alphaclip.sam.sam import SamModel
-    from alphaclip.training.pairs.captions.grounding import Grounder
     from alphaclip.training.pairs.format.jobs import Progress
     from alphaclip.training.pairs.format.records import Skipped
     from alphaclip.training.pairs.format.reports import PairsReport
@@ -172,12 +172,9 @@ def open_grounder(args: argparse.Namespace) -> Grounder:
     Raises:
         AlphaClipError: if a model cannot be had; says what to do
     """
-    from alphaclip.training.pairs.captions.grounding import (
-        GroundingSettings,
-        MatchSettings,
-        SamGrounder,
-    )
-    from alphaclip.training.pairs.captions.phrase_detectors import load_detector
+    from alphaclip.detectors.boxes import GroundingSettings
+    from alphaclip.detectors.phrase_detectors import load_detector
+    from alphaclip.training.pairs.captions.grounding import MatchSettings, SamGrounder
 
     least = args.least_score
     if args.grounder == SAM:

@@ -406,6 +406,22 @@ def test_segment__zoo_model_automatic(scenes: fo.Dataset, zoo: StandIn) -> None:
     assert {mask.source for mask in masks_in(scenes)} == {"automatic"}
 
 
+def test_segment__sam_3_takes_boxes_in_its_visual_mode(
+    scenes: fo.Dataset, zoo: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the mode that it starts in, a box is an example of what to look for."""
+    import fiftyone.zoo as foz
+
+    loaded: list[dict] = []
+    monkeypatch.setattr(foz, "load_zoo_model", lambda name, **how: loaded.append(how) or zoo)
+    name = "segment-anything-3-image-torch"
+    assert segment(scenes, "boxes", model=name, limits=ALL, progress=silent).added > 0
+    assert loaded == [{"operation_mode": "visual"}]
+    with pytest.raises(AlphaClipError, match="not of everything in a picture"):
+        segment(scenes, into="all", model=name, progress=silent)
+    assert not scenes.has_sample_field("all")
+
+
 def test_segment__zoo_model_that_fails(
     scenes: fo.Dataset, zoo: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alphaclip.detectors.boxes import FoundBox
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.pairs import cli
 from alphaclip.training.pairs.captions import noun_chunks
-from alphaclip.training.pairs.captions.grounding import FoundBox
 from alphaclip.training.pairs.captions.noun_chunks import Phrase
 from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.training.pairs.sources.grit_rows import open_grit, to_parquet

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from alphaclip.detectors.boxes import Grounder
 from alphaclip.training.pairs.captions.captions_file import (
     LICENCE_COLUMNS,
     CaptionRow,
     find_name,
 )
-from alphaclip.training.pairs.captions.grounding import Grounder
 from alphaclip.training.pairs.captions.noun_chunks import Chunker
 from alphaclip.training.pairs.format.jobs import PartJob, PartsReport, Progress, make_parts
 from alphaclip.training.pairs.format.pictures import decode_picture

@@ -13,12 +13,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from alphaclip.detectors.boxes import Corners
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 from alphaclip.sam.sam import SamModel, masks_for_boxes
 from alphaclip.training.datasets.files import MALFORMED
-from alphaclip.training.pairs.captions.grounding import Corners
 from alphaclip.training.pairs.format.pictures import decode_picture
 from alphaclip.training.pairs.format.records import PairPicture, PairRegion, Skipped
 from alphaclip.training.pairs.sources.grit_rows import GritEntry

@@ -14,13 +14,9 @@ from alphaclip.sam.masks import MaskLimits
 from alphaclip.sam.sam import SamModel, load_sam
 from alphaclip.training.pairs.captions.fiftyone_grounding import find_zoo_detector
 from alphaclip.training.pairs.captions.grounding import (
-    FoundBox,
-    GroundingSettings,
     MatchSettings,
     SamGrounder,
-    keep_boxes,
 )
-from alphaclip.training.pairs.captions.phrase_detectors import PhraseDetector, load_detector
 from recipes.small_sam.scenes import ShapeScene, draw_scene
 
 WEIGHTS = Path(__file__).parents[3] / "sam_vit_nano.safetensors"
@@ -103,90 +99,6 @@ def test_sam_grounder__its_name_has_all_that_decides(small: SamModel) -> None:
     names = {grounder(small, {}, least_cosine=value).name for value in (0.1, 0.2)}
     assert len(names) == 2
     assert all("colours" in name and small.name in name for name in names)
-
-
-def test_keep_boxes__sure_ones_clipped_and_apart() -> None:
-    found = [
-        FoundBox((-0.1, 0.0, 0.5, 0.5), 0.6),
-        FoundBox((0.0, 0.0, 0.5, 0.52), 0.9),
-        FoundBox((0.6, 0.6, 0.9, 0.9), 0.5),
-        FoundBox((0.7, 0.1, 0.9, 0.3), 0.2),
-        FoundBox((1.2, 0.1, 1.5, 0.3), 0.95),
-    ]
-    kept = keep_boxes(found, GroundingSettings(least_score=0.3))
-    assert kept == [FoundBox((0, 0, 0.5, 0.52), 0.9), FoundBox((0.6, 0.6, 0.9, 0.9), 0.5)]
-    assert keep_boxes(found, GroundingSettings(0.3, most_boxes=1)) == kept[:1]
-
-
-@pytest.mark.parametrize("wrong", [{"least_score": 2}, {"most_boxes": 0}, {"max_overlap": -1}])
-def test_grounding_settings__out_of_range(wrong: dict) -> None:
-    with pytest.raises(AlphaClipError):
-        GroundingSettings(**wrong)
-
-
-def test_phrase_detector__pixels_become_shares_and_labels_phrases() -> None:
-    asked = []
-
-    def detect(image: object, candidate_labels: list[str], threshold: float) -> list[dict]:
-        asked.append((image.size, candidate_labels, threshold))
-        box = {"xmin": 10, "ymin": 0, "xmax": 30, "ymax": 10}
-        return [{"label": "a dog.", "score": 0.8, "box": box}]
-
-    detector = PhraseDetector(detect, "fake", GroundingSettings(0.5), lambda p: f"{p.lower()}.")
-    image = np.zeros((20, 40, 3), np.uint8)
-    found = detector.ground(image, ["A dog", "a cat", "a dog"])
-    assert found == [[box := FoundBox((0.25, 0, 0.75, 0.5), 0.8)], [], [box]]
-    assert asked == [((40, 20), ["a dog.", "a cat."], 0.5)]
-    assert detector.ground(image, []) == []
-
-
-@pytest.fixture(scope="module")
-def owlvit(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small OWL-ViT with random weights, as transformers keeps models."""
-    import torch
-    from transformers import (
-        CLIPTokenizer,
-        OwlViTConfig,
-        OwlViTForObjectDetection,
-        OwlViTImageProcessor,
-    )
-
-    folder = tmp_path_factory.mktemp("owlvit")
-    words = ["!", "<|endoftext|>", "<|startoftext|>", "a</w>", "g</w>", *"adog"]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
-    small["num_attention_heads"] = 2
-    text = {**small, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 1}
-    text["bos_token_id"] = 2
-    vision = {**small, "image_size": 32, "patch_size": 8}
-    torch.manual_seed(0)
-    config = OwlViTConfig(text_config=text, vision_config=vision, projection_dim=16)
-    model = OwlViTForObjectDetection(config)
-    torch.nn.init.zeros_(model.box_head.dense2.weight)
-    model.save_pretrained(folder)
-    CLIPTokenizer(vocabulary, []).save_pretrained(folder)
-    OwlViTImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-    return folder
-
-
-def test_load_detector__owlvit_finds_boxes_inside_the_picture(owlvit: Path) -> None:
-    settings = GroundingSettings(least_score=0.0, most_boxes=4, max_overlap=1)
-    detector = load_detector(str(owlvit), "cpu", settings)
-    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    found = detector.ground(image, ["a dog", "a"])
-    assert 1 <= len(found[0]) <= 4
-    for box in (*found[0], *found[1]):
-        left, top, right, bottom = box.corners
-        assert 0 <= left < right <= 1
-        assert 0 <= top < bottom <= 1
-        assert 0 <= box.score <= 1
-    assert found[0] == sorted(found[0], key=lambda box: -box.score)
-
-
-def test_load_detector__no_such_model_says_what_to_give(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(AlphaClipError, match="cannot be loaded as a zero-shot detector"):
-        load_detector(str(tmp_path), "cpu")
 
 
 def test_find_zoo_detector__by_the_zoos_name() -> None:

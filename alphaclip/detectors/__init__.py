@@ -1,0 +1,1 @@
+"""Open-vocabulary detectors: boxes in a picture for words."""

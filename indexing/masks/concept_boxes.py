@@ -1,0 +1,114 @@
+"""Boxes of concepts that a detector finds in pictures, to be filled with masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alphaclip.detectors.boxes import Grounder, GroundingSettings
+from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError, RegionError
+from alphaclip.indexing.dataset.labels import Skipped, label_region, labels_of, region_fields
+from alphaclip.indexing.dataset.overlaps import most_overlap
+from alphaclip.indexing.masks.mask_fields import MaskReport
+from alphaclip.indexing.masks.segmenters import Prompt
+from alphaclip.regions.images import open_image
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+DETECTOR = "IDEA-Research/grounding-dino-tiny"
+"""Taken where none is named and it is here: Apache-2.0, and small enough for a CPU."""
+
+MOST_BOXES = 100
+"""Of a concept in a picture: as many as COCO's evaluation counts."""
+
+MOST_OVERLAP = 0.5
+"""IoU with a label above which a box is of the same object, as in COCO's evaluation."""
+
+LABELLED = "overlap with a label"
+"""Why a box is left out, in :attr:`MaskReport.dropped`."""
+
+
+@dataclass(frozen=True)
+class ConceptFinder:
+    """Finds concepts in the pictures of a dataset.
+
+    Attributes:
+        detector: finds boxes for words
+        concepts: the words
+        others: fields with labels that are not found again
+    """
+
+    detector: Grounder
+    concepts: Sequence[str]
+    others: Sequence[str]
+
+    def prompts(self, sample: Any, report: MaskReport) -> list[Prompt] | None:
+        """What is in the picture of a sample; None, with the reason in the report, if it cannot
+        be read."""
+        try:
+            image = open_image(sample.filepath)
+        except ImageError as error:
+            report.skipped.append(Skipped(sample.filepath, "", str(error)))
+            return None
+        labelled = _regions(sample, self.others)
+        prompts = []
+        found = self.detector.ground(image, self.concepts)
+        for concept, boxes in zip(self.concepts, found, strict=True):
+            for number, box in enumerate(boxes):
+                left, top, right, bottom = box.corners
+                region = Region.from_box([left, top, right - left, bottom - top])
+                if most_overlap(region, labelled) > MOST_OVERLAP:
+                    report.drop(LABELLED)
+                    continue
+                prompts.append(Prompt(f"{concept} {number}", concept, region, "", box.score))
+        return prompts
+
+
+def open_finder(
+    images: fo.SampleCollection,
+    into: str,
+    concepts: Sequence[str],
+    detector: str | Path | None,
+    least_score: float,
+    device: str | None,
+) -> ConceptFinder:
+    """Loads a detector; see :func:`alphaclip.indexing.segment`.
+
+    Raises:
+        AlphaClipError: if a concept is no text, or the detector cannot be had
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    from alphaclip.detectors.phrase_detectors import load_detector
+
+    words = [] if isinstance(concepts, str) else list(concepts)
+    if not words or not all(isinstance(word, str) and word.strip() for word in words):
+        raise AlphaClipError(
+            f"concepts is {concepts!r:.200}: expected a list of words, such as "
+            "['excavator', 'hard hat']"
+        )
+    if detector is None and not isinstance(try_to_load_from_cache(DETECTOR, "config.json"), str):
+        raise MissingWeightsError(
+            f"no detector of words is named, and {DETECTOR} (0.7 GB, Apache-2.0) is not on this "
+            f"machine: `hf download {DETECTOR}` gets it; or name another, such as "
+            "google/owlv2-base-patch16-ensemble, which is downloaded then"
+        )
+    settings = GroundingSettings(least_score, MOST_BOXES)
+    others = [name for name in region_fields(images) if name != into]
+    loaded = load_detector(str(detector or DETECTOR), device, settings)
+    return ConceptFinder(loaded, list(dict.fromkeys(words)), others)
+
+
+def _regions(sample: Any, fields: Sequence[str]) -> list[Region]:
+    """Of all labels that can be read."""
+    regions = []
+    for label in (label for field in fields for label in labels_of(sample[field])):
+        try:
+            regions.append(label_region(label))
+        except RegionError:
+            continue  # covers nothing that could be found again
+    return regions
