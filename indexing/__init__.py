@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.explore.several_indexes import search
     from alphaclip.indexing.explore.thresholds import suggest_threshold
     from alphaclip.indexing.explore.unlabelled import find_unlabelled, is_of_proposals
+    from alphaclip.indexing.explore.verification import verify
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
     from alphaclip.indexing.masks.segmenting import segment, segment_one
@@ -105,6 +106,7 @@ __all__ = [
     "undecide",
     "undo",
     "unfinished",
+    "verify",
     "waiting",
 ]
 
@@ -159,6 +161,7 @@ _HOMES = {
     "undecide": "dataset.decisions",
     "undo": "act.acting",
     "unfinished": "embedding.unfinished",
+    "verify": "explore.verification",
     "waiting": "explore.concepts",
 }
 

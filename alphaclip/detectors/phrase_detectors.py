@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.detectors.boxes import FoundBox, GroundingSettings, keep_boxes
-from alphaclip.encoder.load import find_device
 from alphaclip.errors import AlphaClipError
+from alphaclip.network.devices import find_device
 
 if TYPE_CHECKING:
     import torch

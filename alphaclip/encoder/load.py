@@ -14,6 +14,7 @@ from alphaclip.catalog.methods import JOIN, PROMPTED, lay_over, pooling_of
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.ensembles import Ensemble, MemberViews, read_view
 from alphaclip.errors import AlphaClipError, brief
+from alphaclip.network.devices import find_device
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
@@ -170,27 +171,3 @@ def _build(spec: zoo.ModelSpec) -> tuple[AlphaCLIP, Way | None]:
         return model, MaskPrompted(model)
     model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
     return model, Pooled(model, pooling) if pooling else None
-
-
-def find_device(device: str | torch.device | None) -> torch.device:
-    """The torch device of a name; None takes a GPU if there is one.
-
-    Raises:
-        AlphaClipError: there is no such device, or it cannot be used here
-    """
-    import torch
-
-    try:
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise AlphaClipError(f"device is {device!r}: expected 'cpu', 'cuda' or 'cuda:N'") from error
-    usable = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if chosen.type == "cuda" and (chosen.index or 0) >= usable:
-        count = (
-            f"only {usable} CUDA device(s) can be used" if usable else "no CUDA device is usable"
-        )
-        raise AlphaClipError(
-            f"device is {device!r}, but {count} here: take device='cpu', or see what "
-            "`alphaclip doctor` says of the GPU"
-        )
-    return chosen

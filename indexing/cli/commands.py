@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,11 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--avoid", nargs="+", help="text that the regions should not match")
     search.add_argument("--min-score", type=float, help="the lowest cosine, in [-1, 1]")
     search.add_argument("--per-image", action="store_true", help="only the best of each image")
+    search.add_argument(
+        "--verify",
+        metavar="DETECTOR",
+        help="look for the first text again, by this detector",
+    )
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
     add_photos_parser(subparsers)
     add_segment_parser(subparsers)
@@ -84,6 +90,10 @@ def _search(args: argparse.Namespace) -> int:
         min_score=args.min_score,
         per_image=args.per_image,
     )
+    if args.verify:
+        verified = indexing.verify(hits, args.query[0], args.verify)
+        print(verified, file=sys.stderr)
+        hits = verified.hits
     for hit in list_hits(hits):
         print(json.dumps(hit.to_dict(), ensure_ascii=False) if args.json else hit)
     return 0

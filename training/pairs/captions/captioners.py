@@ -76,7 +76,7 @@ def load_captioner(name: str, device: str | None = None, batch: int = 8) -> Capt
     Raises:
         AlphaClipError: if it cannot be had, or makes no text of a picture alone
     """
-    from alphaclip.encoder.load import find_device
+    from alphaclip.network.devices import find_device
 
     try:
         from transformers import AutoModelForImageTextToText, AutoProcessor
