@@ -3,7 +3,7 @@ import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useS
 import { positionOf, STEPS, useFocus, useWidth } from "../gallery/Gallery";
 import { STYLE } from "../gallery/style";
 import { CAPTION } from "../gallery/Tile";
-import { Plain } from "../page/controls";
+import { Complete, Plain } from "../page/controls";
 import { Kind, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 import { OddTile } from "./OddTile";
@@ -12,6 +12,7 @@ import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
 const GAP = 10;
 const PADDING = 8;
 const AHEAD = 12;
+const NONE: string[] = [];
 const TAGS: Record<Kind, string | null> = { "label errors": null, duplicates: "duplicate", outliers: "outlier" };
 
 /** Blocks of a tile, each as wide as the crop. */
@@ -35,9 +36,11 @@ interface Props {
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
 export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
-  const { rows, kind, entry, said } = state.finding!;
+  const { rows, kind, entry, said, attribute, decided: before } = state.finding!;
   const details = useDetails(call, state.finding!, pixels, onError);
   const [current, setCurrent] = useState(0);
+  const [isTyping, setTyping] = useState(false);
+  const [undone, setUndone] = useState<string | null>(null);
   const decided = useMemo(() => new Map(state.decisions.map((one) => [one.id, one])), [state.decisions]);
 
   const scroller = useRef<HTMLDivElement>(null);
@@ -83,10 +86,16 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
     go(nextOpen(rows, new Set([...decided.keys(), odd.id]), current));
   };
   const accept = () => odd && decide(tag ? { tag } : { label: odd.note });
-  const undo = () => {
-    const id = state.undo();
-    const position = rows.findIndex((one) => one.id === id);
-    if (position >= 0) go(position);
+  const undo = () => void state.undo().then(setUndone).catch(onError);
+  useEffect(() => {
+    const position = rows.findIndex(({ id }) => id === undone);
+    if (position < 0) return;
+    go(position);
+    setUndone(null);
+  }, [rows, undone]);
+  const stopTyping = () => {
+    setTyping(false);
+    focus(current);
   };
   const open = (position: number) => {
     const tile = details.tiles.get(rows[position]?.id ?? "");
@@ -97,6 +106,10 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
 
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if ((event.target as Element).matches("input")) {
+      if (event.key === "Escape") stopTyping();
+      return;
+    }
     const another = likely[Number(event.key) - 1];
     if (event.key in STEPS) {
       const next = current + STEPS[event.key]!(columns);
@@ -106,6 +119,7 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
     else if (event.key === "y") accept();
     else if (event.key === "n") decide({});
     else if (event.key === "u") undo();
+    else if (event.key === "c") setTyping(true);
     else if (another) decide({ label: another });
     else return;
     event.preventDefault();
@@ -122,13 +136,18 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
           <div style={LINE}>
             <Plain isOn onClick={accept}>y: {tag ? `tag “${tag}”` : odd.note}</Plain>
             <Plain onClick={() => decide({})}>n: keep {tile?.label ? `“${tile.label}”` : "it"}</Plain>
-            {decided.size > 0 && <Plain onClick={undo}>u: undo</Plain>}
+            <Plain onClick={() => setTyping(!isTyping)}>c: another class</Plain>
+            {decided.size + before > 0 && <Plain onClick={undo}>u: undo</Plain>}
           </div>
           <div style={LINE}>
             {likely.map((label, number) => (
               <Plain key={label} onClick={() => decide({ label })}>{number + 1}: {label}</Plain>
             ))}
           </div>
+          {isTyping && (
+            <AnotherClass call={call} attribute={attribute} suggested={tag ? NONE : rows.map(({ note }) => note)}
+              onChoose={(label) => { setTyping(false); decide({ label }); }} />
+          )}
         </>
       )}
       <div ref={scroller} className="alphaclip-gallery" role="group" aria-label={said} tabIndex={-1}
@@ -157,4 +176,24 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
       </div>
     </div>
   );
+}
+
+interface AnotherProps {
+  call: Call;
+  attribute: string;
+  /** Classes that are known without asking. */
+  suggested: string[];
+  onChoose: (label: string) => void;
+}
+
+/** A class by its first letters, where there are more than digits. */
+function AnotherClass({ call, attribute, suggested, onChoose }: AnotherProps) {
+  const [value, setValue] = useState("");
+  const [classes, setClasses] = useState<string[]>([]);
+  useEffect(() => {
+    if (attribute !== "label") return;
+    call<{ classes: string[] }>("names").then((names) => setClasses(names.classes), () => undefined);
+  }, [call, attribute]);
+  const options = useMemo(() => [...new Set([...classes, ...suggested])].sort(), [classes, suggested]);
+  return <Complete label="Another class" value={value} options={options} onChange={setValue} onChoose={onChoose} isFirst />;
 }
