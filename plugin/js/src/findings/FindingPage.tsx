@@ -4,7 +4,7 @@ import { positionOf, STEPS, useFocus, useWidth } from "../gallery/Gallery";
 import { STYLE } from "../gallery/style";
 import { CAPTION } from "../gallery/Tile";
 import { Complete, Plain } from "../page/controls";
-import { Kind, Tile } from "../server/types";
+import { Finding, Kind, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 import { OddTile } from "./OddTile";
 import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
@@ -12,7 +12,6 @@ import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
 const GAP = 10;
 const PADDING = 8;
 const AHEAD = 12;
-const NONE: string[] = [];
 const TAGS: Record<Kind, string | null> = { "label errors": null, duplicates: "duplicate", outliers: "outlier" };
 
 /** Blocks of a tile, each as wide as the crop. */
@@ -36,8 +35,9 @@ interface Props {
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
 export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
-  const { rows, kind, entry, said, attribute, decided: before } = state.finding!;
+  const { rows, kind, entry, said, decided: before } = state.finding!;
   const details = useDetails(call, state.finding!, pixels, onError);
+  const classes = useClasses(call, state.finding!);
   const [current, setCurrent] = useState(0);
   const [isTyping, setTyping] = useState(false);
   const [undone, setUndone] = useState<string | null>(null);
@@ -145,8 +145,7 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
             ))}
           </div>
           {isTyping && (
-            <AnotherClass call={call} attribute={attribute} suggested={tag ? NONE : rows.map(({ note }) => note)}
-              onChoose={(label) => { setTyping(false); decide({ label }); }} />
+            <AnotherClass classes={classes} onChoose={(label) => { setTyping(false); decide({ label }); }} />
           )}
         </>
       )}
@@ -178,22 +177,23 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
   );
 }
 
-interface AnotherProps {
-  call: Call;
-  attribute: string;
-  /** Classes that are known without asking. */
-  suggested: string[];
-  onChoose: (label: string) => void;
+/** A class by its first letters, where there are more than digits. */
+function AnotherClass({ classes, onChoose }: { classes: string[]; onChoose: (label: string) => void }) {
+  const [value, setValue] = useState("");
+  return (
+    <div style={{ paddingTop: 6 }}>
+      <Complete label="Another class" value={value} options={classes} onChange={setValue} onChoose={onChoose} isFirst />
+    </div>
+  );
 }
 
-/** A class by its first letters, where there are more than digits. */
-function AnotherClass({ call, attribute, suggested, onChoose }: AnotherProps) {
-  const [value, setValue] = useState("");
-  const [classes, setClasses] = useState<string[]>([]);
+/** The classes that a region may get: those of the dataset's labels, and those suggested. */
+function useClasses(call: Call, { attribute, kind, rows }: Finding): string[] {
+  const [known, setKnown] = useState<string[]>([]);
   useEffect(() => {
-    if (attribute !== "label") return;
-    call<{ classes: string[] }>("names").then((names) => setClasses(names.classes), () => undefined);
+    setKnown([]);
+    if (attribute === "label") call<{ classes: string[] }>("names").then(({ classes }) => setKnown(classes), () => undefined);
   }, [call, attribute]);
-  const options = useMemo(() => [...new Set([...classes, ...suggested])].sort(), [classes, suggested]);
-  return <Complete label="Another class" value={value} options={options} onChange={setValue} onChoose={onChoose} isFirst />;
+  const suggested = kind === "label errors" ? rows : [];
+  return useMemo(() => [...new Set([...known, ...suggested.map(({ note }) => note)])].sort(), [known, rows]);
 }

@@ -249,7 +249,7 @@ interface ChoiceProps {
 function Choice({ name, label, isOn = false, onClick }: ChoiceProps) {
   return (
     <Plain isPressed={isOn} onClick={onClick}>
-      <kbd style={{ opacity: 0.7, marginRight: 4 }}>{name}</kbd>{label}
+      <kbd style={{ opacity: isOn ? 1 : 0.7, marginRight: 4 }}>{name}</kbd>{label}
     </Plain>
   );
 }

@@ -15,7 +15,7 @@ export function Complete({ label, value, options, onChange, onChoose, isFirst }:
   return (
     <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
       inputValue={value} onInputChange={(_, next) => onChange(next)}
-      onChange={(_, chosen) => chosen?.trim() && onChoose?.(chosen.trim())}
+      autoHighlight={Boolean(onChoose)} onChange={(_, chosen) => chosen?.trim() && onChoose?.(chosen.trim())}
       renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />
   );
 }

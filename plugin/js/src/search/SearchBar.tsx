@@ -107,7 +107,7 @@ function FindMenu({ call, indexKey, onFind }: FindProps) {
   };
   return (
     <>
-      <Button sx={{ minWidth: 0, whiteSpace: "nowrap" }} aria-haspopup="menu"
+      <Button sx={{ minWidth: 0, whiteSpace: "nowrap", color: "text.primary" }} aria-haspopup="menu"
         onClick={(event) => open(event.currentTarget)}>Find ▾</Button>
       <Menu open={Boolean(anchor)} anchorEl={anchor} onClose={() => setAnchor(null)} disableRestoreFocus>
         {(Object.keys(KINDS) as Kind[]).map((kind) => (
