@@ -127,12 +127,14 @@ def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
 
     from alphaclip.indexing import build
     from alphaclip.indexing.dataset.samples import load_sample
+    from tests.plugin.app.test_app_picture import click_label, find_similar, open_first
 
     scenes = load_sample(name="app-tasks")
+    first = scenes.first()
     try:
         build(scenes, "objects", encoder="alphaclip-nano", key="drawn", progress=False)
-        picture = folder / "own.jpg"
-        shutil.copy(scenes.first().filepath, picture)
+        own = folder / "own.jpg"
+        shutil.copy(first.filepath, own)
         panel.open(scenes)
         panel.app.settle()
         with tasks.of("first search"):
@@ -157,7 +159,7 @@ def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
             panel.press("Search again with 12 ✓ 0 ✗")
         with tasks.of("a picture with a box"):
             panel.press("Picture")
-            panel.content.locator("input[type=file]").set_input_files(picture)
+            panel.content.locator("input[type=file]").set_input_files(own)
             drawing = panel.content.locator("[data-drawing]")
             drawing.locator("img").wait_for()
             _draw(panel.page, drawing.bounding_box())
@@ -180,6 +182,10 @@ def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
             for number in range(DECISIONS):
                 panel.page.keyboard.press("yn"[number % 2])
             expect(left).to_contain_text(f"{count - DECISIONS:,} left to decide")
+        picture = open_first(panel)
+        with tasks.of("similar from an opened picture"), panel.searching():
+            click_label(panel, picture, first)
+            find_similar(panel)
     finally:
         scenes.delete()
 

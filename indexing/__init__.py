@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         delete_concept,
         dismiss,
         keep_concept,
+        undismiss,
         waiting,
     )
     from alphaclip.indexing.explore.error_neighbors import error_neighbors
@@ -104,6 +105,7 @@ __all__ = [
     "tag",
     "tag_samples",
     "undecide",
+    "undismiss",
     "undo",
     "unfinished",
     "verify",
@@ -159,6 +161,7 @@ _HOMES = {
     "tag": "act.acting",
     "tag_samples": "act.acting",
     "undecide": "dataset.decisions",
+    "undismiss": "explore.concepts",
     "undo": "act.acting",
     "unfinished": "embedding.unfinished",
     "verify": "explore.verification",

@@ -33,7 +33,7 @@ def register(plugin):
     from .operators.region_visualization import ComputeRegionVisualization
     from .operators.search_regions import SearchRegions
     from .operators.segment_regions import SegmentRegions
-    from .operators.similar_regions import FindSimilarRegions
+    from .operators.similar_regions import FindSimilarRegions, SimilarRegionsButton
     from .operators.update_index import UpdateIndex
     from .panel import RegionSearchPanel
 
@@ -43,6 +43,7 @@ def register(plugin):
         SegmentRegions,
         SearchRegions,
         FindSimilarRegions,
+        SimilarRegionsButton,
         UpdateIndex,
         DeleteIndex,
         ExportIndex,

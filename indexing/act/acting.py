@@ -26,6 +26,7 @@ from alphaclip.indexing.act.actions import (
 from alphaclip.indexing.act.attribute_writes import undo_attributes
 from alphaclip.indexing.act.copying import copy_labels, undo_copies
 from alphaclip.indexing.act.saved_views import save_view, undo_view
+from alphaclip.indexing.dataset.attributes import check_attribute
 from alphaclip.indexing.dataset.bulk_writes import (
     TAGS,
     LabelPath,
@@ -34,6 +35,7 @@ from alphaclip.indexing.dataset.bulk_writes import (
     same_writes,
     write_labels,
 )
+from alphaclip.indexing.dataset.schema import check_attribute as check_writable
 from alphaclip.indexing.retrieval.hits import Hits
 
 if TYPE_CHECKING:
@@ -97,7 +99,13 @@ def tag_samples(hits: OfPictures, tag: str) -> Action:
 
 
 @checked()
-def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = False) -> Action:
+def label(
+    hits: Hits,
+    label: str,
+    into: str | None = None,
+    overwrite: bool = False,
+    attribute: str = "label",
+) -> Action:
     """Gives each hit a class: its own label, or a copy in another field.
 
     A label that has a class keeps it unless that is asked for.
@@ -109,30 +117,37 @@ def label(hits: Hits, label: str, into: str | None = None, overwrite: bool = Fal
             with the class, ``source_id`` (the hit's label id) and ``score``; a hit that has a
             copy there is left. None sets the hit's own class
         overwrite (False): also where the hit's own label has a class; not for ``into``
+        attribute ("label"): of the hits' own labels, that holds the class; not for ``into``
 
     Returns:
         what was done, for :func:`undo`; ``left`` counts the hits that kept what they had
 
     Raises:
-        AlphaClipError: if the class is empty, a field is gone or does not fit, or ``overwrite``
-            is given with ``into``
+        AlphaClipError: if the class is empty, a field or attribute is gone or does not fit, or
+            ``overwrite`` or ``attribute`` is given with ``into``
     """
     check_text("label", label)
     if into is not None:
-        if overwrite:
-            raise AlphaClipError("overwrite is for the hits' own labels: leave it out with into")
+        if overwrite or attribute != "label":
+            name = "overwrite" if overwrite else "attribute"
+            raise AlphaClipError(f"{name} is for the hits' own labels: leave it out with into")
         return copy_labels(hits, label, into)
     rows = _rows(hits)
+    if attribute != "label":
+        for field in {row.field for row in rows}:
+            check_attribute(hits.dataset, field, attribute)
+            check_writable(hits.dataset, field, attribute, "StringField")
     changes = [
         row._replace(before=old)
-        for row, old in _values(hits.dataset, rows, "label").items()
+        for row, old in _values(hits.dataset, rows, attribute).items()
         if old != label and (overwrite or old in (None, ""))
     ]
-    detail = {"label": label, "overwrite": overwrite}
+    detail = {"label": label, "overwrite": overwrite, "attribute": attribute}
     action = begin(hits.dataset, "label", changes, len(rows) - len(changes), detail)
     for path, here in _by_field(hits.dataset, changes):
         writes = attribute_writes(
-            (row.sample_id, row.label_id, {"label": label}, {"label": row.before}) for row in here
+            (row.sample_id, row.label_id, {attribute: label}, {attribute: row.before})
+            for row in here
         )
         write_labels(hits.dataset, path, writes)
     return action
@@ -203,11 +218,14 @@ def _undo_tag(dataset: fo.Dataset, action: Action) -> Undone:
 
 def _undo_label(dataset: fo.Dataset, action: Action) -> Undone:
     label, changes = action.detail["label"], changes_of(dataset, action)
-    classes = _values(dataset, changes, "label")
+    # Earlier versions only wrote classes
+    attribute = action.detail.get("attribute", "label")
+    classes = _values(dataset, changes, attribute)
     still = [row for row in changes if classes.get(row) == label]
     for path, here in _by_field(dataset, still):
         writes = attribute_writes(
-            (row.sample_id, row.label_id, {"label": row.before}, {"label": label}) for row in here
+            (row.sample_id, row.label_id, {attribute: row.before}, {attribute: label})
+            for row in here
         )
         write_labels(dataset, path, writes)
     return Undone(len(still), len(changes) - len(still))

@@ -1,12 +1,15 @@
 """What a person decided about regions that were shown as odd, so that they are not shown again.
 
-Public: :func:`decide`, :func:`undecide`, :func:`decisions` and :func:`decided_rows`.
+Public: :func:`decide`, :func:`undecide`, :func:`decisions`, :func:`last_decision`,
+:func:`decided_rows` and :class:`OddDecision`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,8 +31,31 @@ _NAME = re.compile(r"[0-9a-f]{24}(-[0-9a-f]{24})?")
 _MOST_CHARACTERS = 1000
 
 
+@dataclass(frozen=True)
+class OddDecision:
+    """What was decided about a region.
+
+    Attributes:
+        name: of the region
+        decision: such as "keep"
+        at: when, in seconds since 1970; 0 where an earlier version of this package kept it
+        action: the id of what was done to the label, see :class:`Action`; None if nothing was
+    """
+
+    name: str
+    decision: str
+    at: float = 0.0
+    action: str | None = None
+
+
 @checked(kind=Oddity)
-def decide(dataset: fo.Dataset, kind: Oddity, decisions: Mapping[str, Any]) -> None:
+def decide(
+    dataset: fo.Dataset,
+    kind: Oddity,
+    decisions: Mapping[str, Any],
+    action: str | None = None,
+    attribute: str = "label",
+) -> None:
     """Remembers what was decided about regions; a later decision takes the place of an earlier one.
 
     Each has a record of its own, so that several people may decide at once.
@@ -39,6 +65,8 @@ def decide(dataset: fo.Dataset, kind: Oddity, decisions: Mapping[str, Any]) -> N
         kind: as what they were shown
         decisions: name of a region, see :class:`Example`, to what was decided, a text such as
             "keep"
+        action (None): id of what was done to the labels, see :class:`Action`
+        attribute ("label"): of the labels, whose errors they were
 
     Raises:
         AlphaClipError: if a name or a decision is none; nothing is remembered then
@@ -54,32 +82,59 @@ def decide(dataset: fo.Dataset, kind: Oddity, decisions: Mapping[str, Any]) -> N
             raise AlphaClipError(
                 f"the decision on {name} is {decision!r:.80}: expected a text, such as 'keep'"
             )
-    records = Records(dataset, STORE)
+    records, prefix, now = Records(dataset, STORE), _prefix(kind, attribute), time.time()
     for name, decision in decisions.items():
-        records.set(f"{kind}/{name}", decision)
+        records.set(prefix + name, asdict(OddDecision(name, decision, now, action)))
 
 
 @checked(kind=Oddity)
-def undecide(dataset: fo.Dataset, kind: Oddity, names: Sequence[str]) -> None:
+def undecide(
+    dataset: fo.Dataset, kind: Oddity, names: Sequence[str], attribute: str = "label"
+) -> None:
     """Forgets decisions, so that the regions are shown again; those without one stay so."""
     records = Records(dataset, STORE)
     for name in names:
-        records.delete(f"{kind}/{name}")
+        records.delete(_prefix(kind, attribute) + name)
 
 
 @checked(kind=Oddity)
-def decisions(dataset: fo.Dataset, kind: Oddity) -> dict[str, str]:
+def decisions(dataset: fo.Dataset, kind: Oddity, attribute: str = "label") -> dict[str, str]:
     """What was decided, by the names of the regions."""
-    records = Records(dataset, STORE)
-    return {name: records.get(f"{kind}/{name}") for name in _names(records, kind)}
+    return {one.name: one.decision for one in _decisions(dataset, kind, attribute)}
 
 
-def decided_rows(dataset: fo.Dataset, kind: Oddity, lookup: Lookup) -> np.ndarray:
+@checked(kind=Oddity)
+def last_decision(
+    dataset: fo.Dataset, kind: Oddity, names: Sequence[str], attribute: str = "label"
+) -> OddDecision | None:
+    """The newest of the decisions about some regions; None if there is none."""
+    of = set(names)
+    made = (one for one in _decisions(dataset, kind, attribute) if one.name in of)
+    return max(made, key=lambda one: one.at, default=None)
+
+
+def decided_rows(
+    dataset: fo.Dataset, kind: Oddity, lookup: Lookup, attribute: str = "label"
+) -> np.ndarray:
     """The rows of an index that were decided about: int64 (n,)."""
-    names = _names(Records(dataset, STORE), kind)
+    names = _names(Records(dataset, STORE), _prefix(kind, attribute))
     rows = lookup.find_named(names)
     return rows[rows >= 0]
 
 
-def _names(records: Records, kind: Oddity) -> list[str]:
-    return [key.partition("/")[2] for key in records.keys(f"{kind}/")]
+def _decisions(dataset: fo.Dataset, kind: Oddity, attribute: str) -> Iterator[OddDecision]:
+    records, prefix = Records(dataset, STORE), _prefix(kind, attribute)
+    for name in _names(records, prefix):
+        with records.reading(prefix + name) as value:
+            if value is not None:
+                # Earlier versions kept the text alone
+                is_text = isinstance(value, str)
+                yield OddDecision(name, value) if is_text else OddDecision(**value)
+
+
+def _prefix(kind: Oddity, attribute: str) -> str:
+    return f"{kind}/" if attribute == "label" else f"{kind} of {attribute}/"
+
+
+def _names(records: Records, prefix: str) -> list[str]:
+    return [key.removeprefix(prefix) for key in records.keys(prefix)]

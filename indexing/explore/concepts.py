@@ -1,7 +1,7 @@
 """Concepts: searches that are kept under a name and watched; what is new and matches waits.
 
 Public: :func:`keep_concept`, :func:`concepts`, :func:`delete_concept`, :func:`waiting`,
-:func:`dismiss`, :func:`score_new` and :class:`Concept`.
+:func:`dismiss`, :func:`undismiss`, :func:`score_new` and :class:`Concept`.
 
 The query is kept as vectors. That of a search with marks depends on what the index holds, so a new
 one would give other scores, which the threshold was not chosen for.
@@ -188,6 +188,30 @@ def dismiss(dataset: fo.Dataset, name: str, names: Sequence[str]) -> int:
     return _count(dataset, name)
 
 
+@checked()
+def undismiss(dataset: fo.Dataset, name: str, names: Sequence[str]) -> int:
+    """Has regions wait again that were dismissed.
+
+    Args:
+        dataset: of the concept
+        name: of the concept
+        names: of the regions, see :class:`Example`; those that are gone, or match no more, are
+            left out
+
+    Returns:
+        how many wait
+
+    Raises:
+        AlphaClipError: if there is no such concept, or an index has another encoder now
+    """
+    watched = _watched(dataset, name)
+    for index in _open_waiting(dataset, watched.concept):
+        now = index.snapshot()
+        rows = np.unique(now.lookup.find_named(names))
+        _wait(index, watched, now, rows[rows >= 0])
+    return _count(dataset, name)
+
+
 def score_new(index: SearchIndex) -> None:
     """Scores what is new or edited in an index for each concept that watches it.
 
@@ -250,19 +274,23 @@ def _score(index: SearchIndex, watched: _Watched) -> None:
     concept, now = watched.concept, index.snapshot()
     if index.key not in concept.search.keys:
         return
-    watched.check_encoder(index, now)
     seen, ids = _seen(index.dataset, concept.name, index.key, now), now.version.ids
     new = np.flatnonzero(seen.is_new(ids))
-    hits = index.matching(now, watched.ranking, concept.min_score, new)
-    records = Records(index.dataset, WAITING)
-    for sample, label in hits.region_ids:
-        records.set(f"{concept.name}/{index.key}/{sample}-{label}", True)
+    _wait(index, watched, now, new)
     keys, rows = _waiting_rows(index.dataset, concept.name, index.key, now)
     for key in keys[rows < 0].tolist():
-        records.delete(key)
+        Records(index.dataset, WAITING).delete(key)
     # Last, so that what was cut off before is looked at again.
     if len(new):
         seen.add(ids.take(new), new_key(), forget=False)
+
+
+def _wait(index: SearchIndex, watched: _Watched, now: Snapshot, rows: np.ndarray) -> None:
+    """Puts those of some rows that match into the concept's list."""
+    concept, records = watched.concept, Records(index.dataset, WAITING)
+    watched.check_encoder(index, now)
+    for sample, label in index.matching(now, watched.ranking, concept.min_score, rows).region_ids:
+        records.set(f"{concept.name}/{index.key}/{sample}-{label}", True)
 
 
 def _open_waiting(dataset: fo.Dataset, concept: Concept) -> list[SearchIndex]:

@@ -39,6 +39,7 @@ class Finding:
             region that it repeats; empty where nothing is
         note_scores: the probability of each label that a region may rather have; empty for other
             notes
+        attribute: of the labels, whose errors they are
     """
 
     kind: Oddity
@@ -47,6 +48,7 @@ class Finding:
     scores: tuple[float, ...]
     notes: tuple[str, ...] = ()
     note_scores: tuple[float, ...] = ()
+    attribute: str = "label"
 
     def __post_init__(self) -> None:
         check_fields(self, kind=Oddity)
@@ -69,6 +71,7 @@ class Finding:
         hits: Hits,
         notes: Sequence[str] | np.ndarray = (),
         note_scores: Sequence[float] | np.ndarray = (),
+        attribute: str = "label",
     ) -> Finding:
         """What :func:`find_outliers`, :func:`find_duplicates` or :func:`find_label_errors` found.
 
@@ -78,19 +81,22 @@ class Finding:
             hits: that were found
             notes (()): ``originals`` of duplicates, ``suggested`` of label errors
             note_scores (()): ``suggested_scores`` of label errors
+            attribute ("label"): of the labels, whose errors they are
         """
         first = hits.take(slice(MOST_REGIONS))
         scores, chances = (
             tuple(round(float(score), 6) for score in some) for some in (first.scores, note_scores)
         )
         names = (*index.names(first),)
-        return cls(kind, index.key, names, scores, (*map(str, notes),), chances)
+        return cls(kind, index.key, names, scores, (*map(str, notes),), chances, attribute)
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values; what an earlier version does not know is left out if unused."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         if not self.note_scores:
             del values["note_scores"]
+        if self.attribute == "label":
+            del values["attribute"]
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod

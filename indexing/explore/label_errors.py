@@ -121,7 +121,7 @@ def find_label_errors(
     order = np.lexsort((~differs, quality))
     is_sure = np.arange(len(order)) < errors
     if skip_decided:
-        decided = decided_rows(index.dataset, "label errors", snapshot.lookup)
+        decided = decided_rows(index.dataset, "label errors", snapshot.lookup, attribute)
         is_open = ~np.isin(rows[order], decided)
         order, is_sure = order[is_open], is_sure[is_open]
     order = order[:count]

@@ -92,8 +92,7 @@ class FindOddRegions(JobOperator):
         if "errors" in results:
             yield self.show_results(ctx, results)
 
-        if results.get("entry"):
-            yield from show_in_panel(ctx, results["entry"])
+        yield from show_in_panel(ctx, results["entry"])
 
         index = open_index(ctx.dataset, ctx.params["key"])
         shown = named_hits(index, results["names"][:MAX_SHOWN])
@@ -155,16 +154,10 @@ def _find_errors(ctx, key, progress):
     index, attribute = open_index(ctx.dataset, key), ctx.params.get("attribute") or "label"
     number = ctx.params.get("count") or DEFAULT_COUNT
     suspects = indexing.find_label_errors(index, number, attribute, progress=progress)
-    entry = None
-    # The panel decides about the class, not about other attributes
-    if attribute == "label":
-        finding = indexing.Finding.of(
-            ERRORS, index, suspects.hits, suspects.suggested, suspects.suggested_scores
-        )
-        entry = indexing.remember(ctx.dataset, finding)
-
+    columns = suspects.suggested, suspects.suggested_scores
+    finding = indexing.Finding.of(ERRORS, index, suspects.hits, *columns, attribute)
     return {
-        "entry": entry,
+        "entry": indexing.remember(ctx.dataset, finding),
         **_listed(ctx, key, suspects.hits),
         "given": suspects.given.tolist(),
         "suggested": suspects.suggested.tolist(),

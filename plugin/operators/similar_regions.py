@@ -1,12 +1,16 @@
-"""The operator that shows the regions that are most like those that are selected."""
+"""The operator that shows the regions that are most like those selected, and its button."""
 
+from contextlib import suppress
+
+import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import choose_index, count, form_button, refuse
 from ..common.grid import show_view
-from ..common.indexes import open_index, selected_names, selected_regions
+from ..common.indexes import named_hits, open_index, selected_names, selected_regions
 from ..common.reports import ids_and_scores
 from .base import FormOperator, configure, show_in_panel
 
@@ -26,12 +30,6 @@ class FindSimilarRegions(FormOperator):
         risk_level=types.RiskLevel.LOW,
     )
     button = "Find"
-
-    def resolve_placement(self, ctx):
-        if ctx.view is not None and ctx.view._is_patches:
-            return form_button(self.config)
-
-        return form_button(self.config, types.Places.SAMPLES_VIEWER_ACTIONS)
 
     def resolve_run_name(self, ctx):
         return "Find similar regions in %s" % ctx.params.get("key")
@@ -66,3 +64,43 @@ class FindSimilarRegions(FormOperator):
         message %= (count(len(hits)), len(examples), hits.scores[0], hits.scores[-1])
         yield ctx.ops.notify(message, variant="success")
         return {"index": index.key, **ids_and_scores(hits)}
+
+
+class SimilarRegionsButton(foo.Operator):
+    """The button of :class:`FindSimilarRegions`: finds at once where one index holds what is
+    selected, else opens the form, which the list of operators opens at any time."""
+
+    config = configure(
+        name="similar_regions_button",
+        label=FindSimilarRegions.config.label,
+        description=FindSimilarRegions.config.description,
+        icon=FindSimilarRegions.config.icon,
+        dynamic=False,
+        execute_as_generator=False,
+        unlisted=True,
+        view_target=False,
+        risk_level=types.RiskLevel.LOW,
+    )
+
+    def resolve_placement(self, ctx):
+        is_of_grid = ctx.view is not None and ctx.view._is_patches and not ctx.current_sample
+        where = types.Places.SAMPLES_GRID_SECONDARY_ACTIONS
+        where = where if is_of_grid else types.Places.SAMPLES_VIEWER_ACTIONS
+        return form_button(self.config, where, prompt=False)
+
+    def execute(self, ctx):
+        keys = _keys_with_all(ctx, selected_regions(ctx))
+        params = {"key": keys[0]} if len(keys) == 1 else {}
+        ctx.prompt("@alphaclip/regions/find_similar_regions", params, skip_prompt=bool(params))
+
+
+def _keys_with_all(ctx, regions):
+    """The indexes that hold all of some regions; none where there are no regions."""
+    keys = []
+    for key in index_keys(ctx.dataset) if regions else ():
+        # One that cannot be read is no choice
+        with suppress(AlphaClipError):
+            held = named_hits(open_index(ctx.dataset, key), selected_names(ctx, [key]))
+            keys += [key] if len(held) == len(regions) else []
+
+    return keys

@@ -25,7 +25,9 @@ HELP = (
     "between the query and the region, from -1 to 1.\n\nKeys, in the gallery: arrows move, `y` and "
     "`n` mark right and wrong, space selects, shift selects a range, `o` opens the picture, Escape "
     "clears the selection.\n\n“Find” lists label errors, duplicates and outliers: `y` takes the "
-    "suggestion, `n` keeps a region as it is, a digit gives it another class, `u` takes it back."
+    "suggestion, `n` keeps a region as it is, a digit gives it another class, `c` one by "
+    "its first letters, `u` takes it back. In the list of a concept, `u` takes back "
+    "what was dismissed."
 )
 
 

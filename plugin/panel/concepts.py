@@ -39,7 +39,16 @@ class ConceptEvents:
         )
         names = names_of(ctx.dataset, question, hits)
         left = dismiss(ctx.dataset, str(question["concept"]), names)
-        return {"said": "%s dismissed, %s left" % (count(len(names)), left or "none")}
+        return {"said": "%s dismissed, %s left" % (count(len(names)), left or "none"), "ids": names}
+
+    @event
+    def undismiss(self, ctx):
+        """Puts the regions of ``ids`` back into the list of a concept."""
+        from alphaclip.indexing import undismiss
+
+        ids = check("ids", ctx.params["ids"], "Sequence[str]")
+        waiting = undismiss(ctx.dataset, check("name", ctx.params["name"], "str"), ids)
+        return {"said": "Taken back: %s" % count(waiting, "region waits", "regions wait")}
 
     @event
     def delete_concept(self, ctx):

@@ -4,12 +4,14 @@ import time
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.decisions import Oddity
+from alphaclip.indexing.dataset.decisions import Oddity, last_decision
+from alphaclip.indexing.store.segments import RowIds
 
 from ..common import jobs
 from ..common.forms import count
 from ..common.indexes import named_hits, open_index
 from ..common.panels import event
+from ..common.region_forms import text_attributes
 from ..common.tiles import data_uri, draw_crops
 
 ERRORS, DUPLICATES, OUTLIERS = "label errors", "duplicates", "outliers"
@@ -29,14 +31,20 @@ class FindingEvents:
         """Finds regions of a kind, and remembers them."""
         from alphaclip import indexing
 
-        kind, index = _of(ctx)
+        kind, index, attribute = _of(ctx)
         title = "Looking for %ss in %s" % (ONE[kind], index.key)
         with jobs.stoppable(ctx.dataset, index.key, title) as job:
-            finding = FINDERS[kind](index, job.progress)
+            finding = FINDERS[kind](index, attribute, job.progress)
             job.said = describe_finding(finding)
 
         entry = indexing.remember(ctx.dataset, finding)
         return {**opened(ctx.dataset, entry, finding), "at": time.time()}
+
+    @event
+    def attributes(self, ctx):
+        """The attributes of an index's labels that classes can be in, "label" first."""
+        index = open_index(ctx.dataset, check("key", ctx.params["key"], "str"))
+        return {"attributes": text_attributes(ctx.dataset, index.field)}
 
     @event
     def finding_rows(self, ctx):
@@ -45,14 +53,14 @@ class FindingEvents:
 
         Of ``notes``, the id of each to what the finding notes on it.
         """
-        kind, index = _of(ctx)
+        kind, index, attribute = _of(ctx)
         notes = check("notes", ctx.params["notes"], "Mapping[str, Any]")
         if len(notes) > MOST_ROWS:
             raise AlphaClipError("%d rows at once: %d at most" % (len(notes), MOST_ROWS))
 
         notes = {name: check("note", note, "str") for name, note in notes.items()}
         side = min(max(check("side", ctx.params["side"], "int"), MIN_SIDE), MAX_SIDE)
-        return _rows(kind, index, notes, side)
+        return _rows(kind, index, attribute, notes, side)
 
     @event
     def decide(self, ctx):
@@ -60,7 +68,7 @@ class FindingEvents:
         again."""
         from alphaclip import indexing
 
-        kind, index = _of(ctx)
+        kind, index, attribute = _of(ctx)
         name, label, tag = str(ctx.params["id"]), ctx.params.get("label"), ctx.params.get("tag")
         hits = named_hits(index, [name])
         if not len(hits):
@@ -68,23 +76,38 @@ class FindingEvents:
 
         done = None
         if label:
-            done = indexing.label(hits, check("label", label, "str"), overwrite=True)
+            label = check("label", label, "str")
+            done = indexing.label(hits, label, overwrite=True, attribute=attribute)
         elif tag:
             done = indexing.tag(hits, check("tag", tag, "str"))
 
-        indexing.decide(ctx.dataset, kind, {name: label or tag or KEEP})
-        return {"action": done.id if done else None}
+        action = done.id if done else None
+        indexing.decide(ctx.dataset, kind, {name: label or tag or KEEP}, action, attribute)
+        return {"is_changed": done is not None}
 
     @event
     def undecide(self, ctx):
-        """Takes a decision back, with the action that came of it."""
+        """Takes back the decision about the region ``id``, else the newest about a region of
+        ``entry``, with what was done to its label."""
         from alphaclip import indexing
 
-        (kind, _), action = _of(ctx), ctx.params.get("action")
-        undone = indexing.undo(ctx.dataset, check("action", action, "str")) if action else None
-        indexing.undecide(ctx.dataset, kind, [str(ctx.params["id"])])
+        (kind, _, attribute), name = _of(ctx), ctx.params.get("id")
+        if name is None:
+            entry = indexing.find_entry(ctx.dataset, check("entry", ctx.params["entry"], "str"))
+            names = getattr(entry.content, "names", ())  # of a search, none
+        else:
+            names = [check("id", name, "str")]
+
+        last = last_decision(ctx.dataset, kind, names, attribute)
+        if last is None:
+            return {"id": None, "is_changed": False}
+
+        undone = indexing.undo(ctx.dataset, last.action) if last.action else None
+        indexing.undecide(ctx.dataset, kind, [last.name], attribute)
         if undone is not None and undone.left:
             raise AlphaClipError("This label was edited since, and stays as it is")
+
+        return {"id": last.name, "is_changed": undone is not None}
 
     @event
     def reload_grid(self, ctx):
@@ -104,7 +127,9 @@ def opened(dataset, entry, finding):
 
     now = open_index(dataset, finding.key).snapshot()
     rows = now.lookup.find_named(finding.names)
-    is_open = (rows >= 0) & ~np.isin(rows, decided_rows(dataset, finding.kind, now.lookup))
+    decided = decided_rows(dataset, finding.kind, now.lookup, finding.attribute)
+    is_decided = np.isin(rows, decided)
+    is_open = (rows >= 0) & ~is_decided
     chances = finding.note_scores or [None] * len(rows)
     notes = finding.notes or [""] * len(rows)
     columns = (finding.names, finding.scores, notes, chances)
@@ -114,37 +139,43 @@ def opened(dataset, entry, finding):
         if is_open
     ]
     said = describe_finding(finding)
-    return {"entry": entry, "kind": finding.kind, "key": finding.key, "said": said, "rows": listed}
+    return {
+        "entry": entry, "kind": finding.kind, "key": finding.key, "said": said, "rows": listed,
+        "attribute": finding.attribute, "decided": int(is_decided.sum()),
+    }  # fmt: skip
 
 
 def describe_finding(finding):
     """Says what was found, in a few words."""
-    return "%s in %s" % (count(len(finding.names), ONE[finding.kind]), finding.key)
+    told = "%s in %s" % (count(len(finding.names), ONE[finding.kind]), finding.key)
+    return told if finding.attribute == "label" else "%s, by %s" % (told, finding.attribute)
 
 
 def _of(ctx):
-    """The kind that an event is about, and the index."""
+    """The kind that an event is about, the index, and the attribute that has the classes."""
     kind = check("kind", ctx.params["kind"], "str", Oddity)
-    return kind, open_index(ctx.dataset, check("key", ctx.params["key"], "str"))
+    attribute = check("attribute", ctx.params.get("attribute") or "label", "str")
+    return kind, open_index(ctx.dataset, check("key", ctx.params["key"], "str")), attribute
 
 
-def _find_errors(index, progress):
+def _find_errors(index, attribute, progress):
     from alphaclip import indexing
 
-    suspects = indexing.find_label_errors(index, len(index), progress=progress)
+    suspects = indexing.find_label_errors(index, len(index), attribute, progress=progress)
     differs = suspects.suggested != suspects.given
     hits, notes = suspects.hits.take(differs), suspects.suggested[differs]
-    return indexing.Finding.of(ERRORS, index, hits, notes, suspects.suggested_scores[differs])
+    chances = suspects.suggested_scores[differs]
+    return indexing.Finding.of(ERRORS, index, hits, notes, chances, attribute)
 
 
-def _find_duplicates(index, progress):
+def _find_duplicates(index, attribute, progress):
     from alphaclip import indexing
 
     repeated = indexing.find_duplicates(index)
     return indexing.Finding.of(DUPLICATES, index, repeated.hits, repeated.originals)
 
 
-def _find_outliers(index, progress):
+def _find_outliers(index, attribute, progress):
     from alphaclip import indexing
 
     hits = indexing.find_outliers(index, MOST_OUTLIERS, progress=progress)
@@ -154,13 +185,13 @@ def _find_outliers(index, progress):
 FINDERS = {ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers}
 
 
-def _rows(kind, index, notes, side):
+def _rows(kind, index, attribute, notes, side):
     from alphaclip.indexing import error_neighbors
 
     there = index.names(named_hits(index, list(notes)))
     suggested = {name: notes[name] if kind == ERRORS else None for name in there}
     rows, names = {}, dict.fromkeys(there)
-    for one in error_neighbors(index, suggested):
+    for one in error_neighbors(index, suggested, attribute):
         beside = [[name for name, _ in some] for some in (one.of_given, one.of_suggested)]
         if kind == DUPLICATES:
             beside = [[notes[one.name]], []]
@@ -168,21 +199,26 @@ def _rows(kind, index, notes, side):
         rows[one.name] = {"beside": beside, "likely": list(one.likely)}
         names.update(dict.fromkeys(name for some in beside for name in some))
 
-    return {"rows": rows, "tiles": _tiles(index, list(names), side)}
+    return {"rows": rows, "tiles": _tiles(index, attribute, list(names), side)}
 
 
-def _tiles(index, names, side):
+def _tiles(index, attribute, names, side):
+    from alphaclip.indexing.dataset.attributes import names_of
     from alphaclip.indexing.retrieval.hit_listing import list_hits
 
     hits = named_hits(index, names)
     listed = list_hits(hits)
     crops = draw_crops([(hit.image, hit.region) for hit in listed], side)
-    names = index.names(hits)
+    names, classes = index.names(hits), [hit.label for hit in listed]
+    if attribute != "label":
+        ids = RowIds.of([hit.sample_id for hit in listed], [hit.label_id for hit in listed])
+        classes = names_of(index.dataset, index.field, attribute, ids)
+
     return {
         names[hit.rank - 1]: {
             "id": names[hit.rank - 1], "sample": hit.sample_id, "label_id": hit.label_id,
-            "field": index.field, "label": hit.label, "tags": list(hit.tags),
+            "field": index.field, "label": label, "tags": list(hit.tags),
             "crop": data_uri(crop),
         }
-        for hit, crop in zip(listed, crops, strict=True)
+        for hit, crop, label in zip(listed, crops, classes, strict=True)
     }  # fmt: skip

@@ -109,6 +109,21 @@ def search_of(question):
     )
 
 
+def without_lost_marks(dataset, question):
+    """Leaves out the marks on regions that no index holds any more.
+
+    Returns:
+        the question, and the ids of what was left out
+    """
+    marked = {*question["right"], *question["wrong"]}
+    if not marked:
+        return question, []
+
+    held = search_of(question).without_lost_marks(indexes_of(dataset, question))
+    kept = {"right": list(held.right), "wrong": list(held.wrong)}
+    return {**question, **kept}, sorted(marked - {*held.right, *held.wrong})
+
+
 def find(dataset, question):
     """Finds the best k of a question, whatever their score.
 

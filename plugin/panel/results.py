@@ -13,7 +13,17 @@ from ..common.grid import show_view
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 from .history import remember
-from .questions import PICTURES, REGIONS, completed, find, find_these, indexes_of, measure, names_of
+from .questions import (
+    PICTURES,
+    REGIONS,
+    completed,
+    find,
+    find_these,
+    indexes_of,
+    measure,
+    names_of,
+    without_lost_marks,
+)
 
 K = 10_000
 """Hits that the page lists; what lies above a threshold is counted and acted on in full."""
@@ -33,11 +43,12 @@ class ResultEvents:
             question["stages"] = json.loads(stages) or None
 
         question = completed(ctx.dataset, question)
+        question, lost = without_lost_marks(ctx.dataset, question)
         answer = _answer(ctx.dataset, question)
         if ctx.params.get("remember"):
             remember(ctx.dataset, question)
 
-        return {"question": question, **answer}
+        return {"question": question, "lost": lost, **answer}
 
     @event
     def tiles(self, ctx):

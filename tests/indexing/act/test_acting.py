@@ -126,6 +126,37 @@ def test_label__in_place_where_asked(dataset: fo.Dataset, hits: Hits) -> None:
     assert labels["mine"] == 1 and "apple" not in labels
 
 
+def test_label__in_another_attribute(dataset: fo.Dataset, hits: Hits) -> None:
+    path = "boxes.detections.colour"
+    ids = dataset.values("boxes.detections.id")
+    dataset.set_values(path, [["red"] * len(some) for some in ids], dynamic=True)
+    before = everything(dataset)
+    assert label(hits, "green", attribute="colour").count == 0
+    action = label(hits, "green", overwrite=True, attribute="colour")
+    assert dataset.count_values(path)["green"] == action.count == 5
+    assert label(hits, "green", overwrite=True, attribute="colour").left == 5
+    assert undo(dataset, action) == Undone(5, 0)
+    assert everything(dataset) == before
+
+
+@pytest.mark.parametrize(
+    ("attribute", "into", "message"),
+    [
+        ("color", None, "no label of field 'boxes' has 'color'"),
+        ("bounding_box", None, "has a meaning of its own"),
+        ("$set", None, "has '\\$set'"),
+        ("colour", "copies", "attribute is for the hits' own labels"),
+    ],
+)
+def test_label__attributes_that_cannot_be_written(
+    dataset: fo.Dataset, hits: Hits, attribute: str, into: str | None, message: str
+) -> None:
+    before = everything(dataset)
+    with pytest.raises(AlphaClipError, match=message):
+        label(hits, "green", into, attribute=attribute)
+    assert everything(dataset) == before
+
+
 def test_label__samples_in_memory_see_it(dataset: fo.Dataset, hits: Hits) -> None:
     sample = dataset[hits.sample_ids[0]]
     action = label(hits, "apple", overwrite=True)

@@ -10,7 +10,15 @@ from alphaclip import indexing
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.brain.duplicates import find_duplicates
-from alphaclip.indexing.dataset.decisions import decide, decisions, undecide
+from alphaclip.indexing.dataset.decisions import (
+    STORE,
+    OddDecision,
+    decide,
+    decisions,
+    last_decision,
+    undecide,
+)
+from alphaclip.indexing.dataset.records import RecordError, Records
 from alphaclip.indexing.explore.outliers import find_outliers
 from alphaclip.indexing.region_index import RegionIndex
 
@@ -25,6 +33,41 @@ def test_decide__of_each_kind_by_itself(dataset_factory: Callable) -> None:
     assert decisions(dataset, "duplicates") == decisions(dataset_factory(), "outliers") == {}
     undecide(dataset, "outliers", [REGION, "f" * 24])
     assert decisions(dataset, "outliers") == {COPY: "<b>$set</b>"}
+
+
+def test_decide__of_each_attribute_by_itself(dataset_factory: Callable) -> None:
+    dataset = dataset_factory()
+    decide(dataset, "label errors", {REGION: "keep"})
+    decide(dataset, "label errors", {COPY: "green"}, attribute="colour/s")
+    assert decisions(dataset, "label errors") == {REGION: "keep"}
+    assert decisions(dataset, "label errors", "colour/s") == {COPY: "green"}
+    undecide(dataset, "label errors", [REGION, COPY], "colour/s")
+    assert decisions(dataset, "label errors") == {REGION: "keep"}
+    assert decisions(dataset, "label errors", "colour/s") == {}
+
+
+def test_last_decision__the_newest_of_some_regions(dataset_factory: Callable) -> None:
+    dataset, old = dataset_factory(), "1" * 24
+    # As earlier versions kept it
+    Records(dataset, STORE).set(f"outliers/{old}", "drop")
+    assert last_decision(dataset, "outliers", [old]) == OddDecision(old, "drop")
+    decide(dataset, "outliers", {COPY: "keep"}, "an action")
+    decide(dataset, "outliers", {REGION: "keep"})
+    decide(dataset, "duplicates", {old: "keep"})
+    assert decisions(dataset, "outliers") == {REGION: "keep", COPY: "keep", old: "drop"}
+    newest, before = (
+        last_decision(dataset, "outliers", names)
+        for names in ([old, COPY, REGION, "f" * 24], [old, COPY])
+    )
+    assert newest is not None and before is not None
+    assert (newest.name, newest.action) == (REGION, None)
+    assert (before.name, before.action) == (COPY, "an action")
+    assert before.at <= newest.at
+    assert last_decision(dataset, "outliers", ["f" * 24]) is None
+    assert last_decision(dataset, "outliers", [REGION], "colour") is None
+    Records(dataset, STORE).set(f"outliers/{old}", {"odd": 1})
+    with pytest.raises(RecordError, match="is damaged"):
+        decisions(dataset, "outliers")
 
 
 @pytest.mark.parametrize(

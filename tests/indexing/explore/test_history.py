@@ -90,6 +90,9 @@ def test_finding__json_and_back() -> None:
     finding = Finding("label errors", "regions", ("a" * 24,), (0.5,), ("cat",))
     assert Finding.from_dict(json.loads(json.dumps(finding.to_dict()))) == finding
     assert "note_scores" not in finding.to_dict()  # which earlier versions do not know
+    assert "attribute" not in finding.to_dict()
+    of_artist = Finding("label errors", "regions", ("a" * 24,), (0.5,), attribute="artist")
+    assert Finding.from_dict(json.loads(json.dumps(of_artist.to_dict()))) == of_artist
     scored = Finding("label errors", "regions", ("a" * 24,), (0.5,), ("cat",), (0.9,))
     assert Finding.from_dict(json.loads(json.dumps(scored.to_dict()))) == scored
     many = Finding("outliers", "regions", ("a",) * 3000, (0.5,) * 3000)
@@ -99,10 +102,10 @@ def test_finding__json_and_back() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ("apple", "expected key, kind"),
-        ({"colour": 1}, "expected key, kind"),
+        ("apple", "expected attribute, key, kind"),
+        ({"colour": 1}, "expected attribute, key, kind"),
         ({"kind": "odd", "key": "a", "names": [], "scores": []}, "kind is 'odd'"),
-        ({"kind": "outliers", "key": "a"}, "expected key, kind"),
+        ({"kind": "outliers", "key": "a"}, "expected attribute, key, kind"),
         ({"kind": "outliers", "key": "a", "names": "b", "scores": [1]}, "names is 'b'"),
         ({"kind": "outliers", "key": "a", "names": [7], "scores": [1]}, r"names is \[7\]"),
         ({"kind": "outliers", "key": "a", "names": ["b"], "scores": ["c"]}, "scores is"),

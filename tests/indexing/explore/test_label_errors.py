@@ -109,6 +109,16 @@ def test_find_label_errors__not_what_was_decided(scenes: tuple[fo.Dataset, Regio
     assert everything.hits.label_ids.tolist() == names
 
 
+def test_find_label_errors__of_another_attribute(scenes: tuple[fo.Dataset, RegionIndex]) -> None:
+    dataset, index = scenes
+    before = find_label_errors(index, 3, "artist", by="texts")
+    names = before.hits.label_ids.tolist()
+    decide(dataset, "label errors", {names[0]: "keep"}, attribute="artist")
+    after = find_label_errors(index, 2, "artist", by="texts")
+    assert after.hits.label_ids.tolist() == names[1:]
+    undecide(dataset, "label errors", names, "artist")
+
+
 def test_error_neighbors__of_the_label_and_of_the_suggestion(
     scenes: tuple[fo.Dataset, RegionIndex],
 ) -> None:

@@ -16,6 +16,7 @@ from alphaclip.indexing.explore.concepts import (
     delete_concept,
     dismiss,
     keep_concept,
+    undismiss,
     waiting,
 )
 from alphaclip.indexing.explore.example_pictures import MOST, keep_picture, open_picture
@@ -66,6 +67,27 @@ def test_update__what_is_new_and_matches_waits(
     update(index)
     assert waiting(dataset, "ants").label_ids.tolist() == boxes_of(fourth)
     assert dismiss(dataset, "ants", []) == 1
+
+
+def test_undismiss__waits_again_if_it_matches(
+    dataset: fo.Dataset, index: RegionIndex, make_dataset: Callable
+) -> None:
+    keep_concept(index, "ants", ANTS, 0.9)
+    make_dataset.add(dataset, [[(ANT, 0.1), (BEE, 0.0)], [(ANT, 0.05)]])
+    update(index)
+    before = waiting(dataset, "ants").label_ids.tolist()
+    ant, bee = boxes_of(dataset.skip(2).first())
+    assert dismiss(dataset, "ants", [ant]) == 1
+    assert undismiss(dataset, "ants", [bee, "f" * 24, "nonsense"]) == 1
+    assert undismiss(dataset, "ants", [ant, ant]) == 2
+    assert undismiss(dataset, "ants", []) == 2
+    assert waiting(dataset, "ants").label_ids.tolist() == before
+    dismiss(dataset, "ants", before)
+    dataset.delete_samples([dataset.last().id])
+    update(index)
+    assert undismiss(dataset, "ants", before) == 1
+    with pytest.raises(AlphaClipError, match="has no concept 'bees'"):
+        undismiss(dataset, "bees", before)
 
 
 def test_update__an_edited_region_waits_and_one_that_is_gone_does_not(

@@ -51,6 +51,13 @@ def test_app__grid_button_opens_the_panel(app: App, drawings: fo.Dataset) -> Non
     app.page.get_by_text("image_search", exact=True).first.click()
     panel = app.page.locator("[data-cy=panel-content-region_search]")
     expect(panel.get_by_text("Embed regions first")).to_be_visible()
+    # The App folds its menu beside a panel
+    menu = app.page.locator("[data-cy=fo-grid-actions]")
+    menu.locator("[data-testid=ExpandMoreIcon]").click()
+    entry = app.page.locator("[data-item-id='@alphaclip/regions/open_region_search']").last
+    expect(entry).to_be_in_viewport()
+    entry.click()
+    expect(panel.get_by_text("Embed regions first")).to_be_visible()
 
 
 def test_app__search_form_says_what_is_missing(app: App, drawings: fo.Dataset) -> None:

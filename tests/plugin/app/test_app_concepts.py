@@ -41,6 +41,12 @@ def test_concept__kept_waits_dismissed_and_deleted(panel: Panel, few_scenes: fo.
     panel.press("Dismiss 1 selected")
     panel.expect_text(f"1 region dismissed, {waiting - 1} left")
     panel.content.get_by_role("button", name=f"apples_: {waiting - 1} new").wait_for()
+    expect(panel.content.get_by_role("status")).to_have_text(
+        f"{waiting - 1} of {waiting - 1} waiting"
+    )
+    panel.page.keyboard.press("u")
+    panel.expect_text(f"Taken back: {waiting} regions wait")
+    expect(panel.content.get_by_role("status")).to_have_text(f"{waiting} of {waiting} waiting")
     panel.press("Delete …")
     panel.press("Delete")
     expect(panel.content.get_by_role("button", name=re.compile("apples_"))).to_have_count(0)

@@ -111,7 +111,7 @@ def form(dataset, name, **params):
 def test_operators__all_are_covered():
     names = {one.config.name for one in foo.list_operators() if one.uri.startswith(URI)}
     others = {"act_on_regions", "segment_regions", "find_similar_regions", "open_region_search"}
-    others |= {"download_model"}
+    others |= {"download_model", "similar_regions_button"}
     panels = {"region_search", "label_regions_panel"}
     assert names == others | panels | set(USUAL)
 

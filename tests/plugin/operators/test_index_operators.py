@@ -250,6 +250,25 @@ def similar(dataset, request, k=5):
     return fo.DatasetView._build(dataset, sent["set_view"]["params"]["view"])
 
 
+def test_similar_button__finds_at_once_where_one_index_holds_what_is_selected(indexed):
+    sample = indexed.first()
+    label = {"label_id": sample.shapes.detections[0].id, "sample_id": sample.id, "field": "shapes"}
+    unknown = {**label, "label_id": "f" * 24}
+    assert press_similar(indexed, label) == ({"key": "regions"}, True)
+    assert press_similar(indexed) == press_similar(indexed, label, unknown) == ({}, False)
+    other = build(indexed, "shapes", "alphaclip-nano", key="other", progress=False)
+    assert press_similar(indexed, label) == ({}, False)
+    other.delete()
+
+
+def press_similar(dataset, *labels):
+    """What the button opens the operator with, and whether without its form."""
+    context = {"dataset": dataset, "selected_labels": list(labels)}
+    executor = foo.execute_operator(URI + "similar_regions_button", context).executor
+    (sent,) = executor.to_json()["requests"]
+    return sent["params"]["params"], sent["params"]["skip_prompt"]
+
+
 def test_panel_button__opens_it(indexed):
     assert run(indexed, "open_region_search")["open_panel"]["name"] == "region_search"
 

@@ -66,11 +66,14 @@ def test_concept__what_is_new_waits_and_is_tagged_and_dismissed(panel, tmp_path)
     assert panel.tiles()[0]["tags"] == ["seen"]
     question = panel.question
     assert panel.do("ids", question=question, ranks=[2, 1])["ids"] == [hits[2], hits[1]]
-    assert (
-        panel.do("dismiss_waiting", question=question, ids=hits[:1])["said"]
-        == "1 region dismissed, 2 left"
-    )
+    dismissed = panel.do("dismiss_waiting", question=question, ids=hits[:1])
+    assert dismissed == {"said": "1 region dismissed, 2 left", "ids": hits[:1]}
     assert open_list(panel) == hits[1:]
+    sent = {"name": "circles", "ids": hits[:1]}
+    assert panel.do("undismiss", **sent)["said"] == "Taken back: 3 regions wait"
+    assert open_list(panel) == hits
+    panel.do("dismiss_waiting", question=panel.question, ids=hits[:1])
+    open_list(panel)
     above = (panel.tiles()[0]["score"] + panel.tiles()[1]["score"]) / 2
     panel.do("dismiss_waiting", question=panel.question, min_score=above)
     assert open_list(panel) == hits[2:]

@@ -44,7 +44,7 @@ def find(panel, kind):
 
 
 def about(finding):
-    return {"kind": finding["kind"], "key": finding["key"]}
+    return {name: finding[name] for name in ("kind", "key", "attribute")}
 
 
 def look_at(panel, finding, ids):
@@ -55,7 +55,7 @@ def look_at(panel, finding, ids):
 def decide(panel, finding, name, **choice):
     answer = panel.do("decide", **about(finding), id=name, **choice)
     assert "error" not in answer
-    return answer["action"]
+    return answer["is_changed"]
 
 
 def open_ids(panel, finding):
@@ -81,20 +81,21 @@ def test_label_errors__with_the_neighbours_of_both_labels(panel):
 
 def test_decide__a_class_and_back(panel):
     finding, wrong = find(panel, "label errors"), wrong_of(panel)
-    action = decide(panel, finding, wrong, label="green square")
+    assert decide(panel, finding, wrong, label="green square")
     assert class_of(panel, wrong) == "green square"
     assert wrong not in open_ids(panel, finding)
     again = find(panel, "label errors")
     assert wrong not in [row["id"] for row in again["rows"]]
-    assert panel.do("about")["actions"][0]["id"] == action
-    assert panel.do("undecide", **about(finding), id=wrong, action=action) == {}
+    assert panel.do("about")["actions"][0]["said"] == "labelling 1 region “green square”"
+    taken_back = {"id": wrong, "is_changed": True}
+    assert panel.do("undecide", **about(finding), id=wrong) == taken_back
     assert class_of(panel, wrong) == WRONG
     assert wrong in [row["id"] for row in find(panel, "label errors")["rows"]]
 
 
 def test_decide__to_keep_and_back(panel):
     finding, wrong = find(panel, "label errors"), wrong_of(panel)
-    assert decide(panel, finding, wrong) is None
+    assert not decide(panel, finding, wrong)
     assert indexing.decisions(panel.dataset, "label errors") == {wrong: "keep"}
     assert wrong not in open_ids(panel, finding) and class_of(panel, wrong) == WRONG
     panel.do("undecide", **about(finding), id=wrong)
@@ -103,12 +104,11 @@ def test_decide__to_keep_and_back(panel):
 
 def test_undecide__of_a_label_that_was_edited_since(panel):
     finding, wrong = find(panel, "label errors"), wrong_of(panel)
-    action = decide(panel, finding, wrong, label="green square")
+    decide(panel, finding, wrong, label="green square")
     names = panel.dataset.values(PATH)
     names[2][0] = "by hand"
     panel.dataset.set_values(PATH, names)
-    sent = {**about(finding), "id": wrong, "action": action}
-    assert "edited since" in panel.do("undecide", **sent)["error"]
+    assert "edited since" in panel.do("undecide", **about(finding), id=wrong)["error"]
     assert class_of(panel, wrong) == "by hand"
 
 
@@ -121,11 +121,60 @@ def test_duplicates__beside_what_they_repeat(panel):
     assert repeated == dict(zip(twins, originals, strict=True))
     seen = look_at(panel, finding, twins)
     assert seen["rows"][twins[0]]["beside"] == [[originals[0]], []]
-    action = decide(panel, finding, twins[0], tag="duplicate")
+    decide(panel, finding, twins[0], tag="duplicate")
     assert panel.dataset.count_label_tags() == {"duplicate": 1}
     assert twins[0] not in open_ids(panel, finding) and twins[1] in open_ids(panel, finding)
-    panel.do("undecide", **about(finding), id=twins[0], action=action)
+    panel.do("undecide", **about(finding), id=twins[0])
     assert panel.dataset.count_label_tags() == {}
+
+
+def test_undecide__the_newest_after_a_reload(panel):
+    finding = find(panel, "outliers")
+    first, second, third = [row["id"] for row in finding["rows"][:3]]
+    decide(panel, finding, second, tag="outlier")
+    decide(panel, finding, first)
+    decide(panel, find(panel, "duplicates"), third)
+    restored = panel.do("restore", entry=finding["entry"])["finding"]
+    assert (restored["decided"], len(restored["rows"])) == (2, 24)
+    sent = {**about(finding), "entry": finding["entry"]}
+    assert panel.do("undecide", **sent) == {"id": first, "is_changed": False}
+    assert panel.do("undecide", **sent) == {"id": second, "is_changed": True}
+    assert panel.do("undecide", **sent) == {"id": None, "is_changed": False}
+    assert panel.dataset.count_label_tags() == {}
+    assert open_ids(panel, finding)[:2] == [first, second]
+    panel.search("a square", remember=True)
+    search = panel.do("about")["history"][0]["entry"]
+    nothing = panel.do("undecide", **{**sent, "entry": search})
+    assert nothing == {"id": None, "is_changed": False}
+    assert "history" in panel.do("undecide", **{**sent, "entry": "no"})["error"]
+
+
+def test_label_errors__of_another_attribute(panel):
+    path = "shapes.detections.colour"
+    colours = [[name.split()[0] for name in names] for names in panel.dataset.values(PATH)]
+    wrong = wrong_of(panel)
+    panel.dataset.set_values(path, colours, dynamic=True)
+    assert panel.do("attributes", key="regions") == {"attributes": ["label", "colour"]}
+    finding = panel.do("find_odd", kind="label errors", key="regions", attribute="colour")
+    assert finding["said"].endswith(" in regions, by colour")
+    (row,) = (row for row in finding["rows"] if row["id"] == wrong)
+    assert row["note"] == "green"
+    seen = look_at(panel, finding, [wrong])
+    of_given, of_suggested = seen["rows"][wrong]["beside"]
+    assert {seen["tiles"][name]["label"] for name in of_given} == {"red"}
+    assert {seen["tiles"][name]["label"] for name in of_suggested} == {"green"}
+    assert decide(panel, finding, wrong, label="green")
+    assert "green" in panel.dataset.values(path)[2] and class_of(panel, wrong) == WRONG
+    assert wrong not in open_ids(panel, finding)
+    assert wrong in [row["id"] for row in find(panel, "label errors")["rows"]]
+    panel.do("undecide", **about(finding), id=wrong)
+    assert panel.dataset.values(path) == colours
+    sent = {"kind": "label errors", "key": "regions"}
+    assert "has 'hue'" in panel.do("find_odd", **sent, attribute="hue")["error"]
+    assert (
+        "has a meaning"
+        in panel.do("decide", **sent, attribute="bounding_box", id=wrong, label="x")["error"]
+    )
 
 
 def test_outliers__of_regions_without_classes(panel):
@@ -158,7 +207,7 @@ def test_findings__what_cannot_be_done(panel):
     assert "label is" in panel.do("decide", **of, id=name, label=["x"])["error"]
     assert "tag is" in panel.do("decide", **of, id=name, tag=" ")["error"]
     assert name in open_ids(panel, finding)
-    assert "no action" in panel.do("undecide", **of, id=name, action="x")["error"]
+    assert "id is" in panel.do("undecide", **of, id=7)["error"]
 
 
 def test_history__searches_with_pictures_and_marks_and_findings(panel):

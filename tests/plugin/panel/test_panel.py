@@ -396,6 +396,18 @@ def test_history__has_what_was_searched_for(panel):
     assert panel.hits == first
 
 
+def test_search__leaves_out_the_marks_on_regions_that_are_gone(panel):
+    panel.search("a square")
+    stays, goes, wrong = panel.hits[:3]
+    assert panel.search("a square", right=[stays], wrong=[wrong])["lost"] == []
+    panel.dataset.delete_labels(ids=[goes])
+    load(panel.dataset).update()
+    answer = panel.search("a square", right=[goes, stays, "f" * 24], wrong=[wrong])
+    assert answer["lost"] == sorted([goes, "f" * 24])
+    assert (answer["question"]["right"], answer["question"]["wrong"]) == ([stays], [wrong])
+    assert panel.search("a square", right=[goes])["question"]["right"] == []
+
+
 def test_history__restores_without_the_marks_on_regions_that_are_gone(panel):
     panel.search("a square")
     stays, goes, wrong = panel.hits[:3]

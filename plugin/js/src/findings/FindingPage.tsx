@@ -3,8 +3,8 @@ import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useS
 import { positionOf, STEPS, useFocus, useWidth } from "../gallery/Gallery";
 import { STYLE } from "../gallery/style";
 import { CAPTION } from "../gallery/Tile";
-import { Plain } from "../page/controls";
-import { Kind, Tile } from "../server/types";
+import { Complete, Plain } from "../page/controls";
+import { Finding, Kind, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 import { OddTile } from "./OddTile";
 import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
@@ -35,9 +35,12 @@ interface Props {
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
 export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
-  const { rows, kind, entry, said } = state.finding!;
+  const { rows, kind, entry, said, decided: before } = state.finding!;
   const details = useDetails(call, state.finding!, pixels, onError);
+  const classes = useClasses(call, state.finding!);
   const [current, setCurrent] = useState(0);
+  const [isTyping, setTyping] = useState(false);
+  const [undone, setUndone] = useState<string | null>(null);
   const decided = useMemo(() => new Map(state.decisions.map((one) => [one.id, one])), [state.decisions]);
 
   const scroller = useRef<HTMLDivElement>(null);
@@ -83,10 +86,16 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
     go(nextOpen(rows, new Set([...decided.keys(), odd.id]), current));
   };
   const accept = () => odd && decide(tag ? { tag } : { label: odd.note });
-  const undo = () => {
-    const id = state.undo();
-    const position = rows.findIndex((one) => one.id === id);
-    if (position >= 0) go(position);
+  const undo = () => void state.undo().then(setUndone).catch(onError);
+  useEffect(() => {
+    const position = rows.findIndex(({ id }) => id === undone);
+    if (position < 0) return;
+    go(position);
+    setUndone(null);
+  }, [rows, undone]);
+  const stopTyping = () => {
+    setTyping(false);
+    focus(current);
   };
   const open = (position: number) => {
     const tile = details.tiles.get(rows[position]?.id ?? "");
@@ -97,6 +106,10 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
 
   const onKeyDown = (event: KeyboardEvent) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if ((event.target as Element).matches("input")) {
+      if (event.key === "Escape") stopTyping();
+      return;
+    }
     const another = likely[Number(event.key) - 1];
     if (event.key in STEPS) {
       const next = current + STEPS[event.key]!(columns);
@@ -106,6 +119,7 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
     else if (event.key === "y") accept();
     else if (event.key === "n") decide({});
     else if (event.key === "u") undo();
+    else if (event.key === "c") setTyping(true);
     else if (another) decide({ label: another });
     else return;
     event.preventDefault();
@@ -122,13 +136,17 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
           <div style={LINE}>
             <Plain isOn onClick={accept}>y: {tag ? `tag “${tag}”` : odd.note}</Plain>
             <Plain onClick={() => decide({})}>n: keep {tile?.label ? `“${tile.label}”` : "it"}</Plain>
-            {decided.size > 0 && <Plain onClick={undo}>u: undo</Plain>}
+            <Plain onClick={() => setTyping(!isTyping)}>c: another class</Plain>
+            {decided.size + before > 0 && <Plain onClick={undo}>u: undo</Plain>}
           </div>
           <div style={LINE}>
             {likely.map((label, number) => (
               <Plain key={label} onClick={() => decide({ label })}>{number + 1}: {label}</Plain>
             ))}
           </div>
+          {isTyping && (
+            <AnotherClass classes={classes} onChoose={(label) => { setTyping(false); decide({ label }); }} />
+          )}
         </>
       )}
       <div ref={scroller} className="alphaclip-gallery" role="group" aria-label={said} tabIndex={-1}
@@ -157,4 +175,25 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
       </div>
     </div>
   );
+}
+
+/** A class by its first letters, where there are more than digits. */
+function AnotherClass({ classes, onChoose }: { classes: string[]; onChoose: (label: string) => void }) {
+  const [value, setValue] = useState("");
+  return (
+    <div style={{ paddingTop: 6 }}>
+      <Complete label="Another class" value={value} options={classes} onChange={setValue} onChoose={onChoose} isFirst />
+    </div>
+  );
+}
+
+/** The classes that a region may get: those of the dataset's labels, and those suggested. */
+function useClasses(call: Call, { attribute, kind, rows }: Finding): string[] {
+  const [known, setKnown] = useState<string[]>([]);
+  useEffect(() => {
+    setKnown([]);
+    if (attribute === "label") call<{ classes: string[] }>("names").then(({ classes }) => setKnown(classes), () => undefined);
+  }, [call, attribute]);
+  const suggested = kind === "label errors" ? rows : [];
+  return useMemo(() => [...new Set([...known, ...suggested.map(({ note }) => note)])].sort(), [known, rows]);
 }

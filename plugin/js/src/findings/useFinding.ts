@@ -15,7 +15,7 @@ export interface Decision {
 
 /**
  * A finding that is looked through. Decisions are shown at once; the server hears of them in order,
- * and one that it refuses is taken back here.
+ * and one that it refuses is taken back here. It knows those from before a reload.
  */
 export function useFinding(call: Call, dataset: string, onError: (error: unknown) => void) {
   const [stored, setStored] = useStored<{ entry: string | null }>(`finding:${dataset}`, { entry: null });
@@ -38,10 +38,10 @@ export function useFinding(call: Call, dataset: string, onError: (error: unknown
     call<{ finding?: Finding }>("restore", { entry }).then(({ finding }) => show(finding ?? null), () => show(null));
   }, [call, show]);
 
-  const find = useCallback(async (kind: Kind, key: string) => {
+  const find = useCallback(async (kind: Kind, key: string, attribute = "label") => {
     setBusy(true);
     try {
-      const answer = await call<Finding & { at: number }>("find_odd", { kind, key });
+      const answer = await call<Finding & { at: number }>("find_odd", { kind, key, attribute });
       show(answer);
       return answer;
     } finally {
@@ -49,58 +49,72 @@ export function useFinding(call: Call, dataset: string, onError: (error: unknown
     }
   }, [call, show]);
 
-  const about = { kind: finding?.kind, key: finding?.key };
+  const about = { kind: finding?.kind, key: finding?.key, attribute: finding?.attribute };
   const forget = (id: string) => setDecisions((before) => before.filter((one) => one.id !== id));
-  const actions = useRef(new Map<string, string | null>());
   const takeBack = (id: string) => {
     forget(id);
-    queue(() => {
-      // Known by now: whatever made it was sent before
-      const action = actions.current.get(id);
-      actions.current.delete(id);
-      return call("undecide", { ...about, id, action });
-    });
+    void queue(() => call<Changed>("undecide", { ...about, id }));
   };
   const decide = (decision: Decision) => {
     if (decisions.some(({ id }) => id === decision.id)) takeBack(decision.id);
     setDecisions((before) => [...before, decision]);
-    queue(async () => {
-      const { action } = await call<{ action: string | null }>("decide", { ...about, ...decision });
-      actions.current.set(decision.id, action);
-    }, () => forget(decision.id));
+    void queue(() => call<Changed>("decide", { ...about, ...decision }), () => forget(decision.id));
   };
-  /** Takes the last decision back; returns which region it was about. */
-  const undo = () => {
+  /** Takes the last decision back, also one from before a reload; returns which region it was about. */
+  const undo = async () => {
     const last = decisions.at(-1);
-    if (last) takeBack(last.id);
-    return last?.id ?? null;
+    if (last) {
+      takeBack(last.id);
+      return last.id;
+    }
+    const entry = finding!.entry;
+    const undone = await queue(() => call<Changed & { id: string | null }>("undecide", { ...about, entry }));
+    setFinding((await call<{ finding: Finding }>("restore", { entry })).finding);
+    return undone?.id ?? null;
   };
   return { finding, isBusy, show, find, decide, undo, decisions };
 }
 
 export type FindingState = ReturnType<typeof useFinding>;
 
-/** Sends one after the other; the grid is drawn anew once nothing was sent for a while. */
+interface Changed {
+  /** Whether a label is another now. */
+  is_changed: boolean;
+}
+
+/**
+ * Sends one after the other. Where labels changed, the grid is drawn anew once nothing was sent for a
+ * while: that keeps the App busy for some tenths of a second.
+ */
 function useQueue(call: Call, onError: (error: unknown) => void) {
   const last = useRef<Promise<unknown>>(Promise.resolve());
   const timer = useRef(0);
-  return (send: () => Promise<unknown>, onFailure?: () => void) => {
+  const isStale = useRef(false);
+  return <T extends Changed>(send: () => Promise<T>, onFailure?: () => void): Promise<T | undefined> => {
     clearTimeout(timer.current);
-    last.current = last.current.then(send).catch((error) => {
+    const mine = last.current.then(send).then((answer) => {
+      isStale.current ||= answer.is_changed;
+      return answer;
+    }).catch((error) => {
       onFailure?.();
       onError(error);
+      return undefined;
     });
-    const mine = last.current;
+    last.current = mine;
     void mine.then(() => {
-      if (mine !== last.current) return;
-      timer.current = window.setTimeout(() => void call("reload_grid").catch(onError), QUIET_MS);
+      if (mine !== last.current || !isStale.current) return;
+      timer.current = window.setTimeout(() => {
+        isStale.current = false;
+        call("reload_grid").catch(onError);
+      }, QUIET_MS);
     });
+    return mine;
   };
 }
 
 /** Fetches what there is to see of odd regions, and keeps it. */
 export function useDetails(call: Call, finding: Finding, side: number, onError: (error: unknown) => void) {
-  const { entry, kind, key } = finding;
+  const { entry, kind, key, attribute } = finding;
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const cache = useRef({ entry, waiting: new Set<string>(), rows: new Map<string, OddDetail>(), tiles: new Map<string, Tile>() });
   if (cache.current.entry !== entry)
@@ -113,7 +127,7 @@ export function useDetails(call: Call, finding: Finding, side: number, onError: 
     for (let start = 0; start < missing.length; start += BATCH) {
       const some = missing.slice(start, start + BATCH);
       const notes = Object.fromEntries(some.map(({ id, note }) => [id, note]));
-      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { kind, key, notes, side }).then(
+      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { kind, key, attribute, notes, side }).then(
         ({ rows, tiles }) => {
           for (const [id, row] of Object.entries(rows)) now.rows.set(id, row);
           for (const [id, tile] of Object.entries(tiles)) now.tiles.set(id, tile);
@@ -125,7 +139,7 @@ export function useDetails(call: Call, finding: Finding, side: number, onError: 
         },
       );
     }
-  }, [call, entry, kind, key, side, onError]);
+  }, [call, entry, kind, key, attribute, side, onError]);
   return { rows: cache.current.rows, tiles: cache.current.tiles, request };
 }
 

@@ -37,11 +37,13 @@ export function ReviewPage({ call, into, classes, isBusy, isRunning, onLabel, on
   const state = useReview(call, into, classes, onError);
   const [only, setOnly] = useState("all");
   const { review, answers } = state;
+  const page = useRef<HTMLDivElement>(null);
   const items = useMemo(() => review?.items.filter((item) => isMeant(item, only)) ?? [], [review, only]);
   if (!review) return <LinearProgress />;
   return (
-    <>
+    <div ref={page} style={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", gap: 8 }}>
       <Head review={review} answers={answers} only={only} onOnly={setOnly} isBusy={isBusy}
+        onChosen={() => focusCurrent(page.current)}
         onLabel={(retrain) => void state.sent().then(() => onLabel(retrain))} />
       {isRunning ? (
         <p>What to review comes with the run.</p>
@@ -50,8 +52,14 @@ export function ReviewPage({ call, into, classes, isBusy, isRunning, onLabel, on
       ) : (
         <p>Nothing waits here any more.</p>
       )}
-    </>
+    </div>
   );
+}
+
+/** Has the keys answer again, which a list that was open took. */
+function focusCurrent(page: HTMLElement | null) {
+  const tile = page?.querySelector<HTMLElement>(".alphaclip-tile [aria-pressed=true]");
+  (tile ?? page?.querySelector<HTMLElement>(".alphaclip-gallery"))?.focus();
 }
 
 interface HeadProps {
@@ -59,11 +67,13 @@ interface HeadProps {
   answers: Record<string, Answer | undefined>;
   only: string;
   onOnly: (only: string) => void;
+  /** Called once the list is closed, whatever was chosen. */
+  onChosen: () => void;
   isBusy: boolean;
   onLabel: (retrain: boolean) => void;
 }
 
-function Head({ review, answers, only, onOnly, isBusy, onLabel }: HeadProps) {
+function Head({ review, answers, only, onOnly, onChosen, isBusy, onLabel }: HeadProps) {
   const gained = (purpose: Item["purpose"]) => review.items.filter((item) => item.purpose === purpose)
     .reduce((sum, { id, answer }) => sum + Number(answers[id] !== undefined) - Number(answer !== undefined), 0);
   const reviewed = review.reviewed + gained("promise");
@@ -81,6 +91,7 @@ function Head({ review, answers, only, onOnly, isBusy, onLabel }: HeadProps) {
           {waiting.toLocaleString("en")} wait in the queue
         </b>
         <Select size="small" value={only} onChange={(event) => onOnly(event.target.value)}
+          MenuProps={{ disableRestoreFocus: true, TransitionProps: { onExited: onChosen } }}
           inputProps={{ "aria-label": "Show" }} sx={{ fontSize: 13 }}>
           <MenuItem value="all">all</MenuItem>
           <MenuItem value="queue">the queue: teach first</MenuItem>
@@ -238,7 +249,7 @@ interface ChoiceProps {
 function Choice({ name, label, isOn = false, onClick }: ChoiceProps) {
   return (
     <Plain isPressed={isOn} onClick={onClick}>
-      <kbd style={{ opacity: 0.7, marginRight: 4 }}>{name}</kbd>{label}
+      <kbd style={{ opacity: isOn ? 1 : 0.7, marginRight: 4 }}>{name}</kbd>{label}
     </Plain>
   );
 }

@@ -6,13 +6,16 @@ interface CompleteProps {
   value: string;
   options: string[];
   onChange: (value: string) => void;
+  /** Called with what is picked from the list, or typed and followed by Enter. */
+  onChoose?: (value: string) => void;
   isFirst?: boolean;
 }
 
-export function Complete({ label, value, options, onChange, isFirst }: CompleteProps) {
+export function Complete({ label, value, options, onChange, onChoose, isFirst }: CompleteProps) {
   return (
     <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
       inputValue={value} onInputChange={(_, next) => onChange(next)}
+      autoHighlight={Boolean(onChoose)} onChange={(_, chosen) => chosen?.trim() && onChoose?.(chosen.trim())}
       renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />
   );
 }

@@ -1,4 +1,4 @@
-import React, { useDeferredValue, useMemo, useState } from "react";
+import React, { KeyboardEvent, useDeferredValue, useMemo, useState } from "react";
 import { Gallery } from "../gallery/Gallery";
 import { useTiles } from "../gallery/useTiles";
 import { EMPTY_LABEL_FORM, LabelForm, labelFormName } from "../label/types";
@@ -32,13 +32,15 @@ export function Results(props: Props) {
   const { selected, marks, select, mark } = search;
   const { question } = found;
   const [own, setOwn] = useStored<{ done: Done[] }>(`done:${about.dataset}`, { done: [] });
+  const [dismissed, setDismissed] = useStored<{ log: Dismissal[] }>(`dismissed:${about.dataset}`, { log: [] });
   const [why, setWhy] = useState<Why | null>(null);
   const threshold = useDeferredValue(search.threshold);
   const ranks = useMemo(() => ranksAbove(found, threshold), [found, threshold]);
   const { tiles, request, refresh } = useTiles(call, question, size.pixels, props.fail);
   const isOfPictures = question.mode === "pictures";
   const marked = useMemo(() => asLists(marks), [marks]);
-  const last = own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
+  const lastDismissed = dismissed.log.find(({ concept }) => concept === question.concept);
+  const last = lastDismissed ?? own.done.find(({ id }) => about.actions.some((one) => one.id === id)) ?? about.actions[0];
 
   const scope = () => ({ question, ...(selected.size ? { ids: [...selected] } : { min_score: search.threshold }) });
   const idsOf = async (some: number[]) => (await call<{ ids: string[] }>("ids", { question, ranks: some })).ids;
@@ -72,7 +74,15 @@ export function Results(props: Props) {
     await call("open_label_regions");
   });
   const dismiss = () => run(async () => {
-    const { said } = await call<{ said: string }>("dismiss_waiting", scope());
+    const { said, ids } = await call<{ said: string; ids: string[] }>("dismiss_waiting", scope());
+    const one = { id: String(Date.now()), concept: question.concept!, ids, said: `dismissing ${ids.length.toLocaleString("en")}` };
+    setDismissed(({ log }) => ({ log: [one, ...log].slice(0, 20) }));
+    await props.onAsk(question);
+    say(said);
+  });
+  const undismiss = ({ id, concept, ids }: Dismissal) => run(async () => {
+    const { said } = await call<{ said: string }>("undismiss", { name: concept, ids });
+    setDismissed(({ log }) => ({ log: log.filter((one) => one.id !== id) }));
     await props.onAsk(question);
     say(said);
   });
@@ -90,8 +100,14 @@ export function Results(props: Props) {
     setWhy({ ...told, id: tile.id, found });
   });
 
+  const undo = () => void (lastDismissed ? undismiss(lastDismissed) : run(() => change("undo", { action: last!.id })));
+  const onKeyDown = (event: KeyboardEvent) => {
+    const isTyping = (event.target as Element).matches("input, textarea");
+    if (event.key === "u" && lastDismissed && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey) undo();
+  };
+
   return (
-    <>
+    <div onKeyDown={onKeyDown} style={{ display: "contents" }}>
       {found.total > 0 ? (
         <Scores found={found} threshold={search.threshold} onThreshold={search.setThreshold} />
       ) : (
@@ -116,7 +132,7 @@ export function Results(props: Props) {
         onAct={act}
         onShow={(asPictures) => void run(() => call("show_in_grid", { ...scope(), as_pictures: asPictures }))}
         onExamples={(kind) => void takeAsExamples(kind)}
-        onUndo={() => void run(() => change("undo", { action: last!.id }))} />
+        onUndo={undo} />
       {why?.found === found && (
         <Explanation {...why} onHide={() => setWhy(null)}
           onKeep={() => void run(() => change("keep_heatmap", { question, id: why.id }))} />
@@ -132,8 +148,14 @@ export function Results(props: Props) {
         onExplain={(tile) => void explain(tile)}
         enlarge={async ({ rank }) =>
           (await call<{ tiles: Tile[] }>("tiles", { question, ranks: [rank], side: LARGE })).tiles[0]?.crop} />
-    </>
+    </div>
   );
+}
+
+/** Regions that were taken out of a concept's list at once. */
+interface Dismissal extends Done {
+  concept: string;
+  ids: string[];
 }
 
 /** Where the encoder looked, of a region of some hits. */

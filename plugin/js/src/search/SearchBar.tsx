@@ -26,7 +26,7 @@ interface Props {
   isBusy: boolean;
   onSearch: (form: Form) => void;
   onRestore: (entry: string) => void;
-  onFind: (kind: Kind) => void;
+  onFind: (kind: Kind, attribute?: string) => void;
   onClear: () => void;
   onError: (error: Error) => void;
 }
@@ -51,7 +51,7 @@ export function SearchBar(props: Props) {
         <TextField {...words} sx={{ flex: "1 1 86px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
-        <FindMenu onFind={props.onFind} />
+        <FindMenu call={call} indexKey={form.keys[0]!} onFind={props.onFind} />
         <Icon name="image_search" label="Picture" isOn={fold === "picture"} onClick={() => flip("picture")} />
         <Icon name="history" label="History" isOn={fold === "history"} onClick={() => flip("history")} />
         <Icon name="tune" label="Options" isOn={fold === "more"} onClick={() => flip("more")} />
@@ -93,15 +93,30 @@ export function SearchBar(props: Props) {
   );
 }
 
-function FindMenu({ onFind }: { onFind: (kind: Kind) => void }) {
+interface FindProps extends Pick<Props, "call" | "onFind"> {
+  indexKey: string;
+}
+
+function FindMenu({ call, indexKey, onFind }: FindProps) {
   const [anchor, setAnchor] = useState<HTMLElement | null>(null);
+  const [attributes, setAttributes] = useState<string[]>([]);
+  const open = (button: HTMLElement) => {
+    setAnchor(button);
+    call<{ attributes: string[] }>("attributes", { key: indexKey })
+      .then((answer) => setAttributes(answer.attributes), () => setAttributes([]));
+  };
   return (
     <>
-      <Button sx={{ minWidth: 0, whiteSpace: "nowrap" }} aria-haspopup="menu"
-        onClick={(event) => setAnchor(event.currentTarget)}>Find ▾</Button>
+      <Button sx={{ minWidth: 0, whiteSpace: "nowrap", color: "text.primary" }} aria-haspopup="menu"
+        onClick={(event) => open(event.currentTarget)}>Find ▾</Button>
       <Menu open={Boolean(anchor)} anchorEl={anchor} onClose={() => setAnchor(null)} disableRestoreFocus>
         {(Object.keys(KINDS) as Kind[]).map((kind) => (
           <MenuItem key={kind} onClick={() => { setAnchor(null); onFind(kind); }}>{KINDS[kind]}</MenuItem>
+        ))}
+        {attributes.filter((name) => name !== "label").map((name) => (
+          <MenuItem key={name} onClick={() => { setAnchor(null); onFind("label errors", name); }}>
+            Errors in “{name}”, an attribute of the labels
+          </MenuItem>
         ))}
       </Menu>
     </>

@@ -43,7 +43,8 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     odd.show(null);
     if (found && Object.keys(marks).length)
       await call("remember", { question: { ...found.question, ...asLists(marks) } }).catch(fail);
-    await search.search(next, all);
+    const lost = (await search.search(next, all)).length;
+    if (lost) say(`${lost} of the marks ${lost === 1 ? "is" : "are"} forgotten: what was marked is gone from the index.`);
     void reload();
   });
   const ask = (question: Question) => {
@@ -59,8 +60,8 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     odd.show(finding!);
     await reload();
   });
-  const find = (kind: Kind) => void run(async () => {
-    see((await odd.find(kind, whole.keys[0]!)).at);
+  const find = (kind: Kind, attribute?: string) => void run(async () => {
+    see((await odd.find(kind, whole.keys[0]!, attribute)).at);
     await reload();
   });
   const latest = useRef(restore);

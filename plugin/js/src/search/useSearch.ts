@@ -68,20 +68,23 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
     if (stale.current) void ask(stale.current);
   }, [ask]);
 
+  /** Returns the marked regions that are gone. */
   const search = useCallback(
     async (next: Form & { concept?: string | null }, marks: Record<string, Mark> = {}) => {
       const { inside, ...parts } = next;
       const question = { ...parts, ...asLists(marks) };
       const answer = await ask(question, { inside, remember: true });
-      if (!answer) return;
+      if (!answer) return [];
       // All hits first: what is suggested is one click away, and may leave a single crop
       const threshold = answer.low;
       // Marks are of what was looked for: they stay for as long as that does
       setStored((before) => {
         const isSame = subject(before.question) === subject(answer.question);
-        const kept = isSame ? { ...before.marks, ...marks } : marks;
-        return { question: answer.question, threshold, selected: [], marks: kept };
+        const kept = Object.entries(isSame ? { ...before.marks, ...marks } : marks);
+        const held = Object.fromEntries(kept.filter(([id]) => !answer.lost.includes(id)));
+        return { question: answer.question, threshold, selected: [], marks: held };
       });
+      return answer.lost;
     },
     [ask, setStored],
   );

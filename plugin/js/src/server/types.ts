@@ -43,6 +43,8 @@ export interface Answer {
   /** How many reach each of so many equally spaced thresholds from low to high, both included. */
   above: number[];
   suggestion?: Suggestion | null;
+  /** Marked regions that are gone, and left out of the question. */
+  lost: string[];
 }
 
 export type Mark = "right" | "wrong";
@@ -78,8 +80,12 @@ export interface Finding {
   entry: string;
   kind: Kind;
   key: string;
+  /** Of the labels, whose errors they are. */
+  attribute: string;
   said: string;
+  /** Those that nobody has decided about, and how many others there are. */
   rows: OddRegion[];
+  decided: number;
 }
 
 /** What there is to see of an odd region. */
