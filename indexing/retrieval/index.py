@@ -285,7 +285,7 @@ class SearchIndex:
         self, now: Snapshot, rows: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
     ) -> Hits:
         """Says what some rows of a version are: int64 (n,), with a float32 (n,) score each."""
-        ids = now.version.ids.take(rows)
+        ids = now.version.ids_of(rows)
         samples, labels, fields = map(as_text, (ids.sample_ids, ids.label_ids, ids.fields))
         return Hits(samples, labels, fields, scores, rank_scores, self.dataset)
 
