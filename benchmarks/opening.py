@@ -77,6 +77,7 @@ def make(folder: Path, count: int) -> None:
 def turn(folder: Path, count: int) -> dict[str, float]:
     """One process: CPU milliseconds of each thing, in the order that a user meets them."""
     import faiss  # noqa: F401
+    import numpy.ma  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
     from alphaclip.indexing.nearest import cache, engine, ivf  # noqa: F401

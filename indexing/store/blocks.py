@@ -21,8 +21,9 @@ from alphaclip.indexing.store.entries import malformed
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1024
-"""A block is as many rows as fit into so many bytes, and one at least."""
+BLOCK_BYTES, TEXT_BYTES = 512, 4096
+"""A block is as many rows as fit into so many bytes, and one at least: of fewer bytes, Python's
+calls would take longer than the checksums. Texts are mostly read all at once."""
 
 _MEND = "index.update() (alphaclip index update) embeds what it held again"
 
@@ -43,14 +44,15 @@ class CheckedArray:
     def __init__(self, path: Path, array: np.ndarray, checksums: np.ndarray | None = None) -> None:
         self.dtype, self.shape = array.dtype, array.shape
         self._path = path
-        self._array = array
+        self._array = np.asarray(array)
         self._bytes = array.reshape(-1).view(np.uint8).data
         row = len(self._bytes) // max(1, len(array))
-        self._rows = max(1, BLOCK_BYTES // max(1, row))
+        most = BLOCK_BYTES if array.dtype.names is None else TEXT_BYTES
+        self._rows = max(1, most // max(1, row))
         self._size = self._rows * row
         blocks = range(-(-len(array) // self._rows))
         if checksums is None:
-            checksums = np.array(self._sums(blocks), np.uint32)
+            checksums = np.array(self._sums(self._bytes, blocks), np.uint32)
         elif checksums.dtype != np.uint32 or checksums.shape != (len(blocks),):
             raise malformed(path, "its table of checksums", checksums.shape)
         self.checksums = checksums
@@ -67,17 +69,21 @@ class CheckedArray:
         found: np.ndarray = self._array[rows]
         if isinstance(rows, slice):
             begin, end, _ = rows.indices(len(self))
-            blocks = range(begin // self._rows, -(-end // self._rows))
-            right = self.checksums[blocks.start : blocks.stop]
+            first, last = begin // self._rows, -(-end // self._rows)
+            sums, right = self._sums(self._bytes, range(first, last)), self.checksums[first:last]
+        elif self._rows == 1:
+            # The copies are in the processor's cache, what they are of is not any more.
+            copied = found.reshape(-1).view(np.uint8).data
+            sums, right = self._sums(copied, range(len(found))), self.checksums[rows]
         else:
-            blocks = np.unique(rows // self._rows).tolist()
-            right = self.checksums[blocks]
-        if self._sums(blocks) != right.tolist():
+            some = list(set((rows // self._rows).tolist()))
+            sums, right = self._sums(self._bytes, some), self.checksums[some]
+        if sums != right.tolist():
             raise DamagedError(f"{self._path} is damaged: {_MEND}")
         return found
 
-    def _sums(self, blocks: Iterable[int]) -> list[int]:
-        content, size = self._bytes, self._size
+    def _sums(self, content: memoryview, blocks: Iterable[int]) -> list[int]:
+        size = self._size
         return [crc32(content[block * size : (block + 1) * size]) for block in blocks]
 
 

@@ -49,7 +49,7 @@ class VectorTable:
         positions, and their numbers there."""
         slots = self.slots[rows]
         which = np.searchsorted(self._starts, slots, side="right") - 1
-        for segment in np.unique(which).tolist():
+        for segment in np.flatnonzero(np.bincount(which)).tolist():
             here = np.flatnonzero(which == segment)
             yield segment, here, slots[here] - self._starts[segment]
 
