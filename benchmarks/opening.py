@@ -27,7 +27,7 @@ from vectors import Source
 
 DIM, K = 512, 100
 PER_SAMPLE = 10
-QUERIES = 30
+QUERIES, TIMES = 30, 3
 KEPT = {"2 %": 20, "1 %": 10, "0.1 %": 1}
 
 
@@ -80,7 +80,9 @@ def turn(folder: Path, count: int) -> dict[str, float]:
     import numpy.ma  # noqa: F401
     import pyarrow.parquet  # noqa: F401
 
+    from alphaclip.indexing.explore.scores import find_and_measure
     from alphaclip.indexing.nearest import cache, engine, ivf  # noqa: F401
+    from alphaclip.indexing.retrieval.index import SearchIndex
     from alphaclip.indexing.retrieval.ranking import Ranking, find
     from alphaclip.indexing.retrieval.snapshot import open_snapshot
 
@@ -117,6 +119,19 @@ def turn(folder: Path, count: int) -> dict[str, float]:
         each(f"of {name}", lambda query, only=only: search(query, k=K, only=only))
     with counted("ids of all rows"):
         _ = now.version.ids
+    index: Any = SearchIndex(None, "")  # type: ignore[arg-type]
+    index.snapshot = lambda: now
+    several = [Ranking.of(query[None]) for query in texts[:TIMES]]
+    for name, ask in {
+        "histogram": lambda ranking: find_and_measure(index, ranking, 1000),
+        "best of each picture": lambda ranking: index.find(ranking, 50, per_image=True),
+        "all above a score": lambda ranking: index.find(ranking, None, min_score=0.3),
+    }.items():
+        with counted(f"{name}, the first"):
+            ask(several[0])
+        with counted(name, TIMES):
+            for ranking in several:
+                ask(ranking)
     return taken
 
 

@@ -94,9 +94,7 @@ def search_few(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The nearest of some rows, which are copied from the table: quicker than to convert and
     multiply them; see :meth:`Engine.search`."""
-    copied, numbers = (table.take(rows),), np.arange(len(rows))
-    few = VectorTable(copied, ("",), numbers, table.dim, table.dtype)
-    scores, top = ExactIndex(few, metric).search(queries, k)
+    scores, top = ExactIndex(table.copied(rows), metric).search(queries, k)
     return scores, rows[top]
 
 

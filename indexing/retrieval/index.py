@@ -225,7 +225,7 @@ class SearchIndex:
         """:meth:`search` with an encoded query."""
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
-        groups = now.pictures if per_image else None
+        groups = now.pictures_of if per_image else None
         ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
         return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
 

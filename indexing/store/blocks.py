@@ -3,7 +3,8 @@
 Whoever opens a large file would wait for its SHA-256 longer than for the answer. So each has a
 table of the CRC-32 of its blocks beside it, which its manifest covers: what is read, and only that,
 is compared, each time. What rots later is therefore found too, even where nothing that the system
-says of the file tells it. Blocks are small, as a search reads many rows that lie far apart.
+says of the file tells it. Blocks are small, as a search reads many rows that lie far apart; who
+reads rows in order compares groups of blocks, which takes half the time.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ BLOCK_BYTES, TEXT_BYTES = 512, 4096
 """A block is as many rows as fit into so many bytes, and one at least: of fewer bytes, Python's
 calls would take longer than the checksums. Texts are mostly read all at once."""
 
+GROUP = 64
+"""Blocks in a group."""
+
 _MEND = "index.update() (alphaclip index update) embeds what it held again"
 
 
@@ -34,7 +38,8 @@ class CheckedArray:
     Args:
         path: of the file, for messages
         array: mapped from it
-        checksums (None): uint32, of its blocks; None makes them of what is there
+        checksums (None): uint32, of its blocks, then of their groups; None makes them of what is
+            there
 
     Attributes:
         dtype, shape: of the array
@@ -50,12 +55,15 @@ class CheckedArray:
         most = BLOCK_BYTES if array.dtype.names is None else TEXT_BYTES
         self._rows = max(1, most // max(1, row))
         self._size = self._rows * row
-        blocks = range(-(-len(array) // self._rows))
+        blocks = -(-len(array) // self._rows)
+        groups = -(-blocks // GROUP)
         if checksums is None:
-            checksums = np.array(self._sums(self._bytes, blocks), np.uint32)
-        elif checksums.dtype != np.uint32 or checksums.shape != (len(blocks),):
+            sums = self._sums(self._bytes, range(blocks))
+            sums += self._sums(self._bytes, range(groups), GROUP)
+            checksums = np.array(sums, np.uint32)
+        elif checksums.dtype != np.uint32 or checksums.shape != (blocks + groups,):
             raise malformed(path, "its table of checksums", checksums.shape)
-        self.checksums = checksums
+        self.checksums, self._of_groups = checksums, checksums[blocks:]
 
     def __len__(self) -> int:
         return len(self._array)
@@ -69,8 +77,10 @@ class CheckedArray:
         found: np.ndarray = self._array[rows]
         if isinstance(rows, slice):
             begin, end, _ = rows.indices(len(self))
-            first, last = begin // self._rows, -(-end // self._rows)
-            sums, right = self._sums(self._bytes, range(first, last)), self.checksums[first:last]
+            rows_of_group = self._rows * GROUP
+            first, last = begin // rows_of_group, -(-end // rows_of_group)
+            sums = self._sums(self._bytes, range(first, last), GROUP)
+            right = self._of_groups[first:last]
         elif self._rows == 1:
             # The copies are in the processor's cache, what they are of is not any more.
             copied = found.reshape(-1).view(np.uint8).data
@@ -82,8 +92,8 @@ class CheckedArray:
             raise DamagedError(f"{self._path} is damaged: {_MEND}")
         return found
 
-    def _sums(self, content: memoryview, blocks: Iterable[int]) -> list[int]:
-        size = self._size
+    def _sums(self, content: memoryview, blocks: Iterable[int], group: int = 1) -> list[int]:
+        size = self._size * group
         return [crc32(content[block * size : (block + 1) * size]) for block in blocks]
 
 

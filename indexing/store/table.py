@@ -44,6 +44,10 @@ class VectorTable:
             taken[here] = self.segments[segment][inside]
         return taken
 
+    def copied(self, rows: np.ndarray) -> VectorTable:
+        """Some rows alone, in memory."""
+        return VectorTable((self.take(rows),), ("",), np.arange(len(rows)), self.dim, self.dtype)
+
     def located(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Where some rows lie: of each segment its number, which of them are in it, as int64
         positions, and their numbers there."""
