@@ -409,13 +409,26 @@ def is_whole(path: Path, sha256: str, size: int) -> bool:
         StoreError: if it is there and cannot be read
     """
     try:
-        status = path.lstat()
-        is_same_size = S_ISREG(status.st_mode) and status.st_size == size
-        return is_same_size and file_sha256(path) == sha256
+        return has_size(path, size) and file_sha256(path) == sha256
     except FileNotFoundError:
         return False
     except OSError as error:
         raise unreadable(path, error) from error
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Whether a file is there and has this size in bytes; a link to one is none.
+
+    Raises:
+        StoreError: if that cannot be seen
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return S_ISREG(status.st_mode) and status.st_size == size
 
 
 def make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from alphaclip.catalog import zoo
 from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError
+from alphaclip.files import Stamp, file_stamp
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.weights.alpha_channel import add_alpha_channel
 from alphaclip.weights.architectures import ModelConfig, build_clip, is_architecture, read_config
@@ -68,8 +69,10 @@ def create_model(
         alpha = read_checkpoint(Path(checkpoint))
     config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
     clip = build_clip(config)
+    sources = [_source(checkpoint)] if checkpoint is not None else []
     has_text, text_weights = alpha is not None and not alpha.visual_only, None
     if pretrained is not None and Path(pretrained).is_file():
+        sources.append(_source(pretrained))
         _load_base_file(clip, Path(pretrained), config)
         has_text = True
     elif pretrained is not None:
@@ -78,15 +81,28 @@ def create_model(
             config, preprocess={k: settings[k] for k in ("mean", "std") if settings.get(k)}
         )
         if alpha is None or find_base(config.name, tag):
-            _load_base_file(clip, download_base(config.name, tag), config)
+            base = download_base(config.name, tag)
+            sources.append(_source(base))
+            _load_base_file(clip, base, config)
             has_text = True
         elif not has_text:
             # The checkpoint has the image encoder: pictures can do without the base's file.
             text_weights = partial(_text_weights, config, tag)
+            sources.append(None)
     add_alpha_channel(clip.visual)
     if alpha is not None:
         _load_alpha(clip, config, alpha)
-    return AlphaCLIP(clip, config, has_text, text_weights).eval()
+    model = AlphaCLIP(clip, config, has_text, text_weights).eval()
+    model.sources = [*filter(None, sources)] if all(sources) else []
+    return model
+
+
+def _source(weights: str | Path | Mapping[str, Tensor]) -> tuple[str, Stamp] | None:
+    """A file of weights, as it is before it is read; None for tensors."""
+    if isinstance(weights, Mapping):
+        return None
+    stamp = file_stamp(Path(weights))
+    return None if stamp is None else (str(Path(weights).absolute()), stamp)
 
 
 def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:

@@ -10,6 +10,7 @@ import open_clip
 from torch import Tensor, nn
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError
+from alphaclip.files import Stamp
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
@@ -25,6 +26,8 @@ class AlphaCLIP(nn.Module):
         text_weights: makes the text tower's tensors, where those were not on this machine: they
             are downloaded when text is encoded or the fingerprint is asked for, see `load_text`;
             None where they are loaded or none were named
+        sources: the files that all its weights are from, each as it was when it was read; none
+            where some are from elsewhere
         dim: length of an embedding
         image_size: R, the side of the square that the image encoder takes, in pixels
         mean: of the red, green and blue values in [0, 1] that images are normalised with
@@ -43,6 +46,7 @@ class AlphaCLIP(nn.Module):
         self.config = config
         self.has_text = has_text
         self.text_weights = text_weights
+        self.sources: list[tuple[str, Stamp]] = []
         self.dim = int(config.settings["embed_dim"])
         self.image_size = _square_size(clip, config)
         self.mean = _channels(config, "mean", open_clip.OPENAI_DATASET_MEAN)

@@ -32,6 +32,9 @@ _MOST_CHARACTERS = 12_000_000
 """Of a view's stages in JSON: the database keeps 16 MB in one document, and what a view replaces is
 kept once more, as JSON in JSON."""
 
+_ID_CHARACTERS = 28
+"""Of them, what one id takes at least."""
+
 
 @checked()
 def save_view(hits: Hits, name: str, add: bool = False) -> Action:
@@ -54,6 +57,7 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
     dataset = hits.dataset
     if not len(hits):
         raise AlphaClipError(f"there are no hits to save as view {name!r}: lower the threshold")
+    _check_size(len(hits), _ID_CHARACTERS * len(hits))
     before = _stages(dataset, name)
     if before is not None and not add:
         raise AlphaClipError(
@@ -66,16 +70,11 @@ def save_view(hits: Hits, name: str, add: bool = False) -> Action:
     fresh = [row for row in dict.fromkeys(fresh) if row[:3] not in there]
     rows = [*earlier, *fresh]
     fields, samples, labels = (np.array(column) for column in list(zip(*rows, strict=True))[:3])
+    _check_size(len(rows), _ID_CHARACTERS * (len(rows) + len(set(samples.tolist()))))
     nothing = np.zeros(len(rows), np.float32)
     view = Hits(samples, labels, fields, nothing, nothing, dataset).view()
     stages = [json_util.dumps(stage) for stage in view._serialize(include_uuids=False)]
-    size = sum(map(len, stages))
-    if size > _MOST_CHARACTERS:
-        raise AlphaClipError(
-            f"{len(rows):,} hits take {size / 1e6:.0f} MB as a saved view, and the database keeps "
-            f"{_MOST_CHARACTERS / 1e6:.0f} MB at most: {TOO_MANY}, which can be saved by "
-            "dataset.save_view"
-        )
+    _check_size(len(rows), sum(map(len, stages)))
     detail = {"name": name, "stages": _digest(stages), "replaced": before is not None}
     action = begin(dataset, "save_view", rows, len(hits) - len(fresh), detail, len(fresh))
     try:
@@ -99,6 +98,15 @@ def undo_view(dataset: fo.Dataset, action: Action) -> Undone:
     elif before is not None:
         _save(dataset, name, view_of(dataset, [json.loads(stage) for stage in before]))
     return Undone(action.count, 0)
+
+
+def _check_size(count: int, size: int) -> None:
+    if size > _MOST_CHARACTERS:
+        raise AlphaClipError(
+            f"{count:,} hits take {size / 1e6:.0f} MB as a saved view, and the database keeps "
+            f"{_MOST_CHARACTERS / 1e6:.0f} MB at most: {TOO_MANY}, which can be saved by "
+            "dataset.save_view"
+        )
 
 
 def _save(dataset: fo.Dataset, name: str, view: fo.DatasetView) -> None:

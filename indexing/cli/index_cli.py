@@ -135,7 +135,7 @@ def _verify(args: argparse.Namespace) -> int:
     from alphaclip.indexing.store.store import open_store
 
     index = indexing.load(open_dataset(args.dataset), args.key)
-    version = open_store(index_folder(index.dataset, index.key))
+    version = open_store(index_folder(index.dataset, index.key), whole=True)
     print(
         f"{version.folder}: version {version.number}, {len(version)} vectors, every byte is whole"
     )

@@ -40,6 +40,7 @@ from alphaclip.files import (
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.store.blocks import check_file
 from alphaclip.indexing.store.entries import (
     Kinds,
     check_kinds,
@@ -50,7 +51,6 @@ from alphaclip.indexing.store.entries import (
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
-    check_file,
     read_ids,
     read_segment,
     write_ids,
@@ -310,7 +310,7 @@ def _finished_pieces(folder: Path) -> list[Segment]:
     pieces = []
     for entry in entries:
         try:
-            pieces.append(read_segment(folder, entry))
+            pieces.append(read_segment(folder, entry, whole=True))
         except StoreError as error:
             logger.warning("%d finished vectors are lost: %s", entry["count"], error)
     return pieces

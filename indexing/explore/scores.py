@@ -7,7 +7,7 @@ Public: :func:`distribution`, :func:`count_above`, :func:`find_and_measure` and
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,12 +17,21 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.queries import Query
-from alphaclip.indexing.retrieval.ranking import Ranking
+from alphaclip.indexing.retrieval.ranking import Ranking, find
+from alphaclip.indexing.retrieval.snapshot import Snapshot, sampled
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
     from alphaclip.indexing.retrieval.index import SearchIndex
+
+COUNTED = 200_000
+"""Of more regions the scores are not all computed for a histogram: those of the best are, and a
+sample stands for the others."""
+
+BEST = 2000
+"""So many are never estimated: a threshold lies among the best. (Of :data:`SAMPLED` regions, a
+count of the others is off by less than 0.6 % of all regions, in 19 of 20 queries.)"""
 
 CELLS = 20_000
 """Cells in which scores are counted, each 1/10,000 wide: 160 kB whatever the index holds."""
@@ -34,7 +43,7 @@ class Distribution:
 
     Attributes:
         cells: int64 (CELLS,), how many scores lie in each cell, the lowest first
-        lowest: of all scores; NaN if there are none
+        lowest: of all scores, or of those that stand for all; NaN if there are none
         highest: of all scores; NaN if there are none
     """
 
@@ -60,6 +69,11 @@ class Distribution:
         full = [part for part in parts if len(part)] or parts[:1]
         lowest, highest = min(part.lowest for part in full), max(part.highest for part in full)
         return cls(sum((part.cells for part in full), np.zeros(CELLS, np.int64)), lowest, highest)
+
+    def standing_for(self, count: int) -> Distribution:
+        """The same, as that of so many scores; ``self`` has some."""
+        up_to = np.round(np.cumsum(self.cells) * (count / len(self))).astype(np.int64)
+        return replace(self, cells=np.diff(up_to, prepend=0))
 
     def __len__(self) -> int:
         return int(self.cells.sum())
@@ -122,11 +136,23 @@ def count_above(
 def find_and_measure(
     index: SearchIndex, ranking: Ranking, k: int | None, view: fo.SampleCollection | None = None
 ) -> tuple[Hits, Distribution]:
-    """What :meth:`SearchIndex.find` finds, and how all scores are spread, in one look at them: a
-    large index is looked through in full, too, not through FAISS.
+    """What :meth:`SearchIndex.find` finds, and how all scores are spread, in one look at them.
+
+    Of a large index the best :data:`BEST` are found through FAISS, and the others are counted in a
+    sample of :data:`SAMPLED`; not where what is to be avoided, or weights, make another order than
+    the scores.
     """
     now = index.snapshot()
     only = None if view is None else index.rows_in(now, view)
+    total = len(now) if only is None else len(only)
+    if total > COUNTED and ranking.is_plain and k is not None and k <= BEST:
+        top = find(now.engine(), now.version.table, ranking, BEST, only)
+        others = _sampled(now, ranking, only)
+        others = others[others < top.scores[-1]]
+        if len(others):
+            rest = Distribution.of([others]).standing_for(total - len(top.rows))
+            hits = index.hits(now, top.rows[:k], top.scores[:k], top.rank_scores[:k])
+            return hits, Distribution.joined([Distribution.of([top.scores]), rest])
     best = Best(k, beside=1)
 
     def scores_seen() -> Iterator[np.ndarray]:
@@ -148,6 +174,13 @@ def _scores_of(
     only = None if view is None else index.rows_in(now, view)
     for _, cosines in scan(now.version.table, ranking.vectors, "cosine", only):
         yield ranking.score(cosines)[0]
+
+
+def _sampled(now: Snapshot, ranking: Ranking, only: np.ndarray | None) -> np.ndarray:
+    """The scores of a sample of all rows, or of some: float32 (n,)."""
+    sample = now.sample if only is None else now.version.table.copied(sampled(only))
+    seen = scan(sample, ranking.vectors, "cosine")
+    return np.concatenate([ranking.score(cosines)[0] for _, cosines in seen])
 
 
 def _cell(scores: np.ndarray) -> np.ndarray:

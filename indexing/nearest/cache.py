@@ -1,8 +1,8 @@
 """FAISS indexes on the disk: only a cache, used if every byte is as it was written.
 
 Each is two files, ``<name>.faiss`` and ``<name>.json``: the second says what the first was built
-from, holds the SHA-256 of both, and is written last. What is damaged or does not belong to the
-table is not used, but built again.
+from, holds the SHA-256 of both and the CRC-32 of the first's blocks, and is written last. What is
+damaged or does not belong to the table is not used, but built again.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import PARTIAL, file_sha256, read_json, write_by_hash, write_text
+from alphaclip.files import BLOCK, PARTIAL, file_sha256, read_json, write_by_hash, write_text
 from alphaclip.indexing.nearest.metrics import Metric, faiss_metric
 from alphaclip.indexing.store.entries import Kinds, check_kinds
 from alphaclip.indexing.store.table import VectorTable
@@ -78,6 +79,7 @@ def save_cache(folder: Path, index: faiss.IndexIVF, facts: Mapping[str, Any]) ->
         "format": FORMAT,
         "sha256": sha256,
         "bytes": size,
+        "blocks": _checksums(path),
         "faiss": faiss.__version__,
     }
     text = json.dumps({"facts": content, "sha256": _digest(content)}, indent=1)
@@ -147,7 +149,7 @@ def _facts(path: Path) -> dict[str, Any] | None:
         facts: dict[str, Any] = content["facts"]
         if content["sha256"] != _digest(facts) or facts.get("format") != FORMAT:
             return None
-        check_kinds(facts, _FACTS, path)
+        check_kinds(facts, _FACTS, path, {"blocks": list})
         check_kinds(facts["recall"], {"k": int}, path, _RECALLS)
     except (OSError, AlphaClipError):
         return None
@@ -164,7 +166,7 @@ def _read(path: Path, facts: dict[str, Any]) -> faiss.IndexIVF | None:
 
     file = path.with_suffix(".faiss")
     try:
-        if file_sha256(file) != facts["sha256"]:
+        if not _is_whole(file, facts):
             logger.warning("%s is damaged, and not used", file)
             return None
         with _limited(file.stat().st_size):
@@ -179,6 +181,19 @@ def _read(path: Path, facts: dict[str, Any]) -> faiss.IndexIVF | None:
             return index
     logger.warning("%s holds another index than %s says, and is not used", file, path.name)
     return None
+
+
+def _is_whole(file: Path, facts: dict[str, Any]) -> bool:
+    """By the checksums of its blocks: they are read four times as fast as a SHA-256."""
+    if "blocks" in facts:
+        return _checksums(file) == facts["blocks"]
+    return file_sha256(file) == facts["sha256"]
+
+
+def _checksums(file: Path) -> list[int]:
+    """The CRC-32 of each of its blocks."""
+    with file.open("rb") as stream:
+        return [crc32(content) for content in iter(lambda: stream.read(BLOCK), b"")]
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.indexing.nearest.brute_force import nothing, rescore, scan_top
-from alphaclip.indexing.nearest.exact import select
+from alphaclip.indexing.nearest.exact import search_few, select
 from alphaclip.indexing.nearest.metrics import Metric, prepare
 from alphaclip.indexing.store.table import VectorTable
 
@@ -42,8 +42,8 @@ LARGEST_PART = 10
 candidates for each, most vectors would be read anyway, and not in order."""
 
 FEW = 16384
-"""So few rows are compared one by one, whatever the index would do: they are one block of a scan,
-and none is missed."""
+"""So few rows that may be found are compared one by one, whatever the index would do: it would take
+as long, and none is missed. (Of 20,000 it takes 20 ms in a million, and they would 15 to 20.)"""
 
 TUNED_K = 100
 """The k that nprobe is tuned for."""
@@ -107,6 +107,8 @@ class IvfIndex:
         count = min(k, available)
         if count <= 0 or not len(vectors):
             return nothing(len(vectors), count)
+        if nprobe is None and rows is not None and available <= FEW:
+            return search_few(self.table, vectors, count, self.metric, rows)
         is_much = count > LARGEST_K or count * LARGEST_PART >= available or available <= FEW
         if nprobe is None and is_much:
             return scan_top(self.table, vectors, count, self.metric, rows)

@@ -19,6 +19,14 @@ TOO_MANY = (
 )
 """What to do where there are more hits than a view can name."""
 
+MOST = 400_000
+"""Hits that a view can name: each in 40 of the 16 MB that the database takes at once."""
+
+_FEW = 1000
+"""So many hits are looked for among the labels of their pictures before patches are made. For more,
+patches of all these labels are made first: the database compares labels with ids one by one, but
+finds patches by theirs."""
+
 _COLUMNS = ("sample_ids", "label_ids", "fields", "scores", "rank_scores")
 
 
@@ -92,12 +100,22 @@ class Hits:
         each one's best hit, with only the labels that were found.
 
         Raises:
-            ViewSizeError: if there are too many hits for the database, some 300,000
+            ViewSizeError: if there are too many hits for the database, 400,000 at most
         """
-        from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, check_size, images_of
+        from alphaclip.indexing.dataset.labels import (
+            PATCHABLE,
+            ViewSizeError,
+            check_field,
+            check_size,
+            images_of,
+        )
 
         if not len(self):
             return self.dataset.limit(0)
+        if len(self) > MOST:
+            raise ViewSizeError(
+                f"a view names {MOST:,} hits at most, not {len(self):,}: {TOO_MANY}"
+            )
         by_field: dict[str, list[tuple[str, str]]] = {}
         for field, region in zip(self.fields.tolist(), self.region_ids, strict=True):
             by_field.setdefault(field, []).append(region)
@@ -109,7 +127,7 @@ class Hits:
         view = images_of(self.dataset).select(samples, ordered=not as_patches)
         for field, regions in by_field.items():
             if kinds[field] in PATCHABLE:
-                view = _only(view, field, regions, len(kinds) == 1)
+                view = _only(view, field, regions, len(kinds) == 1, as_patches)
         if as_patches:
             view = view.to_patches(field).select(labels, ordered=True)
         check_size(view, TOO_MANY)
@@ -141,19 +159,34 @@ class Hits:
 
 
 def _only(
-    view: fo.DatasetView, field: str, regions: Sequence[tuple[str, str]], only_matches: bool
+    view: fo.DatasetView,
+    field: str,
+    regions: Sequence[tuple[str, str]],
+    only_matches: bool,
+    as_patches: bool,
 ) -> fo.DatasetView:
-    """A view with some labels of a field only, by sample id and label id."""
+    """A view with some labels of a field only, by sample id and label id.
+
+    Args:
+        view: of all pictures that have one
+        field: of the labels
+        regions: sample id and label id of each
+        only_matches: leave out pictures that have none
+        as_patches: patches of these ids are taken from the view; where that is enough, the labels
+            are left in it
+    """
     from bson import ObjectId
     from fiftyone import ViewField
 
     from alphaclip.indexing.dataset.labels import check_size, label_values
 
     check_size(view, TOO_MANY)
+    there, _ = label_values(view, field)
+    if as_patches and len(regions) > _FEW and len(np.unique(there.label_ids)) == len(there):
+        return view
     labels = [label for _, label in regions]
     is_meant = ViewField("_id").is_in([ObjectId(label) for label in labels])
     # Labels of the same ids in other samples: the database takes long to compare both ids of all.
-    there, _ = label_values(view, field)
     there = there.take(np.isin(there.label_ids, as_bytes(labels)))
     columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
     others = set(zip(*columns, strict=True)) - set(regions)

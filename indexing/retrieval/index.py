@@ -225,7 +225,7 @@ class SearchIndex:
         """:meth:`search` with an encoded query."""
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
-        groups = now.pictures if per_image else None
+        groups = now.pictures_of if per_image else None
         ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
         return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
 
@@ -285,7 +285,7 @@ class SearchIndex:
         self, now: Snapshot, rows: np.ndarray, scores: np.ndarray, rank_scores: np.ndarray
     ) -> Hits:
         """Says what some rows of a version are: int64 (n,), with a float32 (n,) score each."""
-        ids = now.version.ids.take(rows)
+        ids = now.version.ids_of(rows)
         samples, labels, fields = map(as_text, (ids.sample_ids, ids.label_ids, ids.fields))
         return Hits(samples, labels, fields, scores, rank_scores, self.dataset)
 

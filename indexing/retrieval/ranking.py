@@ -4,7 +4,7 @@ at every row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 FEW = 10_000
 """More hits than these are found by looking at every row, which is then the quicker way."""
+
+
+MORE = 8
+"""So many times more hits are found where only the best of each group is meant: pictures have some
+that match."""
+
+Groups = Callable[[np.ndarray], np.ndarray]
+"""What is equal for rows of one group: of int64 (n,) rows, (n,)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +139,7 @@ def find(
     k: int | None,
     only: np.ndarray | None = None,
     min_score: float | None = None,
-    groups: np.ndarray | None = None,
+    groups: Groups | None = None,
 ) -> Ranked:
     """The best k rows; None finds all.
 
@@ -141,12 +149,30 @@ def find(
         ranking, k: the query, and how many
         only (None): int64, ascending, the only rows that may be found
         min_score (None): leave out rows whose score is lower
-        groups (None): int64 (n,); of each group only the best row is found
+        groups (None): of each group only the best row is found
     """
-    is_short = groups is None and k is not None and k <= FEW
-    probes = ranking.probes if is_short and (min_score is None or ranking.is_plain) else None
-    if probes is None or k is None:
+    probes = ranking.probes if min_score is None or ranking.is_plain else None
+    if probes is None or k is None or k > FEW:
         return _scan(table, ranking, k, only, min_score, groups)
+    if groups is None:
+        return _nearest(engine, table, ranking, probes, k, only, min_score)
+    more = min(k * MORE, FEW)
+    ranked = _nearest(engine, table, ranking, probes, more, only, min_score)
+    best = ranked.take(_first_of_each(groups(ranked.rows))[:k])
+    if len(best.rows) == k or len(ranked.rows) < more:
+        return best
+    return _scan(table, ranking, k, only, min_score, groups)
+
+
+def _nearest(
+    engine: Engine,
+    table: VectorTable,
+    ranking: Ranking,
+    probes: np.ndarray,
+    k: int,
+    only: np.ndarray | None,
+    min_score: float | None,
+) -> Ranked:
     rows = np.unique(engine.search(probes, k, only)[1])
     vectors = table.take(rows).astype(np.float32)
     scores, keys = ranking.score(similarity(ranking.vectors, vectors, "cosine"))
@@ -163,7 +189,7 @@ def _scan(
     k: int | None,
     only: np.ndarray | None,
     min_score: float | None,
-    groups: np.ndarray | None,
+    groups: Groups | None,
 ) -> Ranked:
     best = Best(k if groups is None else None, beside=1)
     for rows, cosines in scan(table, ranking.vectors, "cosine", only):
@@ -174,6 +200,10 @@ def _scan(
     rows, keys, scores = (column[0] for column in best.ranked())
     ranked = Ranked(rows, scores, keys)
     if groups is not None:
-        _, first = np.unique(groups[rows], return_index=True)
-        ranked = ranked.take(np.sort(first)[:k])
+        ranked = ranked.take(_first_of_each(groups(rows))[:k])
     return ranked
+
+
+def _first_of_each(groups: np.ndarray) -> np.ndarray:
+    """The first place of each value, ascending: int64 (m,)."""
+    return np.sort(np.unique(groups, return_index=True)[1])

@@ -18,7 +18,8 @@ from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.retrieval.view_rows import ViewRows
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import as_text
-from alphaclip.indexing.store.store import StoreVersion, open_store
+from alphaclip.indexing.store.store import FEW, StoreVersion, open_store
+from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
     from alphaclip.indexing.nearest.engine import Engine
@@ -27,6 +28,10 @@ TextQueries = Callable[[], np.ndarray]
 
 FEW_PARTS = 4
 """For so many vectors FAISS compares and sorts all rows faster than a scan converts them."""
+
+
+SAMPLED = 32_768
+"""Rows in a sample that stands for a large index: 32 MB of 512 numbers each, as they are stored."""
 
 
 class Snapshot:
@@ -96,15 +101,28 @@ class Snapshot:
         yield (np.arange(total), cosines) if only is None else (only, cosines[:, only])
 
     @cached_property
+    def sample(self) -> VectorTable:
+        """Some rows that stand for all, in memory."""
+        return self.version.table.copied(sampled(np.arange(len(self))))
+
+    @cached_property
     def lookup(self) -> Lookup:
         """Finds rows by what they are of."""
         return Lookup(self.version.ids)
 
     @cached_property
     def pictures(self) -> np.ndarray:
-        """A number for the sample of each row, equal for rows of one sample: int64 (n,)."""
-        numbers: np.ndarray = np.unique(self.version.ids.sample_ids, return_inverse=True)[1]
-        return numbers
+        """A number for the sample of each row, in the order of their ids: int64 (n,)."""
+        samples = self.version.ids.sample_ids
+        # Regions of a picture mostly lie side by side: so each is sorted once.
+        begins = np.append(True, samples[1:] != samples[:-1])[: len(samples)]
+        numbers: np.ndarray = np.unique(samples[begins], return_inverse=True)[1]
+        return numbers[np.cumsum(begins) - 1]
+
+    def pictures_of(self, rows: np.ndarray) -> np.ndarray:
+        """What tells the samples of some rows apart: (n,)."""
+        is_all = "pictures" in vars(self) or len(rows) > FEW
+        return self.pictures[rows] if is_all else self.version.ids_of(rows).sample_ids
 
     @cached_property
     def sample_ids(self) -> np.ndarray:
@@ -122,6 +140,14 @@ class Snapshot:
         samples = self.version.ids.sample_ids
         order = np.argsort(samples, kind="stable")
         return samples[order], order
+
+
+def sampled(rows: np.ndarray) -> np.ndarray:
+    """One of each stretch of some rows, so that they stand for all: int64 (SAMPLED,)."""
+    starts = np.linspace(0, len(rows), SAMPLED, endpoint=False)
+    within = np.random.default_rng(0).random(SAMPLED) * len(rows) / SAMPLED
+    chosen: np.ndarray = rows[(starts + within).astype(np.int64)]
+    return chosen
 
 
 def open_snapshot(

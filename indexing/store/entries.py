@@ -6,7 +6,7 @@ A file that carries its own SHA-256 is what was written, but anybody may have wr
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alphaclip.errors import brief
@@ -15,6 +15,7 @@ from alphaclip.files import DamagedError
 Kinds = Mapping[str, type | tuple[type, ...]]
 
 _SEGMENT: Kinds = {"count": int, "vectors": dict, "rows": dict}
+_KINDS = (*_SEGMENT, "ids", "kept")[1:]
 _FILE: Kinds = {"file": str, "sha256": str, "bytes": int}
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAME = re.compile(r"data/([0-9a-f]{24})\.(?:npy|parquet)")
@@ -57,13 +58,21 @@ def check_segment(entry: Any, where: object) -> None:
     Raises:
         DamagedError: if not
     """
-    check_kinds(entry, _SEGMENT, where, {"kept": dict})
-    for kind in ("vectors", "rows", "kept"):
+    check_kinds(entry, _SEGMENT, where, {"ids": dict, "kept": dict})
+    for kind, file in files_of_segment(entry):
+        _check_file(file, where)
+        name = _NAME.fullmatch(file["file"])
+        if name is None or not file["sha256"].startswith(name[1]):
+            raise malformed(where, f"the file of its {kind}", file["file"])
+
+
+def files_of_segment(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What each file of a segment holds, and its name, SHA-256 and size."""
+    for kind in _KINDS:
         if kind in entry:
-            _check_file(entry[kind], where)
-            name = _NAME.fullmatch(entry[kind]["file"])
-            if name is None or not entry[kind]["sha256"].startswith(name[1]):
-                raise malformed(where, f"the file of its {kind}", entry[kind]["file"])
+            yield kind, entry[kind]
+            if "blocks" in entry[kind]:
+                yield "checksums", entry[kind]["blocks"]
 
 
 def check_skipped(skipped: list[Any], where: object) -> None:

@@ -14,6 +14,7 @@ from alphaclip.indexing.store.entries import (
     check_kinds,
     check_segment,
     check_skipped,
+    files_of_segment,
     malformed,
 )
 
@@ -145,8 +146,7 @@ def check_report(info: dict[str, Any], where: object) -> None:
 
 def files_of(manifest: dict[str, Any]) -> set[str]:
     """The data files that a version needs."""
-    kinds = ("vectors", "rows", "kept")
-    return {e[kind]["file"] for e in manifest["segments"] for kind in kinds if kind in e}
+    return {file["file"] for e in manifest["segments"] for _, file in files_of_segment(e)}
 
 
 def _published(folder: Path) -> int:

@@ -5,12 +5,18 @@ rows of four columns: ``sample_id``, ``label_id`` (empty in an index of samples)
 ``fingerprint`` (of picture, region and encoder; empty for vectors from elsewhere). Which of the
 rows a version has dropped is a third file, a bit for each row. All are named by their content, so
 that what two versions share is there once, and a file that has its name is known to be whole.
+
+Large segments have more files, for a search that begins without reading them as a whole: tables of
+checksums (see `blocks`), and the rows again, as texts of one width each. Nothing but time is lost
+where these are missing, as in stores of earlier versions, or damaged.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,13 +29,17 @@ from alphaclip.files import (
     StoreError,
     file_stamp,
     is_whole,
-    refuse_link,
-    unreadable,
     write_atomically,
     write_by_hash,
 )
-from alphaclip.indexing.store.entries import malformed
+from alphaclip.indexing.store.blocks import CheckedArray, Rows, check_file, map_array, open_array
+from alphaclip.indexing.store.entries import files_of_segment, malformed
 from alphaclip.indexing.store.text_table import as_fixed, read_texts
+
+logger = logging.getLogger(__name__)
+
+LARGE = 1 << 24
+"""Bytes of vectors, from which on a segment has tables: to hash fewer takes 10 ms at most."""
 
 COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
 
@@ -119,6 +129,42 @@ class RowIds:
 _NOTHING = np.zeros(0, "S1")
 
 
+class SegmentIds:
+    """Whose the rows of a segment are.
+
+    Args:
+        folder: of the store
+        rows: their Parquet file, as the manifest names it
+        fixed: the same as texts of one width each, None if they are not there
+    """
+
+    def __init__(self, folder: Path, rows: dict[str, Any], fixed: CheckedArray | None) -> None:
+        self._folder = folder
+        self._rows = rows
+        self._fixed = fixed
+        if fixed is None:
+            _ = self.all
+
+    @cached_property
+    def all(self) -> RowIds:
+        """Those of all rows."""
+        return self._read(slice(None)) or read_ids(self._folder, self._rows)
+
+    def take(self, rows: np.ndarray) -> RowIds:
+        """Those of some rows, by number; of the others nothing is read."""
+        return (None if "all" in vars(self) else self._read(rows)) or self.all.take(rows)
+
+    def _read(self, rows: slice | np.ndarray) -> RowIds | None:
+        if self._fixed is not None:
+            try:
+                table = self._fixed[rows]
+                return RowIds(*(np.ascontiguousarray(table[name]) for name in COLUMNS))
+            except DamagedError as error:
+                logger.warning("%s; until then it is not used", error)
+                self._fixed = None
+        return None
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
     """One segment of a store, opened.
@@ -126,19 +172,24 @@ class Segment:
     Attributes:
         entry: of the manifest: the files, each with its SHA-256 and size
         vectors: (n, dim), mapped from the file
-        ids: of all n rows
+        row_ids: whose the n rows are
         kept: bool (n,), None if no row is dropped
         stamp: of the vectors' file when it was checked
     """
 
     entry: dict[str, Any]
-    vectors: np.ndarray
-    ids: RowIds
+    vectors: Rows
+    row_ids: SegmentIds
     kept: np.ndarray | None = None
     stamp: Stamp | None = None
 
     def __len__(self) -> int:
         return len(self.vectors)
+
+    @property
+    def ids(self) -> RowIds:
+        """Of all n rows."""
+        return self.row_ids.all
 
     @property
     def name(self) -> str:
@@ -210,27 +261,49 @@ def write_segment(
         "vectors": _file(folder, ".npy", write_vectors),
         "rows": _file(folder, ".parquet", lambda stream: _write_ids(stream, ids)),
     }
-    entry = {"count": len(ids), **files}
-    path = folder / files["vectors"]["file"]
-    return Segment(entry, _map(path), ids, stamp=file_stamp(path))
+    if files["vectors"]["bytes"] >= LARGE:
+        files |= _tables(folder, files["vectors"], ids)
+    return read_segment(folder, {"count": len(ids), **files})
 
 
-def read_segment(folder: Path, entry: dict[str, Any]) -> Segment:
-    """Opens a segment, every byte checked.
+def read_segment(folder: Path, entry: dict[str, Any], whole: bool = False) -> Segment:
+    """Opens a segment.
+
+    Args:
+        folder: of the store
+        entry: of the manifest
+        whole (False): check every byte of every file now, also where there are tables to check
+            each by that is read
 
     Raises:
-        StoreError: if a file is missing or damaged, or holds something else; says which
+        StoreError: if a file is missing or damaged, as far as was looked, or holds something else;
+            says which
     """
     path = folder / entry["vectors"]["file"]
     stamp = file_stamp(path)
-    check_file(folder, entry["vectors"])
-    vectors = _map(path)
-    if vectors.ndim != 2 or vectors.dtype.str not in ("<f2", "<f4"):
+    vectors = open_array(folder, entry["vectors"], whole)
+    if len(vectors.shape) != 2 or vectors.dtype.str not in ("<f2", "<f4"):
         raise malformed(path, "its array", (vectors.dtype, vectors.shape))
-    ids, kept = read_ids(folder, entry["rows"]), read_kept(folder, entry)
-    if not len(ids) == len(vectors) == entry["count"]:
+    fixed, kept = _fixed(folder, entry, whole), read_kept(folder, entry)
+    if whole:
+        check_file(folder, entry["rows"])
+    ids = SegmentIds(folder, entry["rows"], fixed)
+    if not (len(ids.all) if fixed is None else len(fixed)) == len(vectors) == entry["count"]:
         raise malformed(path, "the number of its vectors", len(vectors))
     return Segment(entry, vectors, ids, kept, stamp)
+
+
+def mended(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
+    """An entry, whose tables are written again if one is missing or damaged.
+
+    Raises:
+        StoreError: if that cannot be, because vectors or rows are damaged
+    """
+    kinds = ("ids", "checksums")
+    tables = [file for kind, file in files_of_segment(entry) if kind in kinds]
+    if all(is_whole(folder / file["file"], file["sha256"], file["bytes"]) for file in tables):
+        return entry
+    return {**entry, **_tables(folder, entry["vectors"], read_ids(folder, entry["rows"]))}
 
 
 def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
@@ -239,7 +312,7 @@ def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
         return None
     check_file(folder, entry["kept"])
     path = folder / entry["kept"]["file"]
-    bits, count = _map(path), entry["count"]
+    bits, count = map_array(path), entry["count"]
     if bits.dtype != np.uint8 or bits.shape != ((count + 7) // 8,):
         raise malformed(path, "its array", (bits.dtype, bits.shape))
     return np.unpackbits(bits, count=count).astype(bool)
@@ -273,21 +346,21 @@ def write_ids(folder: Path, name: str, ids: RowIds) -> dict[str, Any]:
     return {"file": name, "sha256": hashing[0].sha256, "bytes": hashing[0].size}
 
 
-def check_file(folder: Path, file: dict[str, Any]) -> None:
-    """Looks whether a file is what its manifest says.
-
-    Raises:
-        DamagedError: if it is missing, damaged, or a link
-        StoreError: if it cannot be read, or its folder is a link
-    """
-    path = folder / file["file"]
-    if path.parent != folder:
-        refuse_link(path.parent)
-    if not is_whole(path, file["sha256"], file["bytes"]):
-        raise DamagedError(f"{path} is {'damaged' if path.exists() else 'missing'}: {_MEND}")
-
-
-_MEND = "index.update() (alphaclip index update) embeds what it held again"
+def _fixed(folder: Path, entry: dict[str, Any], whole: bool) -> CheckedArray | None:
+    """The rows as texts of one width each; None if they cannot be used and need not be whole."""
+    if "ids" not in entry:
+        return None
+    try:
+        array = open_array(folder, entry["ids"], whole)
+        kinds = [(array.dtype[name].kind, name) for name in array.dtype.names or ()]
+        if kinds != [("S", name) for name in COLUMNS] or len(array.shape) != 1:
+            raise malformed(folder / entry["ids"]["file"], "its array", array.dtype)
+    except StoreError as error:
+        if whole:
+            raise
+        logger.warning("%s; until then it is not used", error)
+        return None
+    return array
 
 
 def _check_vectors(block: np.ndarray, ids: RowIds, start: int, dim: int, dtype: np.dtype) -> None:
@@ -315,17 +388,20 @@ def _file(folder: Path, suffix: str, write: Any) -> dict[str, Any]:
     return {"file": f"data/{path.name}", "sha256": sha256, "bytes": size}
 
 
-def _map(path: Path) -> np.ndarray:
-    """The array of a file, of which nothing is read before it is looked at."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except OSError as error:
-        raise unreadable(path, error) from error
-    except Exception as error:  # NumPy's reader of headers raises many kinds
-        raise malformed(path, "its array", str(error)) from error
-    if not isinstance(array, np.ndarray):
-        raise malformed(path, "its array", type(array).__name__)
-    return array if array.size else np.array(array)
+def _tables(folder: Path, vectors: dict[str, Any], ids: RowIds) -> dict[str, Any]:
+    """What large segments have besides, written; in the order of the columns."""
+    arrays = [getattr(ids, column.name) for column in fields(ids)]
+    table = np.empty(len(ids), list(zip(COLUMNS, (array.dtype for array in arrays), strict=True)))
+    for name, array in zip(COLUMNS, arrays, strict=True):
+        table[name] = array
+    fixed = _file(folder, ".npy", lambda stream: np.save(stream, table))
+    return {"vectors": _with_blocks(folder, vectors), "ids": _with_blocks(folder, fixed)}
+
+
+def _with_blocks(folder: Path, file: dict[str, Any]) -> dict[str, Any]:
+    plain = {name: value for name, value in file.items() if name != "blocks"}
+    checksums = open_array(folder, plain).checksums
+    return {**plain, "blocks": _file(folder, ".npy", lambda stream: np.save(stream, checksums))}
 
 
 def _write_ids(stream: HashingWriter, ids: RowIds) -> None:

@@ -4,7 +4,7 @@ A store is a folder::
 
     manifest-000007.json     a version: its segments, the SHA-256 of each file, what it holds
     manifest-000006.json     the version before, kept until the next one
-    data/<hash>.npy          vectors, and which rows a version has dropped; see `segments`
+    data/<hash>.npy          vectors, which rows a version has dropped, checksums; see `segments`
     data/<hash>.parquet      whose the vectors are
     cache/                   FAISS indexes, made again from the vectors whenever needed
     work/                    shards of an embedding job on its way
@@ -40,7 +40,7 @@ from alphaclip.files import (
     refuse_link,
     writer_lock,
 )
-from alphaclip.indexing.store.entries import check_segment, malformed
+from alphaclip.indexing.store.entries import check_segment, files_of_segment, malformed
 from alphaclip.indexing.store.manifests import (
     FORMAT,
     files_of,
@@ -54,6 +54,7 @@ from alphaclip.indexing.store.manifests import (
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
+    mended,
     read_kept,
     read_segment,
     with_kept_file,
@@ -74,9 +75,13 @@ MOST_DROPPED = 0.25
 disk and of the reading at most, and a store is rarely written anew."""
 
 
+FEW = 10_000
+"""The ids of more rows than these are found by reading those of all."""
+
+
 @dataclass(frozen=True, eq=False)
 class StoreVersion:
-    """One version of a store, opened and checked.
+    """One version of a store, opened.
 
     Attributes:
         folder: of the store
@@ -106,13 +111,19 @@ class StoreVersion:
 
     @cached_property
     def ids(self) -> RowIds:
-        """Whose the vectors are, in the order of the table.
-
-        The field is the version's: where it was renamed, older files say what it was called.
-        """
+        """Whose the vectors are, in the order of the table."""
         parts = (s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments)
-        ids, field = RowIds.joined(list(parts)), self.info.get("field", "").encode()
-        return replace(ids, fields=np.full(len(ids), field)) if field else ids
+        return self._named(RowIds.joined(list(parts)))
+
+    def ids_of(self, rows: np.ndarray) -> RowIds:
+        """Whose some rows are; of the others nothing is read."""
+        if "ids" in vars(self) or len(rows) > FEW:
+            return self.ids.take(rows)
+        order, parts = [np.zeros(0, np.int64)], []
+        for segment, here, inside in self.table.located(rows):
+            order.append(here)
+            parts.append(self.segments[segment].row_ids.take(inside))
+        return self._named(RowIds.joined(parts).take(np.argsort(np.concatenate(order))))
 
     @cached_property
     def table(self) -> VectorTable:
@@ -127,14 +138,26 @@ class StoreVersion:
             self.dtype,
         )
 
+    def _named(self, ids: RowIds) -> RowIds:
+        """The field is the version's: where it was renamed, older files say what it was called."""
+        field = self.info.get("field", "").encode()
+        return replace(ids, fields=np.full(len(ids), field)) if field else ids
 
-def open_store(folder: Path, before: StoreVersion | None = None) -> StoreVersion:
-    """Opens the current version, every byte checked.
 
-    Segments of a version opened before, that nobody has written over, need no second look.
+def open_store(
+    folder: Path, before: StoreVersion | None = None, whole: bool = False
+) -> StoreVersion:
+    """Opens the current version. What it holds is checked as it is read, each time.
+
+    Args:
+        folder: of the store
+        before (None): a version opened before, whose segments need no second look, if nobody has
+            written over them
+        whole (False): check every byte now
 
     Raises:
-        StoreError: if a file is missing or damaged, or the format is newer; says which
+        StoreError: if a file is missing or damaged, as far as was looked, or the format is newer;
+            says which
     """
     while True:
         number = newest_version(folder)
@@ -146,7 +169,9 @@ def open_store(folder: Path, before: StoreVersion | None = None) -> StoreVersion
             manifest = read_manifest(folder, number)
             earlier = before.segments if before is not None and before.folder == folder else ()
             checked = {segment.name: segment for segment in earlier}
-            segments = [_opened(folder, manifest, entry, checked) for entry in manifest["segments"]]
+            segments = [
+                _opened(folder, manifest, entry, checked, whole) for entry in manifest["segments"]
+            ]
             return _version(folder, manifest, segments, stamp)
         except StoreError:
             # It may have been cleared away while it was read; then there is a newer one.
@@ -171,7 +196,8 @@ def writing(folder: Path, mend: bool = False) -> Iterator[StoreWriter]:
         if not versions(folder):
             yield StoreWriter(folder, None)
         else:
-            yield StoreWriter(folder, _open_whole(folder) if mend else open_store(folder))
+            whole = _open_whole(folder) if mend else open_store(folder, whole=True)
+            yield StoreWriter(folder, whole)
 
 
 def deleting_store(folder: Path) -> AbstractContextManager[None]:
@@ -214,12 +240,11 @@ class StoreWriter:
         check_segment(entry, source)
         refuse_link(source / "data")
         make_folder(self.folder / "data")
-        for kind in ("vectors", "rows"):
-            file = entry[kind]
+        for _, file in files_of_segment(entry):
             here = self.folder / file["file"]
             if not is_whole(here, file["sha256"], file["bytes"]):
                 link_or_copy(refuse_link(source / file["file"]), here)
-        return read_segment(self.folder, entry)
+        return read_segment(self.folder, entry, whole=True)
 
     def publish(
         self, segments: Sequence[Segment], dim: int, dtype: np.dtype, info: Mapping[str, Any]
@@ -306,13 +331,17 @@ def collect_garbage(folder: Path) -> list[str]:
 
 
 def _opened(
-    folder: Path, manifest: Mapping[str, Any], entry: dict[str, Any], checked: Mapping[str, Segment]
+    folder: Path,
+    manifest: Mapping[str, Any],
+    entry: dict[str, Any],
+    checked: Mapping[str, Segment],
+    whole: bool = False,
 ) -> Segment:
     """A segment; its vectors, and whose they are, are not checked again if they were before."""
     before = checked.get(entry["vectors"]["file"])
     same = before is not None and before.entry["rows"] == entry["rows"]
     if before is None or not same or not _is_as_checked(folder, before):
-        segment = read_segment(folder, entry)
+        segment = read_segment(folder, entry, whole)
     elif before.entry == entry:
         segment = before
     else:
@@ -338,7 +367,7 @@ def _open_whole(folder: Path) -> StoreVersion | None:
         segments = []
         for entry in manifest["segments"]:
             try:
-                segments.append(_opened(folder, manifest, entry, {}))
+                segments.append(_opened(folder, manifest, mended(folder, entry), {}, whole=True))
             except StoreError as error:
                 logger.warning("%d vectors are lost: %s", entry["count"], error)
         return _version(folder, manifest, segments)

@@ -8,6 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
+from alphaclip.indexing.store.blocks import Rows
+
 BLOCK = 16384
 """Rows that are looked at together where a whole table is read: 512 numbers each are 32 MB as
 float32, little beside the table, and enough for a matrix product to run at its full speed."""
@@ -19,14 +21,14 @@ class VectorTable:
     where it lies in the files, laid end to end; the slots of dropped vectors stay empty.
 
     Attributes:
-        segments: float16 or float32 (n_i, dim) each, mapped from files that never change
+        segments: float16 or float32 (n_i, dim) each, of files that never change
         names: of the segments; equal names hold equal bytes
         slots: int64 (n,), the slot of each row, ascending
         dim: numbers in a vector
         dtype: float16 or float32
     """
 
-    segments: tuple[np.ndarray, ...]
+    segments: tuple[Rows, ...]
     names: tuple[str, ...]
     slots: np.ndarray
     dim: int
@@ -37,13 +39,23 @@ class VectorTable:
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows, in that order: (m, dim) as stored."""
-        slots = self.slots[rows]
-        taken = np.empty((len(slots), self.dim), self.dtype)
-        which = np.searchsorted(self._starts, slots, side="right") - 1
-        for segment in np.unique(which):
-            here = which == segment
-            taken[here] = self.segments[segment][slots[here] - self._starts[segment]]
+        taken = np.empty((len(rows), self.dim), self.dtype)
+        for segment, here, inside in self.located(rows):
+            taken[here] = self.segments[segment][inside]
         return taken
+
+    def copied(self, rows: np.ndarray) -> VectorTable:
+        """Some rows alone, in memory."""
+        return VectorTable((self.take(rows),), ("",), np.arange(len(rows)), self.dim, self.dtype)
+
+    def located(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Where some rows lie: of each segment its number, which of them are in it, as int64
+        positions, and their numbers there."""
+        slots = self.slots[rows]
+        which = np.searchsorted(self._starts, slots, side="right") - 1
+        for segment in np.flatnonzero(np.bincount(which)).tolist():
+            here = np.flatnonzero(which == segment)
+            yield segment, here, slots[here] - self._starts[segment]
 
     def blocks(
         self, size: int = BLOCK, rows: np.ndarray | None = None

@@ -353,12 +353,13 @@ def many_hits(dataset: fo.Dataset, count: int) -> Hits:
 
 
 def test_save_view__more_hits_than_a_view_can_name_are_refused(
-    dataset: fo.Dataset, hits: Hits
+    dataset: fo.Dataset, hits: Hits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_view(hits, "few")
+    monkeypatch.setattr("alphaclip.indexing.act.saved_views._MOST_CHARACTERS", 20_000)
     for name, add in (("many", False), ("few", True)):
         with pytest.raises(AlphaClipError, match=r"hits take \d+ MB .*indexing\.tag"):
-            save_view(many_hits(dataset, 200_000), name, add=add)
+            save_view(many_hits(dataset, 800), name, add=add)
     assert dataset.list_saved_views() == ["few"]
     assert [action.detail["name"] for action in history(dataset)] == ["few"]
     assert len(dataset.load_saved_view("few")) == 5
@@ -387,3 +388,32 @@ def test_view__of_more_hits_than_the_database_takes(
     monkeypatch.setattr("alphaclip.indexing.dataset.labels._MOST_BYTES", 300)
     with pytest.raises(AlphaClipError, match=r"indexing\.tag\(hits, name\)"):
         hits.view()
+
+
+def test_view__of_more_hits_than_it_names(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hits = hits_of(dataset, "boxes", [0, 1, 2])
+    monkeypatch.setattr("alphaclip.indexing.retrieval.hits.MOST", 2)
+    with pytest.raises(AlphaClipError, match=r"names 2 hits at most, not 3: .*indexing\.tag"):
+        hits.view()
+
+
+def test_view__of_many_hits_is_that_of_few(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Labels that were not hit, or are gone, are not in it; and it can be saved."""
+    hits = hits_of(dataset, "boxes", [8, 0, 11, 1])
+    gone = replace(hits, label_ids=np.array([*hits.label_ids[:3].tolist(), "f" * 24]))
+    for some in (hits, gone):
+        few = some.view()
+        monkeypatch.setattr("alphaclip.indexing.retrieval.hits._FEW", 1)
+        many = some.view()
+        columns = ["id", "sample_id", "filepath", "boxes.label", "boxes.bounding_box"]
+        assert many.values(columns) == few.values(columns)
+        assert many.get_field_schema().keys() == few.get_field_schema().keys()
+        monkeypatch.undo()
+    monkeypatch.setattr("alphaclip.indexing.retrieval.hits._FEW", 1)
+    action = save_view(hits, "many")
+    assert dataset.load_saved_view("many").values("id") == hits.label_ids.tolist()
+    assert undo(dataset, action) == Undone(4, 0)

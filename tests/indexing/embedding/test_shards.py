@@ -84,7 +84,7 @@ def test_embedded_once(plan: Plan) -> None:
     assert [labels_of(plan, place) for place in range(5)] == [[f"{n}a", f"{n}b"] for n in range(5)]
     segment = read_segment(plan.folder, entries(plan)[2])
     assert segment.vectors.dtype == np.float16
-    assert np.allclose(segment.vectors, [np.cos(2), np.sin(2)], atol=1e-3)
+    assert np.allclose(segment.vectors[:], [np.cos(2), np.sin(2)], atol=1e-3)
     assert segment.ids.sample_ids.tolist() == [b"s2"] * 2
     assert segment.ids.fingerprints[1] == b"0" * 16 + b"0000000200000001"
 

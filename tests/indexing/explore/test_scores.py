@@ -12,6 +12,7 @@ from alphaclip.indexing.explore.scores import (
     find_and_measure,
 )
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.indexing.retrieval.snapshot import SAMPLED, sampled
 
 QUERY = ["red apple", "noise"]
 
@@ -76,3 +77,36 @@ def test_joined__counts_of_several_indexes() -> None:
     assert (len(spread), spread.above(0.15)) == (3, 2)
     assert (spread.lowest, spread.highest) == (pytest.approx(0.1), pytest.approx(0.3))
     assert len(Distribution.joined(parts[1:2])) == 0
+
+
+def test_find_and_measure__of_a_large_index(
+    dataset: fo.Dataset, index: RegionIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The best are counted, and the others by a sample: here it has all of them, and many twice."""
+    ranking = index.ranking(QUERY)
+    views = (None, dataset.limit(2))
+    counted = [find_and_measure(index, ranking, 3, view) for view in views]
+    monkeypatch.setattr("alphaclip.indexing.explore.scores.COUNTED", 5)
+    monkeypatch.setattr("alphaclip.indexing.explore.scores.BEST", 4)
+    for view, (hits, spread) in zip(views, counted, strict=True):
+        found, estimate = find_and_measure(index, ranking, 3, view)
+        assert found.region_ids == hits.region_ids
+        assert len(estimate) == len(spread)
+        assert (estimate.lowest, estimate.highest) == pytest.approx((spread.lowest, spread.highest))
+        assert np.abs(np.cumsum(estimate.cells - spread.cells)).max() <= 1
+
+
+def test_standing_for__counts_add_up() -> None:
+    scores = np.random.default_rng(0).normal(0.2, 0.05, 1000).astype(np.float32)
+    spread = Distribution.of([scores])
+    assert len(spread.standing_for(1_000_003)) == 1_000_003
+    assert spread.standing_for(1_000_003).above(0.2) / 1e6 == pytest.approx(
+        (scores >= 0.2).mean(), abs=2e-3
+    )
+
+
+def test_sampled__is_spread_over_all_rows() -> None:
+    rows = np.arange(7, 1_000_007)
+    chosen = sampled(rows)
+    assert len(chosen) == SAMPLED and (np.diff(chosen) >= 0).all()
+    assert np.abs(chosen - np.linspace(7, 1_000_007, SAMPLED, endpoint=False)).max() < 31.6

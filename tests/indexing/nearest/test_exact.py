@@ -7,7 +7,7 @@ import pytest
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest import exact
 from alphaclip.indexing.nearest.brute_force import scan_top
-from alphaclip.indexing.nearest.exact import ExactIndex, build_exact, open_gpu
+from alphaclip.indexing.nearest.exact import ExactIndex, build_exact, open_gpu, search_few
 from alphaclip.indexing.nearest.metrics import METRICS, Metric
 from alphaclip.indexing.store.table import VectorTable
 
@@ -44,10 +44,13 @@ def test_search__is_the_scan(dtype: str, metric: Metric, queries: np.ndarray) ->
             places = np.sort(rng.choice(len(table), int(part * len(table)), replace=False))
         for count in (1, 9, 40):
             truth, expected = scan_top(table, queries[:count], 20, metric, places)
-            scores, found = index.search(queries[:count], 20, places)
-            assert (scores.dtype, found.dtype) == (np.float32, np.int64)
-            np.testing.assert_array_equal(found, expected)
-            np.testing.assert_allclose(scores, truth, rtol=1e-5, atol=1e-5)
+            several = [index.search(queries[:count], 20, places)]
+            if places is not None:
+                several.append(search_few(table, queries[:count], 20, metric, places))
+            for scores, found in several:
+                assert (scores.dtype, found.dtype) == (np.float32, np.int64)
+                np.testing.assert_array_equal(found, expected)
+                np.testing.assert_allclose(scores, truth, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("metric", METRICS)

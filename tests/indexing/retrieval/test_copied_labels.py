@@ -139,7 +139,15 @@ def test_refine__marks_of_one(index: RegionIndex, ids: dict[str, str], hits: Hit
     assert found.index((ids["copy"], shared)) < found.index((ids["one"], shared))
 
 
-def test_view__only_what_was_found(dataset: fo.Dataset, hits: Hits, ids: dict[str, str]) -> None:
+@pytest.mark.parametrize("few", [1000, 0])
+def test_view__only_what_was_found(
+    dataset: fo.Dataset,
+    hits: Hits,
+    ids: dict[str, str],
+    few: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("alphaclip.indexing.retrieval.hits._FEW", few)
     one, copy = of(hits, ids["one"]), of(hits, ids["copy"])
     assert of(hits, ids["copy"], ids["two"]).view()._is_patches
     both = of(hits, ids["one"], ids["copy"]).view()

@@ -84,8 +84,25 @@ def test_find__all() -> None:
 
 def test_find__the_best_of_each_group() -> None:
     groups = np.array([0, 0, 1, 0, 1])
-    assert search(X, groups=groups).rows.tolist() == [0, 4]
-    assert search(Y, k=1, groups=groups).rows.tolist() == [1]
+    assert search(X, groups=groups.take).rows.tolist() == [0, 4]
+    assert search(Y, k=1, groups=groups.take).rows.tolist() == [1]
+    assert search(X, k=1, groups=groups.take, min_score=0.5).rows.tolist() == [0]
+
+
+@pytest.mark.parametrize("more", [1, 2, 8])
+@pytest.mark.parametrize("min_score", [None, 0.1, 0.7, 2.0])
+@pytest.mark.parametrize("options", [{}, {"negative": Y}, {"reverse": True}])
+def test_find__the_best_of_each_group_as_of_all(
+    monkeypatch: pytest.MonkeyPatch, more: int, min_score: float | None, options: dict
+) -> None:
+    """However few rows are found at first."""
+    monkeypatch.setattr("alphaclip.indexing.retrieval.ranking.MORE", more)
+    groups = np.array([0, 0, 1, 0, 1])
+    every = search(X, k=None, min_score=min_score, **options).rows.tolist()
+    best = [row for at, row in enumerate(every) if groups[row] not in groups[every[:at]]]
+    for k in (1, 2, 3):
+        found = search(X, k=k, groups=groups.take, min_score=min_score, **options)
+        assert found.rows.tolist() == best[:k]
 
 
 def test_find__parts_that_cancel_out() -> None:

@@ -34,7 +34,7 @@ def test_round_trip(tmp_path: Path, dtype: np.dtype) -> None:
     written = write_segment(tmp_path, [EYE[:1], EYE[1:]], IDS, 3, dtype)
     segment = read_segment(tmp_path, written.entry)
     assert segment.vectors.dtype == dtype
-    assert np.array_equal(segment.vectors, EYE)
+    assert np.array_equal(segment.vectors[:], EYE)
     assert columns(segment.ids) == columns(IDS)
     assert as_text(segment.ids.label_ids).tolist() == LABELS
     assert as_text(segment.ids.fields).tolist() == ["großes.fälder"] * 3
@@ -148,7 +148,7 @@ def test_damage_is_named(tmp_path: Path, kind: str) -> None:
 
 def test_gone_between_check_and_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As when a version is cleared away while it is opened."""
-    from alphaclip.indexing.store import segments
+    from alphaclip.indexing.store import blocks, segments
 
     whole = write_segment(tmp_path, [EYE], IDS, 3, FLOAT16)
     entry = with_kept_file(tmp_path, whole.keeping(np.arange(3) > 0)).entry
@@ -161,6 +161,7 @@ def test_gone_between_check_and_reading(tmp_path: Path, monkeypatch: pytest.Monk
                 (folder / name).rename(folder / "hidden")
 
         with monkeypatch.context() as patched:
+            patched.setattr(blocks, "check_file", check_and_delete)
             patched.setattr(segments, "check_file", check_and_delete)
             with pytest.raises(DamagedError, match="is missing"):
                 read_segment(tmp_path, entry)
