@@ -234,8 +234,8 @@ def freshness(
     seen = np.zeros(len(version), bool)
     held = edited = missing = 0
     with shown(progress) as show:
-        for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
-            ids, lacking = inventory.add(picture)
+        pictures = labelled_pictures(samples_of(dataset, settings), settings, {}, show)
+        for _, ids, lacking in inventory.add_all(pictures):
             rows = lookup.find(ids)
             seen[rows[rows >= 0]] = True
             held += int((~lacking).sum())

@@ -50,6 +50,7 @@ from alphaclip.indexing.store.entries import (
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
+    as_text,
     check_file,
     read_ids,
     read_segment,
@@ -180,14 +181,15 @@ def make_plan(
     name, pieces = uuid4().hex[:8], _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
     shards = _Shards(folder, name, to_files)
-    for picture in pictures:
-        ids, missing = inventory.add(picture)
-        for i in np.flatnonzero(missing).tolist():
-            fingerprint, label_id = ids.fingerprints[i].decode(), picture.label_ids[i]
-            planned = picture.sample_id, label_id, fingerprint, picture.filepath, picture.regions[i]
-            shards.waiting.append(PlannedRegion(*planned))
-        if len(shards.waiting) >= min(shard_regions, first << len(shards.closed)):
-            shards.close()
+    for some, ids, missing in inventory.add_all(pictures):
+        fingerprints, end = as_text(ids.fingerprints).tolist(), 0
+        for picture in some:
+            start, end = end, end + len(picture.stamps)
+            for i in np.flatnonzero(missing[start:end]).tolist():
+                ours = picture.sample_id, picture.label_ids[i], fingerprints[start + i]
+                shards.waiting.append(PlannedRegion(*ours, picture.filepath, picture.regions[i]))
+            if len(shards.waiting) >= min(shard_regions, first << len(shards.closed)):
+                shards.close()
     shards.close()
     rows = inventory.rows()
     counts = {
@@ -356,9 +358,11 @@ class _Shards:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = [{**row._asdict(), "region": region_to_json(row.region)} for row in self.waiting]
+        *texts, regions = zip(*self.waiting, strict=True)
+        columns = [*texts, [region_to_json(region) for region in regions]]
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+        table = pa.table(dict(zip(PlannedRegion._fields, columns, strict=True)))
+        pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
         write_atomically(path, lambda stream: stream.write(content))
         return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

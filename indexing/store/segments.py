@@ -159,10 +159,12 @@ class Segment:
 
 def as_bytes(values: Sequence[str] | np.ndarray) -> np.ndarray:
     """Ids as an array of bytes, a third of the memory of text."""
-    array = np.asarray(values)
-    if array.dtype.kind == "S":
-        return array
-    return np.char.encode(array.astype(str), "utf-8") if len(array) else _NOTHING
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return values
+    try:
+        return np.array(values, "S") if len(values) else _NOTHING
+    except UnicodeEncodeError:
+        return np.char.encode(np.asarray(values).astype(str), "utf-8")
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
