@@ -21,7 +21,7 @@ each time would copy them again and again."""
 
 
 _TOGETHER = 2048
-"""Regions and pictures that are compared together, fewer where they have masks; see :func:`_size`."""
+"""Regions and pictures that are compared together; fewer where they have masks."""
 
 
 def _size(picture: LabelledPicture) -> int:

@@ -173,7 +173,8 @@ def _labelled(
     end = 0
     for picture in pictures:
         start, end = end, end + len(picture.label_ids)
-        if usable[start:end].all() and len(set(picture.label_ids)) == end - start:
+        ids = set(picture.label_ids)
+        if usable[start:end].all() and len(ids) == end - start and "" not in ids:
             regions: Sequence[Region] = _Boxes(boxes[start:end])
             told = picture.label_ids, regions, stamps[start:end].tolist(), 0
         else:
@@ -202,6 +203,8 @@ def _one_by_one(
     regions: dict[str, Region] = {}
     for number, label_id in enumerate(picture.label_ids):
         try:
+            if not label_id:
+                raise RegionError(f"label {number} has no id, by which it could be found again")
             if label_id in regions:
                 raise RegionError(TWICE)
             region = regions[label_id] = picture.region(number)

@@ -147,13 +147,13 @@ def _only(
     from bson import ObjectId
     from fiftyone import ViewField
 
-    from alphaclip.indexing.dataset.labels import check_size, label_values
+    from alphaclip.indexing.dataset.labels import check_size, label_ids
 
     check_size(view, TOO_MANY)
     labels = [label for _, label in regions]
     is_meant = ViewField("_id").is_in([ObjectId(label) for label in labels])
     # Labels of the same ids in other samples: the database takes long to compare both ids of all.
-    there, _ = label_values(view, field)
+    there = label_ids(view, field)
     there = there.take(np.isin(there.label_ids, as_bytes(labels)))
     columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
     others = set(zip(*columns, strict=True)) - set(regions)
