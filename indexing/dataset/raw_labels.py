@@ -61,6 +61,11 @@ class RawPicture:
     boxes: Sequence[Any] = ()
     details: Sequence[Mapping[str, Any] | None] = ()
 
+    @property
+    def has_mask_files(self) -> bool:
+        """Whether one of the labels has its mask in a file."""
+        return any(one is not None and one.get("mask_path") is not None for one in self.details)
+
     def region(self, number: int) -> Region:
         """The region of a label.
 
@@ -93,7 +98,7 @@ def read_pictures(
         yield RawPicture(
             str(document["_id"]),
             document["filepath"],
-            str(document.get("last_modified_at", "")),
+            str(document.get("last_modified_at") or ""),
             [label_id or "" for label_id in document["label_ids"]],
             document.get("boxes", ()),
             document["details"],
@@ -103,7 +108,7 @@ def read_pictures(
 def read_times(samples: fo.SampleCollection) -> Iterator[RawPicture]:
     """The samples of a FiftyOne view without their labels, in order."""
     for document in _documents(samples, {}):
-        modified = str(document.get("last_modified_at", ""))
+        modified = str(document.get("last_modified_at") or "")
         yield RawPicture(str(document["_id"]), document["filepath"], modified)
 
 

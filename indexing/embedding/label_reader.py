@@ -27,7 +27,7 @@ from alphaclip.indexing.dataset.labels import (
     region_fields,
     stray_rings,
 )
-from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures
+from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures, read_times
 from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region, box_digests, usable_boxes
@@ -72,6 +72,9 @@ class LabelledPicture:
         label_ids: of the regions
         regions: to embed
         stamps: of the regions
+        modified: when FiftyOne last wrote the sample, as text; empty where the labels are to be
+            read again whatever it says: something else than regions was noticed, or masks are
+            in files
         mask_bytes: of the masks of the regions, in memory
     """
 
@@ -81,7 +84,12 @@ class LabelledPicture:
     label_ids: Sequence[str]
     regions: Sequence[Region]
     stamps: Sequence[str]
+    modified: str = ""
     mask_bytes: int = 0
+
+
+Finder = Callable[[Sequence[RawPicture]], Sequence[LabelledPicture | None]]
+"""Finds the pictures whose regions are the same as before; None stands for one to be read."""
 
 
 class _Boxes(Sequence[Region]):
@@ -126,8 +134,9 @@ def labelled_pictures(
     settings: dict[str, Any],
     reading: dict[str, Any],
     progress: Progress,
+    unmodified: Finder | None = None,
 ) -> Iterator[LabelledPicture]:
-    """Every picture of a dataset with its regions, in order.
+    """Every picture of a dataset with its regions; in order, where all of them are read.
 
     Args:
         samples: a view or dataset of pictures
@@ -136,17 +145,41 @@ def labelled_pictures(
             polylines, which count as their box, how many ``stray_rings`` of polygons were left
             out, the labels ``skipped``, and when this began, as ``read_at``
         progress: told how many samples are read
+        unmodified (None): finds pictures of the dataset that need not be read
     """
     field, total = settings["field"], count_samples(samples)
     check_field(samples, field)
     reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
     reading[READ_AT] = datetime.now(timezone.utc).isoformat()
-    raw = read_pictures(samples, field)
-    for some in together(raw, lambda picture: 1 + len(picture.label_ids), _TOGETHER):
-        for picture in _labelled(some, settings, reading):
-            reading["samples"] += 1
-            yield picture
-            progress("samples read", reading["samples"], total)
+    if unmodified is None:
+        pictures = _read(read_pictures(samples, field), settings, reading)
+    else:
+        pictures = _read_modified(samples, settings, reading, unmodified)
+    for picture in pictures:
+        reading["samples"] += 1
+        yield picture
+        progress("samples read", reading["samples"], total)
+
+
+def _read_modified(
+    samples: fo.SampleCollection,
+    settings: dict[str, Any],
+    reading: dict[str, Any],
+    unmodified: Finder,
+) -> Iterator[LabelledPicture]:
+    for some in together(read_times(samples), lambda picture: 1, _TOGETHER):
+        found = unmodified(some)
+        yield from filter(None, found)
+        others = [one.sample_id for one, same in zip(some, found, strict=True) if same is None]
+        if others:
+            yield from _read(read_pictures(samples, settings["field"], others), settings, reading)
+
+
+def _read(
+    pictures: Iterator[RawPicture], settings: dict[str, Any], reading: dict[str, Any]
+) -> Iterator[LabelledPicture]:
+    for some in together(pictures, lambda picture: 1 + len(picture.label_ids), _TOGETHER):
+        yield from _labelled(some, settings, reading)
 
 
 def together(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
@@ -175,12 +208,17 @@ def _labelled(
         start, end = end, end + len(picture.label_ids)
         ids = set(picture.label_ids)
         if usable[start:end].all() and len(ids) == end - start and "" not in ids:
-            regions: Sequence[Region] = _Boxes(boxes[start:end])
-            told = picture.label_ids, regions, stamps[start:end].tolist(), 0
+            yield LabelledPicture(
+                picture.sample_id,
+                picture.filepath,
+                picture_stamp(picture.filepath, settings["identify"]) if ids else None,
+                picture.label_ids,
+                _Boxes(boxes[start:end]),
+                stamps[start:end].tolist(),
+                picture.modified,
+            )
         else:
-            told = _one_by_one(picture, settings, reading)
-        stamp = picture_stamp(picture.filepath, settings["identify"]) if told[0] else None
-        yield LabelledPicture(picture.sample_id, picture.filepath, stamp, *told)
+            yield _one_by_one(picture, settings, reading)
 
 
 def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
@@ -198,9 +236,9 @@ def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
 
 def _one_by_one(
     picture: RawPicture, settings: dict[str, Any], reading: dict[str, Any]
-) -> tuple[Sequence[str], Sequence[Region], Sequence[str], int]:
-    """The regions of a picture: their ids, the regions, their stamps, and the bytes of masks."""
+) -> LabelledPicture:
     regions: dict[str, Region] = {}
+    skipped, lines = [], {"unfilled": 0, "stray_rings": 0}
     for number, label_id in enumerate(picture.label_ids):
         try:
             if not label_id:
@@ -209,16 +247,26 @@ def _one_by_one(
                 raise RegionError(TWICE)
             region = regions[label_id] = picture.region(number)
         except RegionError as error:
-            skipped = Skipped(picture.filepath, label_id, str(error))
-            reading["skipped"].append(asdict(skipped))
+            skipped.append(asdict(Skipped(picture.filepath, label_id, str(error))))
             continue
         if not picture.boxes:  # It is a polyline
             line = picture.details[number] or {}
-            reading["unfilled"] += not line.get("filled")
-            reading["stray_rings"] += stray_rings(line.get("points"), region)
-    stamps = [region_stamp(region, settings["fingerprint"]) for region in regions.values()]
-    mask_bytes = sum(one.mask.nbytes for one in regions.values() if one.mask is not None)
-    return list(regions), list(regions.values()), stamps, mask_bytes
+            lines["unfilled"] += not line.get("filled")
+            lines["stray_rings"] += stray_rings(line.get("points"), region)
+    reading["skipped"] += skipped
+    for name, count in lines.items():
+        reading[name] += count
+    is_plain = not skipped and not any(lines.values()) and not picture.has_mask_files
+    return LabelledPicture(
+        picture.sample_id,
+        picture.filepath,
+        picture_stamp(picture.filepath, settings["identify"]) if regions else None,
+        list(regions),
+        list(regions.values()),
+        [region_stamp(region, settings["fingerprint"]) for region in regions.values()],
+        picture.modified if is_plain else "",
+        sum(one.mask.nbytes for one in regions.values() if one.mask is not None),
+    )
 
 
 def picture_stamp(path: str, identify: Identify) -> str | None:

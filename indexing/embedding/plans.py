@@ -40,6 +40,7 @@ from alphaclip.files import (
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.embedding.unmodified import listed
 from alphaclip.indexing.store.entries import (
     Kinds,
     check_kinds,
@@ -113,6 +114,7 @@ class Plan:
         reading: what was noticed while the labels were read, JSON
         rows: every region, if they are in memory
         regions: of the shards that are in memory, by the name of the file
+        pictures: the list of :mod:`unmodified`, if the regions are in memory
     """
 
     folder: Path
@@ -125,6 +127,7 @@ class Plan:
     reading: dict[str, Any]
     rows: RowIds | None = field(default=None, compare=False)
     regions: dict[str, list[PlannedRegion]] = field(default_factory=dict, compare=False)
+    pictures: RowIds | None = field(default=None, compare=False)
 
     def inventory(self) -> RowIds:
         """Every region that the index is to hold.
@@ -180,8 +183,9 @@ def make_plan(
     make_folder(folder)
     name, pieces = uuid4().hex[:8], _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
-    shards = _Shards(folder, name, to_files)
+    shards, seen = _Shards(folder, name, to_files), []
     for some, ids, missing in inventory.add_all(pictures):
+        seen.append(listed(some))
         fingerprints, end = as_text(ids.fingerprints).tolist(), 0
         for picture in some:
             start, end = end, end + len(picture.stamps)
@@ -208,6 +212,7 @@ def make_plan(
         reading=reading or {},
         rows=rows,
         regions=shards.in_memory,
+        pictures=RowIds.joined(seen),
     )
     _write_plan(plan)
     return plan
@@ -320,7 +325,7 @@ def _finished_pieces(folder: Path) -> list[Segment]:
 
 def _write_plan(plan: Plan) -> None:
     """Makes this the plan of its folder; the lists of the one before go, what it embedded stays."""
-    in_memory = ("folder", "inventory_file", "rows", "regions")
+    in_memory = ("folder", "inventory_file", "rows", "regions", "pictures")
     content = {name: value for name, value in vars(plan).items() if name not in in_memory}
     content = {"format": FORMAT, **content, "wanted": plan.inventory_file}
     write_checked(plan.folder / "plan.json", content)

@@ -60,10 +60,19 @@ def check_segment(entry: Any, where: object) -> None:
     check_kinds(entry, _SEGMENT, where, {"kept": dict})
     for kind in ("vectors", "rows", "kept"):
         if kind in entry:
-            _check_file(entry[kind], where)
-            name = _NAME.fullmatch(entry[kind]["file"])
-            if name is None or not entry[kind]["sha256"].startswith(name[1]):
-                raise malformed(where, f"the file of its {kind}", entry[kind]["file"])
+            check_data_file(entry[kind], where, kind)
+
+
+def check_data_file(file: Any, where: object, kind: str) -> None:
+    """Looks whether this names a file in ``data/``, by its content.
+
+    Raises:
+        DamagedError: if not
+    """
+    _check_file(file, where)
+    name = _NAME.fullmatch(file["file"])
+    if name is None or not file["sha256"].startswith(name[1]):
+        raise malformed(where, f"the file of its {kind}", file["file"])
 
 
 def check_skipped(skipped: list[Any], where: object) -> None:

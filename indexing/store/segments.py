@@ -210,7 +210,7 @@ def write_segment(
 
     files = {
         "vectors": _file(folder, ".npy", write_vectors),
-        "rows": _file(folder, ".parquet", lambda stream: _write_ids(stream, ids)),
+        "rows": write_data_ids(folder, ids),
     }
     entry = {"count": len(ids), **files}
     path = folder / files["vectors"]["file"]
@@ -273,6 +273,11 @@ def write_ids(folder: Path, name: str, ids: RowIds) -> dict[str, Any]:
 
     write_atomically(folder / name, write)
     return {"file": name, "sha256": hashing[0].sha256, "bytes": hashing[0].size}
+
+
+def write_data_ids(folder: Path, ids: RowIds) -> dict[str, Any]:
+    """Writes a list of rows that a version names, for :func:`read_ids`."""
+    return _file(folder, ".parquet", lambda stream: _write_ids(stream, ids))
 
 
 def check_file(folder: Path, file: dict[str, Any]) -> None:

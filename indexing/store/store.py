@@ -57,6 +57,7 @@ from alphaclip.indexing.store.segments import (
     read_kept,
     read_segment,
     with_kept_file,
+    write_data_ids,
     write_segment,
 )
 from alphaclip.indexing.store.table import VectorTable
@@ -86,6 +87,8 @@ class StoreVersion:
         info: what the writer said of them
         segments: the segment files
         stamp: of the manifest, None if it is not at rest
+        pictures: names a list of the pictures that it was made of, for
+            :func:`segments.read_ids`; None if there is none
     """
 
     folder: Path
@@ -95,6 +98,7 @@ class StoreVersion:
     info: dict[str, Any]
     segments: tuple[Segment, ...]
     stamp: Stamp | None = None
+    pictures: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -222,13 +226,19 @@ class StoreWriter:
         return read_segment(self.folder, entry)
 
     def publish(
-        self, segments: Sequence[Segment], dim: int, dtype: np.dtype, info: Mapping[str, Any]
+        self,
+        segments: Sequence[Segment],
+        dim: int,
+        dtype: np.dtype,
+        info: Mapping[str, Any],
+        pictures: RowIds | None = None,
     ) -> StoreVersion:
         """Publishes a version and clears away what is older than the one before.
 
         Args:
             segments: of this dim and dtype; which rows they drop is written down
             info: goes into the manifest, JSON
+            pictures (None): a list that goes with the version
 
         Raises:
             StoreError: if the disk is full, or a segment is not of this dim and dtype; the version
@@ -254,6 +264,8 @@ class StoreWriter:
             "segments": [s.entry for s in written],
             "info": dict(info),
         }
+        if pictures is not None:
+            manifest["pictures"] = write_data_ids(self.folder, pictures)
         write_manifest(self.folder, manifest)
         self.base = _version(self.folder, manifest, written, file_stamp(path))
         collect_garbage(self.folder)
@@ -359,4 +371,5 @@ def _version(
         dict(manifest["info"]),
         tuple(segments),
         stamp,
+        manifest.get("pictures"),
     )
