@@ -283,7 +283,8 @@ def keeping(options: dict[str, Any]) -> dict[str, Any]:
         folder = Path(options["work"]) / f"store-{way}"
         for what in ("build", "update of 1 %"):
             with seconds.of(what, way), writing(folder) as writer:
-                report = building.embed(writer, dataset, LABEL_SETTINGS, SlowEncoder(0), quiet)
+                given = writer, dataset, LABEL_SETTINGS, SlowEncoder(0), quiet
+                report = building.embed(*given, anew=what == "build")
             seconds.check(what, (report.regions, report.edited, report.kept))
             version = open_store(folder)
             with seconds.of(f"freshness after {what}", way):
