@@ -255,6 +255,7 @@ def reading(options: dict[str, Any]) -> dict[str, Any]:
     """Reads all labels, and plans what to embed of them."""
     import fiftyone as fo
 
+    from alphaclip.indexing.dataset.labels import label_ids, label_values
     from alphaclip.indexing.embedding.label_reader import labelled_pictures
     from alphaclip.indexing.embedding.plans import make_plan
 
@@ -267,6 +268,13 @@ def reading(options: dict[str, Any]) -> dict[str, Any]:
             pictures = read(dataset, LABEL_SETTINGS, {}, quiet)
             plan = make_plan(Path(options["work"]) / "work", pictures, LABEL_SETTINGS)
         seconds.check("plan", plan.counts)
+    ids = dataset.values("id")
+    half = dataset.select(ids[::2])
+    for way, read in seconds.by_turns(objects=label_values, now=label_ids):
+        with seconds.of("ids of half", way):
+            found = read(half, FIELD)
+        rows = found if way == "now" else found[0]
+        seconds.check("ids of half", rows.label_ids.tolist())
     return {"seconds": seconds.least}
 
 

@@ -73,8 +73,11 @@ FIRST_REGIONS = 128
 of what was done, of small datasets too, and there is soon something to search."""
 
 IN_MEMORY = 65536
-"""Regions to embed that a build keeps in memory. Boxes are under 1 KB each, masks often more; the
-shards that come after wait in files, so that memory does not grow with the dataset."""
+"""Regions to embed that a build keeps in memory, of under 1 KB each but for their masks; the shards
+that come after wait in files, so that memory does not grow with the dataset."""
+
+MASK_BYTES = 4096
+"""Of masks in memory count as one more region."""
 
 
 _SAID: Kinds = {
@@ -351,7 +354,8 @@ class _Shards:
         if not self.waiting:
             return
         shard: dict[str, Any] = {"file": f"todo-{self._plan}-{len(self.closed):05d}.parquet"}
-        self._room -= len(self.waiting)
+        masks = sum(row.region.mask.nbytes for row in self.waiting if row.region.mask is not None)
+        self._room -= len(self.waiting) + masks // MASK_BYTES
         if self._room < 0:
             shard |= self._write(self._folder / shard["file"])
         else:

@@ -5,7 +5,7 @@ A store is a folder::
     manifest-000007.json     a version: its segments, the SHA-256 of each file, what it holds
     manifest-000006.json     the version before, kept until the next one
     data/<hash>.npy          vectors, and which rows a version has dropped; see `segments`
-    data/<hash>.parquet      whose the vectors are
+    data/<hash>.parquet      whose the vectors are; which pictures a version was made of
     cache/                   FAISS indexes, made again from the vectors whenever needed
     work/                    shards of an embedding job on its way
     newest.json              which version was published last
