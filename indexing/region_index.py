@@ -169,7 +169,8 @@ class RegionIndex(SearchIndex):
         return encoder_of(self.snapshot().version.info, self._built_with)
 
     def freshness(self, progress: Progress | None = None) -> Freshness:
-        """How many regions are new, edited or gone since they were embedded; reads all labels.
+        """How many regions are new, edited or gone since they were embedded; looks at all pictures,
+        and reads the labels of those that FiftyOne has written since.
 
         Args:
             progress (None): told how far it is; None shows a bar in the terminal
@@ -308,7 +309,7 @@ def _embed_again(
             settings = settings_of_store(writer)
             loaded = encoder_of(settings, encoder)
             samples = samples_of(dataset, settings)
-            report = embed(writer, samples, settings, loaded, show)
+            report = embed(writer, samples, settings, loaded, show, anew=False)
         return _register(dataset, key, loaded, report, show), report
 
 

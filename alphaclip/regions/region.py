@@ -232,6 +232,19 @@ class Region:
         canvas[:, (columns < 0) | (columns >= width)] = 0
 
 
+def usable_boxes(boxes: np.ndarray) -> np.ndarray:
+    """Which of many boxes, float64 (n, 4), :meth:`Region.from_box` takes: bool (n,)."""
+    usable: np.ndarray = (np.abs(boxes) <= FARTHEST).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    return usable
+
+
+def box_digests(boxes: np.ndarray) -> list[str]:
+    """The :meth:`Region.digest` of many boxes, float64 (n, 4)."""
+    columns = zip(*boxes.T.tolist(), strict=True)
+    texts = (f"(({x!r}, {y!r}, {w!r}, {h!r}), [])" for x, y, w, h in columns)
+    return [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
+
+
 def _check_box(box: Sequence[float]) -> tuple[float, float, float, float]:
     try:
         x, y, w, h = (float(value) for value in box)

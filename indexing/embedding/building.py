@@ -38,6 +38,7 @@ from alphaclip.indexing.embedding.merging import (
 )
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
+from alphaclip.indexing.embedding.unmodified import Unmodified
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.manifests import check_settings, has_store
@@ -133,15 +134,18 @@ def embed(
     settings: dict[str, Any],
     encoder: Encoder,
     show: Progress,
+    anew: bool = True,
 ) -> MergeReport:
-    """Plans, embeds and publishes, in this process.
+    """Plans, embeds and publishes, in this process; looks at all labels anew, or only at those of
+    pictures that FiftyOne has written since.
 
     All labels are read before the first region is embedded: what is to be done is then known, and
     no cursor of the database stays open for the hours that it may take.
     """
     started = time.monotonic()
     reading: dict[str, Any] = {}
-    pictures = labelled_pictures(active_slice(samples), settings, reading, show)
+    same = None if anew else Unmodified.of(writer.base, settings)
+    pictures = labelled_pictures(active_slice(samples), settings, reading, show, same)
     held = held_rows(writer.base, settings)
     planned = make_plan(writer.folder / "work", pictures, settings, reading, held)
     _embed_in_sight(writer, planned, encoder, show)
@@ -220,7 +224,8 @@ def settings_in(writer: StoreWriter) -> dict[str, Any]:
 def freshness(
     dataset: fo.Dataset, version: StoreVersion, progress: Progress | None = None
 ) -> Freshness:
-    """Compares an index with its dataset; reads all labels, opens no picture.
+    """Compares an index with its dataset: looks at all pictures, but opens none, and reads the
+    labels of those that FiftyOne has written since.
 
     Args:
         dataset: of the index
@@ -234,8 +239,9 @@ def freshness(
     seen = np.zeros(len(version), bool)
     held = edited = missing = 0
     with shown(progress) as show:
-        for picture in labelled_pictures(samples_of(dataset, settings), settings, {}, show):
-            ids, lacking = inventory.add(picture)
+        samples, same = samples_of(dataset, settings), Unmodified.of(version, settings)
+        pictures = labelled_pictures(samples, settings, {}, show, same)
+        for _, ids, lacking in inventory.add_all(pictures):
             rows = lookup.find(ids)
             seen[rows[rows >= 0]] = True
             held += int((~lacking).sum())

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from alphaclip.indexing.embedding.label_reader import HALF, LabelledPicture, region_half
+from alphaclip.indexing.embedding.label_reader import (
+    HALF,
+    LabelledPicture,
+    region_half,
+    together,
+)
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.segments import RowIds
+from alphaclip.indexing.store.segments import RowIds, as_bytes
 
 _CHUNK = 65536
 """Rows that are joined: arrays for each picture by itself would be mostly overhead, and joining all
 each time would copy them again and again."""
+
+
+_TOGETHER = 2048
+"""Regions and pictures that are compared together; fewer where they have masks."""
+
+
+def _size(picture: LabelledPicture) -> int:
+    return 1 + len(picture.stamps) + picture.mask_bytes // 10_000
 
 
 class Inventory:
@@ -35,30 +48,39 @@ class Inventory:
         self._waiting: list[RowIds] = []
         self._room = _CHUNK
 
-    def add(self, picture: LabelledPicture) -> tuple[RowIds, np.ndarray]:
-        """Takes the regions of one picture.
+    def add_all(
+        self, pictures: Iterable[LabelledPicture]
+    ) -> Iterator[tuple[list[LabelledPicture], RowIds, np.ndarray]]:
+        """Takes the regions of many pictures; yields some pictures at a time, with what :meth:`add`
+        returns of them."""
+        for some in together(pictures, _size, _TOGETHER):
+            yield some, *self.add(*some)
+
+    def add(self, *pictures: LabelledPicture) -> tuple[RowIds, np.ndarray]:
+        """Takes the regions of some pictures.
 
         Where the picture is out of reach, a vector of the same region and encoder still counts.
 
         Returns:
             their rows with their fingerprints, and a mask (n,): which of them have no vector
         """
-        own = [(picture.stamp or "-" * HALF) + stamp for stamp in picture.stamps]
-        ids = RowIds.of([picture.sample_id] * len(own), picture.label_ids, self._field, own)
+        lengths = [len(picture.stamps) for picture in pictures]
+        samples = np.repeat(as_bytes([picture.sample_id for picture in pictures]), lengths)
+        labels = [label_id for picture in pictures for label_id in picture.label_ids]
+        own = [(one.stamp or "-" * HALF) + stamp for one in pictures for stamp in one.stamps]
+        ids = RowIds.of(samples, labels, self._field, own)
         missing = np.ones(len(ids), bool)
+        away = np.repeat([picture.stamp is None for picture in pictures], lengths)
         fingerprints = ids.fingerprints.copy()
         for rows, lookup in self._held:
             at = lookup.find(ids)
             there = rows.fingerprints[at]
-            if picture.stamp is None:
-                same = region_half(there) == region_half(fingerprints)
-            else:
-                same = there == fingerprints
+            same = there == fingerprints
+            same[away] = region_half(there[away]) == region_half(fingerprints[away])
             holds = missing & (at >= 0) & same
             fingerprints[holds] = there[holds]
             missing &= ~holds
-        if picture.stamp is None:
-            self.unreachable += int((~missing).sum())
+        self.unreachable += int((away & ~missing).sum())
         ids = RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints)
         if self._listing:
             self._waiting.append(ids)

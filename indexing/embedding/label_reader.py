@@ -7,11 +7,13 @@ and encoder. So a vector still counts where the picture cannot be reached at the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -22,17 +24,18 @@ from alphaclip.indexing.dataset.labels import (
     Skipped,
     check_field,
     count_samples,
-    label_region,
-    labels_of,
     region_fields,
     stray_rings,
 )
+from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures, read_times
 from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
-from alphaclip.regions.region import Region
+from alphaclip.regions.region import Region, box_digests, usable_boxes
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+T = TypeVar("T")
 
 Identify = Literal["stat", "content"]
 """How a picture is told from an edited one: by size and time of change, or by its content."""
@@ -45,6 +48,12 @@ READ_AT = "read_at"
 
 TWICE = "its id occurs twice: a region has one vector"
 """Why all regions of a sample with one label id but the first are left out."""
+
+_TOGETHER = 1000
+"""Labels and pictures that are looked at together: what is done once for all of them is little
+then, for each, and they take little memory."""
+
+_NO_BOX = [math.nan] * 4
 
 _RENAMED = (
     "If it was renamed, build under the same key with overwrite=True, on what it is called now: "
@@ -63,6 +72,10 @@ class LabelledPicture:
         label_ids: of the regions
         regions: to embed
         stamps: of the regions
+        modified: when FiftyOne last wrote the sample, as text; empty where the labels are to be
+            read again whatever it says: something else than regions was noticed, or masks are
+            in files
+        mask_bytes: of the masks of the regions, in memory
     """
 
     sample_id: str
@@ -71,6 +84,25 @@ class LabelledPicture:
     label_ids: Sequence[str]
     regions: Sequence[Region]
     stamps: Sequence[str]
+    modified: str = ""
+    mask_bytes: int = 0
+
+
+Finder = Callable[[Sequence[RawPicture]], Sequence[LabelledPicture | None]]
+"""Finds the pictures whose regions are the same as before; None stands for one to be read."""
+
+
+class _Boxes(Sequence[Region]):
+    """Regions that are made when they are asked for: most have a vector already."""
+
+    def __init__(self, boxes: np.ndarray) -> None:
+        self._boxes = boxes
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __getitem__(self, number: Any) -> Any:
+        return Region.from_box(self._boxes[number].tolist())
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
@@ -102,8 +134,9 @@ def labelled_pictures(
     settings: dict[str, Any],
     reading: dict[str, Any],
     progress: Progress,
+    unmodified: Finder | None = None,
 ) -> Iterator[LabelledPicture]:
-    """Every picture of a dataset with its regions, in order.
+    """Every picture of a dataset with its regions; in order, where all of them are read.
 
     Args:
         samples: a view or dataset of pictures
@@ -112,35 +145,128 @@ def labelled_pictures(
             polylines, which count as their box, how many ``stray_rings`` of polygons were left
             out, the labels ``skipped``, and when this began, as ``read_at``
         progress: told how many samples are read
+        unmodified (None): finds pictures of the dataset that need not be read
     """
     field, total = settings["field"], count_samples(samples)
     check_field(samples, field)
     reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
     reading[READ_AT] = datetime.now(timezone.utc).isoformat()
-    for sample in samples.select_fields(field).iter_samples():
-        regions: dict[str, Region] = {}
-        for label in labels_of(sample[field]):
-            label_id = str(label.id)
-            try:
-                if label_id in regions:
-                    raise RegionError(TWICE)
-                regions[label_id] = label_region(label)
-            except RegionError as error:
-                skipped = Skipped(sample.filepath, label_id, str(error))
-                reading["skipped"].append(asdict(skipped))
-                continue
-            reading["unfilled"] += hasattr(label, "points") and not label.filled
-            reading["stray_rings"] += stray_rings(label, regions[label_id])
+    if unmodified is None:
+        pictures = _read(read_pictures(samples, field), settings, reading)
+    else:
+        pictures = _read_modified(samples, settings, reading, unmodified)
+    for picture in pictures:
         reading["samples"] += 1
-        yield LabelledPicture(
-            str(sample.id),
-            sample.filepath,
-            picture_stamp(sample.filepath, settings["identify"]) if regions else None,
-            list(regions),
-            list(regions.values()),
-            [region_stamp(region, settings["fingerprint"]) for region in regions.values()],
-        )
+        yield picture
         progress("samples read", reading["samples"], total)
+
+
+def _read_modified(
+    samples: fo.SampleCollection,
+    settings: dict[str, Any],
+    reading: dict[str, Any],
+    unmodified: Finder,
+) -> Iterator[LabelledPicture]:
+    for some in together(read_times(samples), lambda picture: 1, _TOGETHER):
+        found = unmodified(some)
+        yield from filter(None, found)
+        others = [one.sample_id for one, same in zip(some, found, strict=True) if same is None]
+        if others:
+            yield from _read(read_pictures(samples, settings["field"], others), settings, reading)
+
+
+def _read(
+    pictures: Iterator[RawPicture], settings: dict[str, Any], reading: dict[str, Any]
+) -> Iterator[LabelledPicture]:
+    for some in together(pictures, lambda picture: 1 + len(picture.label_ids), _TOGETHER):
+        yield from _labelled(some, settings, reading)
+
+
+def together(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
+    """Lists of items, each as soon as the sizes of its items sum up to so much."""
+    some, total = [], 0
+    for item in items:
+        some.append(item)
+        total += size(item)
+        if total >= most:
+            yield some
+            some, total = [], 0
+    if some:
+        yield some
+
+
+def _labelled(
+    pictures: Sequence[RawPicture], settings: dict[str, Any], reading: dict[str, Any]
+) -> Iterator[LabelledPicture]:
+    """Pictures with their regions; those of pictures that have nothing but boxes are made
+    together."""
+    boxes, usable = _boxes_of(pictures)
+    stamps = np.zeros(len(boxes), f"U{HALF}")
+    stamps[usable] = [_stamp(one, settings["fingerprint"]) for one in box_digests(boxes[usable])]
+    end = 0
+    for picture in pictures:
+        start, end = end, end + len(picture.label_ids)
+        ids = set(picture.label_ids)
+        if usable[start:end].all() and len(ids) == end - start and "" not in ids:
+            yield LabelledPicture(
+                picture.sample_id,
+                picture.filepath,
+                picture_stamp(picture.filepath, settings["identify"]) if ids else None,
+                picture.label_ids,
+                _Boxes(boxes[start:end]),
+                stamps[start:end].tolist(),
+                picture.modified,
+            )
+        else:
+            yield _one_by_one(picture, settings, reading)
+
+
+def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
+    """The boxes of all labels, float64 (n, 4), and which of them are a whole region, and usable."""
+    rows = [
+        box if details is None and isinstance(box, list) and len(box) == 4 else _NO_BOX
+        for picture in pictures
+        for box, details in zip(picture.boxes or picture.details, picture.details, strict=True)
+    ]
+    boxes = np.full((len(rows), 4), np.nan)
+    with suppress(TypeError, ValueError):  # Of a box that is not made of numbers
+        boxes[:] = np.array(rows, np.float64)
+    return boxes, usable_boxes(boxes)
+
+
+def _one_by_one(
+    picture: RawPicture, settings: dict[str, Any], reading: dict[str, Any]
+) -> LabelledPicture:
+    regions: dict[str, Region] = {}
+    skipped, lines = [], {"unfilled": 0, "stray_rings": 0}
+    for number, label_id in enumerate(picture.label_ids):
+        try:
+            if not label_id:
+                raise RegionError(f"label {number} has no id, by which it could be found again")
+            if label_id in regions:
+                raise RegionError(TWICE)
+            region = regions[label_id] = picture.region(number)
+        except RegionError as error:
+            skipped.append(asdict(Skipped(picture.filepath, label_id, str(error))))
+            continue
+        if not picture.boxes:  # It is a polyline
+            line = picture.details[number] or {}
+            lines["unfilled"] += not line.get("filled")
+            lines["stray_rings"] += stray_rings(line.get("points"), region)
+    reading["skipped"] += skipped
+    for name, count in lines.items():
+        reading[name] += count
+    is_plain = not skipped and not any(lines.values()) and not picture.has_mask_files
+    return LabelledPicture(
+        picture.sample_id,
+        picture.filepath,
+        picture_stamp(picture.filepath, settings["identify"]) if regions else None,
+        list(regions),
+        list(regions.values()),
+        [region_stamp(region, settings["fingerprint"]) for region in regions.values()],
+        picture.modified if is_plain else "",
+        sum(one.mask.nbytes for one in regions.values() if one.mask is not None),
+    )
 
 
 def picture_stamp(path: str, identify: Identify) -> str | None:
@@ -161,13 +287,17 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
 
 def region_stamp(region: Region, encoder: str) -> str:
     """A hash of what the encoder, of this fingerprint, does with a picture."""
-    return _hash(f"{region.digest()} {encoder}")
+    return _stamp(region.digest(), encoder)
 
 
 def region_half(fingerprints: np.ndarray) -> np.ndarray:
     """The part of fingerprints (bytes, n) that the picture has no share in."""
     full = fingerprints.astype(f"S{2 * HALF}")
     return full.view(f"S{HALF}").reshape(-1, 2)[:, 1]
+
+
+def _stamp(digest: str, encoder: str) -> str:
+    return _hash(f"{digest} {encoder}")
 
 
 def _hash(text: str) -> str:

@@ -140,7 +140,7 @@ def _publish(
     dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
     told = {**plan.reading, **asdict(report), "seconds": seconds}
     info = {**plan.settings, "report": told, **about}
-    writer.publish(segments, dim, np.dtype(np.float16), info)
+    writer.publish(segments, dim, np.dtype(np.float16), info, plan.pictures)
     return report
 
 

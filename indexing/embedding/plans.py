@@ -40,6 +40,7 @@ from alphaclip.files import (
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
+from alphaclip.indexing.embedding.unmodified import listed
 from alphaclip.indexing.store.blocks import check_file
 from alphaclip.indexing.store.entries import (
     Kinds,
@@ -51,6 +52,7 @@ from alphaclip.indexing.store.entries import (
 from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
+    as_text,
     read_ids,
     read_segment,
     write_ids,
@@ -71,8 +73,11 @@ FIRST_REGIONS = 128
 of what was done, of small datasets too, and there is soon something to search."""
 
 IN_MEMORY = 65536
-"""Regions to embed that a build keeps in memory. Boxes are under 1 KB each, masks often more; the
-shards that come after wait in files, so that memory does not grow with the dataset."""
+"""Regions to embed that a build keeps in memory, of under 1 KB each but for their masks; the shards
+that come after wait in files, so that memory does not grow with the dataset."""
+
+MASK_BYTES = 4096
+"""Of masks in memory count as one more region."""
 
 
 _SAID: Kinds = {
@@ -112,6 +117,7 @@ class Plan:
         reading: what was noticed while the labels were read, JSON
         rows: every region, if they are in memory
         regions: of the shards that are in memory, by the name of the file
+        pictures: the list of :mod:`unmodified`, if the regions are in memory
     """
 
     folder: Path
@@ -124,6 +130,7 @@ class Plan:
     reading: dict[str, Any]
     rows: RowIds | None = field(default=None, compare=False)
     regions: dict[str, list[PlannedRegion]] = field(default_factory=dict, compare=False)
+    pictures: RowIds | None = field(default=None, compare=False)
 
     def inventory(self) -> RowIds:
         """Every region that the index is to hold.
@@ -179,15 +186,17 @@ def make_plan(
     make_folder(folder)
     name, pieces = uuid4().hex[:8], _finished_pieces(folder)
     inventory = Inventory(settings["field"], [*held, *(piece.ids for piece in pieces)])
-    shards = _Shards(folder, name, to_files)
-    for picture in pictures:
-        ids, missing = inventory.add(picture)
-        for i in np.flatnonzero(missing).tolist():
-            fingerprint, label_id = ids.fingerprints[i].decode(), picture.label_ids[i]
-            planned = picture.sample_id, label_id, fingerprint, picture.filepath, picture.regions[i]
-            shards.waiting.append(PlannedRegion(*planned))
-        if len(shards.waiting) >= min(shard_regions, first << len(shards.closed)):
-            shards.close()
+    shards, seen = _Shards(folder, name, to_files), []
+    for some, ids, missing in inventory.add_all(pictures):
+        seen.append(listed(some))
+        fingerprints, end = as_text(ids.fingerprints).tolist(), 0
+        for picture in some:
+            start, end = end, end + len(picture.stamps)
+            for i in np.flatnonzero(missing[start:end]).tolist():
+                ours = picture.sample_id, picture.label_ids[i], fingerprints[start + i]
+                shards.waiting.append(PlannedRegion(*ours, picture.filepath, picture.regions[i]))
+            if len(shards.waiting) >= min(shard_regions, first << len(shards.closed)):
+                shards.close()
     shards.close()
     rows = inventory.rows()
     counts = {
@@ -206,6 +215,7 @@ def make_plan(
         reading=reading or {},
         rows=rows,
         regions=shards.in_memory,
+        pictures=RowIds.joined(seen),
     )
     _write_plan(plan)
     return plan
@@ -318,7 +328,7 @@ def _finished_pieces(folder: Path) -> list[Segment]:
 
 def _write_plan(plan: Plan) -> None:
     """Makes this the plan of its folder; the lists of the one before go, what it embedded stays."""
-    in_memory = ("folder", "inventory_file", "rows", "regions")
+    in_memory = ("folder", "inventory_file", "rows", "regions", "pictures")
     content = {name: value for name, value in vars(plan).items() if name not in in_memory}
     content = {"format": FORMAT, **content, "wanted": plan.inventory_file}
     write_checked(plan.folder / "plan.json", content)
@@ -344,7 +354,8 @@ class _Shards:
         if not self.waiting:
             return
         shard: dict[str, Any] = {"file": f"todo-{self._plan}-{len(self.closed):05d}.parquet"}
-        self._room -= len(self.waiting)
+        masks = sum(row.region.mask.nbytes for row in self.waiting if row.region.mask is not None)
+        self._room -= len(self.waiting) + masks // MASK_BYTES
         if self._room < 0:
             shard |= self._write(self._folder / shard["file"])
         else:
@@ -356,9 +367,11 @@ class _Shards:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        rows = [{**row._asdict(), "region": region_to_json(row.region)} for row in self.waiting]
+        *texts, regions = zip(*self.waiting, strict=True)
+        columns = [*texts, [region_to_json(region) for region in regions]]
         buffer = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(rows), buffer, compression="zstd")
+        table = pa.table(dict(zip(PlannedRegion._fields, columns, strict=True)))
+        pq.write_table(table, buffer, compression="zstd")
         content = buffer.getvalue().to_pybytes()
         write_atomically(path, lambda stream: stream.write(content))
         return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}

@@ -178,10 +178,10 @@ def _only(
     from bson import ObjectId
     from fiftyone import ViewField
 
-    from alphaclip.indexing.dataset.labels import check_size, label_values
+    from alphaclip.indexing.dataset.labels import check_size, label_ids
 
     check_size(view, TOO_MANY)
-    there, _ = label_values(view, field)
+    there = label_ids(view, field)
     if as_patches and len(regions) > _FEW and len(np.unique(there.label_ids)) == len(there):
         return view
     labels = [label for _, label in regions]

@@ -60,10 +60,7 @@ def check_segment(entry: Any, where: object) -> None:
     """
     check_kinds(entry, _SEGMENT, where, {"ids": dict, "kept": dict})
     for kind, file in files_of_segment(entry):
-        _check_file(file, where)
-        name = _NAME.fullmatch(file["file"])
-        if name is None or not file["sha256"].startswith(name[1]):
-            raise malformed(where, f"the file of its {kind}", file["file"])
+        check_data_file(file, where, kind)
 
 
 def files_of_segment(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -73,6 +70,18 @@ def files_of_segment(entry: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield kind, entry[kind]
             if "blocks" in entry[kind]:
                 yield "checksums", entry[kind]["blocks"]
+
+
+def check_data_file(file: Any, where: object, kind: str) -> None:
+    """Looks whether this names a file in ``data/``, by its content.
+
+    Raises:
+        DamagedError: if not
+    """
+    _check_file(file, where)
+    name = _NAME.fullmatch(file["file"])
+    if name is None or not file["sha256"].startswith(name[1]):
+        raise malformed(where, f"the file of its {kind}", file["file"])
 
 
 def check_skipped(skipped: list[Any], where: object) -> None:

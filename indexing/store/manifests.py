@@ -11,6 +11,7 @@ from typing import Any
 from alphaclip.files import DamagedError, StoreError, read_checked, unreadable, write_checked
 from alphaclip.indexing.store.entries import (
     Kinds,
+    check_data_file,
     check_kinds,
     check_segment,
     check_skipped,
@@ -106,10 +107,12 @@ def _check(manifest: dict[str, Any], path: Path) -> None:
             f"{path} has format {manifest['format']}, this version reads {FORMAT}: "
             "upgrade alphaclip-fiftyone"
         )
-    check_kinds(manifest, _KINDS, path, {"count": int})
+    check_kinds(manifest, _KINDS, path, {"count": int, "pictures": dict})
     check_kinds(manifest["info"], {}, path, _INFO)
     for entry in manifest["segments"]:
         check_segment(entry, path)
+    if "pictures" in manifest:
+        check_data_file(manifest["pictures"], path, "pictures")
     if manifest_path(path.parent, manifest["version"]) != path:
         raise malformed(path, "version", manifest["version"])
     if manifest["dtype"] not in ("float16", "float32"):
@@ -146,7 +149,8 @@ def check_report(info: dict[str, Any], where: object) -> None:
 
 def files_of(manifest: dict[str, Any]) -> set[str]:
     """The data files that a version needs."""
-    return {file["file"] for e in manifest["segments"] for _, file in files_of_segment(e)}
+    files = {file["file"] for e in manifest["segments"] for _, file in files_of_segment(e)}
+    return files | {manifest[kind]["file"] for kind in ("pictures",) if kind in manifest}
 
 
 def _published(folder: Path) -> int:

@@ -210,10 +210,12 @@ class Segment:
 
 def as_bytes(values: Sequence[str] | np.ndarray) -> np.ndarray:
     """Ids as an array of bytes, a third of the memory of text."""
-    array = np.asarray(values)
-    if array.dtype.kind == "S":
-        return array
-    return np.char.encode(array.astype(str), "utf-8") if len(array) else _NOTHING
+    if isinstance(values, np.ndarray) and values.dtype.kind == "S":
+        return values
+    try:
+        return np.array(values, "S") if len(values) else _NOTHING
+    except UnicodeEncodeError:
+        return np.char.encode(np.asarray(values).astype(str), "utf-8")
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
@@ -259,7 +261,7 @@ def write_segment(
 
     files = {
         "vectors": _file(folder, ".npy", write_vectors),
-        "rows": _file(folder, ".parquet", lambda stream: _write_ids(stream, ids)),
+        "rows": write_data_ids(folder, ids),
     }
     if files["vectors"]["bytes"] >= LARGE:
         files |= _tables(folder, files["vectors"], ids)
@@ -361,6 +363,11 @@ def _fixed(folder: Path, entry: dict[str, Any], whole: bool) -> CheckedArray | N
         logger.warning("%s; until then it is not used", error)
         return None
     return array
+
+
+def write_data_ids(folder: Path, ids: RowIds) -> dict[str, Any]:
+    """Writes a list of rows that a version names, for :func:`read_ids`."""
+    return _file(folder, ".parquet", lambda stream: _write_ids(stream, ids))
 
 
 def _check_vectors(block: np.ndarray, ids: RowIds, start: int, dim: int, dtype: np.dtype) -> None:

@@ -5,7 +5,7 @@ A store is a folder::
     manifest-000007.json     a version: its segments, the SHA-256 of each file, what it holds
     manifest-000006.json     the version before, kept until the next one
     data/<hash>.npy          vectors, which rows a version has dropped, checksums; see `segments`
-    data/<hash>.parquet      whose the vectors are
+    data/<hash>.parquet      whose the vectors are; which pictures a version was made of
     cache/                   FAISS indexes, made again from the vectors whenever needed
     work/                    shards of an embedding job on its way
     newest.json              which version was published last
@@ -58,6 +58,7 @@ from alphaclip.indexing.store.segments import (
     read_kept,
     read_segment,
     with_kept_file,
+    write_data_ids,
     write_segment,
 )
 from alphaclip.indexing.store.table import VectorTable
@@ -91,6 +92,8 @@ class StoreVersion:
         info: what the writer said of them
         segments: the segment files
         stamp: of the manifest, None if it is not at rest
+        pictures: names a list of the pictures that it was made of, for
+            :func:`segments.read_ids`; None if there is none
     """
 
     folder: Path
@@ -100,6 +103,7 @@ class StoreVersion:
     info: dict[str, Any]
     segments: tuple[Segment, ...]
     stamp: Stamp | None = None
+    pictures: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -247,13 +251,19 @@ class StoreWriter:
         return read_segment(self.folder, entry, whole=True)
 
     def publish(
-        self, segments: Sequence[Segment], dim: int, dtype: np.dtype, info: Mapping[str, Any]
+        self,
+        segments: Sequence[Segment],
+        dim: int,
+        dtype: np.dtype,
+        info: Mapping[str, Any],
+        pictures: RowIds | None = None,
     ) -> StoreVersion:
         """Publishes a version and clears away what is older than the one before.
 
         Args:
             segments: of this dim and dtype; which rows they drop is written down
             info: goes into the manifest, JSON
+            pictures (None): a list that goes with the version
 
         Raises:
             StoreError: if the disk is full, or a segment is not of this dim and dtype; the version
@@ -279,6 +289,8 @@ class StoreWriter:
             "segments": [s.entry for s in written],
             "info": dict(info),
         }
+        if pictures is not None:
+            manifest["pictures"] = write_data_ids(self.folder, pictures)
         write_manifest(self.folder, manifest)
         self.base = _version(self.folder, manifest, written, file_stamp(path))
         collect_garbage(self.folder)
@@ -388,4 +400,5 @@ def _version(
         dict(manifest["info"]),
         tuple(segments),
         stamp,
+        manifest.get("pictures"),
     )

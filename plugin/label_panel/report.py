@@ -3,7 +3,7 @@
 import fiftyone as fo
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_values
+from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_ids
 from alphaclip.indexing.labelling.report_page import report_content
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of, report_of
 
@@ -104,7 +104,7 @@ def _written_view(ctx, into, run):
     if check_field(ctx.dataset, field) not in PATCHABLE:
         return view
 
-    ids, _ = label_values(view, field)
+    ids = label_ids(view, field)
     return view.to_patches(field) if len(set(ids.label_ids.tolist())) == len(ids) else view
 
 

@@ -83,7 +83,7 @@ def read_field(
             except RegionError as error:
                 skipped.append(f"region {label.id} of {sample.filepath}: {error}")
             else:
-                strays += stray_rings(label, regions[-1].region)
+                strays += stray_rings(getattr(label, "points", ()), regions[-1].region)
         path = Path(sample.filepath)
         examples.append(Example(str(sample.id), path, width, height, tuple(regions)))
     if strays:

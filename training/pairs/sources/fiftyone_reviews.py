@@ -92,9 +92,9 @@ class Reviewed:
     def missing(self, samples: fo.SampleCollection, field: str) -> int:
         """How many reviewed regions a field of the samples does not have: deleted since, or of
         other samples."""
-        from alphaclip.indexing.dataset.labels import label_values
+        from alphaclip.indexing.dataset.labels import label_ids
 
-        there, _ = label_values(samples, field)
+        there = label_ids(samples, field)
         columns = (as_text(there.sample_ids).tolist(), as_text(there.label_ids).tolist())
         here = set(zip(*columns, strict=True)) & self.by_region(samples, field).keys()
         return len(self.said) - len(here)
@@ -104,9 +104,9 @@ class Reviewed:
     ) -> dict[tuple[str, str], RegionTexts | None]:
         """Sample id and label id, of the regions that are in a field of the samples' dataset, to
         what people said of them."""
-        from alphaclip.indexing.dataset.labels import images_of, label_values
+        from alphaclip.indexing.dataset.labels import images_of, label_ids
 
-        ids, _ = label_values(images_of(samples._root_dataset), field)
+        ids = label_ids(images_of(samples._root_dataset), field)
         rows = Lookup(ids).find_named(list(self.said))
         found = ids.take(rows[rows >= 0])
         said = compress(self.said.values(), rows >= 0)

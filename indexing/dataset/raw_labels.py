@@ -1,0 +1,169 @@
+"""The labels of a field as the database holds them.
+
+To make FiftyOne's objects of them takes twenty times as long as all that is done with a box here.
+The database sends columns, one list of each kind for a sample: documents take PyMongo thrice as
+long.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from alphaclip.errors import RegionError
+from alphaclip.indexing.dataset.labels import (
+    LABEL_ID,
+    check_field,
+    detection_region,
+    of_each_label,
+    polyline_region,
+)
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+_DOCUMENTS = 500
+"""Samples that the database sends at once: it ends a cursor that is not asked for ten minutes, and
+whoever reads may look at each picture's file meanwhile."""
+
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00..\{'descr': '(\|b1|\|u1)', 'fortran_order': False, "
+    rb"'shape': \((\d{1,6}), (\d{1,6})\), \} *\n",
+    re.DOTALL,
+)
+"""How NumPy's file of nearly every mask begins; NumPy's own reader of it takes as long as all else
+that is done with a mask."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawPicture:
+    """A sample and its labels in one field.
+
+    Attributes:
+        sample_id: of the sample
+        filepath: of the picture
+        modified: when FiftyOne last wrote the sample, as text; empty where it does not say so
+        label_ids: of the labels; empty for one that has none
+        boxes: the bounding box of each, as it is stored; empty where they are polylines
+        details: what else makes the region of each; None where that is its box alone
+    """
+
+    sample_id: str
+    filepath: str
+    modified: str
+    label_ids: Sequence[str] = ()
+    boxes: Sequence[Any] = ()
+    details: Sequence[Mapping[str, Any] | None] = ()
+
+    @property
+    def has_mask_files(self) -> bool:
+        """Whether one of the labels has its mask in a file."""
+        return any(one is not None and one.get("mask_path") is not None for one in self.details)
+
+    def region(self, number: int) -> Region:
+        """The region of a label.
+
+        Raises:
+            RegionError: if its box, mask or points are unusable
+        """
+        details = self.details[number] or {}
+        if not self.boxes:
+            return polyline_region(details.get("points"), details.get("filled"))
+        mask = details.get("mask")
+        return detection_region(
+            self.boxes[number],
+            None if mask is None else _stored_array(mask),
+            details.get("mask_path"),
+            is_solid="dimensions" in details,
+        )
+
+
+def read_pictures(
+    samples: fo.SampleCollection, field: str, only: Sequence[str] | None = None
+) -> Iterator[RawPicture]:
+    """The samples of a FiftyOne view with their labels in a field, in order.
+
+    Args:
+        samples: a view or a dataset
+        field: that holds regions
+        only (None): ids of the samples to read, of a dataset
+    """
+    for document in _documents(samples, _columns(samples, field), only):
+        yield RawPicture(
+            str(document["_id"]),
+            document["filepath"],
+            str(document.get("last_modified_at") or ""),
+            [label_id or "" for label_id in document["label_ids"]],
+            document.get("boxes", ()),
+            document["details"],
+        )
+
+
+def read_times(samples: fo.SampleCollection) -> Iterator[RawPicture]:
+    """The samples of a FiftyOne view without their labels, in order."""
+    for document in _documents(samples, {}):
+        modified = str(document.get("last_modified_at") or "")
+        yield RawPicture(str(document["_id"]), document["filepath"], modified)
+
+
+def _documents(
+    samples: fo.SampleCollection, columns: Mapping[str, Any], only: Sequence[str] | None = None
+) -> Iterator[dict[str, Any]]:
+    from bson import ObjectId
+    from pymongo.errors import CursorNotFound
+
+    pipeline: list[dict[str, Any]] = []
+    if only is not None:
+        pipeline = [{"$match": {"_id": {"$in": [ObjectId(one) for one in only]}}}]
+    pipeline.append({"$project": {"filepath": 1, "last_modified_at": 1, **columns}})
+    count = 0
+    try:
+        for document in samples._aggregate(post_pipeline=pipeline).batch_size(_DOCUMENTS):
+            count += 1
+            yield document
+    except CursorNotFound:
+        yield from _documents(samples.skip(count), columns, only)
+
+
+def _columns(samples: fo.SampleCollection, field: str) -> dict[str, Any]:
+    """What the database is to make of a sample's labels: lists of equal length."""
+    if check_field(samples, field).startswith("Polyline"):
+        details: Any = {"points": "$$this.points", "filled": "$$this.filled"}
+        boxes = {}
+    else:
+        names = ("mask", "mask_path", "dimensions")
+        more = {name: f"$$this.{name}" for name in names}
+        is_more = {"$or": [{"$gt": [path, None]} for path in more.values()]}
+        details = {"$cond": [is_more, more, None]}
+        boxes = {"boxes": "$$this.bounding_box"}
+    columns = {"label_ids": LABEL_ID, **boxes, "details": details}
+    return {name: of_each_label(samples, field, each) for name, each in columns.items()}
+
+
+def _stored_array(stored: Any) -> np.ndarray:
+    """An array as FiftyOne stores it: NumPy's file of it, compressed.
+
+    Raises:
+        RegionError: if it cannot be read
+    """
+    import fiftyone.core.utils as fou
+
+    try:
+        if isinstance(stored, str):
+            return fou.deserialize_numpy_array(stored, ascii=True)
+        content = zlib.decompress(stored)
+        header = _HEADER.match(content)
+        if header is None:
+            return fou.deserialize_numpy_array(stored)
+        shape = int(header[2]), int(header[3])
+        return np.frombuffer(
+            content, header[1].decode(), shape[0] * shape[1], header.end()
+        ).reshape(shape)
+    except Exception as error:  # zlib, base64 and NumPy have errors of their own
+        raise RegionError(f"mask cannot be read: {error}; write it again, or clear it") from error
