@@ -154,6 +154,8 @@ class Times:
 class TextEncoder:
     """The vectors of `vectors`, at the price of a real text tower."""
 
+    fingerprint, dtype = "benchmarks/panel", "float32"
+
     def __init__(self, source: Source) -> None:
         import open_clip
 
@@ -161,7 +163,7 @@ class TextEncoder:
         self._model, self._tokenize = model.eval(), open_clip.get_tokenizer("ViT-B-16")
         self._queries = source.queries(1000, draw=0)
 
-    def encode_text(self, prompts: Sequence[str]) -> np.ndarray:
+    def encode_text(self, prompts: Sequence[str], templates: None = None) -> np.ndarray:
         """The vectors of texts like "query 7"."""
         import torch
 

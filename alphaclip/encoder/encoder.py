@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,9 @@ logger = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 256
 """Rows of tokens in a pass; all templates of one prompt are in the same."""
+
+_PASSES_SORTED = 4
+"""Passes whose prompts are sorted by length together; all their tokens are in memory."""
 
 
 class Encoder:
@@ -179,21 +183,32 @@ class Encoder:
         from torch.nn.functional import normalize
 
         wordings = expand(prompts, templates)
-        at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
-        rows = []
-        for start in range(0, len(wordings), at_once):
-            some = wordings[start : start + at_once]
+        rows = np.empty((len(wordings), self.dim), np.float32)
+        for numbers, tokens in self._passes(wordings):
             with torch.inference_mode(), self._autocast():
-                tokens = self._tokenize([text for group in some for text in group])
                 vectors = normalize(self._model.encode_text(tokens.to(self.device)).float(), dim=-1)
-            rows.append(normalize(vectors.unflatten(0, (len(some), -1)).mean(dim=1), dim=-1))
-        return torch.cat(rows).cpu().numpy()
+                means = vectors.unflatten(0, (len(numbers), -1)).mean(dim=1)
+                rows[numbers] = normalize(means, dim=-1).cpu().numpy()
+        return rows
+
+    def _passes(self, wordings: list[list[str]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The numbers of some prompts, and the tokens of all their wordings: those that are about
+        as long go together, since a pass is as long as its longest."""
+        at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
+        for start in range(0, len(wordings), _PASSES_SORTED * at_once):
+            some = wordings[start : start + _PASSES_SORTED * at_once]
+            tokens = self._tokenize([text for group in some for text in group])
+            grouped = tokens.unflatten(0, (len(some), -1))
+            order = grouped.count_nonzero(dim=-1).amax(dim=-1).argsort(stable=True)
+            for numbers in order.split(at_once):
+                yield start + numbers, grouped[numbers].flatten(0, 1)
 
     def _tokenize(self, texts: list[str]) -> Tensor:
         """Says which texts are cut; two of a model's tokens are for start and end."""
         tokens: Tensor = self._model.tokenizer(texts)
         encode = getattr(self._model.tokenizer, "encode", None)
-        for text in texts:
+        # What was cut fills its row to the end.
+        for text in itertools.compress(texts, tokens[:, -1]):
             if encode is not None and len(encode(text)) > tokens.shape[1] - 2:
                 logger.warning("cut to %d tokens: %.60s...", tokens.shape[1] - 2, text)
         return tokens

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
+from alphaclip.encoder.text_memory import encode_remembered
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
@@ -248,7 +249,7 @@ def _choose(
     if by == "regions":
         return "regions", _by_regions(labelled, show)
     try:
-        texts = index.encoder.encode_text(labelled.names.tolist(), templates)
+        texts = encode_remembered(index.encoder, labelled.names.tolist(), templates)
     except MissingWeightsError:
         if by == "texts":
             raise
