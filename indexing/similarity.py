@@ -30,7 +30,6 @@ from PIL import Image
 from alphaclip.arguments import COUNT, SHARE, checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, load
-from alphaclip.encoder.text_memory import encode_remembered
 from alphaclip.indexing.brain import queries as brain_queries
 from alphaclip.indexing.brain.duplicates import Thinning
 from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
@@ -465,7 +464,7 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
 
     def embed_prompts(self, args: list[str]) -> np.ndarray:
         """Texts as vectors (n, dim)."""
-        return encode_remembered(self._encoder, args)
+        return self._encoder.recall_text(args)
 
 
 def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from alphaclip.arguments import COUNT, checked
 from alphaclip.encoder.prompts import expand
+from alphaclip.encoder.text_memory import recall
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.regions.region import Region
 from alphaclip.views.prefetch import (
@@ -190,6 +191,25 @@ class Encoder:
                 means = vectors.unflatten(0, (len(numbers), -1)).mean(dim=1)
                 rows[numbers] = normalize(means, dim=-1).cpu().numpy()
         return rows
+
+    def recall_text(
+        self,
+        prompts: Sequence[str],
+        templates: Sequence[str] | None = None,
+        show: Callable[[str, int, int], None] | None = None,
+    ) -> np.ndarray:
+        """As `encode_text`, of which each text is asked once: its vector is remembered, in this
+        process and in the models folder, see `alphaclip.encoder.text_memory`.
+
+        A vector may differ in its last bits from one that is encoded beside other texts.
+
+        Args:
+            prompts, templates: see there
+            show (None): told how many of those that are not remembered are encoded
+        """
+        # Precision does not count for the fingerprint, but who asks for float32 is to get it.
+        alike = f"{self.fingerprint} {self.dtype}"
+        return recall(alike, lambda new: self.encode_text(new, templates), prompts, templates, show)
 
     def _passes(self, wordings: list[list[str]]) -> Iterator[tuple[Tensor, Tensor]]:
         """The numbers of some prompts, and the tokens of all their wordings: those that are about

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,9 +25,6 @@ from alphaclip.catalog.released import models_folder
 from alphaclip.encoder.prompts import expand
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import make_folder
-
-if TYPE_CHECKING:
-    from alphaclip.encoder.encoder import Encoder
 
 logger = logging.getLogger(__name__)
 
@@ -54,36 +51,27 @@ _recent: OrderedDict[bytes, np.ndarray] = OrderedDict()
 _lock = Lock()
 
 
-def encode_remembered(
-    encoder: Encoder,
+def recall(
+    encoder: str,
+    encode: Callable[[list[str]], np.ndarray],
     prompts: Sequence[str],
     templates: Sequence[str] | None = None,
     show: Callable[[str, int, int], None] | None = None,
 ) -> np.ndarray:
-    """Encodes text as :meth:`Encoder.encode_text`, which is asked for each text once.
-
-    A vector may differ in its last bits from one that is encoded beside other texts.
+    """Encodes each text once. See :meth:`Encoder.recall_text`.
 
     Args:
-        encoder: asked for what is not remembered
-        prompts, templates: see :meth:`Encoder.encode_text`
-        show (None): told how many of these are encoded
-
-    Returns:
-        float32 (m, dim) of unit length
-
-    Raises:
-        AlphaClipError: see :meth:`Encoder.encode_text`
+        encoder: equal for encoders that give a text the same vector
+        encode: is given the prompts that are not remembered; puts them into the templates
+        prompts, templates, show: see there
     """
     wordings = expand(prompts, templates)
-    # Precision does not count for the fingerprint, but who asks for float32 is to get it.
-    alike = [encoder.fingerprint, str(encoder.dtype)]
-    keys = [hashlib.sha256(json.dumps([*alike, *texts]).encode()).digest() for texts in wordings]
+    keys = [hashlib.sha256(json.dumps([encoder, *texts]).encode()).digest() for texts in wordings]
     vectors = _recall(set(keys))
     new = {key: text for key, text in zip(keys, prompts, strict=True) if key not in vectors}
     for start in range(0, len(new), PART):
         some = list(new)[start : start + PART]
-        rows = encoder.encode_text([new[key] for key in some], templates)
+        rows = encode([new[key] for key in some])
         # Copies, as a row alone would keep all vectors that were encoded with it.
         encoded = dict(zip(some, (row.copy() for row in rows), strict=True))
         _in_file(partial(_write, encoded))

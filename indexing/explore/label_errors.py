@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
-from alphaclip.encoder.text_memory import encode_remembered
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
@@ -249,7 +248,7 @@ def _choose(
     if by == "regions":
         return "regions", _by_regions(labelled, show)
     try:
-        texts = encode_remembered(index.encoder, labelled.names.tolist(), templates)
+        texts = index.encoder.recall_text(labelled.names.tolist(), templates)
     except MissingWeightsError:
         if by == "texts":
             raise

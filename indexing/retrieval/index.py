@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.arguments import COSINE, COUNT, check, checked
-from alphaclip.encoder.text_memory import encode_remembered
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import labels_in
 from alphaclip.indexing.dataset.locations import index_folder
@@ -170,7 +169,7 @@ class SearchIndex:
         """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
         parts = parts_of(query)
         if all(isinstance(part, str) for part in parts):
-            return encode_remembered(self.encoder, parts)
+            return self.encoder.recall_text(parts)
         return np.concatenate([self.encode_part(part) for part in parts])
 
     def encode_part(self, part: QueryPart) -> np.ndarray:
@@ -182,7 +181,7 @@ class SearchIndex:
                 another length
         """
         if isinstance(part, str):
-            return encode_remembered(self.encoder, [part])
+            return self.encoder.recall_text([part])
         if isinstance(part, np.ndarray):
             vectors, dim = unit_vectors(part), self.snapshot().version.dim
             if vectors.shape[1] != dim:
@@ -299,7 +298,7 @@ class SearchIndex:
         return bool(self.snapshot().lookup.find_named([example.label_id])[0] >= 0)
 
     def _text_probes(self) -> np.ndarray:
-        return encode_remembered(self.encoder, probe_texts(self.dataset, self.field))
+        return self.encoder.recall_text(probe_texts(self.dataset, self.field))
 
 
 def names_in(indexes: Sequence[SearchIndex], regions: Sequence[tuple[str, str]]) -> list[str]:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from alphaclip.encoder.text_memory import encode_remembered
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.labelling.scoring.choosing import Choice, choose_scorer
 from alphaclip.indexing.labelling.scoring.classes import Answer, ClassSet
@@ -147,7 +146,7 @@ def choose(
     vectors = np.asarray(snapshot.version.table.take(rows), np.float32)
     background = vectors[truths == len(classes)]
     try:
-        encode = partial(encode_remembered, index.encoder, show=show)
+        encode = partial(index.encoder.recall_text, show=show)
         by_text = zero_shot(classes, encode, templates, background)
     except MissingWeightsError as error:
         raise AlphaClipError(
