@@ -131,7 +131,7 @@ def test_item__whatever_drawing_raises_is_that_regions_failure(
     def fail(*given: object) -> None:
         raise OverflowError("cannot convert float infinity to integer")
 
-    object.__setattr__(regions[1], "alpha_window", fail)
+    object.__setattr__(regions[1], "in_picture", fail)
     chunk = Item(0, "a", regions).cut(0, View(), 8)
     assert [row.number for row in chunk.rows] == [0, 2]
     (failure,) = chunk.failures
