@@ -6,6 +6,7 @@ import itertools
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -43,6 +44,27 @@ _TEXTS_AT_ONCE = 256
 
 _PASSES_SORTED = 4
 """Passes whose prompts are sorted by length together; all their tokens are in memory."""
+
+
+_BATCHES_AHEAD = 2
+"""Batches that are cut while the model runs one, however few regions a picture has."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A batch that the model was given; on a GPU, the vectors are there when ``arrived`` is."""
+
+    batch: list[Row]
+    vectors: Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def settle(self) -> None:
+        """Waits for the vectors and hands them to their pictures."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        for row, vector in zip(self.batch, self.vectors.numpy(), strict=True):
+            row.item.vectors[row.number] = vector
+            row.item.settled += 1
 
 
 class Encoder:
@@ -128,7 +150,7 @@ class Encoder:
         """Encodes a stream of pictures; regions of different pictures share batches.
 
         Each picture is opened once, or never if it has no regions. Pictures are opened and cut in
-        threads while the model runs, a bounded number ahead of it, and let go of when cut.
+        threads while the model runs, at least two batches ahead of it, and let go of when cut.
 
         Args:
             items: pictures and their regions
@@ -147,20 +169,27 @@ class Encoder:
         if isinstance(way, (Pooled, WholePicture)):
             shared = SharedTrunk(way, self._normalise)
         waiting: deque[Item] = deque()
+        running: deque[_Running] = deque()
         batch: list[Row] = []
-        for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny):
+        ahead = _BATCHES_AHEAD * batch_size
+        for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny, ahead):
             report_failures(chunk, on_error)
             chunk.item.settled += chunk.lost
             if not waiting or waiting[-1] is not chunk.item:
                 waiting.append(chunk.item)
             batch.extend(chunk.rows)
             while len(batch) >= batch_size:
-                self._run(batch[:batch_size], shared)
+                running.append(self._run(batch[:batch_size], shared))
                 del batch[:batch_size]
+                # While a GPU computes this one, the vectors of the one before are taken.
+                if len(running) > 1 or self.device.type != "cuda":
+                    running.popleft().settle()
             while waiting and waiting[0].is_done:
                 yield self._collect(waiting.popleft())
         if batch:
-            self._run(batch, shared)
+            running.append(self._run(batch, shared))
+        for one in running:
+            one.settle()
         while waiting:
             yield self._collect(waiting.popleft())
 
@@ -255,31 +284,41 @@ class Encoder:
             encoded = self._way.encode(self._normalise(pixels), shares, flags)
             return np.asarray(normalize(encoded.float(), dim=-1).cpu().numpy())
 
-    def _run(self, batch: list[Row], shared: SharedTrunk | None) -> None:
+    def _run(self, batch: list[Row], shared: SharedTrunk | None) -> _Running:
         import torch
         from torch.nn.functional import normalize
 
         with torch.inference_mode(), self._autocast():
-            maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
+            maps = self._on_device(torch.stack([row.alpha for row in batch])).float() / 255.0
             pictures = [row.pixels for row in batch]
             whole = [row.is_whole_image for row in batch]
             if shared is not None:
                 encoded = shared.encode(pictures, maps, whole)
             else:
                 encoded = self._way.encode(self._normalise(torch.stack(pictures)), maps, whole)
-            vectors = normalize(encoded.float(), dim=-1).cpu().numpy()
-        for row, vector in zip(batch, vectors, strict=True):
-            row.item.vectors[row.number] = vector
-            row.item.settled += 1
+            vectors = normalize(encoded.float(), dim=-1).to("cpu", non_blocking=True)
+        if self.device.type != "cuda":
+            return _Running(batch, vectors)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self.device))
+        return _Running(batch, vectors, arrived)
 
     def _normalise(self, pixels: Tensor) -> Tensor:
+        mean, std = self._mean_and_std
+        return (self._on_device(pixels).float() / 255.0 - mean) / std
+
+    @cached_property
+    def _mean_and_std(self) -> list[Tensor]:
         import torch
 
-        mean, std = (
-            torch.tensor(v, device=self.device).view(1, 3, 1, 1)
-            for v in (self._model.mean, self._model.std)
-        )
-        return (pixels.to(self.device).float() / 255.0 - mean) / std
+        of_channels = self._model.mean, self._model.std
+        return [torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in of_channels]
+
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        """Copies to a GPU from pinned memory, without waiting for it."""
+        if self.device.type != "cuda" or pixels.is_cuda:
+            return pixels.to(self.device)
+        return pixels.pin_memory().to(self.device, non_blocking=True)
 
     def _collect(self, item: Item) -> np.ndarray:
         rows = np.full((len(item.regions), self.dim), np.nan, np.float32)
