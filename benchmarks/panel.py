@@ -169,6 +169,10 @@ class TextEncoder:
             self._model.encode_text(self._tokenize(list(prompts)))
         return self._queries[[int(prompt.rpartition(" ")[2]) for prompt in prompts]]
 
+    def recall_text(self, prompts: Sequence[str]) -> np.ndarray:
+        """The same: every query counts as a new one."""
+        return self.encode_text(prompts)
+
 
 def _look(driver: Any, ranks: Sequence[int]) -> list[dict[str, Any]]:
     """The tiles at some ranks of the last search, with their crops."""

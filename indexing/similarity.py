@@ -464,7 +464,7 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
 
     def embed_prompts(self, args: list[str]) -> np.ndarray:
         """Texts as vectors (n, dim)."""
-        return self._encoder.encode_text(args)
+        return self._encoder.recall_text(args)
 
 
 def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:

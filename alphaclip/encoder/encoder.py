@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ import numpy as np
 
 from alphaclip.arguments import COUNT, checked
 from alphaclip.encoder.prompts import expand
+from alphaclip.encoder.text_memory import recall
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.regions.region import Region
 from alphaclip.views.prefetch import (
@@ -38,6 +41,30 @@ logger = logging.getLogger(__name__)
 
 _TEXTS_AT_ONCE = 256
 """Rows of tokens in a pass; all templates of one prompt are in the same."""
+
+_PASSES_SORTED = 4
+"""Passes whose prompts are sorted by length together; all their tokens are in memory."""
+
+
+_BATCHES_AHEAD = 2
+"""Batches that are cut while the model runs one, however few regions a picture has."""
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A batch that the model was given; on a GPU, the vectors are there when ``arrived`` is."""
+
+    batch: list[Row]
+    vectors: Tensor
+    arrived: torch.cuda.Event | None = None
+
+    def settle(self) -> None:
+        """Waits for the vectors and hands them to their pictures."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        for row, vector in zip(self.batch, self.vectors.numpy(), strict=True):
+            row.item.vectors[row.number] = vector
+            row.item.settled += 1
 
 
 class Encoder:
@@ -123,7 +150,7 @@ class Encoder:
         """Encodes a stream of pictures; regions of different pictures share batches.
 
         Each picture is opened once, or never if it has no regions. Pictures are opened and cut in
-        threads while the model runs, a bounded number ahead of it, and let go of when cut.
+        threads while the model runs, at least two batches ahead of it, and let go of when cut.
 
         Args:
             items: pictures and their regions
@@ -142,20 +169,27 @@ class Encoder:
         if isinstance(way, (Pooled, WholePicture)):
             shared = SharedTrunk(way, self._normalise)
         waiting: deque[Item] = deque()
+        running: deque[_Running] = deque()
         batch: list[Row] = []
-        for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny):
+        ahead = _BATCHES_AHEAD * batch_size
+        for chunk in cut_ahead(items, self.view, self.image_size, keep_tiny, ahead):
             report_failures(chunk, on_error)
             chunk.item.settled += chunk.lost
             if not waiting or waiting[-1] is not chunk.item:
                 waiting.append(chunk.item)
             batch.extend(chunk.rows)
             while len(batch) >= batch_size:
-                self._run(batch[:batch_size], shared)
+                running.append(self._run(batch[:batch_size], shared))
                 del batch[:batch_size]
+                # While a GPU computes this one, the vectors of the one before are taken.
+                if len(running) > 1 or self.device.type != "cuda":
+                    running.popleft().settle()
             while waiting and waiting[0].is_done:
                 yield self._collect(waiting.popleft())
         if batch:
-            self._run(batch, shared)
+            running.append(self._run(batch, shared))
+        for one in running:
+            one.settle()
         while waiting:
             yield self._collect(waiting.popleft())
 
@@ -179,21 +213,51 @@ class Encoder:
         from torch.nn.functional import normalize
 
         wordings = expand(prompts, templates)
-        at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
-        rows = []
-        for start in range(0, len(wordings), at_once):
-            some = wordings[start : start + at_once]
+        rows = np.empty((len(wordings), self.dim), np.float32)
+        for numbers, tokens in self._passes(wordings):
             with torch.inference_mode(), self._autocast():
-                tokens = self._tokenize([text for group in some for text in group])
                 vectors = normalize(self._model.encode_text(tokens.to(self.device)).float(), dim=-1)
-            rows.append(normalize(vectors.unflatten(0, (len(some), -1)).mean(dim=1), dim=-1))
-        return torch.cat(rows).cpu().numpy()
+                means = vectors.unflatten(0, (len(numbers), -1)).mean(dim=1)
+                rows[numbers] = normalize(means, dim=-1).cpu().numpy()
+        return rows
+
+    def recall_text(
+        self,
+        prompts: Sequence[str],
+        templates: Sequence[str] | None = None,
+        show: Callable[[str, int, int], None] | None = None,
+    ) -> np.ndarray:
+        """As `encode_text`, of which each text is asked once: its vector is remembered, in this
+        process and in the models folder, see `alphaclip.encoder.text_memory`.
+
+        A vector may differ in its last bits from one that is encoded beside other texts.
+
+        Args:
+            prompts, templates: see there
+            show (None): told how many of those that are not remembered are encoded
+        """
+        # Precision does not count for the fingerprint, but who asks for float32 is to get it.
+        alike = f"{self.fingerprint} {self.dtype}"
+        return recall(alike, lambda new: self.encode_text(new, templates), prompts, templates, show)
+
+    def _passes(self, wordings: list[list[str]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The numbers of some prompts, and the tokens of all their wordings: those that are about
+        as long go together, since a pass is as long as its longest."""
+        at_once = max(1, _TEXTS_AT_ONCE // len(wordings[0]))
+        for start in range(0, len(wordings), _PASSES_SORTED * at_once):
+            some = wordings[start : start + _PASSES_SORTED * at_once]
+            tokens = self._tokenize([text for group in some for text in group])
+            grouped = tokens.unflatten(0, (len(some), -1))
+            order = grouped.count_nonzero(dim=-1).amax(dim=-1).argsort(stable=True)
+            for numbers in order.split(at_once):
+                yield start + numbers, grouped[numbers].flatten(0, 1)
 
     def _tokenize(self, texts: list[str]) -> Tensor:
         """Says which texts are cut; two of a model's tokens are for start and end."""
         tokens: Tensor = self._model.tokenizer(texts)
         encode = getattr(self._model.tokenizer, "encode", None)
-        for text in texts:
+        # What was cut fills its row to the end.
+        for text in itertools.compress(texts, tokens[:, -1]):
             if encode is not None and len(encode(text)) > tokens.shape[1] - 2:
                 logger.warning("cut to %d tokens: %.60s...", tokens.shape[1] - 2, text)
         return tokens
@@ -220,31 +284,41 @@ class Encoder:
             encoded = self._way.encode(self._normalise(pixels), shares, flags)
             return np.asarray(normalize(encoded.float(), dim=-1).cpu().numpy())
 
-    def _run(self, batch: list[Row], shared: SharedTrunk | None) -> None:
+    def _run(self, batch: list[Row], shared: SharedTrunk | None) -> _Running:
         import torch
         from torch.nn.functional import normalize
 
         with torch.inference_mode(), self._autocast():
-            maps = torch.stack([row.alpha for row in batch]).to(self.device).float() / 255.0
+            maps = self._on_device(torch.stack([row.alpha for row in batch])).float() / 255.0
             pictures = [row.pixels for row in batch]
             whole = [row.is_whole_image for row in batch]
             if shared is not None:
                 encoded = shared.encode(pictures, maps, whole)
             else:
                 encoded = self._way.encode(self._normalise(torch.stack(pictures)), maps, whole)
-            vectors = normalize(encoded.float(), dim=-1).cpu().numpy()
-        for row, vector in zip(batch, vectors, strict=True):
-            row.item.vectors[row.number] = vector
-            row.item.settled += 1
+            vectors = normalize(encoded.float(), dim=-1).to("cpu", non_blocking=True)
+        if self.device.type != "cuda":
+            return _Running(batch, vectors)
+        arrived = torch.cuda.Event()
+        arrived.record(torch.cuda.current_stream(self.device))
+        return _Running(batch, vectors, arrived)
 
     def _normalise(self, pixels: Tensor) -> Tensor:
+        mean, std = self._mean_and_std
+        return (self._on_device(pixels).float() / 255.0 - mean) / std
+
+    @cached_property
+    def _mean_and_std(self) -> list[Tensor]:
         import torch
 
-        mean, std = (
-            torch.tensor(v, device=self.device).view(1, 3, 1, 1)
-            for v in (self._model.mean, self._model.std)
-        )
-        return (pixels.to(self.device).float() / 255.0 - mean) / std
+        of_channels = self._model.mean, self._model.std
+        return [torch.tensor(v, device=self.device).view(1, 3, 1, 1) for v in of_channels]
+
+    def _on_device(self, pixels: Tensor) -> Tensor:
+        """Copies to a GPU from pinned memory, without waiting for it."""
+        if self.device.type != "cuda" or pixels.is_cuda:
+            return pixels.to(self.device)
+        return pixels.pin_memory().to(self.device, non_blocking=True)
 
     def _collect(self, item: Item) -> np.ndarray:
         rows = np.full((len(item.regions), self.dim), np.nan, np.float32)

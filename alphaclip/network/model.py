@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.files import Stamp
+from alphaclip.network.text_towers import encode_tokens
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
 
@@ -87,7 +88,7 @@ class AlphaCLIP(nn.Module):
             self.text_weights, self.has_text = None, True
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """Encodes tokenised text.
+        """Encodes tokenised text, as far as the longest reaches: see `encode_tokens`.
 
         Args:
             tokens: int64 (M, context length), from `tokenizer`
@@ -104,7 +105,7 @@ class AlphaCLIP(nn.Module):
                 f"{self.config.name}: the text tower has no weights, only images can be encoded; "
                 'name the base model\'s, for example create_model(..., pretrained="openai")'
             )
-        return self.clip.encode_text(tokens, normalize=False)
+        return encode_tokens(self.clip, tokens)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -15,10 +15,12 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -91,7 +93,8 @@ def open_image(
             f"image is a {type(source).__name__}: expected a path, a PIL image, or uint8 "
             "(height, width, 3)"
         )
-    return decode_image(source, lambda image: _to_rgb(image, name, max_pixels))
+    is_file = not isinstance(source, Image.Image)
+    return decode_image(source, lambda image: _to_rgb(image, name, max_pixels, is_file))
 
 
 def decode_image(
@@ -202,15 +205,78 @@ def _too_large(count: str, max_pixels: int) -> str:
     return f"{count}, the limit is {max_pixels:,}: make the picture smaller"
 
 
-def _to_rgb(image: Image.Image, name: str, max_pixels: int) -> np.ndarray:
+def _to_rgb(image: Image.Image, name: str, max_pixels: int, is_file: bool) -> np.ndarray:
     check_pixels(*image.size, name, max_pixels)
-    image.load()
+    pixels = _decode_jpeg(image) if is_file else None
+    if pixels is not None:
+        return _turned(pixels, _orientation(image))
+    image.load()  # in a PNG, the orientation may stand behind the pixels
     turn = _TURNS.get(_orientation(image))
     if image.mode.startswith("I") or image.mode == "F":
         image = Image.fromarray(_to_bytes(_grey_values(image), name))
     if image.mode != "RGB":
         image = image.convert("RGB")
     return np.array(image if turn is None else image.transpose(turn))
+
+
+def _decode_jpeg(image: Image.Image) -> np.ndarray | None:
+    """The pixels of a plain JPEG in colour, by torchvision: Pillow's own, in half the time, as they
+    are copied less often. None where that cannot be had; Pillow then says why, if it cannot either.
+
+    Args:
+        image: just opened, of a file
+    """
+    if image.format != "JPEG" or image.mode != "RGB" or not _decodes_alike():
+        return None
+    file: Any = image.fp  # type: ignore[attr-defined]
+    file.seek(0)
+    try:
+        pixels = _by_torchvision(file.read())
+    except RuntimeError:  # whatever is wrong with the file
+        return None
+    return pixels if pixels.shape[1::-1] == image.size else None
+
+
+def _by_torchvision(content: bytes) -> np.ndarray:
+    import torch
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    data = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+    decoded = decode_jpeg(data, ImageReadMode.RGB)
+    return np.asarray(decoded.permute(1, 2, 0).numpy())
+
+
+def _decodes_alike() -> bool:
+    """Whether torchvision is loaded, as an encoder's process has it, and decodes as Pillow does."""
+    return "torchvision" in sys.modules and _is_same_decoder()
+
+
+@cache
+def _is_same_decoder() -> bool:
+    """Whether both give the same pixels: each brings its own libjpeg, and versions differ."""
+    noise = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    for sampling in (0, 1, 2):
+        file = io.BytesIO()
+        Image.fromarray(noise).save(file, "JPEG", quality=70, subsampling=sampling)
+        try:
+            pixels = _by_torchvision(file.getvalue())
+        except (ImportError, RuntimeError):
+            return False
+        if not np.array_equal(pixels, np.asarray(Image.open(file))):
+            return False
+    return True
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, 3) as an EXIF orientation says, see `_TURNS`."""
+    if orientation == 1:
+        return pixels
+    # Whole pixels are moved: three times as fast as byte by byte.
+    whole = pixels.view("V3")[..., 0]
+    whole = whole.T if orientation >= _SIDEWAYS else whole
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    across = -1 if orientation in (2, 3, 6, 7) else 1
+    return np.ascontiguousarray(whole[::down, ::across])[..., None].view(np.uint8)
 
 
 def _orientation(image: Image.Image) -> int:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -139,20 +140,7 @@ class Region:
     def alpha_window(self, height: int, width: int, window: PixelBox) -> np.ndarray:
         """The part of :meth:`alpha_map` in a window that may reach beyond the picture, where it
         is 0 (255 for a whole picture)."""
-        left, top, right, bottom = window
-        canvas = np.zeros((bottom - top, right - left), np.uint8)
-        if self.is_whole_image:
-            canvas[:] = 255
-        elif self.rings:
-            self._draw_rings(canvas, height, width, left, top)
-        else:
-            pixels, box = self._stamp(height, width)
-            rows, columns = canvas.shape
-            x, y = box[0] - left, box[1] - top
-            inside = pixels[max(0, -y) : max(0, rows - y), max(0, -x) : max(0, columns - x)]
-            row, column = max(0, y), max(0, x)
-            canvas[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
-        return canvas
+        return self.in_picture(height, width).window(window)
 
     def bounds(self, height: int, width: int) -> PixelBox:
         """The pixel box round everything that is not zero, clipped to the picture.
@@ -160,22 +148,11 @@ class Region:
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture
         """
-        if self.is_whole_image:
-            return 0, 0, width, height
-        if self.rings:
-            points = np.concatenate(self.rings)
-            (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
-            box = _pixel_box((x0, y0, x1 - x0, y1 - y0), height, width)
-            pixels = self.alpha_window(height, width, box)
-        else:
-            pixels, box = self._stamp(height, width)
-        tight = tight_box(pixels)
-        if tight is None:
-            raise EmptyRegionError(
-                "region has no area: its mask is zero everywhere inside the image"
-            )
-        left, top = box[:2]
-        return left + tight[0], top + tight[1], left + tight[2], top + tight[3]
+        return self.in_picture(height, width).bounds
+
+    def in_picture(self, height: int, width: int) -> Drawn:
+        """The region in a picture of this size, for those who ask for more than one thing."""
+        return Drawn(self, height, width)
 
     def digest(self) -> str:
         """A hex digest of the geometry: equal for equal regions, in any process."""
@@ -185,11 +162,88 @@ class Region:
             content.update(np.ascontiguousarray(self.mask).tobytes())
         return content.hexdigest()[:32]
 
-    def _stamp(self, height: int, width: int) -> tuple[np.ndarray, PixelBox]:
-        """The pixels of a box or mask, and where they go."""
-        mask = self.mask
-        if self.box is None:
-            mask = np.zeros((0, 0), np.uint8) if mask is None else mask
+
+class Drawn:
+    """A region in a picture of one size; its mask is stretched to it once.
+
+    Args:
+        region: what to draw
+        height, width: of the picture, in pixels
+    """
+
+    def __init__(self, region: Region, height: int, width: int) -> None:
+        self.region = region
+        self.height = height
+        self.width = width
+
+    @cached_property
+    def filled(self) -> PixelBox | None:
+        """The pixels of a box, which it fills; None for any other region.
+
+        Raises:
+            EmptyRegionError: if it lies outside the picture
+        """
+        if self.region.box is None or self.region.mask is not None:
+            return None
+        return _pixel_box(self.region.box, self.height, self.width)
+
+    @cached_property
+    def bounds(self) -> PixelBox:
+        """See :meth:`Region.bounds`."""
+        if self.region.is_whole_image:
+            return 0, 0, self.width, self.height
+        if self.filled is not None:
+            return self.filled
+        if self.region.rings:
+            points = np.concatenate(self.region.rings)
+            (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+            box = _pixel_box((x0, y0, x1 - x0, y1 - y0), self.height, self.width)
+            pixels = self.window(box)
+        else:
+            pixels, box = self._stamp
+        tight = tight_box(pixels)
+        if tight is None:
+            raise EmptyRegionError(
+                "region has no area: its mask is zero everywhere inside the image"
+            )
+        left, top = box[:2]
+        return left + tight[0], top + tight[1], left + tight[2], top + tight[3]
+
+    def window(self, window: PixelBox) -> np.ndarray:
+        """See :meth:`Region.alpha_window`."""
+        left, top, right, bottom = window
+        canvas = np.zeros((bottom - top, right - left), np.uint8)
+        if self.region.is_whole_image:
+            canvas[:] = 255
+        elif self.region.rings:
+            self._draw_rings(canvas, left, top)
+        elif (box := self.filled_in(window)) is not None:
+            canvas[box[1] : box[3], box[0] : box[2]] = 255
+        else:
+            pixels, box = self._stamp
+            rows, columns = canvas.shape
+            x, y = box[0] - left, box[1] - top
+            inside = pixels[max(0, -y) : max(0, rows - y), max(0, -x) : max(0, columns - x)]
+            row, column = max(0, y), max(0, x)
+            canvas[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
+        return canvas
+
+    def filled_in(self, window: PixelBox) -> PixelBox | None:
+        """The part of `filled` in a window, in the window's pixels; all 0 where none is in it."""
+        if self.filled is None:
+            return None
+        left, top, right, bottom = window
+        box = [a - b for a, b in zip(self.filled, (left, top, left, top), strict=True)]
+        x0, x1 = (min(max(0, x), right - left) for x in box[::2])
+        y0, y1 = (min(max(0, y), bottom - top) for y in box[1::2])
+        return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else (0, 0, 0, 0)
+
+    @cached_property
+    def _stamp(self) -> tuple[np.ndarray, PixelBox]:
+        """The pixels of a mask, and where they go."""
+        box, height, width = self.region.box, self.height, self.width
+        mask = np.zeros((0, 0), np.uint8) if self.region.mask is None else self.region.mask
+        if box is None:
             if mask.shape != (height, width):
                 raise RegionError(
                     f"mask has shape {mask.shape}, image is {(height, width)}: give the mask the "
@@ -197,11 +251,9 @@ class Region:
                     "Region.from_mask(mask, box=[0, 0, 1, 1]), or pass the box that it covers"
                 )
             return mask, (0, 0, width, height)
-        box = left, top, right, bottom = _pixel_box(self.box, height, width)
-        if mask is None:
-            return np.full((bottom - top, right - left), 255, np.uint8), box
+        pixels = left, top, right, bottom = _pixel_box(box, height, width)
         # Of the mask, the part that lies over the pixels of the box, clipped to the picture.
-        x, y, w, h = self.box
+        x, y, w, h = box
         rows, columns = mask.shape
         source = (
             _clamp((left / width - x) / w * columns, columns),
@@ -212,11 +264,11 @@ class Region:
         stretched = Image.fromarray(mask).resize(
             (right - left, bottom - top), Image.Resampling.BILINEAR, box=source
         )
-        return np.asarray(stretched), box
+        return np.asarray(stretched), pixels
 
-    def _draw_rings(self, canvas: np.ndarray, height: int, width: int, left: int, top: int) -> None:
-        shape = canvas.shape[::-1]
-        for ring in self.rings:
+    def _draw_rings(self, canvas: np.ndarray, left: int, top: int) -> None:
+        shape, height, width = canvas.shape[::-1], self.height, self.width
+        for ring in self.region.rings:
             # Whole pixels, cut off towards zero, are what PIL makes of points. Only rows are left
             # out before the ring: PIL's rounding depends on the columns.
             points = np.trunc(ring * (width, height) - (left, top)).astype(np.int64)

@@ -6,15 +6,16 @@ picture's own pixels before they are scaled.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from alphaclip.regions.region import PixelBox, Region, tight_box
+from alphaclip.regions.region import Drawn, PixelBox, Region, tight_box
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:
@@ -42,10 +43,8 @@ class Cutter:
     """
 
     def __init__(self, image: np.ndarray, view: View, size: int, keep_tiny: bool = False) -> None:
-        import torch
-
-        self._pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)
-        self._backdrop = Backdrop(self._pixels, view)
+        self._image = image
+        self._backdrop = Backdrop(image, view)
         self._view = view
         self._size = size
         self._keep_tiny = keep_tiny
@@ -63,44 +62,51 @@ class Cutter:
             RegionError: if a mask does not have the picture's shape
             EmptyRegionError: if the region has no area inside the picture
         """
-        height, width = self._pixels.shape[1:]
-        window = self._view.window(region, height, width)
+        height, width = self._image.shape[:2]
+        drawn = region.in_picture(height, width)
+        window = self._view.window_round(drawn)
         mapped = (0, 0, width, height) if self._view.kind == "readme" else window
-        shape = region.alpha_window(height, width, mapped)
-        return self._picture(region, window, shape), self._alpha(shape)
+        draw = cache(partial(drawn.window, mapped))
+        return self._picture(drawn.region, window, draw), self._alpha(drawn, mapped, draw)
 
-    def _alpha(self, shape: np.ndarray) -> Tensor:
+    def _alpha(self, drawn: Drawn, window: PixelBox, draw: Callable[[], np.ndarray]) -> Tensor:
         import torch
 
-        if self._view.alpha == "box":
-            box, shape = tight_box(shape), np.zeros_like(shape)
-            if box is not None:
-                left, top, right, bottom = box
-                shape[top:bottom, left:right] = 255
-        elif self._view.alpha == "ones":
-            shape = np.full_like(shape, 255)
-        alpha = _scale(torch.from_numpy(shape)[None], [self._size] * 2, "bilinear", self._view)
-        if self._keep_tiny and shape.any() and not alpha.any():
-            middle = np.argwhere(shape).mean(axis=0) * self._size / shape.shape
-            row, column = middle.astype(int).tolist()
-            alpha[0, row, column] = 255
+        view, (left, top, right, bottom) = self._view, window
+        shape = bottom - top, right - left
+        if view.alpha == "ones" or drawn.region.is_whole_image:
+            box: PixelBox | None = (0, 0, right - left, bottom - top)
+        else:
+            box = drawn.filled_in(window)
+            if box is None and view.alpha == "box":
+                box = tight_box(draw()) or (0, 0, 0, 0)
+        if box is not None:
+            alpha = _scale_box(box, shape, self._size, view)
+        else:
+            alpha = _scale(torch.from_numpy(draw())[None], [self._size] * 2, "bilinear", view)
+        if self._keep_tiny and not alpha.any():
+            inside = np.argwhere(draw() if box is None else _fill(box, shape))
+            if len(inside):
+                middle = inside.mean(axis=0) * self._size / shape
+                row, column = middle.astype(int).tolist()
+                alpha[0, row, column] = 255
         return alpha
 
-    def _picture(self, region: Region, window: PixelBox, shape: np.ndarray) -> Tensor:
+    def _picture(self, region: Region, window: PixelBox, draw: Callable[[], np.ndarray]) -> Tensor:
         from torchvision.transforms.v2 import functional
 
         view, square = self._view, [self._size] * 2
         if view.is_painted and not region.is_whole_image:
-            return _scale(self._painted(window, shape), square, "bicubic", view)
-        is_all = window == view.whole_window(*self._pixels.shape[1:])
+            return _scale(self._painted(window, draw()), square, "bicubic", view)
+        is_all = window == view.whole_window(*self._image.shape[:2])
         with self._lock if is_all else nullcontext():
             if is_all and self._whole is not None:
                 return self._whole
             if view.kind == "readme":
-                scaled = _scale(self._pixels, square[:1], "bicubic", view)
+                scaled = _scale(_to_pixels(self._image), square[:1], "bicubic", view)
                 picture = functional.center_crop(scaled, square)
             else:
-                part = _crop(self._pixels, window, view.padding_value)
+                part = _crop(self._image, window, view.padding_value)
                 picture = _scale(part, square, "bicubic", view)
             if is_all:
                 self._whole = picture
@@ -108,7 +114,7 @@ class Cutter:
 
     def _painted(self, window: PixelBox, shape: np.ndarray) -> Tensor:
         """The pixels of a window with the view's background, or a line round the region."""
-        pixels = _crop(self._pixels, window, self._view.padding_value)
+        pixels = _crop(self._image, window, self._view.padding_value)
         if self._view.background != "kept":
             # Its soft edges mix the two.
             front, back = _to_image(pixels), _to_image(self._backdrop.behind(window))
@@ -158,10 +164,10 @@ def _scale(pixels: Tensor, size: list[int], interpolation: str, view: View) -> T
 class Backdrop:
     """What a picture's regions are shown in front of; made once, when it is first asked for."""
 
-    def __init__(self, pixels: Tensor, view: View) -> None:
-        self._pixels = pixels
+    def __init__(self, image: np.ndarray, view: View) -> None:
+        self._image = image
         self._view = view
-        self._altered: Tensor | None = None
+        self._altered: np.ndarray | None = None
         self._lock = Lock()
 
     def behind(self, window: PixelBox) -> Tensor:
@@ -174,12 +180,12 @@ class Backdrop:
         if kind in ("blur", "gray"):
             with self._lock:
                 if self._altered is None:
-                    image = _to_image(self._pixels)
+                    image = Image.fromarray(self._image)
                     if kind == "gray":
                         altered = image.convert("L").convert("RGB")
                     else:
                         altered = image.filter(ImageFilter.GaussianBlur(self._view.blur_sigma))
-                    self._altered = _to_pixels(altered)
+                    self._altered = np.asarray(altered)
                 return _crop(self._altered, window, self._view.padding_value)
         mean = tuple(round(255 * value) for value in OPENAI_DATASET_MEAN)
         colour = {"black": (0, 0, 0), "white": (255, 255, 255)}.get(kind, mean)
@@ -188,15 +194,51 @@ class Backdrop:
         return plane.expand(3, bottom - top, right - left)
 
 
-def _crop(pixels: Tensor, window: PixelBox, padding: int) -> Tensor:
-    """Cuts a window that may reach beyond the picture, where it is of one grey, 0 to 255."""
-    from torchvision.transforms.v2 import functional
+def _scale_box(box: PixelBox, shape: tuple[int, int], size: int, view: View) -> Tensor:
+    """What `_scale` makes of a map that is 255 in a box and 0 elsewhere: uint8 (1, size, size).
 
+    Its rows are alike, so one is scaled across; then its columns down, one of each run of equals.
+    """
+    import torch
+
+    if not view.antialias:
+        return _scale(torch.from_numpy(_fill(box, shape))[None], [size] * 2, "bilinear", view)
+    left, top, right, bottom = box
+    row = np.zeros((1, 1, shape[1]), np.uint8)
+    row[..., left:right] = 255
+    across = _scale(torch.from_numpy(row), [1, size], "bilinear", view).numpy().ravel()
+    starts = np.flatnonzero(np.diff(across, prepend=~across[:1]))
+    few = np.zeros((1, shape[0], len(starts)), np.uint8)
+    few[:, top:bottom] = across[starts]
+    down = _scale(torch.from_numpy(few), [size, len(starts)], "bilinear", view)
+    return torch.from_numpy(np.repeat(down.numpy(), np.diff(starts, append=size), axis=2))
+
+
+def _fill(box: PixelBox, shape: tuple[int, int]) -> np.ndarray:
+    left, top, right, bottom = box
+    filled = np.zeros(shape, np.uint8)
+    filled[top:bottom, left:right] = 255
+    return filled
+
+
+def _crop(image: np.ndarray, window: PixelBox, padding: int) -> Tensor:
+    """Cuts a window that may reach beyond the picture, where it is of one grey, 0 to 255.
+
+    The part lies in one piece, pixel by pixel, as scaling is quick with: in a view of the picture
+    PyTorch would gather it anew, channel by channel.
+    """
     left, top, right, bottom = window
-    height, width = pixels.shape[1:]
-    inside = pixels[:, max(0, top) : bottom, max(0, left) : right]
-    beyond = [max(0, -left), max(0, -top), max(0, right - width), max(0, bottom - height)]
-    return functional.pad(inside, beyond, fill=padding) if any(beyond) else inside
+    height, width = image.shape[:2]
+    part = image[max(0, top) : bottom, max(0, left) : right]
+    if min(left, top) < 0 or right > width or bottom > height:
+        padded = np.empty((bottom - top, right - left, 3), np.uint8)
+        row, column = max(0, -top), max(0, -left)
+        rows = slice(row, row + part.shape[0])
+        padded[:row] = padded[rows.stop :] = padding
+        padded[rows, :column] = padded[rows, column + part.shape[1] :] = padding
+        padded[rows, column : column + part.shape[1]] = part
+        part = padded
+    return _to_pixels(part)
 
 
 def _draw_circle(pixels: Tensor, shape: np.ndarray) -> Tensor:
@@ -221,7 +263,7 @@ def _to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy()))
 
 
-def _to_pixels(image: Image.Image) -> Tensor:
+def _to_pixels(image: np.ndarray | Image.Image) -> Tensor:
     import torch
 
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    return torch.from_numpy(np.require(image, np.uint8, ["C", "W"])).permute(2, 0, 1)

@@ -29,12 +29,15 @@ logger = logging.getLogger(__name__)
 ErrorT = TypeVar("ErrorT", bound=AlphaClipError)
 Picture = str | os.PathLike[str] | Image.Image | np.ndarray
 
-_CHUNK = 64
+_CHUNK = 32
 """Regions of one picture that are cut at a time, so that memory stays bounded."""
 
-_AHEAD, _THREADS = 8, 2
-"""Chunks that are cut before the model asks for them, and by how many threads: opening and scaling
-let go of Python's lock, and more would take the cores that a model on the CPU computes with."""
+_FOR_EACH = 2
+"""Chunks that wait or are cut for each thread, at least; opening and scaling let go of Python's
+lock. Also the pictures that are taken ahead for each where they are no files, but in memory."""
+
+_MOST_THREADS = 32
+"""More than keep a GPU busy; what they cut takes some 400 MB."""
 
 
 @dataclass(frozen=True)
@@ -164,24 +167,47 @@ def cut_ahead(
     view: View,
     size: int,
     keep_tiny: bool = False,
+    ahead: int = 64,
 ) -> Iterator[Chunk]:
-    """Opens and cuts pictures in threads, a bounded number of chunks ahead of who asks.
+    """Opens and cuts pictures in a thread for each core, a bounded number ahead of who asks.
 
-    Arguments other than pictures and their regions are those of `Cutter`.
+    Args:
+        items: pictures and their regions
+        view, size, keep_tiny: see `Cutter`
+        ahead: regions that are cut before they are asked for, whatever the number of pictures;
+            more where all threads have work only then
 
     Yields:
         the chunks of every picture, in order; at least one for each
     """
-    pending: deque[Future[Chunk]] = deque()
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+    threads = min(usable_cores(), _MOST_THREADS)
+    pending: deque[tuple[Future[Chunk], int]] = deque()
+    regions_pending = 0
+    pool = ThreadPoolExecutor(max_workers=threads)
+    try:
         for number, (source, regions) in enumerate(_pairs(items)):
             item = Item(number, source, regions)
+            enough = ahead if isinstance(source, (str, os.PathLike)) else 0
             for start in range(0, max(1, len(regions)), _CHUNK):
-                pending.append(pool.submit(item.cut, start, view, size, keep_tiny))
-                if len(pending) > _AHEAD:
-                    yield pending.popleft().result()
+                count = min(_CHUNK, len(regions) - start)
+                pending.append((pool.submit(item.cut, start, view, size, keep_tiny), count))
+                regions_pending += count
+                while len(pending) > _FOR_EACH * threads and regions_pending > enough:
+                    chunk, count = pending.popleft()
+                    regions_pending -= count
+                    yield chunk.result()
         while pending:
-            yield pending.popleft().result()
+            yield pending.popleft()[0].result()
+    finally:
+        # Who stops early does not wait for what is ahead.
+        pool.shutdown(cancel_futures=True)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which a container or a batch system may restrict."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _pairs(items: Any) -> Iterator[tuple[Picture, Sequence[Region]]]:

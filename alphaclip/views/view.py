@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.regions.region import PixelBox, Region
+from alphaclip.regions.region import Drawn, PixelBox, Region
 
 Kind = Literal["image", "context", "squash", "center", "readme"]
 Background = Literal["kept", "mean", "blur", "gray", "black", "white"]
@@ -113,9 +113,13 @@ class View:
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture
         """
-        left, top, right, bottom = region.bounds(height, width)
-        if self.kind != "context" or region.is_whole_image:
-            return self.whole_window(height, width)
+        return self.window_round(region.in_picture(height, width))
+
+    def window_round(self, drawn: Drawn) -> PixelBox:
+        """The same of a region that is more to be asked for."""
+        left, top, right, bottom = drawn.bounds
+        if self.kind != "context" or drawn.region.is_whole_image:
+            return self.whole_window(drawn.height, drawn.width)
         longer = max(right - left, bottom - top)
         return _square((left, top, right, bottom), max(self.least, round(self.context * longer)))
 

@@ -10,15 +10,17 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from alphaclip.errors import AlphaClipError
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
+
+T = TypeVar("T")
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
@@ -40,8 +42,8 @@ class Records:
     def __init__(self, dataset: fo.SampleCollection, name: str) -> None:
         from fiftyone.operators import ExecutionStore
 
-        dataset_id = dataset._root_dataset._doc.id
-        self._store = ExecutionStore.create(f"alphaclip_{name}", dataset_id)
+        self._dataset_id = dataset._root_dataset._doc.id
+        self._store = ExecutionStore.create(f"alphaclip_{name}", self._dataset_id)
 
     def get(self, key: str) -> Any:
         """A record; None if there is none of this key.
@@ -59,9 +61,41 @@ class Records:
         Raises:
             RecordError: if it is not what was written, which may show only inside
         """
-        try:
+        with self._checking(key):
             text = self._store.get(key)
             yield None if text is None else json.loads(text)
+
+    def read_all(self, prefix: str, read: Callable[[Any], T]) -> list[T]:
+        """Reads the records whose keys begin so, in order of the keys, all at once.
+
+        Args:
+            prefix: of the keys
+            read: takes a record apart, as is done inside of :meth:`reading`
+
+        Raises:
+            RecordError: if one is not what was written
+        """
+        import fiftyone.core.odm as foo
+        from fiftyone.factory.repos.execution_store import MongoExecutionStoreRepo
+
+        # FiftyOne's store has no way to read several.
+        collection = foo.get_db_conn()[MongoExecutionStoreRepo.COLLECTION_NAME]
+        query = {
+            "store_name": self._store.store_name,
+            "dataset_id": self._dataset_id,
+            "key": {"$regex": f"^{re.escape(prefix)}"},
+        }
+        records = []
+        for one in collection.find(query, {"key": 1, "value": 1}).sort("key", 1):
+            with self._checking(one["key"]):
+                records.append(read(json.loads(one["value"])))
+        return records
+
+    @contextmanager
+    def _checking(self, key: str) -> Iterator[None]:
+        """Says which record it is that is not what was written."""
+        try:
+            yield
         except AlphaClipError:
             raise
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:

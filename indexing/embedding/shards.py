@@ -6,6 +6,7 @@ shard that is done is not done again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -56,19 +57,38 @@ def embed_shards(
     """
     shards = shards_of(plan, part)
     total, done, embedded = sum(shard["count"] for shard in shards), 0, 0
-    for shard in shards:
-        if finished(plan, shard) is None:
+    running: deque[_RunningShard] = deque()
 
-            def tell(within: int, before: int = done) -> None:
-                progress("regions embedded", before + within, total)
+    def stream() -> Iterator[tuple[str, list[Region]]]:
+        nonlocal done
+        sent = 0
+        for shard in shards:
+            if finished(plan, shard) is not None:
+                done += shard["count"]
+                continue
+            running.append(_RunningShard(plan, shard, sent))
+            for picture in running[-1].stream():
+                sent += 1
+                yield picture
 
-            regions = plan.regions.get(shard["file"]) or read_shard(plan, shard)
-            result = _embed(plan, regions, encoder, tell)
-            finish(plan, shard, result)
-            after_shard()
-            embedded += result.entry["count"] if result.entry else 0
-        done += shard["count"]
+    def note_failure(failure: Failure) -> None:
+        its = next(one for one in reversed(running) if one.first <= failure.item)
+        its.note_failure(failure)
+
+    # One stream for all: at the end of a shard, pictures of the next are opened and cut already.
+    for vectors in encoder.encode_many(stream(), note_failure):
+        shard = running[0]
+        shard.take(vectors)
+        done += len(vectors)
         progress("regions embedded", done, total)
+        if shard.is_done:
+            running.popleft()
+            embedded += shard.finish()
+            done += shard.twice
+            after_shard()
+    if running:
+        raise PlanError(f"{running[0].filepath}: the encoder gave no vectors of it")
+    progress("regions embedded", done, total)
     return embedded
 
 
@@ -84,61 +104,89 @@ def shards_of(plan: Plan, part: tuple[int, int] = (1, 1)) -> list[dict[str, Any]
     return plan.shards[number - 1 :: parts]
 
 
-def _embed(
-    plan: Plan, planned: list[PlannedRegion], encoder: Encoder, tell: Callable[[int], None]
-) -> FinishedShard:
-    """Runs regions through the encoder, and writes those that got a vector as a piece of a store.
+class _RunningShard:
+    """A shard whose regions are sent through the encoder; those that get a vector become a piece
+    of a store.
 
     Of regions with one sample and label id the first counts. The encoder opens pictures ahead of
     the vectors that it gives, so what was sent is remembered until its vectors come.
-    """
-    pictures = [list(rows) for _, rows in groupby(planned, lambda row: row.sample_id)]
-    sent: list[list[PlannedRegion]] = []
-    failed: set[tuple[int, int]] = set()
-    embedded: list[PlannedRegion] = []
-    blocks: list[np.ndarray] = []
-    skipped: list[Skipped] = []
 
-    def stream() -> Iterator[tuple[str, list[Region]]]:
+    Args:
+        plan: of the shard
+        shard: to embed
+        first: number of its first picture in the encoder's stream
+    """
+
+    def __init__(self, plan: Plan, shard: dict[str, Any], first: int) -> None:
+        planned = plan.regions.get(shard["file"]) or read_shard(plan, shard)
+        self.first = first
+        self.twice = 0
+        self._plan = plan
+        self._shard = shard
+        self._pictures = [list(rows) for _, rows in groupby(planned, lambda row: row.sample_id)]
+        self._sent: list[list[PlannedRegion]] = []
+        self._failed: set[tuple[int, int]] = set()
+        self._embedded: list[PlannedRegion] = []
+        self._blocks: list[np.ndarray] = []
+        self._skipped: list[Skipped] = []
+        self._count = 0
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the vectors of all pictures have come."""
+        return self._count == len(self._pictures)
+
+    @property
+    def filepath(self) -> str:
+        """Of the picture whose vectors come next."""
+        return self._pictures[self._count][0].filepath
+
+    def stream(self) -> Iterator[tuple[str, list[Region]]]:
+        """Its pictures, each with its regions."""
         seen: set[tuple[str, str]] = set()
-        for rows in pictures:
-            sent.append([])
+        for rows in self._pictures:
+            self._sent.append([])
             for row in rows:
                 if row[:2] in seen:
-                    skipped.append(Skipped(row.filepath, row.label_id, TWICE))
+                    self._skipped.append(Skipped(row.filepath, row.label_id, TWICE))
+                    self.twice += 1
                 else:
                     seen.add(row[:2])
-                    sent[-1].append(row)
-            yield rows[0].filepath, [row.region for row in sent[-1]]
+                    self._sent[-1].append(row)
+            yield rows[0].filepath, [row.region for row in self._sent[-1]]
 
-    def note_failure(failure: Failure) -> None:
-        rows = sent[failure.item]
-        one = failure.region
-        failed.update((failure.item, i) for i in (range(len(rows)) if one is None else [one]))
+    def note_failure(self, failure: Failure) -> None:
+        """Remembers why a picture or region gets no vector."""
+        item, one = failure.item - self.first, failure.region
+        rows = self._sent[item]
+        self._failed.update((item, i) for i in (range(len(rows)) if one is None else [one]))
         label_id = "" if one is None else rows[one].label_id
-        skipped.append(Skipped(pictures[failure.item][0].filepath, label_id, str(failure.error)))
+        path = self._pictures[item][0].filepath
+        self._skipped.append(Skipped(path, label_id, str(failure.error)))
 
-    count = done = 0
-    for vectors in encoder.encode_many(stream(), note_failure):
-        rows, filepath = sent[count], pictures[count][0].filepath
+    def take(self, vectors: np.ndarray) -> None:
+        """Takes the vectors of the next picture."""
+        rows, count = self._sent[self._count], self._count
         if len(vectors) != len(rows):
-            raise PlanError(f"{filepath}: got {len(vectors)} vectors of {len(rows)} regions")
+            raise PlanError(f"{self.filepath}: got {len(vectors)} vectors of {len(rows)} regions")
         finite = np.isfinite(vectors).all(axis=1)
         for i in np.flatnonzero(~finite).tolist():
-            if (count, i) not in failed:
-                skipped.append(Skipped(filepath, rows[i].label_id, "its vector is not finite"))
+            if (count, i) not in self._failed:
+                skipped = Skipped(self.filepath, rows[i].label_id, "its vector is not finite")
+                self._skipped.append(skipped)
         if finite.any():
-            embedded += [rows[i] for i in np.flatnonzero(finite)]
+            self._embedded += [rows[i] for i in np.flatnonzero(finite)]
             # Half the size of float32; its 11 bits move no cosine by more than 0.001
-            blocks.append(vectors[finite].astype(np.float16))
-        count, done = count + 1, done + len(vectors)
-        tell(done)
-    if count < len(pictures):
-        raise PlanError(f"{pictures[count][0].filepath}: the encoder gave no vectors of it")
-    if not blocks:
-        return FinishedShard(None, skipped)
-    sample_ids, label_ids, fingerprints, *_ = zip(*embedded, strict=True)
-    ids = RowIds.of(sample_ids, label_ids, plan.settings["field"], fingerprints)
-    dim = blocks[0].shape[1]
-    segment = write_segment(plan.folder, blocks, ids, dim, np.dtype(np.float16))
-    return FinishedShard(segment.entry, skipped)
+            self._blocks.append(vectors[finite].astype(np.float16))
+        self._count += 1
+
+    def finish(self) -> int:
+        """Writes what came of it; returns how many regions got a vector."""
+        entry = None
+        if self._blocks:
+            sample_ids, label_ids, fingerprints, *_ = zip(*self._embedded, strict=True)
+            ids = RowIds.of(sample_ids, label_ids, self._plan.settings["field"], fingerprints)
+            dim, kind = self._blocks[0].shape[1], np.dtype(np.float16)
+            entry = write_segment(self._plan.folder, self._blocks, ids, dim, kind).entry
+        finish(self._plan, self._shard, FinishedShard(entry, self._skipped))
+        return len(self._embedded)

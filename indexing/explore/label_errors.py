@@ -248,7 +248,7 @@ def _choose(
     if by == "regions":
         return "regions", _by_regions(labelled, show)
     try:
-        texts = index.encoder.encode_text(labelled.names.tolist(), templates)
+        texts = index.encoder.recall_text(labelled.names.tolist(), templates)
     except MissingWeightsError:
         if by == "texts":
             raise

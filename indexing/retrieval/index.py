@@ -169,7 +169,7 @@ class SearchIndex:
         """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
         parts = parts_of(query)
         if all(isinstance(part, str) for part in parts):
-            return self.encoder.encode_text(parts)
+            return self.encoder.recall_text(parts)
         return np.concatenate([self.encode_part(part) for part in parts])
 
     def encode_part(self, part: QueryPart) -> np.ndarray:
@@ -181,7 +181,7 @@ class SearchIndex:
                 another length
         """
         if isinstance(part, str):
-            return self.encoder.encode_text([part])
+            return self.encoder.recall_text([part])
         if isinstance(part, np.ndarray):
             vectors, dim = unit_vectors(part), self.snapshot().version.dim
             if vectors.shape[1] != dim:
@@ -298,7 +298,7 @@ class SearchIndex:
         return bool(self.snapshot().lookup.find_named([example.label_id])[0] >= 0)
 
     def _text_probes(self) -> np.ndarray:
-        return self.encoder.encode_text(probe_texts(self.dataset, self.field))
+        return self.encoder.recall_text(probe_texts(self.dataset, self.field))
 
 
 def names_in(indexes: Sequence[SearchIndex], regions: Sequence[tuple[str, str]]) -> list[str]:

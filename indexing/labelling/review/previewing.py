@@ -16,7 +16,6 @@ import numpy as np
 from alphaclip.arguments import COUNT, checked
 from alphaclip.indexing.labelling.review.runs import Labelling
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet, LabelClass
-from alphaclip.indexing.labelling.scoring.prompt_vectors import remembering
 from alphaclip.indexing.labelling.scoring.scored import choose, in_index, score
 from alphaclip.indexing.labelling.scoring.scoring import Scorer, batches
 from alphaclip.indexing.progress import Progress, shown
@@ -70,8 +69,7 @@ def preview_classes(
     checked = ClassSet(classes)
     learnt = checked.learnt_from(training)
     with shown(progress) as show:
-        encode = remembering(index.encoder, show)
-        scored = score(index, checked, learnt, templates, seed, show, encode)
+        scored = score(index, checked, learnt, templates, seed, show)
     answers, numbers = scored.answers, range(len(checked) + 1)
     order = np.lexsort((-answers.scores, answers.classes))
     bounds = np.searchsorted(answers.classes[order], range(len(numbers) + 1)).tolist()
@@ -179,5 +177,4 @@ def _scorer(
 ) -> Scorer:
     """Kept for the pages of a review, as with examples it takes seconds to choose one; the second
     is for whoever goes to and fro between two sets of classes."""
-    encode = remembering(index.encoder)
-    return choose(index, snapshot, ClassSet(classes), dict(learnt), templates, 0, encode)[0].scorer
+    return choose(index, snapshot, ClassSet(classes), dict(learnt), templates, 0)[0].scorer

@@ -37,10 +37,6 @@ STORE, REVIEWS = "labelling", "reviews"
 _MOST_ANSWERS = 50_000
 """Answers in one record, of 16 MB at most."""
 
-_SMALL, _REMEMBERED = 20, 20_000
-"""Answers in a record that is remembered in this process, and how many records are: a panel adds
-one answer at a time, and looks at all of them after each; some 10 MB."""
-
 
 @dataclass(frozen=True)
 class Draw:
@@ -318,10 +314,8 @@ def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     """The samples and all answers of people, each with the purpose that it serves."""
     draws = [Draw(**{**one, "label_ids": tuple(one["label_ids"])}) for one in labelling.draws]
     book = ReviewBook(draws, is_spent=labelling.has_failed)
-    records = Records(dataset, REVIEWS)
     drawn = book.drawn
-    for key in records.keys(f"{labelling.into}/"):
-        value = _answers_in(records, key)
+    for value in Records(dataset, REVIEWS).read_all(f"{labelling.into}/", _checked_answers):
         for label_id in value["withdrawn"]:
             for answers in book.answers.values():
                 answers.get(label_id, {}).pop(value["reviewer"], None)
@@ -331,24 +325,9 @@ def book_of(dataset: fo.Dataset, labelling: Labelling) -> ReviewBook:
     return book
 
 
-def _answers_in(records: Records, key: str) -> Mapping[str, Any]:
-    """A record of answers, checked; without any if it was deleted since its key was read."""
-    if key in _read:
-        return _read[key]
-    with records.reading(key) as value:
-        if value is None:
-            return {"reviewer": "", "answers": {}, "withdrawn": []}
-        checked = {
-            "reviewer": str(value["reviewer"]),
-            "answers": dict(value["answers"]),
-            "withdrawn": list(value["withdrawn"]),
-        }
-    if len(checked["answers"]) + len(checked["withdrawn"]) <= _SMALL:
-        _read[key] = checked
-        while len(_read) > _REMEMBERED:
-            _read.pop(next(iter(_read)), None)
-    return checked
-
-
-_read: dict[str, Mapping[str, Any]] = {}
-"""Small records of answers by their keys: each is written once, and read at every look."""
+def _checked_answers(record: Any) -> Mapping[str, Any]:
+    return {
+        "reviewer": str(record["reviewer"]),
+        "answers": dict(record["answers"]),
+        "withdrawn": list(record["withdrawn"]),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,6 @@ from alphaclip.indexing.labelling.scoring.choosing import Choice, choose_scorer
 from alphaclip.indexing.labelling.scoring.classes import Answer, ClassSet
 from alphaclip.indexing.labelling.scoring.scoring import (
     Answers,
-    Encode,
     answer,
     answer_logits,
     zero_shot,
@@ -87,7 +87,6 @@ def score(
     templates: Sequence[str] | None,
     seed: int,
     show: Progress,
-    encode: Encode | None = None,
 ) -> Scored:
     """Answers for all regions.
 
@@ -98,7 +97,6 @@ def score(
         templates: of the prompts
         seed: of the folds that the scorer is chosen by
         show: told how far it is
-        encode (None): what is asked instead of the encoder's ``encode_text``
 
     Raises:
         AlphaClipError: if the index is empty, or a region to learn from is not in it
@@ -106,7 +104,7 @@ def score(
     if not len(index):
         raise AlphaClipError(f"index {index.key!r} holds no regions: there is nothing to label")
     snapshot = index.snapshot()
-    choice, learnt, truths = choose(index, snapshot, classes, training, templates, seed, encode)
+    choice, learnt, truths = choose(index, snapshot, classes, training, templates, seed, show)
     parts, total = [], len(snapshot.version)
     for start in range(0, total, BLOCK):
         rows = np.arange(start, min(start + BLOCK, total))
@@ -129,7 +127,7 @@ def choose(
     training: Mapping[str, str | None],
     templates: Sequence[str] | None,
     seed: int,
-    encode: Encode | None = None,
+    show: Progress | None = None,
 ) -> tuple[Choice, np.ndarray, np.ndarray]:
     """The scorer of the regions of a snapshot; see :func:`score`.
 
@@ -148,7 +146,8 @@ def choose(
     vectors = np.asarray(snapshot.version.table.take(rows), np.float32)
     background = vectors[truths == len(classes)]
     try:
-        by_text = zero_shot(classes, encode or index.encoder.encode_text, templates, background)
+        encode = partial(index.encoder.recall_text, show=show)
+        by_text = zero_shot(classes, encode, templates, background)
     except MissingWeightsError as error:
         raise AlphaClipError(
             f"{error}; labels start from the classes' names, which needs the model's text weights"

@@ -4,12 +4,14 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter, ImageOps
 
 from alphaclip.errors import ImageError
+from alphaclip.regions import images
 from alphaclip.regions.images import MAX_PIXELS, open_image
 
 
@@ -26,6 +28,88 @@ def test_open_image__exif_orientation_is_applied(tmp_path: Path, picture: np.nda
     Image.fromarray(picture).save(tmp_path / "turned.png", exif=exif)
     opened = open_image(tmp_path / "turned.png")
     np.testing.assert_array_equal(opened, np.rot90(picture, -1))
+
+
+def by_pillow(content: bytes) -> np.ndarray:
+    return np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB"))
+
+
+def jpeg(shape: tuple[int, int], orientation: int = 1, **options: Any) -> bytes:
+    """Colours that change from pixel to pixel, not as in noise."""
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    image = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(1))
+    image.save(file, "JPEG", exif=exif, **options)
+    return file.getvalue()
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """What torchvision was given to decode."""
+    import torchvision.io  # noqa: F401
+
+    contents: list[bytes] = []
+    decode = images._by_torchvision
+    assert images._is_same_decoder(), "the first call decodes a picture of its own"
+    monkeypatch.setattr(
+        images, "_by_torchvision", lambda content: contents.append(content) or decode(content)
+    )
+    return contents
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"subsampling": 0, "quality": 95}, {"progressive": True}, {"keep_rgb": True}],
+    ids=str,
+)
+def test_open_image__a_plain_jpeg_has_pillows_pixels(
+    decoded: list[bytes], tmp_path: Path, orientation: int, options: dict[str, Any]
+) -> None:
+    for shape in ((37, 53), (1, 1), (16, 8)):
+        content = jpeg(shape, orientation, **options)
+        (tmp_path / "a.png").write_bytes(content)
+        for source in (content, tmp_path / "a.png"):
+            pixels = open_image(source)
+            np.testing.assert_array_equal(pixels, by_pillow(content))
+            assert pixels.flags.writeable and pixels.flags.c_contiguous
+    assert len(decoded) == 6
+
+
+def test_open_image__a_damaged_jpeg_is_as_with_pillow(decoded: list[bytes]) -> None:
+    content = jpeg((37, 53))
+
+    def opened(source: bytes | Image.Image) -> Any:
+        try:
+            return open_image(source).tolist()
+        except ImageError as error:
+            return str(error)
+
+    for cut in (*range(700, len(content), 37), len(content) - 2):
+        half = content[:cut]
+        assert opened(half) == opened(Image.open(io.BytesIO(half)))
+    assert decoded
+
+
+def test_open_image__other_pictures_are_decoded_by_pillow(
+    decoded: list[bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    content = jpeg((37, 53))
+    for mode, name in (("L", "grey.jpg"), ("CMYK", "four.jpg"), ("RGB", "a.png")):
+        Image.open(io.BytesIO(content)).convert(mode).save(tmp_path / name)
+        np.testing.assert_array_equal(
+            open_image(tmp_path / name), by_pillow((tmp_path / name).read_bytes())
+        )
+    draft = Image.open(io.BytesIO(content))
+    draft.draft(None, (10, 10))
+    assert open_image(draft).shape == (19, 27, 3)
+    with pytest.raises(ImageError, match="1,961 pixels, the limit is 1,000"):
+        open_image(content, max_pixels=1000)
+    # Another libjpeg than Pillow's may round otherwise.
+    monkeypatch.setattr(images, "_is_same_decoder", lambda: False)
+    np.testing.assert_array_equal(open_image(content), by_pillow(content))
+    assert decoded == []
 
 
 @pytest.mark.parametrize("mode", ["L", "P", "CMYK", "RGBA", "LA", "1", "I;16"])

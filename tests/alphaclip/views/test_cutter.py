@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageFilter
 from torchvision import transforms
+from torchvision.transforms.v2 import functional
 
 from alphaclip import Region
 from alphaclip.errors import AlphaClipError
@@ -296,3 +299,62 @@ def test_cutter__keeps_a_pixel_of_what_scaling_down_loses() -> None:
     assert not lost.any()
     # The picture is padded by 500 rows; 125 pixels of it are one pixel of the map.
     assert kept.nonzero().tolist() == [[0, 20, 24]]
+
+
+def drawn_in_full(image: np.ndarray, region: Region, view: View, size: int) -> list[torch.Tensor]:
+    """Picture and alpha map as they are defined: padded, drawn and cut in full, then scaled."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = view.window(region, height, width)
+    alpha = torch.from_numpy(region.alpha_window(height, width, (left, top, right, bottom)))[None]
+    if view.alpha == "box":
+        inside = alpha.nonzero()
+        (_, y0, x0), (_, y1, x1) = inside.amin(dim=0).tolist(), inside.amax(dim=0).tolist()
+        alpha = torch.zeros_like(alpha)
+        alpha[:, y0 : y1 + 1, x0 : x1 + 1] = 255
+    beyond = [max(0, -left), max(0, -top), max(0, right - width), max(0, bottom - height)]
+    pixels = planes(image)[:, max(0, top) : bottom, max(0, left) : right]
+    pixels = functional.pad(pixels, beyond, fill=view.padding_value)
+    return [
+        functional.resize(pixels, [size, size], transforms.InterpolationMode.BICUBIC),
+        functional.resize(alpha, [size, size], transforms.InterpolationMode.BILINEAR),
+    ]
+
+
+@pytest.mark.parametrize("shape", [(300, 400), (41, 40), (5, 200), (1, 1)])
+@pytest.mark.parametrize(
+    "view",
+    [View(), View("context"), View("context", padding="white"), View("squash"), View(alpha="box")],
+    ids=str,
+)
+def test_cutter__is_what_is_drawn_in_full(view: View, shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (*shape, 3), np.uint8)
+    mask = rng.integers(0, 2, (7, 9), np.uint8)
+    boxes = [[0.1, 0.2, 0.6, 0.7], [-0.2, 0.5, 0.5, 2], [0.97, 0.97, 0.001, 0.002], [0, 0, 1, 1]]
+    regions = [Region.from_box(one) for one in boxes]
+    regions += [Region.from_mask(mask, one) for one in boxes[:2]]
+    regions += [Region.from_polygon([[0, 0], [0.9, 0.1], [0.5, 0.8]]), Region.whole_image()]
+    cutter = Cutter(image, view, 32)
+    for region in regions:
+        picture, alpha = cutter.cut(region)
+        expected = drawn_in_full(image, region, view, 32)
+        assert torch.equal(picture, expected[0])
+        assert (alpha.int() - expected[1].int()).abs().max() <= 1
+
+
+def test_cutter__stretches_a_mask_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    stretched, resize = [], Image.Image.resize
+    monkeypatch.setattr(
+        Image.Image, "resize", lambda *a, **o: stretched.append(a) or resize(*a, **o)
+    )
+    mask = np.eye(5, dtype=bool)
+    Cutter(WIDE, View("context"), 6).cut(Region.from_mask(mask, [0.2, 0.2, 0.5, 0.5]))
+    assert len(stretched) == 1
+
+
+def test_cutter__leaves_pictures_alone_that_cannot_be_written() -> None:
+    image = WIDE.copy()
+    image.setflags(write=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Cutter(image, View("squash"), 6).cut(Region.whole_image())

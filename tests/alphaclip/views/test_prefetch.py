@@ -14,7 +14,7 @@ from alphaclip import Region
 from alphaclip.errors import EmptyRegionError, RegionError
 from alphaclip.regions import images
 from alphaclip.views import cutter, prefetch
-from alphaclip.views.prefetch import Failure, Item, cut_ahead, report_failures
+from alphaclip.views.prefetch import Failure, Item, cut_ahead, report_failures, usable_cores
 from alphaclip.views.view import View
 
 GREY = np.full((10, 20, 3), 200, np.uint8)
@@ -33,7 +33,7 @@ class Opened:
 
     def __call__(self, source: object) -> np.ndarray:
         self.sources.append(source)
-        pixels = images.open_image("gone") if source == "gone" else GREY.copy()
+        pixels = images.open_image("gone") if str(source) == "gone" else GREY.copy()
         self.pixels.append(weakref.ref(pixels))
         return pixels
 
@@ -51,9 +51,10 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
 def test_cut_ahead__chunks_in_order(opened: Opened) -> None:
     items = [("a", boxes(130)), ("b", []), ("c", boxes(1))]
     chunks = list(cut_ahead(items, View(), 8))
-    assert [chunk.item.name for chunk in chunks] == ["a", "a", "a", "b", "c"]
+    assert [chunk.item.name for chunk in chunks] == [*"aaaaa", "b", "c"]
     numbers = [[row.number for row in chunk.rows] for chunk in chunks]
-    assert numbers == [list(range(64)), list(range(64, 128)), [128, 129], [], [0]]
+    starts = range(0, 128, 32)
+    assert numbers == [*(list(range(n, n + 32)) for n in starts), [128, 129], [], [0]]
     assert chunks[0].rows[0].pixels.shape == (3, 8, 8)
     assert chunks[0].rows[0].alpha.shape == (1, 8, 8)
 
@@ -73,12 +74,12 @@ def test_cut_ahead__scales_the_whole_picture_once(
 
 
 def test_item__lets_go_of_its_pixels_with_the_last_chunk(opened: Opened) -> None:
-    item = Item(0, "a", boxes(100))
-    first = item.cut(64, View(), 8)
+    item = Item(0, "a", boxes(50))
+    first = item.cut(32, View(), 8)
     assert opened.alive() == 1
     second = item.cut(0, View(), 8)
     assert opened.alive() == 0
-    assert len(first.rows) + len(second.rows) == 100
+    assert len(first.rows) + len(second.rows) == 50
 
 
 def test_item__lets_go_of_an_array_that_it_was_given() -> None:
@@ -102,8 +103,30 @@ def test_cut_ahead__pictures_do_not_pile_up_while_rows_wait(opened: Opened) -> N
     waiting = list(cut_ahead(items(), View(), 8))
     assert len(waiting) == len(opened.pixels) == 60
     assert [c.lost for c in waiting] == [2] * 60
-    assert max(most) <= 3
+    assert max(most) <= usable_cores() + 1
     assert opened.alive() == 0
+
+
+@pytest.mark.parametrize(
+    ("regions", "in_memory", "expected"),
+    [(1, False, 50), (5, False, 10), (1, True, 5), (100, False, 2)],
+)
+def test_cut_ahead__so_many_regions_ahead_however_many_pictures_those_are(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch, regions: int, in_memory: bool, expected: int
+) -> None:
+    monkeypatch.setattr(prefetch, "usable_cores", lambda: 2)
+    taken: list[int] = []
+
+    def items() -> Iterator[tuple[object, list[Region]]]:
+        for number in range(200):
+            taken.append(number)
+            yield GREY if in_memory else str(number), boxes(regions)
+
+    stream = cut_ahead(items(), View(), 8, ahead=50)  # type: ignore[arg-type]
+    next(stream)
+    assert expected <= len(taken) <= expected + 1
+    stream.close()
+    assert len(taken) <= expected + 1, "who stops early does not wait for the others"
 
 
 def test_item__a_failure_keeps_no_pixels_of_a_picture_that_broke_off(tmp_path: Path) -> None:
@@ -117,9 +140,9 @@ def test_item__a_failure_keeps_no_pixels_of_a_picture_that_broke_off(tmp_path: P
 
 
 def test_item__a_picture_that_failed_is_told_of_once(opened: Opened) -> None:
-    chunks = list(cut_ahead([("gone", boxes(130))], View(), 8))
+    chunks = list(cut_ahead([("gone", boxes(70))], View(), 8))
     assert [len(chunk.failures) for chunk in chunks] == [1, 0, 0]
-    assert [chunk.lost for chunk in chunks] == [64, 64, 2]
+    assert [chunk.lost for chunk in chunks] == [32, 32, 6]
     assert opened.sources == ["gone"]
 
 
@@ -131,7 +154,7 @@ def test_item__whatever_drawing_raises_is_that_regions_failure(
     def fail(*given: object) -> None:
         raise OverflowError("cannot convert float infinity to integer")
 
-    object.__setattr__(regions[1], "alpha_window", fail)
+    object.__setattr__(regions[1], "in_picture", fail)
     chunk = Item(0, "a", regions).cut(0, View(), 8)
     assert [row.number for row in chunk.rows] == [0, 2]
     (failure,) = chunk.failures

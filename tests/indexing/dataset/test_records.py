@@ -97,3 +97,22 @@ def test_set__what_is_too_large_is_refused(dataset: fo.Dataset) -> None:
     with pytest.raises(RecordError, match="17 MB, and the database holds 16 MB"):
         records.set("large", "a" * 17_000_000)
     assert records.get("large") is None
+
+
+def test_read_all__in_order_those_that_begin_so(
+    dataset: fo.Dataset, dataset_factory: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records, other = Records(dataset, "several"), Records(dataset_factory(), "several")
+    for key in ("a.b/2", "a.b/10", "axb/1", "a.b", "a.b/1"):
+        records.set(key, {"key": key})
+    other.set("a.b/3", {"key": "of another dataset"})
+    Records(dataset, "others").set("a.b/3", {"key": "of another kind"})
+    asked = []
+    monkeypatch.setattr(ExecutionStore, "get", lambda self, key: asked.append(key))
+    assert records.read_all("a.b/", lambda record: record["key"]) == ["a.b/1", "a.b/10", "a.b/2"]
+    assert records.read_all("(", str) == []
+    assert not asked
+    monkeypatch.undo()
+    records.set("a.b/3", {})
+    with pytest.raises(RecordError, match=r"'a\.b/3' of 'alphaclip_several' is damaged"):
+        records.read_all("a.b/", lambda record: record["key"])

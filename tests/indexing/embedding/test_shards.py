@@ -1,5 +1,6 @@
 """Shards are embedded once, whatever the encoder makes of them."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,7 +160,7 @@ def test_label_twice(tmp_path: Path) -> None:
 
 
 class Short(Encoder):
-    """Leaves out the last picture of each shard."""
+    """Leaves out the last picture."""
 
     def encode_many(
         self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
@@ -177,12 +178,56 @@ class Fewer(Encoder):
 
 
 @pytest.mark.parametrize(
-    ("encoder", "message"), [(Short, "gave no vectors"), (Fewer, "1 vectors of 2 regions")]
+    ("encoder", "message", "whole"),
+    [(Short, r"4\.png: the encoder gave no vectors", 4), (Fewer, "1 vectors of 2 regions", 0)],
 )
-def test_encoder_that_leaves_out(plan: Plan, encoder: type[Encoder], message: str) -> None:
+def test_encoder_that_leaves_out(
+    plan: Plan, encoder: type[Encoder], message: str, whole: int
+) -> None:
     with pytest.raises(PlanError, match=message):
         embed_shards(plan, encoder())
-    assert entries(plan) == []
+    assert len(entries(plan)) == whole
+
+
+class Ahead(Encoder):
+    """Looks at several pictures before it gives the vectors of one, as a real encoder does."""
+
+    def encode_many(
+        self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
+    ) -> Iterator[np.ndarray]:
+        waiting: deque[np.ndarray] = deque()
+        for rows in super().encode_many(items, on_error):
+            waiting.append(rows)
+            if len(waiting) > 3:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def test_encoder_that_looks_ahead_of_a_shard(tmp_path: Path) -> None:
+    def spoil(path: str, rows: np.ndarray, report: Callable) -> None:
+        if path in ("1.png", "3.png"):
+            rows[:] = np.nan
+            report(None if path == "1.png" else 1, "no picture")
+
+    pictures = [picture(place, f"{place}a", f"{place}b") for place in range(6)]
+    plan = make_plan(tmp_path, pictures, SETTINGS, shard_regions=2)
+    embed_shards(plan, Encoder(), (3, 6))
+    told: list[tuple[str, int, int]] = []
+    encoder, after = Ahead(spoil), []
+    embedded = embed_shards(
+        plan,
+        encoder,
+        progress=lambda *counts: told.append(counts),
+        after_shard=lambda: after.append(len(encoder.encoded)),
+    )
+    assert embedded == 6
+    assert after == [4, 5, 5, 5, 5], "the next are sent before a shard is done"
+    assert told == sorted(told) and told[-1] == ("regions embedded", 12, 12)
+    expected = [["0a", "0b"], [], ["2a", "2b"], [], ["4a", "4b"], ["5a", "5b"]]
+    assert [labels_of(plan, place) for place in range(6)] == expected
+    skipped = [finished(plan, shard).skipped for shard in plan.shards]  # type: ignore[union-attr]
+    assert skipped[1] == [Skipped("1.png", "", "no picture")]
+    assert skipped[3][0] == Skipped("3.png", "3b", "no picture")
 
 
 def test_interrupted(plan: Plan) -> None:

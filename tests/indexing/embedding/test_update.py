@@ -218,9 +218,10 @@ def test_build__goes_on_after_an_interruption(
 ) -> None:
     class Dies(Counting):
         def encode_many(self, items, on_error=None):
-            if self.encoded == 8:
-                raise KeyboardInterrupt
-            yield from super().encode_many(items, on_error)
+            for number, vectors in enumerate(super().encode_many(items, on_error)):
+                if number == 2:
+                    raise KeyboardInterrupt
+                yield vectors
 
     small = partial(make_plan, shard_regions=4)
     monkeypatch.setattr("alphaclip.indexing.embedding.building.make_plan", small)
@@ -231,7 +232,7 @@ def test_build__goes_on_after_an_interruption(
     again = Counting(encoder)
     index = indexing.build(dataset, "boxes", again)
     assert len(index) == 12
-    assert (dying.encoded, again.encoded) == (8, 4)
+    assert again.encoded == 4, "the first two shards were done"
 
 
 def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, capsys) -> None:

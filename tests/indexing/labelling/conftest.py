@@ -29,6 +29,7 @@ class ToyEncoder(Encoder):
     """
 
     name, fingerprint, view, dim = "toy", "0123456789abcdef", View(), DIM
+    dtype: Any = "exact"
 
     def __init__(self) -> None:
         pass

@@ -135,23 +135,10 @@ def test_preview_classes__says_how_far_it_is(dataset: fo.Dataset) -> None:
     ],
 )
 def test_preview_classes__bad_input(
-    dataset: fo.Dataset, classes: Any, options: dict, message: str
+    index: RegionIndex, classes: Any, options: dict, message: str
 ) -> None:
-    index = build(dataset, "boxes", Checking(), "checking", **QUIET)
     with pytest.raises(AlphaClipError, match=message):
         preview_classes(index, classes, **options, **QUIET)
-
-
-class Checking(ToyEncoder):
-    """Looks at templates as a real encoder does."""
-
-    fingerprint = "checks templates"
-
-    def encode_text(self, prompts: Any, templates: Any = None) -> np.ndarray:
-        from alphaclip.encoder.prompts import expand
-
-        expand(prompts, templates)
-        return super().encode_text(prompts, templates)
 
 
 def test_preview_classes__without_text_weights(dataset: fo.Dataset) -> None:

@@ -7,7 +7,6 @@ import fiftyone as fo
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.review import runs
 from alphaclip.indexing.labelling.review.queueing import ReviewQueue, review_queue
 from alphaclip.indexing.labelling.review.runs import add_reviews, labelling_of
 from alphaclip.indexing.region_index import RegionIndex
@@ -108,17 +107,6 @@ def test_review_queue__regions_that_are_gone_are_not_asked_about(
     index.label(CLASSES, **RUN)
     queue = review_queue(dataset, "auto")
     assert split(queue)[0] == sample[1:] and queue.sample == 3
-
-
-def test_review_queue__however_many_records_are_remembered(
-    dataset: fo.Dataset, sample: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(runs, "_read", {})
-    monkeypatch.setattr(runs, "_REMEMBERED", 2)
-    for label_id in sample:
-        add_reviews(dataset, "auto", {label_id: "ant"})
-    assert [review_queue(dataset, "auto").reviewed for _ in range(2)] == [4, 4]
-    assert len(runs._read) == 2
 
 
 def test_review_queue__in_place(dataset: fo.Dataset, index: RegionIndex) -> None:
