@@ -1,6 +1,6 @@
 """Does what a curator does in an hour, in a real browser, and counts clicks, keys and seconds.
 
-    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app_tasks.py \\
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app/tasks.py \\
         [--shots FOLDER] [--bccd FOLDER]
 
 It works on the bundled scenes with `alphaclip-nano`, and drives the App with what its tests use.
@@ -26,7 +26,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 if TYPE_CHECKING:

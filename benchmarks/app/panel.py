@@ -1,6 +1,6 @@
 """Measures how long the panel "Region search" takes to answer, over 100,000 regions.
 
-    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/panel.py FOLDER
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app/panel.py FOLDER
 
 FOLDER gets 5,000 pictures with 20 boxes each and an index of them, once; the dataset
 ``benchmark-panel`` stays in the sandbox's database for the next run. The panel is asked without a
@@ -29,11 +29,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from measuring import machine, run_as_step, run_step, tell
 from systems import write_store
 from vectors import Source
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DRIVER = ROOT / "tests" / "plugin" / "panel"
 NAME, FIELD, KEY, PEER = "benchmark-panel", "boxes", "regions", "peer"
 SIDE, BOXES, DIM = (640, 480), 20, 512
