@@ -102,7 +102,7 @@ def half_similarity(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
     index: Any = faiss.IndexScalarQuantizer(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
     index.is_trained = True
     codes = np.ascontiguousarray(rows).view(np.uint8).reshape(-1)
-    faiss.copy_array_to_vector(codes, index.codes)  # type: ignore[attr-defined]
+    faiss.copy_array_to_vector(codes, index.codes)
     index.ntotal = len(rows)
     ordered, order = index.search(queries, len(rows))
     scores = np.empty_like(ordered)
