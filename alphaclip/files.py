@@ -16,7 +16,7 @@ from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, BinaryIO
 from uuid import uuid4
 
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, brief
 
 if TYPE_CHECKING:
     from pyarrow import RecordBatch, Table
@@ -569,6 +569,11 @@ def unreadable(path: Path, error: OSError) -> StoreError:
     if isinstance(error, FileNotFoundError):
         return DamagedError(f"{path} is missing: was the index deleted, or replaced?")
     return StoreError(f"{path} cannot be read ({error.strerror or error})")
+
+
+def malformed(where: object, name: str, value: object) -> DamagedError:
+    """Says that something was read that nobody wrote here."""
+    return DamagedError(f"{where} is not what is written here: {name} is {brief(value)}")
 
 
 @contextmanager

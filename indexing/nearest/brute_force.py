@@ -6,11 +6,22 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from alphaclip.indexing.nearest.metrics import Metric, prepare, prepare_rows, similarity
+from alphaclip.indexing.nearest.metrics import (
+    Metric,
+    half_similarity,
+    prepare,
+    prepare_rows,
+    similarity,
+)
 from alphaclip.indexing.store.table import BLOCK, VectorTable
 
 QUERIES = 256
 """For more queries than these, blocks are smaller, so that the scores of one stay small: 16 MB."""
+
+
+FEW, FEW_BLOCK = 3, 4096
+"""For so few queries float16 rows are compared as they are, so many at a time: to convert them
+takes three times as long as one query."""
 
 
 class Best:
@@ -106,6 +117,10 @@ def scan(
         AlphaClipError: see :func:`alphaclip.indexing.nearest.metrics.prepare`
     """
     vectors = prepare(queries, metric, table.dim)
+    if 0 < len(vectors) <= FEW and table.dtype == np.float16 and metric != "euclidean":
+        for here, stored in table.blocks(FEW_BLOCK, rows):
+            yield here, half_similarity(vectors, stored)
+        return
     size = max(1, min(BLOCK, BLOCK * QUERIES // max(1, len(vectors))))
     decoded = np.empty((min(size, len(table)), table.dim), np.float32)
     for here, stored in table.blocks(size, rows):

@@ -17,8 +17,15 @@ from zlib import crc32
 
 import numpy as np
 
-from alphaclip.files import DamagedError, StoreError, has_size, is_whole, refuse_link, unreadable
-from alphaclip.indexing.store.entries import malformed
+from alphaclip.files import (
+    DamagedError,
+    StoreError,
+    has_size,
+    is_whole,
+    malformed,
+    refuse_link,
+    unreadable,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -95,10 +102,6 @@ class CheckedArray:
     def _sums(self, content: memoryview, blocks: Iterable[int], group: int = 1) -> list[int]:
         size = self._size * group
         return [crc32(content[block * size : (block + 1) * size]) for block in blocks]
-
-
-Rows = np.ndarray | CheckedArray
-"""Rows at rest, to be taken by a slice or by their numbers."""
 
 
 def open_array(folder: Path, file: dict[str, Any], whole: bool = False) -> CheckedArray:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from alphaclip.errors import brief
-from alphaclip.files import DamagedError
+from alphaclip.files import DamagedError, malformed
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 
@@ -45,11 +45,6 @@ def check_kinds(content: Any, kinds: Kinds, where: object, optional: Kinds | Non
         is_kind = type(value) in (kind if isinstance(kind, tuple) else (kind,))
         if not is_kind or (type(value) is int and value < 0):
             raise malformed(where, name, value)
-
-
-def malformed(where: object, name: str, value: object) -> DamagedError:
-    """Says that something was read that nobody wrote here."""
-    return DamagedError(f"{where} is not what is written here: {name} is {brief(value)}")
 
 
 def check_segment(entry: Any, where: object) -> None:

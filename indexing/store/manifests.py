@@ -8,7 +8,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from alphaclip.files import DamagedError, StoreError, read_checked, unreadable, write_checked
+from alphaclip.files import (
+    DamagedError,
+    StoreError,
+    malformed,
+    read_checked,
+    unreadable,
+    write_checked,
+)
 from alphaclip.indexing.store.entries import (
     Kinds,
     check_data_file,
@@ -16,7 +23,6 @@ from alphaclip.indexing.store.entries import (
     check_segment,
     check_skipped,
     files_of_segment,
-    malformed,
 )
 
 FORMAT = 2

@@ -29,11 +29,13 @@ from alphaclip.files import (
     StoreError,
     file_stamp,
     is_whole,
+    malformed,
     write_atomically,
     write_by_hash,
 )
-from alphaclip.indexing.store.blocks import CheckedArray, Rows, check_file, map_array, open_array
-from alphaclip.indexing.store.entries import files_of_segment, malformed
+from alphaclip.indexing.store.blocks import CheckedArray, check_file, map_array, open_array
+from alphaclip.indexing.store.entries import files_of_segment
+from alphaclip.indexing.store.table import Rows
 from alphaclip.indexing.store.text_table import as_fixed, read_texts
 
 logger = logging.getLogger(__name__)
@@ -148,11 +150,13 @@ class SegmentIds:
     @cached_property
     def all(self) -> RowIds:
         """Those of all rows."""
-        return self._read(slice(None)) or read_ids(self._folder, self._rows)
+        fixed = self._read(slice(None))
+        return read_ids(self._folder, self._rows) if fixed is None else fixed
 
     def take(self, rows: np.ndarray) -> RowIds:
         """Those of some rows, by number; of the others nothing is read."""
-        return (None if "all" in vars(self) else self._read(rows)) or self.all.take(rows)
+        some = None if "all" in vars(self) else self._read(rows)
+        return self.all.take(rows) if some is None else some
 
     def _read(self, rows: slice | np.ndarray) -> RowIds | None:
         if self._fixed is not None:
@@ -296,16 +300,24 @@ def read_segment(folder: Path, entry: dict[str, Any], whole: bool = False) -> Se
 
 
 def mended(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry, whose tables are written again if one is missing or damaged.
+    """An entry, whose tables are written again if one is missing or damaged; without them, if they
+    cannot be written.
 
     Raises:
-        StoreError: if that cannot be, because vectors or rows are damaged
+        StoreError: if vectors or rows are missing, damaged, or cannot be read
     """
     kinds = ("ids", "checksums")
     tables = [file for kind, file in files_of_segment(entry) if kind in kinds]
     if all(is_whole(folder / file["file"], file["sha256"], file["bytes"]) for file in tables):
         return entry
-    return {**entry, **_tables(folder, entry["vectors"], read_ids(folder, entry["rows"]))}
+    check_file(folder, entry["vectors"])
+    ids = read_ids(folder, entry["rows"])
+    try:
+        return {**entry, **_tables(folder, entry["vectors"], ids)}
+    except StoreError as error:
+        logger.warning("%s", error)
+        plain = {kind: value for kind, value in entry.items() if kind != "ids"}
+        return {**plain, "vectors": _without_blocks(entry["vectors"])}
 
 
 def read_kept(folder: Path, entry: dict[str, Any]) -> np.ndarray | None:
@@ -406,9 +418,13 @@ def _tables(folder: Path, vectors: dict[str, Any], ids: RowIds) -> dict[str, Any
 
 
 def _with_blocks(folder: Path, file: dict[str, Any]) -> dict[str, Any]:
-    plain = {name: value for name, value in file.items() if name != "blocks"}
+    plain = _without_blocks(file)
     checksums = open_array(folder, plain).checksums
     return {**plain, "blocks": _file(folder, ".npy", lambda stream: np.save(stream, checksums))}
+
+
+def _without_blocks(file: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in file.items() if name != "blocks"}
 
 
 def _write_ids(stream: HashingWriter, ids: RowIds) -> None:

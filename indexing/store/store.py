@@ -37,10 +37,11 @@ from alphaclip.files import (
     is_whole,
     link_or_copy,
     make_folder,
+    malformed,
     refuse_link,
     writer_lock,
 )
-from alphaclip.indexing.store.entries import check_segment, files_of_segment, malformed
+from alphaclip.indexing.store.entries import check_segment, files_of_segment
 from alphaclip.indexing.store.manifests import (
     FORMAT,
     files_of,

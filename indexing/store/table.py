@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
-
-from alphaclip.indexing.store.blocks import Rows
 
 BLOCK = 16384
 """Rows that are looked at together where a whole table is read: 512 numbers each are 32 MB as
 float32, little beside the table, and enough for a matrix product to run at its full speed."""
+
+
+class Rows(Protocol):
+    """Rows at rest, to be taken by a slice or by their numbers."""
+
+    @property
+    def dtype(self) -> np.dtype: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphaclip.files import DamagedError
+from alphaclip.files import DamagedError, StoreError
 from alphaclip.indexing.nearest.brute_force import scan_top
 from alphaclip.indexing.nearest.exact import ExactIndex
 from alphaclip.indexing.nearest.metrics import Metric
@@ -172,3 +172,20 @@ def test_flips_of_a_header(folder: Path) -> None:
                     assert path.name in str(error)
                 else:
                     assert found == right
+
+
+def test_tables_that_are_damaged__and_the_disk_is_full(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is only for speed takes no vectors with it."""
+
+    def full(*_: object) -> None:
+        raise StoreError("the disk is full")
+
+    version = open_store(folder)
+    (folder / version.segments[0].entry["ids"]["file"]).unlink()
+    monkeypatch.setattr(segments, "write_by_hash", full)
+    with writing(folder, mend=True) as writer:
+        assert writer.base is not None and len(writer.base) == ROWS - 1
+        assert "ids" not in writer.base.segments[0].entry
+        assert writer.base.ids.keys.tolist() == version.ids.keys.tolist()

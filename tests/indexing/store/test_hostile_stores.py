@@ -93,10 +93,20 @@ NAMES = [
     None,
     ["data"],
 ]
+
+
+def file_named(name: Any) -> dict[str, Any]:
+    return {"file": name, "sha256": "1" * 64, "bytes": 0}
+
+
 WRONG = [
     *(set_at("segments", 0, "vectors", "file", value=name) for name in NAMES),
     *(set_at("segments", 0, "kept", "file", value=name) for name in NAMES[:3]),
     *(set_at("segments", 0, "rows", value=value) for value in (None, [], "x", {}, 3)),
+    *(set_at("segments", 0, "ids", value=value) for value in (None, [], "x", {}, 3)),
+    *(set_at("segments", 0, "rows", "blocks", value=value) for value in (None, [], "x", {}, 3)),
+    *(set_at("segments", 0, "ids", value=file_named(name)) for name in NAMES),
+    *(set_at("segments", 0, "vectors", "blocks", value=file_named(name)) for name in NAMES),
     *(set_at("segments", 0, "rows", "bytes", value=value) for value in (-1, "1", 1.5, True, None)),
     *(set_at("segments", 0, "rows", "sha256", value=value) for value in ("", "x" * 64, 1)),
     *(set_at("segments", 0, "count", value=value) for value in ("3", -1, 4, 10**30, None)),
