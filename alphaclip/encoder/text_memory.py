@@ -87,7 +87,9 @@ def _recall(keys: set[bytes]) -> dict[bytes, np.ndarray]:
     with _lock:
         vectors = {key: _recent[key] for key in keys & _recent.keys()}
     missing = keys - vectors.keys()
-    return vectors | ((missing and _in_file(partial(_read, missing))) or {})
+    if missing:
+        vectors |= _in_file(partial(_read, missing)) or {}
+    return vectors
 
 
 def _keep(vectors: Mapping[bytes, np.ndarray]) -> None:

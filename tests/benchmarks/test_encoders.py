@@ -1,15 +1,15 @@
-"""The benchmark of cutting runs."""
+"""The benchmark of encoders runs."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "cutting.py"
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "encoders.py"
 
 
-def test_cutting__prints_a_table() -> None:
-    tiny = ["--sizes", "64x48", "--counts", "1", "3", "--seconds", "0"]
+def test_encoders__cutting_prints_a_table() -> None:
+    tiny = ["--cutting", "--sizes", "64x48", "--counts", "1", "3", "--seconds", "0"]
     done = subprocess.run(
         [sys.executable, SCRIPT, *tiny], capture_output=True, text=True, env=os.environ
     )
