@@ -202,7 +202,7 @@ def _labelled(
     together."""
     boxes, usable = _boxes_of(pictures)
     stamps = np.zeros(len(boxes), f"U{HALF}")
-    stamps[usable] = [_stamp(one, settings["fingerprint"]) for one in box_digests(boxes[usable])]
+    stamps[usable] = _stamps(box_digests(boxes[usable]), settings["fingerprint"])
     end = 0
     for picture in pictures:
         start, end = end, end + len(picture.label_ids)
@@ -287,7 +287,7 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
 
 def region_stamp(region: Region, encoder: str) -> str:
     """A hash of what the encoder, of this fingerprint, does with a picture."""
-    return _stamp(region.digest(), encoder)
+    return _stamps([region.digest()], encoder)[0]
 
 
 def region_half(fingerprints: np.ndarray) -> np.ndarray:
@@ -296,8 +296,8 @@ def region_half(fingerprints: np.ndarray) -> np.ndarray:
     return full.view(f"S{HALF}").reshape(-1, 2)[:, 1]
 
 
-def _stamp(digest: str, encoder: str) -> str:
-    return _hash(f"{digest} {encoder}")
+def _stamps(digests: Iterable[str], encoder: str) -> list[str]:
+    return [_hash(f"{digest} {encoder}") for digest in digests]
 
 
 def _hash(text: str) -> str:
