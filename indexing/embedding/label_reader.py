@@ -93,7 +93,7 @@ Finder = Callable[[Sequence[RawPicture]], Sequence[LabelledPicture | None]]
 
 
 class _Boxes(Sequence[Region]):
-    """Regions that are made when they are asked for: most have a vector already."""
+    """Regions of usable boxes, made when they are asked for: most have a vector already."""
 
     def __init__(self, boxes: np.ndarray) -> None:
         self._boxes = boxes
@@ -102,7 +102,8 @@ class _Boxes(Sequence[Region]):
         return len(self._boxes)
 
     def __getitem__(self, number: Any) -> Any:
-        return Region.from_box(self._boxes[number].tolist())
+        left, top, width, height = self._boxes[number].tolist()
+        return Region(box=(left, top, width, height))
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
