@@ -174,8 +174,9 @@ def main() -> int:
             try:
                 for step in ("prepare", "reading", "keeping"):
                     tell(f"{kind}: {step}")
-                    found = run_step("updates.py", step, options)
-                    lines += _lines(kind, found)
+                    found = list(_lines(kind, run_step("updates.py", step, options)))
+                    lines += found
+                    tell("; ".join(" ".join(line) for line in found))
             finally:
                 run_step("updates.py", "drop", options)
     about = ", ".join(f"{name} {value}" for name, value in machine().items())

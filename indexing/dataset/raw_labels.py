@@ -113,22 +113,27 @@ def read_times(samples: fo.SampleCollection) -> Iterator[RawPicture]:
 
 
 def _documents(
-    samples: fo.SampleCollection, columns: Mapping[str, Any], only: Sequence[str] | None = None
+    samples: fo.SampleCollection,
+    columns: Mapping[str, Any],
+    only: Sequence[str] | None = None,
+    skip: int = 0,
 ) -> Iterator[dict[str, Any]]:
     from bson import ObjectId
     from pymongo.errors import CursorNotFound
 
-    pipeline: list[dict[str, Any]] = []
+    pipeline: list[dict[str, Any]] = [
+        {"$project": {"filepath": 1, "last_modified_at": 1, **columns}}
+    ]
+    if skip:
+        pipeline.insert(0, {"$skip": skip})
     if only is not None:
-        pipeline = [{"$match": {"_id": {"$in": [ObjectId(one) for one in only]}}}]
-    pipeline.append({"$project": {"filepath": 1, "last_modified_at": 1, **columns}})
-    count = 0
+        pipeline.insert(0, {"$match": {"_id": {"$in": [ObjectId(one) for one in only]}}})
     try:
         for document in samples._aggregate(post_pipeline=pipeline).batch_size(_DOCUMENTS):
-            count += 1
+            skip += 1
             yield document
-    except CursorNotFound:
-        yield from _documents(samples.skip(count), columns, only)
+    except CursorNotFound:  # Nothing was asked of it for long: as FiftyOne does, another goes on
+        yield from _documents(samples, columns, only, skip)
 
 
 def _columns(samples: fo.SampleCollection, field: str) -> dict[str, Any]:
@@ -161,9 +166,8 @@ def _stored_array(stored: Any) -> np.ndarray:
         header = _HEADER.match(content)
         if header is None:
             return fou.deserialize_numpy_array(stored)
-        shape = int(header[2]), int(header[3])
-        return np.frombuffer(
-            content, header[1].decode(), shape[0] * shape[1], header.end()
-        ).reshape(shape)
+        height, width = int(header[2]), int(header[3])
+        pixels = np.frombuffer(content, header[1].decode(), height * width, header.end())
+        return pixels.reshape(height, width)
     except Exception as error:  # zlib, base64 and NumPy have errors of their own
         raise RegionError(f"mask cannot be read: {error}; write it again, or clear it") from error

@@ -93,7 +93,7 @@ Finder = Callable[[Sequence[RawPicture]], Sequence[LabelledPicture | None]]
 
 
 class _Boxes(Sequence[Region]):
-    """Regions that are made when they are asked for: most have a vector already."""
+    """Regions of usable boxes, made when they are asked for: most have a vector already."""
 
     def __init__(self, boxes: np.ndarray) -> None:
         self._boxes = boxes
@@ -102,7 +102,8 @@ class _Boxes(Sequence[Region]):
         return len(self._boxes)
 
     def __getitem__(self, number: Any) -> Any:
-        return Region.from_box(self._boxes[number].tolist())
+        left, top, width, height = self._boxes[number].tolist()
+        return Region(box=(left, top, width, height))
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:
@@ -202,7 +203,7 @@ def _labelled(
     together."""
     boxes, usable = _boxes_of(pictures)
     stamps = np.zeros(len(boxes), f"U{HALF}")
-    stamps[usable] = [_stamp(one, settings["fingerprint"]) for one in box_digests(boxes[usable])]
+    stamps[usable] = _stamps(box_digests(boxes[usable]), settings["fingerprint"])
     end = 0
     for picture in pictures:
         start, end = end, end + len(picture.label_ids)
@@ -287,7 +288,7 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
 
 def region_stamp(region: Region, encoder: str) -> str:
     """A hash of what the encoder, of this fingerprint, does with a picture."""
-    return _stamp(region.digest(), encoder)
+    return _stamps([region.digest()], encoder)[0]
 
 
 def region_half(fingerprints: np.ndarray) -> np.ndarray:
@@ -296,8 +297,8 @@ def region_half(fingerprints: np.ndarray) -> np.ndarray:
     return full.view(f"S{HALF}").reshape(-1, 2)[:, 1]
 
 
-def _stamp(digest: str, encoder: str) -> str:
-    return _hash(f"{digest} {encoder}")
+def _stamps(digests: Iterable[str], encoder: str) -> list[str]:
+    return [_hash(f"{digest} {encoder}") for digest in digests]
 
 
 def _hash(text: str) -> str:

@@ -290,7 +290,7 @@ class StoreWriter:
             "segments": [s.entry for s in written],
             "info": dict(info),
         }
-        if pictures is not None:
+        if pictures is not None and len(pictures):
             manifest["pictures"] = write_data_ids(self.folder, pictures)
         write_manifest(self.folder, manifest)
         self.base = _version(self.folder, manifest, written, file_stamp(path))

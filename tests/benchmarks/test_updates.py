@@ -1,0 +1,27 @@
+"""The benchmark of labels and updates, at a size that says nothing of speed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("kind", ["boxes", "polygons", "masks"])
+def test_updates__labels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    import updates
+
+    name = f"benchmark-{kind}-{tmp_path.name}"
+    options = {"kind": kind, "regions": 400, "work": str(tmp_path), "name": name, "rounds": 1}
+    options["only_new"] = False
+    try:
+        updates.prepare(options)
+        assert {"reading", "plan", "ids of half"} == updates.reading(options)["seconds"].keys()
+        assert len(updates.keeping(options)["seconds"]) == 4
+    finally:
+        updates.drop(options)
+        sys.modules.pop("updates")
