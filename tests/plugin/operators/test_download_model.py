@@ -34,7 +34,7 @@ def test_form__what_can_be_downloaded_with_size_and_licence(shapes):
     asked = fields(shapes, model="sam-vit-h")
     names = [choice.value for choice in asked["model"].view.choices]
     assert names[-3:] == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
-    assert [name.partition(":")[0] for name in names[:-3]] == ["openclip", "openclip"]
+    assert [name.partition(":")[0] for name in names[:-3]] == ["openclip"] * 3
     note = asked["model_note"].view.description.replace("\\", "")
     assert "2.6 GB" in note
     assert "Licence: Apache-2.0; commercial use is allowed" in note
