@@ -45,7 +45,7 @@ def run_step(script: str, step: str, options: Mapping[str, Any]) -> dict[str, An
     """
     with TemporaryDirectory(prefix="benchmark-") as folder:
         result = Path(folder) / "result.json"
-        path = Path(__file__).with_name(script)
+        path = Path(__file__).parent / script
         command = [sys.executable, str(path), step, json.dumps(dict(options)), str(result)]
         environ = os.environ | {"RUST_LOG": "error", "PYTHONUNBUFFERED": "1"}
         done = subprocess.run(

@@ -56,7 +56,7 @@ def main() -> None:
     asked = {"folder": str(folder), "pictures": pictures}
     found = {}
     for step in ("prepare", "panel", "peer"):
-        found[step] = run_step("panel.py", step, asked)
+        found[step] = run_step("app/panel.py", step, asked)
         tell(f"{step} is done")
     facts = [f"{name}: {value}" for name, value in machine().items()]
     lines = [f"{', '.join(facts)}; {pictures * BOXES:,} regions", "", *_table(found)]
