@@ -26,6 +26,12 @@ class FoundBox:
     corners: Corners
     score: float
 
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        """Left, top, width and height, as regions take it."""
+        left, top, right, bottom = self.corners
+        return left, top, right - left, bottom - top
+
 
 class Grounder(Protocol):
     """What finds phrases in a picture.
@@ -47,6 +53,10 @@ class Grounder(Protocol):
             for each phrase its boxes, the surest first; none where it is not seen
         """
         ...
+
+
+MOST_BOXES = 100
+"""Of a phrase in a picture, where all are looked for: as many as COCO's evaluation counts."""
 
 
 @dataclass(frozen=True)

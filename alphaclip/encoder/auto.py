@@ -9,6 +9,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alphaclip.catalog.candidates import Candidate
 
 
 def ask_for_model(ask: Callable[[str], str] = input) -> str:
@@ -26,15 +30,12 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
     Raises:
         MissingWeightsError: the download failed; says why and what else can be done
     """
-    import torch
-
-    from alphaclip.catalog.candidates import OFFERED
     from alphaclip.catalog.choices import download_encoder
     from alphaclip.catalog.zoo import NANO, cached_name, find_auto
 
     if not sys.stdin.isatty() or find_auto().name != NANO:
         return "auto"
-    offer = OFFERED["cuda" if torch.cuda.is_available() else "cpu"]
+    offer = offer_for_here()
     question = (
         "No model for photographs is on this machine. Download open_clip's "
         f"{offer.model} ({offer.size}, {offer.licence} licence)? [y/N] "
@@ -48,3 +49,12 @@ def ask_for_model(ask: Callable[[str], str] = input) -> str:
     name = cached_name(offer.model)
     download_encoder(name)
     return name
+
+
+def offer_for_here() -> Candidate:
+    """The model that is offered first on this machine."""
+    import torch
+
+    from alphaclip.catalog.candidates import OFFERED
+
+    return OFFERED["cuda" if torch.cuda.is_available() else "cpu"]

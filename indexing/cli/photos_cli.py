@@ -82,15 +82,16 @@ def _field(dataset: fo.Dataset, field: str | None) -> str:
 
 def _encoder(args: argparse.Namespace) -> str:
     from alphaclip.catalog import zoo
-    from alphaclip.catalog.choices import DOWNLOADS, download_encoder, encoder_choices
+    from alphaclip.catalog.choices import download_encoder, encoder_choices
+    from alphaclip.encoder.auto import offer_for_here
 
     choices = encoder_choices()
     if args.encoder is None and choices[0].name != zoo.NANO:
         return choices[0].name
     offered = [one for one in choices if one.bytes]
     if args.encoder is None:
-        default = _for_this_machine(list(DOWNLOADS))
-        offered.sort(key=lambda one: one.name != default)
+        first = zoo.cached_name(offer_for_here().model)
+        offered.sort(key=lambda one: one.name != first)
     try:
         chosen = _chosen("encoder", args.encoder, offered, args.yes, download_encoder)
     except MissingWeightsError as error:
@@ -98,13 +99,6 @@ def _encoder(args: argparse.Namespace) -> str:
     if not chosen:
         print(zoo.NANO_WARNING)
     return chosen or zoo.NANO
-
-
-def _for_this_machine(names: Sequence[str]) -> str:
-    """Of the encoders that are offered: the large one for a GPU."""
-    import torch
-
-    return names[0] if torch.cuda.is_available() else names[1]
 
 
 def _segmenter(args: argparse.Namespace, dataset: fo.Dataset) -> str:

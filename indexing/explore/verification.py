@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 LEAST_SCORE = 0.05
 """Of a box: the order is to follow the detector also where it is unsure."""
 
-MOST_BOXES = 100
-"""In a picture: as many as COCO's evaluation counts."""
-
 
 @dataclass(frozen=True, eq=False)
 class Verified:
@@ -54,7 +51,7 @@ class Verified:
         seen = int((self.detected[:looked] > 0).sum())
         up = int((self.ranks[:looked] > np.arange(looked)).sum())
         said = f"{looked} hits looked at: the words are seen in {seen}, {up} moved up"
-        return f"{said}, {len(self.skipped)} pictures skipped" if self.skipped else said
+        return f"{said}; pictures skipped: {len(self.skipped)}" if self.skipped else said
 
 
 @checked(most=COUNT, least_overlap=SHARE)
@@ -100,7 +97,7 @@ def verify(
             except ImageError as error:
                 skipped.append(Skipped(path, "", str(error)))
                 continue
-            seen = [(Region.from_box(_relative(box.corners)), box.score) for box in boxes]
+            seen = [(Region.from_box(box.box), box.score) for box in boxes]
             for hit in listed:
                 scores = [score for box, score in seen if _is_on(box, hit, least_overlap)]
                 detected[hit.rank - 1] = max(scores, default=0.0)
@@ -112,15 +109,10 @@ def verify(
 
 
 def _detector(name: str | Path, device: str | None) -> Grounder:
-    from alphaclip.detectors.boxes import GroundingSettings
+    from alphaclip.detectors.boxes import MOST_BOXES, GroundingSettings
     from alphaclip.detectors.phrase_detectors import load_detector
 
     return load_detector(str(name), device, GroundingSettings(LEAST_SCORE, MOST_BOXES))
-
-
-def _relative(corners: tuple[float, float, float, float]) -> list[float]:
-    left, top, right, bottom = corners
-    return [left, top, right - left, bottom - top]
 
 
 def _is_on(box: Region, hit: ListedHit, least_overlap: float) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.detectors.boxes import Grounder, GroundingSettings
+from alphaclip.detectors.boxes import MOST_BOXES, Grounder, GroundingSettings
 from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError, RegionError
 from alphaclip.indexing.dataset.labels import Skipped, label_region, labels_of, region_fields
 from alphaclip.indexing.dataset.overlaps import most_overlap
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 DETECTOR = "IDEA-Research/grounding-dino-tiny"
 """Taken where none is named and it is here: Apache-2.0, and small enough for a CPU."""
-
-MOST_BOXES = 100
-"""Of a concept in a picture: as many as COCO's evaluation counts."""
 
 MOST_OVERLAP = 0.5
 """IoU with a label above which a box is of the same object, as in COCO's evaluation."""
@@ -59,8 +56,7 @@ class ConceptFinder:
         found = self.detector.ground(image, self.concepts)
         for concept, boxes in zip(self.concepts, found, strict=True):
             for number, box in enumerate(boxes):
-                left, top, right, bottom = box.corners
-                region = Region.from_box([left, top, right - left, bottom - top])
+                region = Region.from_box(box.box)
                 if most_overlap(region, labelled) > MOST_OVERLAP:
                     report.drop(LABELLED)
                     continue

@@ -62,7 +62,7 @@ def test_verify__a_picture_that_is_gone_is_skipped(dataset: fo.Dataset, index: R
     verified = verify(hits, "red apple", Seeing([0.2, 0.2, 0.3, 0.3]), progress=False)
     assert [skipped.filepath for skipped in verified.skipped] == [dataset.first().filepath]
     assert np.isnan(verified.detected).sum() == len(dataset.first().boxes.detections)
-    assert np.isnan(verified.detected[-1]) and "1 pictures skipped" in str(verified)
+    assert np.isnan(verified.detected[-1]) and "pictures skipped: 1" in str(verified)
 
 
 def test_verify__without_words(index: RegionIndex) -> None:
