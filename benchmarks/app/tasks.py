@@ -10,6 +10,9 @@ classes as well: 60 answers teach, then a random sample is answered, all as the 
 A click is a press of the mouse; a key is one that types no text: Enter, Escape, arrows, and letters
 outside of fields. The seconds are from the first to the last of a task, with the waits for what it
 shows. The first search of a server loads the encoder, and is a task of its own.
+
+Opening a picture, tagging and setting a view end in what FiftyOne does with its modal and its grid,
+so the same is done first without the panel, by FiftyOne's own buttons, as the peer.
 """
 
 from __future__ import annotations
@@ -122,6 +125,26 @@ def _panel(folder: Path, shots: Path) -> Iterator[Panel]:
         browser.close()
 
 
+def _fiftyone_alone(panel: Panel, tasks: Tasks, scenes: Any) -> None:
+    """What FiftyOne itself takes to open a picture, to tag, and to set a view of regions."""
+    from tests.plugin.app.test_app_picture import open_first
+
+    panel.app.open(scenes)
+    panel.app.settle()
+    with tasks.of("FiftyOne alone: open a picture"):
+        open_first(panel)
+    panel.app.close_picture()
+    with tasks.of("FiftyOne alone: tag"):
+        panel.page.locator("[data-cy=action-tag-sample-labels]").first.click()
+        tag = panel.page.locator("[data-cy=sample-tag-input]")
+        tag.fill("seen")
+        tag.press("Enter")
+        panel.page.get_by_text("Apply", exact=True).click()
+        tag.wait_for(state="hidden")
+    with tasks.of("FiftyOne alone: a view of regions"):
+        panel.app.show_patches("objects")
+
+
 def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
     from playwright.sync_api import expect
 
@@ -135,6 +158,7 @@ def _search_and_decide(panel: Panel, tasks: Tasks, folder: Path) -> None:
         build(scenes, "objects", encoder="alphaclip-nano", key="drawn", progress=False)
         own = folder / "own.jpg"
         shutil.copy(first.filepath, own)
+        _fiftyone_alone(panel, tasks, scenes)
         panel.open(scenes)
         panel.app.settle()
         with tasks.of("first search"):
