@@ -292,8 +292,7 @@ def usable_boxes(boxes: np.ndarray) -> np.ndarray:
 
 def box_digests(boxes: np.ndarray) -> list[str]:
     """The :meth:`Region.digest` of many boxes, float64 (n, 4)."""
-    columns = zip(*boxes.T.tolist(), strict=True)
-    texts = (f"(({x!r}, {y!r}, {w!r}, {h!r}), [])" for x, y, w, h in columns)
+    texts = (f"({box!r}, [])" for box in zip(*boxes.T.tolist(), strict=True))
     return [hashlib.sha256(text.encode()).hexdigest()[:32] for text in texts]
 
 

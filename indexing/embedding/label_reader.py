@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -280,7 +281,7 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
     try:
         if identify == "content":
             return file_sha256(Path(path))[:HALF]
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - a Path takes thrice as long to be made
     except (OSError, ValueError):
         return None
     return _hash(f"{status.st_size} {status.st_mtime_ns}")
