@@ -45,7 +45,10 @@ class SlowEncoder:
         self._seconds = seconds
 
     def encode_many(
-        self, items: Iterable[tuple[Any, Sequence[Any]]], on_error: Any = None
+        self,
+        items: Iterable[tuple[Any, Sequence[Any]]],
+        on_error: Any = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         for _, regions in items:
             time.sleep(self._seconds * len(regions))

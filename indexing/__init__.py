@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from alphaclip.indexing.brain.exporting import export
     from alphaclip.indexing.dataset.decisions import decide, decisions, undecide
     from alphaclip.indexing.embedding.building import embed_part, plan
+    from alphaclip.indexing.embedding.engines.running import run, status
+    from alphaclip.indexing.embedding.engines.worker import work
     from alphaclip.indexing.embedding.unfinished import unfinished
     from alphaclip.indexing.explore.concepts import (
         Concept,
@@ -97,10 +99,12 @@ __all__ = [
     "register_backend",
     "remember",
     "resume",
+    "run",
     "save_view",
     "search",
     "segment",
     "segment_one",
+    "status",
     "suggest_threshold",
     "tag",
     "tag_samples",
@@ -110,6 +114,7 @@ __all__ = [
     "unfinished",
     "verify",
     "waiting",
+    "work",
 ]
 
 _HOMES = {
@@ -153,10 +158,12 @@ _HOMES = {
     "register_backend": "similarity",
     "remember": "explore.searches",
     "resume": "region_index",
+    "run": "embedding.engines.running",
     "save_view": "act.acting",
     "search": "explore.several_indexes",
     "segment": "masks.segmenting",
     "segment_one": "masks.segmenting",
+    "status": "embedding.engines.running",
     "suggest_threshold": "explore.thresholds",
     "tag": "act.acting",
     "tag_samples": "act.acting",
@@ -166,6 +173,7 @@ _HOMES = {
     "unfinished": "embedding.unfinished",
     "verify": "explore.verification",
     "waiting": "explore.concepts",
+    "work": "embedding.engines.worker",
 }
 
 

@@ -27,10 +27,12 @@ from alphaclip.indexing.embedding.building import (
     embed,
     folder_for,
     freshness,
+    plan,
     settings_in,
     settings_of,
 )
 from alphaclip.indexing.embedding.changes import Changes, ChangeWatch
+from alphaclip.indexing.embedding.engines.running import run
 from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
@@ -74,6 +76,8 @@ def build(
     overwrite: bool = False,
     progress: Progress | None = None,
     identify: Identify = "stat",
+    engine: str | None = None,
+    workers: int = 2,
 ) -> RegionIndex:
     """Embeds every region of a field and makes them searchable.
 
@@ -88,6 +92,9 @@ def build(
         progress (None): told how far it is; None shows bars in the terminal
         identify ("stat"): how an edited picture is told: by size and time of change, or by its
             "content", which is read for it
+        engine (None): runs workers side by side, see :func:`alphaclip.indexing.run`; None embeds in
+            this process
+        workers (2): of the engine
 
     Returns:
         the index; its :attr:`~RegionIndex.info` has the report
@@ -96,6 +103,10 @@ def build(
         AlphaClipError: if the field holds no regions, nothing could be embedded, the key is taken
             or malformed, or the index is being written by another process
     """
+    if engine is not None:
+        planned = plan(samples, field, encoder, key, overwrite, progress, identify, workers)
+        run(planned.folder, engine, workers, progress=progress)
+        return merge_plan(samples._dataset, key)
     folder = folder_for(samples, field, key, overwrite)
     loaded = load_encoder(encoder)
     settings = settings_of(samples, field, loaded, identify)

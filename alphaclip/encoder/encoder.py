@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -146,6 +146,7 @@ class Encoder:
         items: Iterable[tuple[Picture, Sequence[Region]]],
         on_error: OnError | None = None,
         batch_size: int | None = None,
+        apart: Container[int] = (),
     ) -> Iterator[np.ndarray]:
         """Encodes a stream of pictures; regions of different pictures share batches.
 
@@ -157,6 +158,8 @@ class Encoder:
             on_error (None): called with each :class:`Failure`, whose rows are then NaN; without
                 it the first failure is raised
             batch_size (None): regions in a batch; None takes what fits the device
+            apart (()): numbers of items that begin a batch, so that the last bits of what comes of
+                them do not depend on what came before; items may be added as the stream goes
 
         Yields:
             for each item, in order, float32 (n, dim) of unit length
@@ -176,14 +179,17 @@ class Encoder:
             report_failures(chunk, on_error)
             chunk.item.settled += chunk.lost
             if not waiting or waiting[-1] is not chunk.item:
+                if batch and chunk.item.number in apart:
+                    running.append(self._run(batch, shared))
+                    batch = []
                 waiting.append(chunk.item)
             batch.extend(chunk.rows)
             while len(batch) >= batch_size:
                 running.append(self._run(batch[:batch_size], shared))
                 del batch[:batch_size]
-                # While a GPU computes this one, the vectors of the one before are taken.
-                if len(running) > 1 or self.device.type != "cuda":
-                    running.popleft().settle()
+            # While a GPU computes the last one, the vectors of those before are taken.
+            while len(running) > (self.device.type == "cuda"):
+                running.popleft().settle()
             while waiting and waiting[0].is_done:
                 yield self._collect(waiting.popleft())
         if batch:

@@ -7,7 +7,7 @@ vectors ranks by the mean of what the members say. They may differ in model, met
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import tee
@@ -82,6 +82,7 @@ class Ensemble(Encoder):
         items: Iterable[tuple[Picture, Sequence[Region]]],
         on_error: OnError | None = None,
         batch_size: int | None = None,
+        apart: Container[int] = (),
     ) -> Iterator[np.ndarray]:
         """See `Encoder.encode_many`; what fails for one member has failed, and is told once."""
         told: set[tuple[int, int | None]] = set()
@@ -93,7 +94,7 @@ class Ensemble(Encoder):
 
         streams = tee(items, len(self.members))
         rows = (
-            member.encode_many(stream, on_error and tell, batch_size)
+            member.encode_many(stream, on_error and tell, batch_size, apart)
             for member, stream in zip(self.members, streams, strict=True)
         )
         return map(_join, zip(*rows, strict=True))

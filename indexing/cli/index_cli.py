@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -12,6 +13,7 @@ from typing import Any
 
 from alphaclip.indexing.dataset.samples import open_dataset
 
+SCRIPTS = ("slurm", "kubernetes")
 COUNTS = ("regions", "added", "edited", "kept", "gone", "unreachable")
 
 
@@ -33,10 +35,28 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     export.add_argument("brain_key", help="what the copy is called")
     plan = command(actions, "plan", "write the shards of a build, to be embedded elsewhere", _plan)
     add_build_options(plan)
-    embed = actions.add_parser("embed", help="embed a part of a plan's shards; needs no database")
-    embed.add_argument("folder", type=Path, help="of the plan")
-    embed.add_argument("--shard", type=_part, default=(1, 1), help="i/n: the i-th of n parts")
-    embed.set_defaults(run=_embed)
+    plan.add_argument("--workers", type=int, default=1, help="that are to embed it")
+    plan.add_argument("--shard-regions", type=int, help="in a shard; by default as workers need")
+    embed = _of_plan(actions, "embed", "embed a part of a plan's shards; needs no database", _embed)
+    which = embed.add_mutually_exclusive_group()
+    which.add_argument("--shard", type=_part, default=(1, 1), help="i/n: the i-th of n parts")
+    which.add_argument(
+        "--any", action="store_true", help="shard after shard that no other worker embeds"
+    )
+    embed.add_argument(
+        "--with-parent", action="store_true", help="end with the process that started this one"
+    )
+    _add_map(embed)
+    run = _of_plan(actions, "run", "embed a plan's shards by workers side by side", _run)
+    run.add_argument("--engine", default="local", help="local or ray")
+    run.add_argument("--address", help="of Ray's cluster")
+    _add_workers(run)
+    _of_plan(actions, "status", "how far a plan's shards are, and which failed", _status)
+    script = _of_plan(actions, "script", "print a job that embeds a plan's shards", _script)
+    script.add_argument("--engine", required=True, choices=SCRIPTS, help="that runs the job")
+    script.add_argument("--image", help="of a container that has alphaclip; for kubernetes")
+    script.add_argument("--claim", help="a volume claim that holds plan and pictures")
+    _add_workers(script)
     _of_index(actions, "merge", "publish an index whose shards are all embedded", _merge)
     collect = actions.add_parser("gc", help="list stores that no dataset names any more")
     collect.add_argument("--delete", action="store_true", help="delete them")
@@ -59,6 +79,32 @@ def _of_index(
     parser = command(actions, name, about, run)
     parser.add_argument("key", nargs="?", default="regions", help="of the index")
     return parser
+
+
+def _of_plan(
+    actions: Any, name: str, about: str, run: Callable[[argparse.Namespace], int]
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=about)
+    parser.add_argument("folder", type=Path, help="of the plan, as `index plan` prints it")
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=int, default=2, help="side by side")
+    parser.add_argument("--gpus-per-worker", type=float, default=0.0, help="or a share of one")
+    _add_map(parser)
+
+
+def _add_map(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--map",
+        type=_mapped,
+        action="append",
+        default=[],
+        metavar="FOLDER=HERE",
+        help="where a worker has a folder of pictures: /data=/mnt/data",
+    )
 
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
@@ -155,7 +201,8 @@ def _export(args: argparse.Namespace) -> int:
 def _plan(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
-    plan = indexing.plan(*build_arguments(args))
+    sizes = {"workers": args.workers, "shard_regions": args.shard_regions}
+    plan = indexing.plan(*build_arguments(args), **sizes)
     counts = plan.counts
     print(f"{counts['to_embed']} of {counts['wanted']} regions, {len(plan.shards)} shards in")
     print(plan.folder)
@@ -165,8 +212,52 @@ def _plan(args: argparse.Namespace) -> int:
 def _embed(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
-    embedded = indexing.embed_part(args.folder, args.shard)
-    print(f"{embedded} regions embedded, part {args.shard[0]} of {args.shard[1]}")
+    parent = os.getppid()
+    if args.any:
+        embedded = indexing.work(
+            args.folder,
+            dict(args.map),
+            goes_on=lambda: not args.with_parent or os.getppid() == parent,
+        )
+        print(f"{embedded} regions embedded")
+    else:
+        embedded = indexing.embed_part(args.folder, args.shard, paths=dict(args.map))
+        print(f"{embedded} regions embedded, part {args.shard[0]} of {args.shard[1]}")
+    return 0
+
+
+def _run(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    where = (args.engine, args.workers, args.address, args.gpus_per_worker)
+    report = indexing.run(args.folder, *where, dict(args.map))
+    print(f"{report.embedded} regions embedded in {report.seconds} s, {report.left} left")
+    for failed in report.failed:
+        print(f"failed: {failed}")
+    return 1 if report.failed else 0
+
+
+def _status(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    status = indexing.status(args.folder)
+    speed, left = status.regions_per_second, status.seconds_left
+    print(f"{status.finished} of {status.shards} shards, ", end="")
+    print(f"{status.embedded} of {status.regions} regions embedded", end="")
+    print("" if left is None else f", {speed:.1f} a second, about {left / 60:.0f} min left")
+    for file, one in status.trying.items():
+        print(f"tried: {file} by process {one.process} on {one.host}")
+    for failed in status.failed:
+        print(f"failed: {failed}")
+    return 1 if status.failed else 0
+
+
+def _script(args: argparse.Namespace) -> int:
+    from alphaclip.indexing.embedding.engines.job_scripts import job_script
+
+    said = {"image": args.image, "claim": args.claim}
+    paths, gpus = dict(args.map), args.gpus_per_worker
+    print(job_script(args.folder, args.engine, args.workers, gpus, paths, **said), end="")
     return 0
 
 
@@ -195,6 +286,15 @@ def _gc(args: argparse.Namespace) -> int:
     what = "deleted" if args.delete else "named by no dataset; --delete deletes them"
     print(f"{len(listed)} stores {what}")
     return 0
+
+
+def _mapped(text: str) -> tuple[str, str]:
+    folder, is_pair, here = text.partition("=")
+    if not (is_pair and Path(folder).is_absolute() and Path(here).is_absolute()):
+        raise argparse.ArgumentTypeError(
+            f"map is {text!r}: expected two absolute folders, as /data=/mnt/data"
+        )
+    return folder, here
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from alphaclip.indexing.dataset.labels import (
 )
 from alphaclip.indexing.dataset.locations import check_key, has_run, own_folder
 from alphaclip.indexing.dataset.stages import check_stages
+from alphaclip.indexing.embedding.engines.worker import path_map
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
 from alphaclip.indexing.embedding.merging import (
@@ -36,8 +38,14 @@ from alphaclip.indexing.embedding.merging import (
     merge,
     publish_part,
 )
-from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan, read_plan
-from alphaclip.indexing.embedding.shards import embed_shards
+from alphaclip.indexing.embedding.plans import (
+    SHARD_REGIONS,
+    Plan,
+    PlanError,
+    make_plan,
+    read_plan,
+)
+from alphaclip.indexing.embedding.shards import embed_shards, shards_of
 from alphaclip.indexing.embedding.unmodified import Unmodified
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.store.ids import Lookup
@@ -47,6 +55,10 @@ from alphaclip.indexing.store.store import StoreError, StoreVersion, StoreWriter
 if TYPE_CHECKING:
     import fiftyone as fo
 
+
+SHARDS_A_WORKER, SMALLEST_SHARD = 8, 64
+"""At least so many shards for each worker, so that the last one to end holds nobody up for more
+than an eighth of its work; but none so small that its files cost more than its vectors."""
 
 PUBLISH_SECONDS, PUBLISH_SHARE = 30.0, 20
 """How often what is embedded so far is published: so many seconds apart at least, and so many times
@@ -86,22 +98,42 @@ def plan(
     overwrite: bool = False,
     progress: Progress | None = None,
     identify: Identify = "stat",
+    workers: int = 1,
+    shard_regions: int | None = None,
 ) -> Plan:
     """Writes the shards of a build, to be embedded elsewhere; see :func:`alphaclip.indexing.build`.
 
-    Then :func:`embed_part` embeds parts of them, on any machine that sees the folder and the
-    pictures, and :func:`alphaclip.indexing.merge_plan` publishes the index.
+    Then :func:`alphaclip.indexing.run` or :func:`embed_part` embeds them, on any machines that see
+    the folder and the pictures, and :func:`alphaclip.indexing.merge_plan` publishes the index.
+
+    Args:
+        workers (1): that are to embed it; a small dataset gets smaller shards for many
+        shard_regions (None): regions in a shard, about; None follows the number of workers
 
     Returns:
         the plan; its ``folder`` is what the embedding needs
+
+    Raises:
+        AlphaClipError: if there are to be no workers, or no regions in a shard
     """
+    for name, count in {"workers": workers, "shard_regions": shard_regions}.items():
+        if count is not None and count < 1:
+            raise AlphaClipError(f"{name} is {count}: expected 1 or more")
     folder = folder_for(samples, field, key, overwrite)
     settings = settings_of(samples, field, load_encoder(encoder), identify)
     reading: dict[str, Any] = {}
     with writing(folder, mend=True) as writer, shown(progress) as show:
         pictures = labelled_pictures(active_slice(samples), settings, reading, show)
         held, work = held_rows(writer.base, settings), writer.folder / "work"
-        return make_plan(work, pictures, settings, reading, held, to_files=True)
+        size = shard_regions or _shard_size(samples, field, workers)
+        return make_plan(work, pictures, settings, reading, held, size, to_files=True)
+
+
+def _shard_size(samples: fo.SampleCollection, field: str, workers: int) -> int:
+    """So many regions that each worker gets several shards, and all end at about the same time."""
+    flat = active_slice(samples)
+    count = flat.count(flat._get_label_field_path(field, "id")[1])
+    return int(min(max(count // (workers * SHARDS_A_WORKER), SMALLEST_SHARD), SHARD_REGIONS))
 
 
 @checked()
@@ -110,6 +142,7 @@ def embed_part(
     part: tuple[int, int] = (1, 1),
     encoder: Encoder | None = None,
     progress: Progress | None = None,
+    paths: Mapping[str, str] | None = None,
 ) -> int:
     """Embeds the i-th of n parts of a plan; needs the plan's files and the pictures, no database.
 
@@ -118,6 +151,7 @@ def embed_part(
         part: ``(i, n)``, i from 1
         encoder (None): the plan's; None loads it by name
         progress (None): told how far it is; None shows a bar in the terminal
+        paths (None): folders of pictures, and where this machine has them
 
     Returns:
         how many regions were embedded now; those of shards that were done are not counted
@@ -125,7 +159,8 @@ def embed_part(
     planned = read_plan(folder)
     loaded = encoder_of(planned.settings, encoder)
     with shown(progress) as show:
-        return embed_shards(planned, loaded, part, show)
+        shards, locate = shards_of(planned, part), path_map(paths or {})
+        return embed_shards(planned, loaded, shards, show, locate=locate)
 
 
 def embed(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from alphaclip.indexing.embedding.label_reader import (
-    HALF,
+    NO_PICTURE,
     LabelledPicture,
     region_half,
     together,
@@ -67,7 +67,7 @@ class Inventory:
         lengths = [len(picture.stamps) for picture in pictures]
         samples = np.repeat(as_bytes([picture.sample_id for picture in pictures]), lengths)
         labels = [label_id for picture in pictures for label_id in picture.label_ids]
-        own = [(one.stamp or "-" * HALF) + stamp for one in pictures for stamp in one.stamps]
+        own = [(one.stamp or NO_PICTURE) + stamp for one in pictures for stamp in one.stamps]
         ids = RowIds.of(samples, labels, self._field, own)
         missing = np.ones(len(ids), bool)
         away = np.repeat([picture.stamp is None for picture in pictures], lengths)

@@ -54,6 +54,9 @@ _TOGETHER = 1000
 """Labels and pictures that are looked at together: what is done once for all of them is little
 then, for each, and they take little memory."""
 
+NO_PICTURE = "-" * HALF
+"""In place of the hash of a picture that cannot be reached."""
+
 _NO_BOX = [math.nan] * 4
 
 _RENAMED = (

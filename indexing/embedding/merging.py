@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphaclip.indexing.dataset.labels import Skipped
+from alphaclip.indexing.embedding.engines.claims import failed_shards
 from alphaclip.indexing.embedding.inventory import matching
 from alphaclip.indexing.embedding.label_reader import TWICE
 from alphaclip.indexing.embedding.plans import (
@@ -21,6 +22,9 @@ from alphaclip.indexing.embedding.plans import (
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds, Segment, as_text
 from alphaclip.indexing.store.store import StoreVersion, StoreWriter
+
+MOST_TOLD = 3
+"""Failed shards that an error names: one reason is often that of all."""
 
 UNFINISHED = "unfinished"
 """In what a store says of its vectors: they are those of a build that has not come to its end."""
@@ -148,9 +152,10 @@ def _results(plan: Plan) -> list[FinishedShard]:
     results = [finished(plan, shard) for shard in plan.shards]
     missing = sum(result is None for result in results)
     if missing:
+        failed = "".join(f"; {one}" for one in failed_shards(plan)[:MOST_TOLD])
         raise PlanError(
-            f"{missing} of {len(results)} shards of {plan.folder} are not embedded: run "
-            "alphaclip index embed on it, then merge again"
+            f"{missing} of {len(results)} shards of {plan.folder} are not embedded{failed}: run "
+            "alphaclip index run on it, then merge again"
         )
     return [result for result in results if result is not None]
 

@@ -9,6 +9,7 @@ else::
     wanted-<id>.parquet           every region the index is to hold        (for other processes)
     todo-<id>-00000.parquet       a shard: pictures and regions to embed   (for other processes)
     done-<id>-00000.json, data/   what came of it: a piece of a store, and what was left out
+    claim-<id>-00000.lock, tries-<id>-00000.json    who embeds it, see :mod:`engines.claims`
 
 ``plan.json`` is replaced in one step, and whatever an earlier plan had embedded is taken over: a
 job that is planned again goes on where it was.
@@ -30,6 +31,7 @@ import numpy as np
 
 from alphaclip.errors import RegionError
 from alphaclip.files import (
+    DamagedError,
     StoreError,
     is_whole,
     make_folder,
@@ -270,24 +272,42 @@ def read_shard(plan: Plan, shard: dict[str, Any]) -> list[PlannedRegion]:
 
 
 def finished(plan: Plan, shard: dict[str, Any]) -> FinishedShard | None:
-    """What came of a shard; None if it is to be embedded (again)."""
+    """What came of a shard, every byte of it looked at; None if it is to be embedded (again)."""
+    path = beside(plan, shard, "done", ".json")
     try:
-        content = read_checked(_finished_path(plan, shard), "it is not used", check=_check_finished)
-        if content is None or content["shard"] != shard.get("sha256"):
+        content = read_checked(path, "it is not used", check=_check_finished)
+        if content is None:
             return None
+        if content["shard"] != shard.get("sha256"):
+            raise DamagedError(f"{path} is of another shard")
         entry = content["entry"]
         for kind in ("vectors", "rows") if entry else ():
             check_file(plan.folder, entry[kind])
         return FinishedShard(entry, [Skipped(**skipped) for skipped in content["skipped"]])
     except StoreError as error:
         logger.warning("%s is embedded again: %s", shard["file"], error)
+        with suppress(OSError):
+            path.unlink()
+        return None
+
+
+def is_finished(plan: Plan, shard: dict[str, Any]) -> bool:
+    """Whether something came of a shard; it is not looked into, as a restart would take as long as
+    reading all vectors: :func:`finished` is asked before they are used."""
+    return finished_at(plan, shard) is not None
+
+
+def finished_at(plan: Plan, shard: dict[str, Any]) -> float | None:
+    """When something came of a shard, by the clock of the file system; None if nothing did."""
+    try:
+        return beside(plan, shard, "done", ".json").stat().st_mtime
+    except OSError:
         return None
 
 
 def regions_left(plan: Plan) -> int:
     """How many regions are in shards of which nothing has come yet; none is looked into."""
-    open_shards = (one for one in plan.shards if not _finished_path(plan, one).is_file())
-    return sum(shard["count"] for shard in open_shards)
+    return sum(shard["count"] for shard in plan.shards if not is_finished(plan, shard))
 
 
 def _check_finished(content: dict[str, Any], path: Path) -> None:
@@ -301,12 +321,13 @@ def _check_finished(content: dict[str, Any], path: Path) -> None:
 def finish(plan: Plan, shard: dict[str, Any], result: FinishedShard) -> None:
     """Writes down what came of a shard: from now on it is not embedded again."""
     content = {"shard": shard.get("sha256"), **asdict(result)}
-    write_checked(_finished_path(plan, shard), content)
+    write_checked(beside(plan, shard, "done", ".json"), content)
 
 
-def _finished_path(plan: Plan, shard: dict[str, Any]) -> Path:
-    name = shard["file"].replace("todo-", "done-").replace(".parquet", ".json")
-    return plan.folder / name
+def beside(plan: Plan, shard: dict[str, Any], kind: str, ending: str) -> Path:
+    """A file of another kind that belongs to a shard."""
+    name = shard["file"].removeprefix("todo-").removesuffix(".parquet")
+    return plan.folder / f"{kind}-{name}{ending}"
 
 
 def _finished_pieces(folder: Path) -> list[Segment]:
@@ -334,7 +355,7 @@ def _write_plan(plan: Plan) -> None:
     write_checked(plan.folder / "plan.json", content)
     for path in plan.folder.glob("*-*"):
         kind, _, rest = path.name.partition("-")
-        if kind in ("wanted", "todo", "done") and not rest.startswith(plan.name):
+        if kind in ("wanted", "todo", "done", "claim", "tries") and not rest.startswith(plan.name):
             with suppress(OSError):
                 path.unlink()
 

@@ -7,7 +7,7 @@ shard that is done is not done again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from alphaclip.indexing.embedding.plans import (
     PlanError,
     PlannedRegion,
     finish,
-    finished,
+    is_finished,
     read_shard,
 )
 from alphaclip.indexing.progress import Progress
@@ -35,48 +35,53 @@ if TYPE_CHECKING:
 def embed_shards(
     plan: Plan,
     encoder: Encoder,
-    part: tuple[int, int] = (1, 1),
+    shards: Sequence[dict[str, Any]] | None = None,
     progress: Progress = lambda what, done, total: None,
     after_shard: Callable[[], None] = lambda: None,
+    locate: Callable[[str], str] = str,
 ) -> int:
-    """Embeds a part of a plan's shards; those that are done stay as they are.
+    """Embeds shards of a plan; those that are done stay as they are.
 
     Args:
         plan: see :func:`plans.make_plan`
         encoder: the one the plan is for
-        part: ``(i, n)`` is the i-th of n equal parts, from 1
-        progress: told how many regions of this part are embedded
+        shards (None): of the plan; None stands for all
+        progress: told how many regions of these shards are embedded
         after_shard: called each time that a shard is done
+        locate (str): where this machine has the picture of a path
 
     Returns:
         how many regions were embedded now
 
     Raises:
-        PlanError: if a shard is damaged, the part is not one of 1 to n, or the encoder does not
-            give a vector for each region
+        PlanError: if a shard is damaged, or the encoder does not give a vector for each region
     """
-    shards = shards_of(plan, part)
+    shards = plan.shards if shards is None else shards
     total, done, embedded = sum(shard["count"] for shard in shards), 0, 0
     running: deque[_RunningShard] = deque()
+    firsts: set[int] = (
+        set()
+    )  # A shard has no batch in common with another: which come first is luck
 
     def stream() -> Iterator[tuple[str, list[Region]]]:
         nonlocal done
         sent = 0
         for shard in shards:
-            if finished(plan, shard) is not None:
+            if is_finished(plan, shard):
                 done += shard["count"]
                 continue
             running.append(_RunningShard(plan, shard, sent))
-            for picture in running[-1].stream():
+            firsts.add(sent)
+            for path, regions in running[-1].stream():
                 sent += 1
-                yield picture
+                yield locate(path), regions
 
     def note_failure(failure: Failure) -> None:
         its = next(one for one in reversed(running) if one.first <= failure.item)
         its.note_failure(failure)
 
     # One stream for all: at the end of a shard, pictures of the next are opened and cut already.
-    for vectors in encoder.encode_many(stream(), note_failure):
+    for vectors in encoder.encode_many(stream(), note_failure, apart=firsts):
         shard = running[0]
         shard.take(vectors)
         done += len(vectors)

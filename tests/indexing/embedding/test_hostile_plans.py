@@ -44,7 +44,7 @@ def folder(tmp_path: Path) -> Path:
         pictures.append(LabelledPicture(*picture))
     work = tmp_path / "store" / "work"
     plan = make_plan(work, pictures, SETTINGS, {}, shard_regions=1, to_files=True)
-    embed_shards(plan, soak.fault_job.Encoder(), (1, 2))
+    embed_shards(plan, soak.fault_job.Encoder(), plan.shards[::2])
     return work
 
 
@@ -148,7 +148,7 @@ def test_finished__is_not_what_is_written_here(folder: Path, change: Change) -> 
     assert finished(plan, plan.shards[0]) is None
     with writing(folder.parent) as writer:
         with pytest.raises(PlanError, match="1 of 2 shards"):
-            embed_shards(plan, soak.fault_job.Encoder(), (2, 2))
+            embed_shards(plan, soak.fault_job.Encoder(), plan.shards[1::2])
             merge(writer, plan)
         assert embed_shards(plan, soak.fault_job.Encoder()) == 1
         assert merge(writer, plan).regions == 2

@@ -34,7 +34,10 @@ class Encoder:
         self._change = change
 
     def encode_many(
-        self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
+        self,
+        items: Iterable[tuple[str, Sequence[Region]]],
+        on_error: Callable | None = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         for place, (path, regions) in enumerate(items):
             self.encoded.append(path)
@@ -92,7 +95,7 @@ def test_embedded_once(plan: Plan) -> None:
 
 def test_parts(plan: Plan) -> None:
     encoder = Encoder()
-    assert embed_shards(plan, encoder, (2, 3)) == 4
+    assert embed_shards(plan, encoder, shards_of(plan, (2, 3))) == 4
     assert encoder.encoded == ["1.png", "4.png"]
     assert len(entries(plan)) == 2
     parts = [shards_of(plan, (place, 7)) for place in range(1, 8)]
@@ -100,14 +103,14 @@ def test_parts(plan: Plan) -> None:
     assert sorted(shard["file"] for part in parts for shard in part) == [
         shard["file"] for shard in plan.shards
     ]
-    assert embed_shards(plan, encoder, (7, 7)) == 0
+    assert embed_shards(plan, encoder, shards_of(plan, (7, 7))) == 0
     assert embed_shards(plan, encoder) == 6
 
 
 @pytest.mark.parametrize("part", [(3, 2), (0, 2), (-1, 2), (1, 0)])
 def test_no_such_part(plan: Plan, part: tuple[int, int]) -> None:
     with pytest.raises(PlanError, match=f"shard is {part[0]}/{part[1]}: expected i/n"):
-        embed_shards(plan, Encoder(), part)
+        shards_of(plan, part)
 
 
 def test_failures(tmp_path: Path) -> None:
@@ -163,7 +166,10 @@ class Short(Encoder):
     """Leaves out the last picture."""
 
     def encode_many(
-        self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
+        self,
+        items: Iterable[tuple[str, Sequence[Region]]],
+        on_error: Callable | None = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         return super().encode_many(list(items)[:-1], on_error)
 
@@ -172,7 +178,10 @@ class Fewer(Encoder):
     """Leaves out the last region of each picture."""
 
     def encode_many(
-        self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
+        self,
+        items: Iterable[tuple[str, Sequence[Region]]],
+        on_error: Callable | None = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         return (rows[:-1] for rows in super().encode_many(items, on_error))
 
@@ -193,7 +202,10 @@ class Ahead(Encoder):
     """Looks at several pictures before it gives the vectors of one, as a real encoder does."""
 
     def encode_many(
-        self, items: Iterable[tuple[str, Sequence[Region]]], on_error: Callable | None = None
+        self,
+        items: Iterable[tuple[str, Sequence[Region]]],
+        on_error: Callable | None = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         waiting: deque[np.ndarray] = deque()
         for rows in super().encode_many(items, on_error):
@@ -211,7 +223,7 @@ def test_encoder_that_looks_ahead_of_a_shard(tmp_path: Path) -> None:
 
     pictures = [picture(place, f"{place}a", f"{place}b") for place in range(6)]
     plan = make_plan(tmp_path, pictures, SETTINGS, shard_regions=2)
-    embed_shards(plan, Encoder(), (3, 6))
+    embed_shards(plan, Encoder(), shards_of(plan, (3, 6)))
     told: list[tuple[str, int, int]] = []
     encoder, after = Ahead(spoil), []
     embedded = embed_shards(

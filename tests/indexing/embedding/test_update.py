@@ -30,13 +30,13 @@ class Counting:
     def __getattr__(self, name: str) -> object:
         return getattr(self._encoder, name)
 
-    def encode_many(self, items, on_error=None):
+    def encode_many(self, items, on_error=None, apart=()):
         def counted():
             for image, regions in items:
                 self.encoded += len(regions)
                 yield image, regions
 
-        return self._encoder.encode_many(counted(), on_error)
+        return self._encoder.encode_many(counted(), on_error, apart=apart)
 
 
 @pytest.fixture
@@ -217,8 +217,8 @@ def test_build__goes_on_after_an_interruption(
     dataset: fo.Dataset, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Dies(Counting):
-        def encode_many(self, items, on_error=None):
-            for number, vectors in enumerate(super().encode_many(items, on_error)):
+        def encode_many(self, items, on_error=None, apart=()):
+            for number, vectors in enumerate(super().encode_many(items, on_error, apart)):
                 if number == 2:
                     raise KeyboardInterrupt
                 yield vectors
@@ -245,6 +245,11 @@ def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, caps
     assert "are not embedded" in capsys.readouterr().err
     for part in ("1/2", "2/2", "2/2"):
         assert main(["index", "embed", folder, "--shard", part]) == 0
+    assert main(["index", "embed", folder, "--any"]) == 0
+    assert main(["index", "status", folder]) == 0
+    assert "12 of 12 regions embedded" in capsys.readouterr().out
+    assert main(["index", "run", folder]) == 0
+    assert "0 regions embedded" in capsys.readouterr().out
     assert main(["index", "merge", dataset.name]) == 0
     assert "12 regions, 12 added" in capsys.readouterr().out
     assert_is_right(dataset, indexing.load(dataset), encoder)
@@ -256,3 +261,12 @@ def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, caps
         assert main(["index", action, dataset.name]) == 0
     with pytest.raises(SystemExit):
         main(["index", "embed", folder, "--shard", "3/2"])
+    with pytest.raises(SystemExit):
+        main(["index", "run", folder, "--map", "data=/mnt"])
+
+
+def test_build__by_workers(dataset: fo.Dataset, encoder: Encoder) -> None:
+    index = indexing.build(dataset, "boxes", "alphaclip-nano", engine="local", workers=1)
+    assert_is_right(dataset, index, encoder)
+    with pytest.raises(AlphaClipError, match="workers is 0"):
+        indexing.plan(dataset, "boxes", "alphaclip-nano", "other", workers=0)

@@ -43,7 +43,10 @@ class Encoder:
         self._log, self._seconds = log, seconds
 
     def encode_many(
-        self, items: Iterable[tuple[Any, Sequence[Region]]], on_error: Any = None
+        self,
+        items: Iterable[tuple[Any, Sequence[Region]]],
+        on_error: Any = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         for path, regions in items:
             text = Path(path).read_text("utf-8")

@@ -1,0 +1,1 @@
+"""Workers that embed the shards of a plan side by side, and the engines that run them."""

@@ -1,0 +1,116 @@
+"""Jobs for the schedulers of clusters, which a person reads, changes and submits."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from math import ceil
+from pathlib import Path
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.embedding.engines.worker import path_map
+from alphaclip.indexing.embedding.plans import read_plan
+
+_SLURM = """\
+#!/bin/bash
+# Embeds the shards of a plan by {workers} jobs; each takes shards until none is left.
+#   sbatch THIS_FILE
+# When all have ended, where FiftyOne's database is:
+#   alphaclip index status {folder}
+#   alphaclip index merge DATASET KEY
+#SBATCH --job-name=alphaclip-embed
+#SBATCH --array=1-{workers}
+#SBATCH --requeue
+#SBATCH --cpus-per-task=4
+#SBATCH --mem=16G
+{gpus}#SBATCH --output=alphaclip-embed-%A-%a.log
+set -euo pipefail
+srun {command}
+"""
+
+_KUBERNETES = """\
+# Embeds the shards of a plan by {workers} pods; each takes shards until none is left.
+#   kubectl apply -f THIS_FILE
+# When all have ended, where FiftyOne's database is:
+#   alphaclip index status {folder}
+#   alphaclip index merge DATASET KEY
+apiVersion: batch/v1
+kind: Job
+metadata:
+  name: alphaclip-embed
+spec:
+  completionMode: Indexed
+  completions: {workers}
+  parallelism: {workers}
+  backoffLimitPerIndex: 6
+  maxFailedIndexes: {workers}
+  template:
+    spec:
+      restartPolicy: Never
+      containers:
+        - name: worker
+          image: {image}
+          command: {command}
+          resources:
+            requests: {{cpu: "4", memory: 16Gi}}
+            limits: {{memory: 16Gi{gpus}}}
+          volumeMounts:
+            - {{name: plan, mountPath: {mount}}}
+      volumes:
+        - name: plan
+          persistentVolumeClaim: {{claimName: {claim}}}
+"""
+
+_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./:@_-]*")
+_CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+
+
+def job_script(
+    folder: Path,
+    engine: str,
+    workers: int,
+    gpus_per_worker: float = 0.0,
+    paths: Mapping[str, str] | None = None,
+    image: str | None = None,
+    claim: str | None = None,
+) -> str:
+    """A job that embeds the shards of a plan.
+
+    Args:
+        folder: of the plan, under the same path on all machines
+        engine: "slurm" or "kubernetes"
+        workers: side by side
+        gpus_per_worker (0): whole ones: schedulers share none
+        paths (None): folders of pictures, and where the workers have them
+        image (None): of a container that has this package; for kubernetes
+        claim (None): a volume claim, mounted where the plan's folder is, that many pods can write
+            to; for kubernetes
+
+    Raises:
+        AlphaClipError: if there is no plan, or a name is missing or is none
+    """
+    read_plan(folder)
+    path_map(paths or {})
+    if workers < 1:
+        raise AlphaClipError(f"workers is {workers}: expected 1 or more")
+    folder, gpus = folder.resolve(), ceil(gpus_per_worker)
+    maps = [word for pair in (paths or {}).items() for word in ("--map", "=".join(pair))]
+    words = ["alphaclip", "index", "embed", str(folder), "--any", *maps]
+    if engine == "slurm":
+        each = f"#SBATCH --gpus-per-task={gpus}\n" if gpus else ""
+        return _SLURM.format(workers=workers, folder=folder, gpus=each, command=shlex.join(words))
+    for name, value, pattern in (("image", image, _IMAGE), ("claim", claim, _CLAIM)):
+        if value is None or not pattern.fullmatch(value):
+            raise AlphaClipError(f"{name} is {value!r}: name the {name} that the pods are to use")
+    quoted = ", ".join('"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words)
+    each = f", nvidia.com/gpu: {gpus}" if gpus else ""
+    return _KUBERNETES.format(
+        workers=workers,
+        folder=folder,
+        image=image,
+        claim=claim,
+        gpus=each,
+        command=f"[{quoted}]",
+        mount=f'"{folder}"',
+    )
