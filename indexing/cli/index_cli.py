@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -214,6 +215,8 @@ def _embed(args: argparse.Namespace) -> int:
 
     parent = os.getppid()
     if args.any:
+        # As Ctrl-C: a scheduler that takes the machine away is no failure of the shard
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         embedded = indexing.work(
             args.folder,
             dict(args.map),

@@ -2,7 +2,7 @@
 
 import fiftyone.operators.types as types
 
-from ..common.forms import add_background, reject, target_images
+from ..common.forms import add_background, dropdown, reject, target_images
 from ..common.models import fetch
 from ..common.region_forms import (
     add_encoder,
@@ -13,6 +13,8 @@ from ..common.region_forms import (
 )
 from ..common.reports import add_summary, in_words, summarize
 from .base import JobOperator, configure
+
+ITSELF, WORKERS = "itself", 2
 
 
 class EmbedRegions(JobOperator):
@@ -41,6 +43,7 @@ class EmbedRegions(JobOperator):
         )
         add_encoder(ctx, inputs, "Encoder", "What turns a region into a vector")
         _add_key(ctx, inputs)
+        _add_engine(ctx, inputs)
         add_background(inputs)
 
     def resolve_run_name(self, ctx):
@@ -53,7 +56,7 @@ class EmbedRegions(JobOperator):
     def work(self, ctx, job):
         from alphaclip import indexing
 
-        key = ctx.params.get("key", "regions")
+        key, engine = ctx.params.get("key", "regions"), ctx.params.get("engine", ITSELF)
         fetch(ctx.params.get("encoder"), job.progress)
         index = indexing.build(
             target_images(ctx),
@@ -62,12 +65,35 @@ class EmbedRegions(JobOperator):
             key=key,
             overwrite=ctx.params.get("overwrite", False),
             progress=job.progress,
+            engine=None if engine == ITSELF else engine,
+            workers=ctx.params.get("workers", WORKERS),
         )
         job.said = in_words(key, index.info()["report"])
         return summarize(index.info())
 
     def lay_out(self, results, outputs):
         add_summary(outputs, results)
+
+
+def _add_engine(ctx, inputs):
+    choices = {
+        ITSELF: "One process",
+        "local": "Workers on this machine",
+        "ray": "Workers on a cluster of Ray",
+    }
+    chosen = ctx.params.get("engine")
+    dropdown(inputs, "engine", choices, chosen, label="Embed by")
+    if chosen in (None, ITSELF):
+        return
+
+    inputs.int(
+        "workers",
+        label="Workers",
+        description="Side by side; more than there are GPUs, or cores, help nobody",
+        default=WORKERS,
+        min=1,
+        max=1024,
+    )
 
 
 def _add_key(ctx, inputs):

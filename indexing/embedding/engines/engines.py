@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -49,7 +49,7 @@ class Job:
     paths: dict[str, str]
 
 
-def local(job: Job) -> Iterator[str]:
+def local(job: Job) -> Generator[str]:
     """Workers as processes of this machine; they end with the one that started them, after the
     shard that they are at."""
     logs = job.folder / "logs"
@@ -86,7 +86,7 @@ def local(job: Job) -> Iterator[str]:
             process.wait()
 
 
-def ray(job: Job) -> Iterator[str]:
+def ray(job: Job) -> Generator[str]:
     """Workers as tasks of Ray, which starts those that die again, wherever there is room."""
     try:
         import ray as cluster
@@ -118,7 +118,7 @@ def ray(job: Job) -> Iterator[str]:
             cluster.shutdown()
 
 
-ENGINES: dict[str, Callable[[Job], Iterator[str]]] = {"local": local, "ray": ray}
+ENGINES: dict[str, Callable[[Job], Generator[str]]] = {"local": local, "ray": ray}
 
 
 def _work_quietly(folder: Path, paths: dict[str, str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,8 +120,9 @@ def run(
     total, before = plan.counts["to_embed"], regions_left(plan)
     job = Job(folder, workers, address, gpus_per_worker, dict(paths or {}))
     said, next_look = "", 0.0
-    with shown(progress) as show:
-        for said in ENGINES[engine](job) if before else ():  # noqa: B007 - the last one counts
+    # Closed, so that workers end where the progress raises: a traceback would hold the generator
+    with shown(progress) as show, closing(ENGINES[engine](job)) as ticks:
+        for said in ticks if before else ():  # noqa: B007 - the last one counts
             began = time.monotonic()
             if began >= next_look:  # To look at 50,000 shards over a network takes a while
                 show("regions embedded", total - regions_left(plan), total)

@@ -117,6 +117,13 @@ def test_embed_update_and_delete__say_what_they_did(indexed):
     assert index_keys(indexed) == ["regions"]
 
 
+def test_embed__by_workers(indexed):
+    by = {"field": "shapes", "encoder": NANO, "key": "other", "engine": "local", "workers": 1}
+    assert run(indexed, "embed_regions", **by)["added"] == 28
+    with pytest.raises(ExecutionError, match="expected one of"):
+        run(indexed, "embed_regions", **{**by, "overwrite": True, "engine": "spark"})
+
+
 def test_update__in_the_background_says_so(indexed, monkeypatch):
     base = plugin_module(foo.get_operator(URI + "update_index"), "operators.base")
     monkeypatch.setattr(base, "run_alone", lambda work: work())
