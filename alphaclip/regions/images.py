@@ -26,6 +26,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
+from alphaclip.regions.remote import is_remote, read_remote
 
 T = TypeVar("T")
 
@@ -108,7 +109,8 @@ def decode_image(
     many megabytes) the pixels are read without it.
 
     Args:
-        source: a path, the content of a file, or a PIL image
+        source: a path, an address (:mod:`alphaclip.regions.remote`), the content of a file, or a
+            PIL image
         use: is given the picture while its file is open; it may check the size before any pixel is
             decoded
         formats: as Pillow names them
@@ -122,12 +124,13 @@ def decode_image(
     try:
         if isinstance(source, Image.Image):
             return use(source)
+        read = read_remote(source) if isinstance(source, str) and is_remote(source) else source
         try:
-            return _open(source, use, formats)
+            return _open(read, use, formats)
         except ImageError:
             raise
         except Exception:
-            content = _bare_png(source)
+            content = _bare_png(read)
             if content is None:
                 raise
             return _open(content, use, formats)

@@ -293,10 +293,8 @@ def _gc(args: argparse.Namespace) -> int:
 
 def _mapped(text: str) -> tuple[str, str]:
     folder, is_pair, here = text.partition("=")
-    if not (is_pair and Path(folder).is_absolute() and Path(here).is_absolute()):
-        raise argparse.ArgumentTypeError(
-            f"map is {text!r}: expected two absolute folders, as /data=/mnt/data"
-        )
+    if not is_pair:
+        raise argparse.ArgumentTypeError(f"map is {text!r}: expected FOLDER=HERE")
     return folder, here
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.files import file_sha256
 from alphaclip.indexing.dataset.labels import (
     FieldError,
@@ -32,6 +32,7 @@ from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures, rea
 from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region, box_digests, usable_boxes
+from alphaclip.regions.remote import is_remote, read_remote, remote_version
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -283,9 +284,14 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
     """
     try:
         if identify == "content":
+            if is_remote(path):
+                return hashlib.sha256(read_remote(path)).hexdigest()[:HALF]
             return file_sha256(Path(path))[:HALF]
+        if is_remote(path):
+            version = remote_version(path)
+            return _hash(version) if version is not None else None
         status = os.stat(path)  # noqa: PTH116 - a Path takes thrice as long to be made
-    except (OSError, ValueError):
+    except (OSError, ValueError, ImageError):
         return None
     return _hash(f"{status.st_size} {status.st_mtime_ns}")
 

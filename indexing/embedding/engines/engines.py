@@ -7,6 +7,7 @@ do: they share the plan's folder.
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import subprocess
@@ -15,10 +16,10 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.embedding.engines.worker import work
 
 TICK_SECONDS = 0.5
 MOST_STARTS = 50
@@ -40,6 +41,7 @@ class Job:
         address: of a cluster
         gpus_per_worker: that each gets
         paths: folders of pictures, and where the workers have them
+        work: what a worker does, with folder and paths; it can be imported wherever one runs
     """
 
     folder: Path
@@ -47,6 +49,7 @@ class Job:
     address: str | None
     gpus_per_worker: float
     paths: dict[str, str]
+    work: Callable[[Path, dict[str, str]], int]
 
 
 def local(job: Job) -> Generator[str]:
@@ -99,11 +102,11 @@ def ray(job: Job) -> Generator[str]:
     said, is_ours = "", not cluster.is_initialized()
     if is_ours:
         cluster.init(
-            job.address, include_dashboard=False, log_to_driver=False, logging_level="error"
+            job.address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR
         )
     try:
         options = {"num_gpus": job.gpus_per_worker, "max_retries": MOST_STARTS}
-        task = cluster.remote(**options)(_work_quietly)
+        task: Any = cluster.remote(**options)(job.work)  # type: ignore[call-overload]
         running = [task.remote(job.folder, job.paths) for _ in range(job.workers)]
         while running:
             ended, running = cluster.wait(running, timeout=TICK_SECONDS)
@@ -119,10 +122,6 @@ def ray(job: Job) -> Generator[str]:
 
 
 ENGINES: dict[str, Callable[[Job], Generator[str]]] = {"local": local, "ray": ray}
-
-
-def _work_quietly(folder: Path, paths: dict[str, str]) -> int:
-    return work(folder, paths, progress=False)
 
 
 def _command(job: Job) -> list[str]:

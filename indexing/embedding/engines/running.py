@@ -18,7 +18,7 @@ from alphaclip.indexing.embedding.engines.claims import (
     tries,
 )
 from alphaclip.indexing.embedding.engines.engines import ENGINES, Job
-from alphaclip.indexing.embedding.engines.worker import path_map
+from alphaclip.indexing.embedding.engines.worker import path_map, work_quietly
 from alphaclip.indexing.embedding.plans import (
     Plan,
     PlanError,
@@ -118,7 +118,7 @@ def run(
     path_map(paths or {})
     forget_failures(plan)
     total, before = plan.counts["to_embed"], regions_left(plan)
-    job = Job(folder, workers, address, gpus_per_worker, dict(paths or {}))
+    job = Job(folder, workers, address, gpus_per_worker, dict(paths or {}), work_quietly)
     said, next_look = "", 0.0
     # Closed, so that workers end where the progress raises: a traceback would hold the generator
     with shown(progress) as show, closing(ENGINES[engine](job)) as ticks:

@@ -17,10 +17,11 @@ from alphaclip.arguments import checked
 from alphaclip.encoder.load import encoder_of
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.embedding.engines.claims import Claim, claiming
-from alphaclip.indexing.embedding.label_reader import NO_PICTURE
+from alphaclip.indexing.embedding.label_reader import NO_PICTURE, picture_stamp
 from alphaclip.indexing.embedding.plans import Plan, PlanError, read_plan, read_shard
 from alphaclip.indexing.embedding.shards import embed_shards
 from alphaclip.indexing.progress import Progress, shown
+from alphaclip.regions.remote import is_remote
 
 if TYPE_CHECKING:
     from alphaclip.encoder.encoder import Encoder
@@ -82,6 +83,11 @@ def work(
     return embedded
 
 
+def work_quietly(folder: Path, paths: Mapping[str, str]) -> int:
+    """As :func:`work`, where nobody looks."""
+    return work(folder, paths, progress=False)
+
+
 def _embed(
     plan: Plan, claim: Claim, encoder: Encoder, locate: Callable[[str], str]
 ) -> Exception | None:
@@ -104,7 +110,7 @@ def _check_reachable(plan: Plan, shard: dict[str, Any], locate: Callable[[str], 
     """Looks whether this machine has any picture of a shard: else its regions would be skipped."""
     rows = read_shard(plan, shard)
     there = dict.fromkeys(r.filepath for r in rows if not r.fingerprint.startswith(NO_PICTURE))
-    if there and not any(Path(locate(path)).exists() for path in there):
+    if there and not any(picture_stamp(locate(path), "stat") for path in there):
         few = ", ".join(map(locate, [*there][:3]))
         raise PlanError(
             f"none of its {len(there)} pictures is on this machine: {few}; say where its folders "
@@ -116,20 +122,28 @@ def path_map(paths: Mapping[str, str]) -> Callable[[str], str]:
     """Where a machine has the picture of a path, by the longest folder that it begins with.
 
     Args:
-        paths: folders, and where this machine has them
+        paths: folders, and where this machine has them: a folder, or an address, as
+            ``s3://bucket/data``
 
     Raises:
-        AlphaClipError: if one of them is no absolute folder
+        AlphaClipError: if one of them is neither
     """
-    for pair in paths.items():
-        if not all(isinstance(one, str) and Path(one).is_absolute() for one in pair):
-            raise AlphaClipError(f"map is {pair!r}: expected absolute folders, /data=/mnt/data")
-    folders = sorted(paths, key=len, reverse=True)
+    for folder, here in paths.items():
+        if not (is_folder(folder) and is_folder(here)):
+            raise AlphaClipError(
+                f"map is {folder}={here}: expected absolute folders or addresses, /data=/mnt/data"
+            )
+    folders = sorted((folder.rstrip("/") + "/", here) for folder, here in paths.items())
 
     def locate(path: str) -> str:
-        for folder in folders:
-            if Path(path).is_relative_to(folder):
-                return str(Path(paths[folder], Path(path).relative_to(folder)))
+        for folder, here in reversed(folders):
+            if path.startswith(folder):
+                return f"{here.rstrip('/')}/{path.removeprefix(folder)}"
         return path
 
     return locate
+
+
+def is_folder(path: str) -> bool:
+    """Whether a path names the same folder wherever it is used: it is absolute, or an address."""
+    return is_remote(path) or Path(path).is_absolute()

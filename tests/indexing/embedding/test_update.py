@@ -262,7 +262,7 @@ def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, caps
     with pytest.raises(SystemExit):
         main(["index", "embed", folder, "--shard", "3/2"])
     with pytest.raises(SystemExit):
-        main(["index", "run", folder, "--map", "data=/mnt"])
+        main(["index", "run", folder, "--map", "/mnt"])
 
 
 def test_build__by_workers(dataset: fo.Dataset, encoder: Encoder) -> None:

@@ -9,16 +9,18 @@ import numpy as np
 
 from alphaclip.errors import ImageError
 from alphaclip.regions.images import FORMATS, decode_image, open_image
+from alphaclip.regions.remote import is_remote, read_remote
 
 SUFFIXES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 """How the members of a shard end that hold a picture, and Pillow's name of each format."""
 
 
-def read_picture(path: Path) -> tuple[bytes, str]:
+def read_picture(path: str | Path) -> tuple[bytes, str]:
     """Reads the file of a picture as it is.
 
     Args:
-        path: JPEG, PNG and WebP stay as they are; TIFF, BMP and GIF become PNG, turned upright
+        path: or address; JPEG, PNG and WebP stay as they are; TIFF, BMP and GIF become PNG, turned
+            upright
 
     Returns:
         the content and its suffix, a key of :data:`SUFFIXES`
@@ -27,7 +29,10 @@ def read_picture(path: Path) -> tuple[bytes, str]:
         ImageError: if it is missing or no picture
     """
     try:
-        content = path.read_bytes()
+        if isinstance(path, str) and is_remote(path):
+            content = read_remote(path)
+        else:
+            content = Path(path).read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
     suffix = picture_suffix(content, str(path))

@@ -209,7 +209,7 @@ class _Source:
         sample_id, path, _ = item
         sample = self._pictures[sample_id]
         made = [self._region(label, sample_id) for label in self._labels(sample)]
-        content, suffix = read_picture(Path(path))
+        content, suffix = read_picture(path)
         return PairPicture(
             sample_id,
             content,

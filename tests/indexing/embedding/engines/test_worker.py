@@ -167,6 +167,7 @@ def test_path_map() -> None:
     assert [locate(path) for path in paths] == [
         "/mnt/1.png", "/fast/2.png", "/database/3.png", "/other/4.png",
     ]  # fmt: skip
+    assert path_map({"/": "s3://bucket/all/"})("/1.png") == "s3://bucket/all/1.png"
     with pytest.raises(AlphaClipError, match="expected absolute folders"):
         path_map({"data": "/mnt"})
 
