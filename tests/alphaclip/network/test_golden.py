@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -27,6 +29,12 @@ TINY = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _weights_are_let_go() -> Iterator[None]:
+    yield
+    golden_weight.cache_clear()
+
+
 def golden_array(key: str) -> np.ndarray:
     with np.load(FILE) as arrays:
         return arrays[key]
@@ -42,6 +50,7 @@ def golden_weights(model: str) -> dict[str, Tensor]:
     return weights
 
 
+@cache  # the large models have all but one of their weights in common
 def golden_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     rng = np.random.default_rng([SALT, crc32(name.encode())])
     weight = rng.standard_normal(shape).astype(np.float32) * np.float32(0.02)

@@ -79,18 +79,12 @@ def new_page(browser: "BrowserContext") -> "Iterator[Callable[[], Page]]":
         page.close()
 
 
-@pytest.fixture(scope="package")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pictures of each step; ``ALPHACLIP_SCREENSHOTS`` names another."""
-    return Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path_factory.mktemp("shots"))
-
-
 @pytest.fixture
-def app(new_page: "Callable[[], Page]", server: str, shots: Path) -> "App":
+def app(new_page: "Callable[[], Page]", server: str) -> "App":
     """The App in a tab of its own."""
     from .fiftyone_app import App
 
-    return App(new_page(), server, shots)
+    return App(new_page(), server)
 
 
 @pytest.fixture
