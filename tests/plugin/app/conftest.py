@@ -121,8 +121,6 @@ def few_scenes() -> "Iterator[fo.Dataset]":
     """Some pictures of the sample, not embedded, for jobs that change it."""
     from alphaclip.indexing.dataset.samples import load_sample
 
-    dataset = load_sample(name="app-few-scenes")
-    dataset.delete_samples(dataset.skip(20))
-    dataset.persistent = True
+    dataset = load_sample()[:20].clone("app-few-scenes", persistent=True)
     yield dataset
     dataset.delete()
