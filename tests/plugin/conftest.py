@@ -46,7 +46,7 @@ def shapes(dataset_factory: Callable, tmp_path: Path):
     """Six images with one coloured box each, in ``ground_truth`` (Detections)."""
     import fiftyone as fo
 
-    dataset = dataset_factory()
+    dataset, samples = dataset_factory(), []
     for number in range(6):
         label, color = list(COLORS.items())[number % 3]
         pixels = np.full((96, 128, 3), 255, np.uint8)
@@ -55,8 +55,8 @@ def shapes(dataset_factory: Callable, tmp_path: Path):
         Image.fromarray(pixels).save(path)
         box = [30 / 128, 20 / 96, (40 + number) / 128, 40 / 96]
         detection = fo.Detection(label=label, bounding_box=box)
-        sample = fo.Sample(str(path), ground_truth=fo.Detections(detections=[detection]))
-        dataset.add_sample(sample)
+        samples.append(fo.Sample(str(path), ground_truth=fo.Detections(detections=[detection])))
+    dataset.add_samples(samples, progress=False)
     return dataset
 
 

@@ -101,7 +101,15 @@ def test_golden__vit_b_16_gets_quick_gelu_unasked(caplog):
     assert "building ViT-B-16-quickgelu instead of ViT-B-16" in caplog.text
 
 
+@pytest.fixture
+def unset(monkeypatch):
+    """Weights start as what is in memory: they are loaded, and random ones take seconds."""
+    for name in ("kaiming_uniform_", "uniform_", "normal_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("unset")
 @pytest.mark.parametrize("model", ["ViT-L-14", "ViT-L-14-336"])
 def test_golden__vit_l_14(model):
     assert largest_difference(model, f"{model}-quickgelu") < 1e-4
