@@ -2,8 +2,6 @@
 
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -55,12 +53,8 @@ def test_label_with_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
     assert undone == f"taken back: {written[1]} labels"
 
 
-def test_fine_tune() -> None:
-    """In a process of its own, whose processes import the script."""
-    command = [sys.executable, EXAMPLES / "fine_tune.py"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    counts, *gains, found = filter(None, run.stdout.splitlines())
+def test_fine_tune(capsys: pytest.CaptureFixture[str]) -> None:
+    counts, *gains, found = lines_of("fine_tune", capsys)
     numbers = re.fullmatch(r"trained on (\d+) pairs, measured on (\d+)", counts)
     assert numbers and min(map(int, numbers.groups())) > 100
     for direction, gain in zip(("text to region", "region to text"), gains, strict=True):
