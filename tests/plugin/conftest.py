@@ -99,7 +99,7 @@ def drawings(drawn):
 
 @pytest.fixture
 def embedded(indexed):
-    """The drawings and an index of them, for one test."""
+    """The drawings and an index of them, for one test, which may change all but the files."""
     yield from cloned(indexed)
 
 
