@@ -5,6 +5,9 @@ KILLS ?= 200
 JOBS ?= 3
 SEVERAL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
+# Dozens of processes of the tests import the same files: compiling them anew takes minutes.
+export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: js help setup setup-tests demo quick test soak lint release-check docs
 
 help:

@@ -1,6 +1,7 @@
 """One real FiftyOne database for the session, and which tests this machine can run."""
 
 import atexit
+import gc
 import inspect
 import os
 import re
@@ -23,6 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ALPHACLIP_SHARED") or ROOT.parent / "shared")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 APP = "tests/plugin/app/"
+TOGETHER = (APP, "tests/indexing/explore/")
+NICENESS = 5
 LEFT_OUT = pytest.StashKey[dict[str, int]]()
 
 
@@ -60,7 +63,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leaves out the tests that need something which is not here, and counts them; those of the
-    App come first, because they take longest: a browser mostly waits.
+    App come first, then files with slow ones: what begins last should be over soon.
     """
     for marker, (is_here, need) in NEEDS.items():
         needing = [item for item in items if item.get_closest_marker(marker)]
@@ -69,22 +72,42 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if not item.get_closest_marker(marker)]
         config.stash[LEFT_OUT][f"{marker}: no {need}"] = len(needing)
-    items.sort(key=lambda item: not item.get_closest_marker("app"))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not item.get_closest_marker("app"), item.path not in slow))
     if hasattr(config, "workerinput"):
         config.workeroutput["left_out"] = config.stash[LEFT_OUT]
 
 
+def pytest_collection_finish() -> None:
+    """What was imported stays: the garbage collector need not look through it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Where several processes run the tests, one has a file's, and one has all that use the App:
-    they share a server and a browser."""
+    """Where several processes run the tests, one has a file's, and one has all of a folder whose
+    files share what takes long to prepare: a server and a browser, or an embedded sample."""
     from xdist.scheduler import LoadFileScheduling
 
-    class OneBrowser(LoadFileScheduling):
+    class TogetherScheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            return APP if nodeid.startswith(APP) else super()._split_scope(nodeid)
+            folder = next(filter(nodeid.startswith, TOGETHER), None)
+            return folder or super()._split_scope(nodeid)
 
-    return OneBrowser(config, log)
+    return TogetherScheduling(config, log)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Of several processes, the one with the browser goes first: its tests end last, since they
+    run one after another."""
+    if hasattr(item.config, "workerinput") and not item.get_closest_marker("app"):
+        _step_back()
+
+
+@cache
+def _step_back() -> None:
+    os.nice(NICENESS)
 
 
 @pytest.hookimpl(optionalhook=True)

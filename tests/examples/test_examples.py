@@ -1,27 +1,25 @@
 """The scripts in `examples` do what they say, on the bundled sample."""
 
 import re
-import subprocess
-import sys
+import runpy
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.database  # The scripts use it, in processes of their own.
+pytestmark = pytest.mark.database  # The scripts use it.
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 
-def lines_of(name: str) -> list[str]:
-    """What a script prints, in this session's sandbox."""
-    command = [sys.executable, EXAMPLES / f"{name}.py"]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return [line for line in run.stdout.splitlines() if line]
+def lines_of(name: str, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """What a script prints, run in this process: another one takes long to import everything."""
+    capsys.readouterr()
+    runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+    return [line for line in capsys.readouterr().out.splitlines() if line]
 
 
-def test_search() -> None:
-    lines = lines_of("search")
+def test_search(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = lines_of("search", capsys)
     assert lines[0] == "1046 regions of 320 pictures are indexed"
     titles = ("a red apple", "a tomato, or like the first one", "a red apple, but no stop sign")
     found = {title: hits_after(lines, title) for title in titles}
@@ -43,8 +41,8 @@ def hits_after(lines: list[str], title: str) -> list[tuple[float, str]]:
     return [(float(row[1]), row[2]) for row in rows if row]
 
 
-def test_label_with_a_promise() -> None:
-    first, second, reason, truth, undone = lines_of("label_with_a_promise")
+def test_label_with_a_promise(capsys: pytest.CaptureFixture[str]) -> None:
+    first, second, reason, truth, undone = lines_of("label_with_a_promise", capsys)
     assert re.fullmatch(r"first run: not reachable, \d+ regions wait for review", first)
     written = re.fullmatch(r"second run: done, (\d+) of 1046 regions labelled", second)
     assert written and int(written[1]) > 300
@@ -55,8 +53,8 @@ def test_label_with_a_promise() -> None:
     assert undone == f"taken back: {written[1]} labels"
 
 
-def test_fine_tune() -> None:
-    counts, *gains, found = lines_of("fine_tune")
+def test_fine_tune(capsys: pytest.CaptureFixture[str]) -> None:
+    counts, *gains, found = lines_of("fine_tune", capsys)
     numbers = re.fullmatch(r"trained on (\d+) pairs, measured on (\d+)", counts)
     assert numbers and min(map(int, numbers.groups())) > 100
     for direction, gain in zip(("text to region", "region to text"), gains, strict=True):

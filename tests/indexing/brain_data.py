@@ -21,17 +21,19 @@ DIM = 8
 def images(dataset_factory: Callable, count: int) -> fo.Dataset:
     """A dataset of so many samples."""
     dataset = dataset_factory("brain")
-    dataset.add_samples([fo.Sample(f"/nowhere/{i}.png", place=i) for i in range(count)])
+    samples = [fo.Sample(f"/nowhere/{i}.png", place=i) for i in range(count)]
+    dataset.add_samples(samples, progress=False)
     return dataset
 
 
 def patches(dataset_factory: Callable, counts: list[int]) -> fo.Dataset:
     """A dataset with so many detections in the samples' field ``gt``."""
-    dataset = dataset_factory("brain")
+    dataset, samples = dataset_factory("brain"), []
     for i, count in enumerate(counts):
         boxes = [[0.1, 0.1, 0.05 * (j + 1), 0.5] for j in range(count)]
         labels = [fo.Detection(label=f"{i}-{j}", bounding_box=b) for j, b in enumerate(boxes)]
-        dataset.add_sample(fo.Sample(f"/nowhere/{i}.png", gt=fo.Detections(detections=labels)))
+        samples.append(fo.Sample(f"/nowhere/{i}.png", gt=fo.Detections(detections=labels)))
+    dataset.add_samples(samples, progress=False)
     return dataset
 
 

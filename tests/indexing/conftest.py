@@ -32,14 +32,14 @@ def dataset(dataset_factory: Callable, tmp_path: Path) -> fo.Dataset:
     import fiftyone as fo
 
     rng = np.random.default_rng(0)
-    dataset = dataset_factory()
+    dataset, samples = dataset_factory(), []
     for i in range(3):
         path = tmp_path / f"{i}.png"
         Image.fromarray(rng.integers(0, 256, (40, 60, 3), np.uint8)).save(path)
         boxes = [[0.1 * j, 0.2, 0.3, 0.5] for j in range(4)]
         detections = [fo.Detection(label=f"{i}{j}", bounding_box=b) for j, b in enumerate(boxes)]
         line = fo.Polyline(points=[[[0.1, 0.1], [0.6, 0.1], [0.6, 0.8]]], filled=i > 0, closed=True)
-        dataset.add_sample(
+        samples.append(
             fo.Sample(
                 path,
                 boxes=fo.Detections(detections=detections),
@@ -47,6 +47,7 @@ def dataset(dataset_factory: Callable, tmp_path: Path) -> fo.Dataset:
                 kind=fo.Classification(label="noise"),
             )
         )
+    dataset.add_samples(samples, progress=False)
     return dataset
 
 

@@ -1,13 +1,17 @@
 """The plugin as FiftyOne finds it, and small datasets to use it on."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    import fiftyone as fo
 
 ROOT = Path(__file__).parents[2]
 COLORS = {"red": (220, 20, 20), "green": (20, 160, 20), "blue": (30, 30, 220)}
@@ -42,7 +46,7 @@ def shapes(dataset_factory: Callable, tmp_path: Path):
     """Six images with one coloured box each, in ``ground_truth`` (Detections)."""
     import fiftyone as fo
 
-    dataset = dataset_factory()
+    dataset, samples = dataset_factory(), []
     for number in range(6):
         label, color = list(COLORS.items())[number % 3]
         pixels = np.full((96, 128, 3), 255, np.uint8)
@@ -51,17 +55,17 @@ def shapes(dataset_factory: Callable, tmp_path: Path):
         Image.fromarray(pixels).save(path)
         box = [30 / 128, 20 / 96, (40 + number) / 128, 40 / 96]
         detection = fo.Detection(label=label, bounding_box=box)
-        sample = fo.Sample(str(path), ground_truth=fo.Detections(detections=[detection]))
-        dataset.add_sample(sample)
+        samples.append(fo.Sample(str(path), ground_truth=fo.Detections(detections=[detection])))
+    dataset.add_samples(samples, progress=False)
     return dataset
 
 
-@pytest.fixture
-def drawings(dataset_factory: Callable, tmp_path: Path):
+@pytest.fixture(scope="session")
+def drawn(dataset_factory: Callable, tmp_path_factory: pytest.TempPathFactory):
     """Twelve drawings of two shapes each, in ``shapes`` (Detections); no two are alike."""
     import fiftyone as fo
 
-    dataset = dataset_factory("drawings")
+    dataset, folder = dataset_factory("drawings"), tmp_path_factory.mktemp("drawings")
     for number in range(12):
         picture = Image.new("RGB", (320, 240), BACKGROUNDS[number % len(BACKGROUNDS)])
         left = (12 + 3 * number, 16, 120 + 2 * number, 110)
@@ -70,10 +74,40 @@ def drawings(dataset_factory: Callable, tmp_path: Path):
             draw_shape(picture, 2 * number, left),
             draw_shape(picture, 2 * number + 1, right),
         ]
-        path = tmp_path / f"drawing-{number:02d}.png"
+        path = folder / f"drawing-{number:02d}.png"
         picture.save(path)
         dataset.add_sample(fo.Sample(str(path), shapes=fo.Detections(detections=detections)))
     return dataset
+
+
+@pytest.fixture(scope="session")
+def indexed(drawn):
+    """The drawings and an index of them, for tests that change neither."""
+    from alphaclip.indexing import build
+
+    dataset = drawn.clone()
+    build(dataset, "shapes", encoder="alphaclip-nano", progress=False)
+    yield dataset
+    dataset.delete()
+
+
+@pytest.fixture
+def drawings(drawn):
+    """The drawings, for one test: a clone is made quicker than what is cloned."""
+    yield from cloned(drawn)
+
+
+@pytest.fixture
+def embedded(indexed):
+    """The drawings and an index of them, for one test, which may change all but the files."""
+    yield from cloned(indexed)
+
+
+def cloned(dataset: "fo.Dataset") -> "Iterator[fo.Dataset]":
+    clone = dataset.clone()
+    yield clone
+    if not clone.deleted:
+        clone.delete()
 
 
 def draw_shape(picture: Image.Image, number: int, box: tuple[int, int, int, int]):

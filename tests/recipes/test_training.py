@@ -8,6 +8,8 @@ import pytest
 import torch
 from open_clip import CLIP
 
+from alphaclip.training.finetune import loop
+from alphaclip.training.finetune.loop import make_loader
 from recipes.nano.data import BatchPlan
 from recipes.nano.recipe import NanoRecipe, Phase
 from recipes.nano.training import train_alpha, train_base
@@ -21,6 +23,13 @@ def recipe() -> NanoRecipe:
     return NanoRecipe(base=base, alpha=alpha, boxes=replace(alpha, plan=replace(plan, boxes=0.5)))
 
 
+@pytest.fixture
+def made_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are made in this process; one that is started for them takes seconds to import."""
+    monkeypatch.setattr(loop, "make_loader", lambda batches, _: make_loader(batches, workers=0))
+
+
+@pytest.mark.usefixtures("made_here")
 def test_train__alpha_fine_tune_leaves_the_text_tower_alone(
     disc_drawings: Path, tmp_path: Path, recipe: NanoRecipe
 ) -> None:
@@ -34,9 +43,13 @@ def test_train__alpha_fine_tune_leaves_the_text_tower_alone(
 
 
 def test_train__goes_on_where_it_stopped(
-    disc_drawings: Path, tmp_path: Path, recipe: NanoRecipe
+    disc_drawings: Path,
+    tmp_path: Path,
+    recipe: NanoRecipe,
+    request: pytest.FixtureRequest,
 ) -> None:
     whole = train_base(recipe, disc_drawings, _folder(tmp_path / "whole"))
+    request.getfixturevalue("made_here")
     short = replace(recipe, base=replace(recipe.base, steps=1))
     stopped = _folder(tmp_path / "stopped")
     train_base(short, disc_drawings, stopped)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from zlib import crc32
 
@@ -27,6 +29,12 @@ TINY = {
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _weights_are_let_go() -> Iterator[None]:
+    yield
+    golden_weight.cache_clear()
+
+
 def golden_array(key: str) -> np.ndarray:
     with np.load(FILE) as arrays:
         return arrays[key]
@@ -42,6 +50,7 @@ def golden_weights(model: str) -> dict[str, Tensor]:
     return weights
 
 
+@cache  # the large models have all but one of their weights in common
 def golden_weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     rng = np.random.default_rng([SALT, crc32(name.encode())])
     weight = rng.standard_normal(shape).astype(np.float32) * np.float32(0.02)
@@ -92,7 +101,15 @@ def test_golden__vit_b_16_gets_quick_gelu_unasked(caplog):
     assert "building ViT-B-16-quickgelu instead of ViT-B-16" in caplog.text
 
 
+@pytest.fixture
+def unset(monkeypatch):
+    """Weights start as what is in memory: they are loaded, and random ones take seconds."""
+    for name in ("kaiming_uniform_", "uniform_", "normal_"):
+        monkeypatch.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("unset")
 @pytest.mark.parametrize("model", ["ViT-L-14", "ViT-L-14-336"])
 def test_golden__vit_l_14(model):
     assert largest_difference(model, f"{model}-quickgelu") < 1e-4

@@ -21,18 +21,20 @@ from alphaclip.indexing.zoo_model import RegionModel
 
 NEW_PROCESS = """
 import json, sys, fiftyone as fo
-patches = fo.load_dataset(sys.argv[1]).to_patches("boxes")
-found = patches.sort_by_similarity("red apple", k=10, brain_key="regions")
-print(json.dumps(found.values("id")))
+name, *keys = sys.argv[1:]
+patches = fo.load_dataset(name).to_patches("boxes")
+found = [patches.sort_by_similarity("red apple", k=10, brain_key=key) for key in keys]
+print(json.dumps([view.values("id") for view in found]))
 """
 
 
-def ask_new_process(dataset: fo.Dataset) -> list[str]:
-    dataset.persistent = True
-    command = [sys.executable, "-c", NEW_PROCESS, dataset.name]
-    run = subprocess.run(command, capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return json.loads(run.stdout.splitlines()[-1])
+@pytest.fixture
+def own_model(tmp_path: Path) -> Path:
+    """The folder of a model of one's own."""
+    folder = tmp_path / "my model"
+    return shutil.copytree(
+        NANO_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__", "*.py")
+    )
 
 
 def change_fingerprint(dataset: fo.Dataset) -> None:
@@ -45,25 +47,29 @@ def change_fingerprint(dataset: fo.Dataset) -> None:
 
 
 def test_brain__a_new_process_gives_what_search_gives(
-    dataset: fo.Dataset, index: RegionIndex
+    dataset: fo.Dataset, index: RegionIndex, own_model: Path
 ) -> None:
-    assert ask_new_process(dataset) == list(index.search("red apple", k=10).label_ids)
+    """By the name of a model, and by the folder of one of one's own."""
+    own = indexing.build(dataset, "boxes", own_model, key="own")
+    dataset.persistent = True
+    command = [sys.executable, "-c", NEW_PROCESS, dataset.name, "own", "regions"]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    expected = [one.search("red apple", k=10).label_ids.tolist() for one in (own, index)]
+    assert json.loads(run.stdout.splitlines()[-1]) == expected
 
 
 def test_brain__a_model_of_ones_own_is_found_by_its_folder(
-    dataset: fo.Dataset, tmp_path: Path
+    dataset: fo.Dataset, own_model: Path
 ) -> None:
     import fiftyone.zoo as foz
 
-    folder = tmp_path / "my model"
-    shutil.copytree(NANO_FOLDER, folder, ignore=shutil.ignore_patterns("__pycache__", "*.py"))
-    index = indexing.build(dataset, "boxes", folder)
-    assert ask_new_process(dataset) == list(index.search("red apple", k=10).label_ids)
-    assert isinstance(foz.load_zoo_model(str(folder)), RegionModel)
+    indexing.build(dataset, "boxes", own_model)
+    assert isinstance(foz.load_zoo_model(str(own_model)), RegionModel)
     assert sys.modules["alphaclip"].__name__ == "alphaclip"
     assert Path(sys.modules["alphaclip"].__file__).parent == NANO_FOLDER.parent
     indexing.build(dataset, "boxes", "alphaclip-nano", key="other")
-    assert isinstance(foz.load_zoo_model(str(folder)), RegionModel)
+    assert isinstance(foz.load_zoo_model(str(own_model)), RegionModel)
 
 
 def test_brain__an_index_of_other_weights_is_not_searched_by_text(

@@ -67,15 +67,16 @@ def make_dataset(dataset_factory: Callable, tmp_path: Path) -> Callable[..., fo.
         return dataset
 
     def add_pictures(dataset: fo.Dataset, pictures: Sequence[Sequence[tuple[int, float]]]) -> None:
-        start = len(dataset)
-        for number, regions in enumerate(pictures, start=start):
+        samples = []
+        for number, regions in enumerate(pictures, start=len(dataset)):
             path = tmp_path / f"{dataset.name}-{number}.png"
             path.write_bytes(b"not looked at")
             found = [
                 fo.Detection(bounding_box=[x, 0.2 * kind, 0.1, 0.1], truth=KINDS[kind])
                 for kind, x in regions
             ]
-            dataset.add_sample(fo.Sample(str(path), boxes=fo.Detections(detections=found)))
+            samples.append(fo.Sample(str(path), boxes=fo.Detections(detections=found)))
+        dataset.add_samples(samples, progress=False)
 
     make.add = add_pictures  # type: ignore[attr-defined]
     return make

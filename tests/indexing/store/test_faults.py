@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -370,6 +371,7 @@ def test_reader_beside_two_writers(tmp_path: Path, writers: Writers) -> None:
     both = [writers.start(PUBLISH, tmp_path, 30) for _ in range(2)]
     while not versions(tmp_path):
         assert any(process.poll() is None for process in both)
+        time.sleep(0.01)  # they import for seconds, with the same processors
     seen: list[int] = []
     version = open_store(tmp_path)
     while any(process.poll() is None for process in both):

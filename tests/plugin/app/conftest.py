@@ -79,18 +79,12 @@ def new_page(browser: "BrowserContext") -> "Iterator[Callable[[], Page]]":
         page.close()
 
 
-@pytest.fixture(scope="package")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the pictures of each step; ``ALPHACLIP_SCREENSHOTS`` names another."""
-    return Path(os.environ.get("ALPHACLIP_SCREENSHOTS") or tmp_path_factory.mktemp("shots"))
-
-
 @pytest.fixture
-def app(new_page: "Callable[[], Page]", server: str, shots: Path) -> "App":
+def app(new_page: "Callable[[], Page]", server: str) -> "App":
     """The App in a tab of its own."""
     from .fiftyone_app import App
 
-    return App(new_page(), server, shots)
+    return App(new_page(), server)
 
 
 @pytest.fixture
@@ -127,8 +121,6 @@ def few_scenes() -> "Iterator[fo.Dataset]":
     """Some pictures of the sample, not embedded, for jobs that change it."""
     from alphaclip.indexing.dataset.samples import load_sample
 
-    dataset = load_sample(name="app-few-scenes")
-    dataset.delete_samples(dataset.skip(20))
-    dataset.persistent = True
+    dataset = load_sample()[:20].clone("app-few-scenes", persistent=True)
     yield dataset
     dataset.delete()

@@ -22,6 +22,7 @@ GATED = [sys.executable, str(Path(__file__).with_name("gated_jobs.py"))]
 """Followed by a file of Python and its arguments: runs it with jobs that wait at the gate."""
 
 GATE = "ALPHACLIP_TEST_GATE"
+SHOTS = os.environ.get("ALPHACLIP_SCREENSHOTS")
 
 ESCAPES = 3
 BROWSER_TRIES = 6
@@ -89,14 +90,11 @@ class App:
     Args:
         page: the browser's page
         address: of the App's server
-        shots: folder that gets the screenshots
     """
 
-    def __init__(self, page: Page, address: str, shots: Path) -> None:
+    def __init__(self, page: Page, address: str) -> None:
         self.page = page
         self.address = address
-        self.shots = shots
-        shots.mkdir(parents=True, exist_ok=True)
         self.prompt = page.locator("[data-cy=operators-prompt-modal]")
         self._running: set[Request] = set()
         page.on("request", self._begin)
@@ -157,15 +155,21 @@ class App:
         expect(submit).to_be_enabled(timeout=WAIT_MS)
         submit.click()
 
+    def take_picture(self, name: str) -> None:
+        """Takes a picture of what is on the screen, if ``ALPHACLIP_SCREENSHOTS`` names a folder
+        for it: each takes a quarter of a second."""
+        if SHOTS:
+            self.page.screenshot(path=Path(SHOTS) / f"{name}.png")
+
     def shoot(self, name: str) -> None:
-        """Takes a picture of what is on the screen once every tile is drawn."""
+        """Takes a picture once every tile is drawn, which it waits for in any case."""
         self.page.mouse.move(0, 0)
         self.page.wait_for_function(
             "tile => [...document.querySelectorAll(tile)].every("
             "found => found.querySelector('canvas[canvas-loaded=true]'))",
             arg=TILE,
         )
-        self.page.screenshot(path=self.shots / f"{name}.png")
+        self.take_picture(name)
 
     def field(self, label: str) -> Locator:
         """The input of the form that stands below a label."""

@@ -2,7 +2,7 @@
 
 ``ALPHACLIP_TEST_GATE`` names the gate, a file: without it jobs run at their own speed; where it
 is there, it holds how many pictures more may pass. So a test sees a job at work, stops it or lets
-it go on, however fast or busy the machine is.
+it go on, however fast or busy the machine is. A fine-tune is of a few steps.
 """
 
 import os
@@ -15,6 +15,7 @@ from typing import Any
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.indexing.masks.segmenters import SamSegmenter
+from alphaclip.training.finetune import fiftyone_training
 
 LOOK_SECONDS = 0.02
 GATE = Path(os.environ["ALPHACLIP_TEST_GATE"])
@@ -51,6 +52,7 @@ def gated(work: Callable[..., Iterator[Any]]) -> Callable[..., Iterator[Any]]:
 def main() -> None:
     Encoder.encode_many = gated(Encoder.encode_many)
     SamSegmenter.find = gated(SamSegmenter.find)
+    fiftyone_training.LEAST_STEPS, fiftyone_training.EPOCHS = 5, 0
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

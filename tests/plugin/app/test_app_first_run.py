@@ -82,7 +82,7 @@ def segment(panel: Panel, content: Locator, gate: Gate) -> None:
     app.submit("Execute")
     expect(content.get_by_text("Segmenting into masks")).to_be_visible()
     expect(content.locator("button").filter(has_text="Stop")).to_be_visible()
-    app.page.screenshot(path=app.shots / "first-4-segmenting.png")
+    app.take_picture("first-4-segmenting")
     gate.open()
 
 
@@ -113,7 +113,7 @@ def test_first_run__segment_embed_and_search(
     assert count >= 12
     assert photos.get_field("masks").info["alphaclip"]["model"] == own_sam
     expect(content.get_by_text(f"{count} masks added to masks")).to_be_visible()
-    panel.app.page.screenshot(path=panel.app.shots / "first-5-segmented.png")
+    panel.app.take_picture("first-5-segmented")
 
     expect(content.get_by_text("Embed regions first")).to_be_visible()
     embed(panel, content)
@@ -121,7 +121,7 @@ def test_first_run__segment_embed_and_search(
     index = load(photos, "regions")
     assert len(index) == count
     assert (index.info()["encoder"], index.info()["field"]) == (NANO, "masks")
-    panel.app.page.screenshot(path=panel.app.shots / "first-7-embedded.png")
+    panel.app.take_picture("first-7-embedded")
 
     panel.search("a dog")
     best = index.search("a dog", k=count)
@@ -151,7 +151,7 @@ def test_first_run__stopped_then_goes_on(
     assert f"Stopped at {done} of 3" in stopped.inner_text()
     before = photos.values("masks.detections.id", unwind=True)
     assert len(before) > 0
-    panel.app.page.screenshot(path=panel.app.shots / "first-10-stopped.png")
+    panel.app.take_picture("first-10-stopped")
     expect(content.get_by_role("button", name="Stop", exact=True)).to_be_hidden()
 
     fill_segment_form(panel, content)

@@ -37,9 +37,9 @@ def scenes(few_scenes: fo.Dataset) -> fo.Dataset:
 
 
 @pytest.fixture
-def tabs(new_page: Callable[[], Page], server: str, shots: Path) -> list[Panel]:
+def tabs(new_page: Callable[[], Page], server: str) -> list[Panel]:
     """Two tabs of a browser."""
-    return [Panel(App(new_page(), server, shots)) for _ in range(2)]
+    return [Panel(App(new_page(), server)) for _ in range(2)]
 
 
 def test_together__two_tabs_and_a_delegated_update(

@@ -18,9 +18,8 @@ pytestmark = pytest.mark.usefixtures("plugins_dir")
 
 
 @pytest.fixture
-def panel(drawings):
-    build(drawings, "shapes", encoder=NANO)
-    return LabelDriver(drawings, LINES, precision=0.6, sample=12)
+def panel(embedded):
+    return LabelDriver(embedded, LINES, precision=0.6, sample=12)
 
 
 @pytest.fixture

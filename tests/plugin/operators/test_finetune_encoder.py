@@ -8,7 +8,7 @@ from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
 from alphaclip.indexing import load
 from alphaclip.indexing.dataset.samples import load_sample
-from alphaclip.training.finetune import fiftyone_training
+from alphaclip.training.finetune import fiftyone_training, loop
 
 FINETUNE = "@alphaclip/regions/finetune_encoder"
 
@@ -23,10 +23,9 @@ def operator(plugins_dir, monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def scenes(dataset_factory):
+def scenes():
     """A few pictures of the sample."""
-    dataset = load_sample(name=dataset_factory().name + "-tuned")
-    dataset.delete_samples(dataset.skip(20))
+    dataset = load_sample()[:20].clone()
     yield dataset
     dataset.delete()
 
@@ -92,6 +91,14 @@ def test_run__trains_measures_and_embeds(scenes, tmp_path):
     assert index.search("a red apple", k=3).scores.shape == (3,)
 
 
+@pytest.fixture
+def made_here(monkeypatch):
+    """Batches are made in this process; one that is started for them takes seconds to import."""
+    make_loader = loop.make_loader
+    monkeypatch.setattr(loop, "make_loader", lambda batches, _: make_loader(batches, workers=0))
+
+
+@pytest.mark.usefixtures("made_here")
 def test_run__without_embedding(scenes):
     results = run(scenes, field="objects", embed=False, key="other")
     assert results["index"] is None
@@ -133,6 +140,7 @@ def test_form__refuses_what_was_not_labelled_into(reviewed, params):
     assert fields(reviewed, **params)["text"].invalid
 
 
+@pytest.mark.usefixtures("made_here")
 def test_run__trains_on_what_was_reviewed(reviewed):
     results = run(reviewed, field="objects", held_out=0.5, embed=False, text="reviewed:auto")
     regions = reviewed.count("objects.detections")

@@ -13,7 +13,7 @@ from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
 import alphaclip
 from alphaclip.catalog.zoo import NANO_FOLDER
-from alphaclip.indexing import build, load
+from alphaclip.indexing import load
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..conftest import plugin_module
@@ -63,12 +63,6 @@ PARAMS = [
 ]
 
 pytestmark = pytest.mark.usefixtures("plugins_dir")
-
-
-@pytest.fixture
-def indexed(drawings):
-    build(drawings, "shapes", encoder=NANO)
-    return drawings
 
 
 @pytest.fixture
@@ -142,16 +136,16 @@ def test_operators__long_values_give_short_messages(indexed, name, param):
     assert len(str(raised.value)) < 1_000
 
 
-def test_embed__an_encoder_that_is_no_choice_says_which_there_are(indexed, copied_model):
+def test_embed__an_encoder_that_is_no_choice_says_which_there_are(embedded, copied_model):
     folder = copied_model[0]
     assert alphaclip.load(folder).dim > 0
-    prop = form(indexed, "embed_regions", encoder=folder)["encoder"]
+    prop = form(embedded, "embed_regions", encoder=folder)["encoder"]
     assert prop.invalid
     assert f"expected one of {NANO}" in prop.error_message
     with pytest.raises(ExecutionError, match="expected one of"):
-        run(indexed, "embed_regions", **{**USUAL["embed_regions"], "encoder": folder})
-    run(indexed, "embed_regions", **USUAL["embed_regions"])
-    assert len(load(indexed, "other")) == 24
+        run(embedded, "embed_regions", **{**USUAL["embed_regions"], "encoder": folder})
+    run(embedded, "embed_regions", **USUAL["embed_regions"])
+    assert len(load(embedded, "other")) == 24
 
 
 def test_embed__delegated_with_a_path(indexed, copied_model):
@@ -208,11 +202,21 @@ def test_segment__a_path_is_refused(drawings, opened, monkeypatch, tmp_path, par
 ACT = {"asked": {"words": "a green square"}, "min_score": -1}
 
 
-@pytest.fixture
-def panel(indexed):
-    panel = PanelDriver(indexed)
+def searched(dataset):
+    panel = PanelDriver(dataset)
     panel.search("a green square", k=3)
     return panel
+
+
+@pytest.fixture
+def panel(indexed):
+    """For what is refused: it changes nothing."""
+    return searched(indexed)
+
+
+@pytest.fixture
+def own_panel(embedded):
+    return searched(embedded)
 
 
 @pytest.mark.parametrize("path", [*PATHS, LONG])
@@ -253,25 +257,25 @@ def test_act__a_view_is_made_of_stages(panel, stages):
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "a/b", *LINKS])
-def test_act__a_saved_view_may_have_any_name(panel, opened, name):
-    done = panel.act("save_view", name)["done"]
-    assert panel.dataset.list_saved_views() == [name]
+def test_act__a_saved_view_may_have_any_name(own_panel, opened, name):
+    done = own_panel.act("save_view", name)["done"]
+    assert own_panel.dataset.list_saved_views() == [name]
     assert not [found for found in opened if "etc/passwd" in found]
-    panel.do("undo", action=done["id"])
-    assert panel.dataset.list_saved_views() == []
+    own_panel.do("undo", action=done["id"])
+    assert own_panel.dataset.list_saved_views() == []
 
 
-def test_act__where_a_class_goes_is_a_copy_unless_said(panel):
-    panel.act("label", "odd", where=None)
-    assert panel.dataset.count("found.detections") == len(load(panel.dataset))
-    assert "odd" not in panel.dataset.distinct("shapes.detections.label")
+def test_act__where_a_class_goes_is_a_copy_unless_said(own_panel):
+    own_panel.act("label", "odd", where=None)
+    assert own_panel.dataset.count("found.detections") == len(load(own_panel.dataset))
+    assert "odd" not in own_panel.dataset.distinct("shapes.detections.label")
 
 
-def test_act__long_texts_are_refused_or_shortened(panel):
+def test_act__long_texts_are_refused_or_shortened(own_panel):
     with pytest.raises(ExecutionError, match="1 to 1000 characters"):
-        run(panel.dataset, "act_on_regions", **ACT, action="tag", value=LONG)
-    assert "1 to 1000 characters" in panel.act("tag", LONG)["error"]
-    assert len(panel.act("tag", "y" * 1_000)["done"]["said"]) < 100
+        run(own_panel.dataset, "act_on_regions", **ACT, action="tag", value=LONG)
+    assert "1 to 1000 characters" in own_panel.act("tag", LONG)["error"]
+    assert len(own_panel.act("tag", "y" * 1_000)["done"]["said"]) < 100
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -287,9 +291,9 @@ def test_panel__a_path_is_no_picture(panel, opened, path):
     assert not [found for found in opened if found.endswith(path) or "etc/passwd" in found]
 
 
-def test_undo__of_what_was_taken_back_or_is_of_nobody(panel):
-    done = panel.act("tag", "mine")["done"]
-    panel.do("undo", action=done["id"])
-    assert "taken back already" in panel.do("undo", action=done["id"])["error"]
+def test_undo__of_what_was_taken_back_or_is_of_nobody(own_panel):
+    done = own_panel.act("tag", "mine")["done"]
+    own_panel.do("undo", action=done["id"])
+    assert "taken back already" in own_panel.do("undo", action=done["id"])["error"]
     for action in [*PATHS, LONG, None, 7]:
-        assert panel.do("undo", action=action)["error"]
+        assert own_panel.do("undo", action=action)["error"]

@@ -22,10 +22,9 @@ pytestmark = pytest.mark.usefixtures("plugins_dir")
 
 
 @pytest.fixture(scope="module")
-def scenes(dataset_factory):
+def scenes():
     """A few pictures of the sample."""
-    dataset = load_sample(name=dataset_factory().name + "-labelled")
-    dataset.delete_samples(dataset.skip(24))
+    dataset = load_sample()[:24].clone()
     yield dataset
     dataset.delete()
 

@@ -16,9 +16,8 @@ pytestmark = pytest.mark.usefixtures("plugins_dir")
 
 
 @pytest.fixture
-def panel(drawings):
-    build(drawings, "shapes", **NANO)
-    return PanelDriver(drawings)
+def panel(embedded):
+    return PanelDriver(embedded)
 
 
 def add_picture(dataset, folder, number):

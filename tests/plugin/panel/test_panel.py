@@ -12,7 +12,7 @@ import pytest
 from bson import ObjectId
 from PIL import Image
 
-from alphaclip.indexing import Example, build, load
+from alphaclip.indexing import Example, load
 from alphaclip.indexing.explore import searches
 
 from ..conftest import plugin_module
@@ -31,9 +31,8 @@ pytestmark = pytest.mark.usefixtures("plugins_dir")
 
 
 @pytest.fixture
-def panel(drawings):
-    build(drawings, "shapes", **NANO)
-    return PanelDriver(drawings)
+def panel(embedded):
+    return PanelDriver(embedded)
 
 
 def expected(panel, query, k=24, **options):

@@ -1,5 +1,6 @@
 """A model of some thousand weights, and batches of made-up pairs for it."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -38,6 +39,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     },
 }
 """Configurations of open_clip: blocks of its own, and of timm's with an attention pool."""
+
+ARCHITECTURES["one block"] = copy.deepcopy(ARCHITECTURES["vit"])
+ARCHITECTURES["one block"]["vision_cfg"]["layers"] = 1
 
 MakeModel = Callable[..., AlphaCLIP]
 MakeConfig = Callable[..., FinetuneConfig]

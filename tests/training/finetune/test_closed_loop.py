@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,9 @@ SAMPLE = 10
 
 
 @pytest.fixture
-def scenes(dataset_factory: Callable) -> Iterator[fo.Dataset]:
+def scenes() -> Iterator[fo.Dataset]:
     """A few pictures of the sample."""
-    dataset = load_sample(name=dataset_factory().name + "-loop")
-    dataset.delete_samples(dataset.skip(24))
+    dataset = load_sample()[:24].clone()
     yield dataset
     dataset.delete()
 

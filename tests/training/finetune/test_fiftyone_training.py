@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +30,9 @@ SHORT = {"steps": 3, "warm_up": 1, "batch_size": 8, "workers": 0}
 
 
 @pytest.fixture
-def scenes(dataset_factory: Callable) -> fo.Dataset:
+def scenes() -> Iterator[fo.Dataset]:
     """A few pictures of the sample."""
-    name = dataset_factory().name + "-scenes"
-    dataset = load_sample(name=name)
-    dataset.delete_samples(dataset.skip(24))
+    dataset = load_sample()[:24].clone()
     yield dataset
     dataset.delete()
 

@@ -243,8 +243,8 @@ def test_bf16__is_near_fp32(make_step, make_batch):
 
 @pytest.mark.slow
 def test_compile__changes_no_gradient(make_step, make_batch):
-    plain, reference = make_step()
-    compiled, trainable = make_step(compile=True, gradient="cache", micro_batch=4)
+    plain, reference = make_step("one block")
+    compiled, trainable = make_step("one block", compile=True, gradient="cache", micro_batch=4)
 
     plain.run(make_batch(), 1.0)
     compiled.run(make_batch(), 1.0)
