@@ -26,7 +26,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
-from alphaclip.regions.remote import is_remote, read_remote
+from alphaclip.regions.remote import RemoteError, is_remote, read_remote, without_credentials
 
 T = TypeVar("T")
 
@@ -124,7 +124,7 @@ def decode_image(
     try:
         if isinstance(source, Image.Image):
             return use(source)
-        read = read_remote(source) if isinstance(source, str) and is_remote(source) else source
+        read = read_remote(str(source)) if is_remote(source) else source
         try:
             return _open(read, use, formats)
         except ImageError:
@@ -142,8 +142,9 @@ def decode_image(
 
 def picture_name(source: str | os.PathLike[str] | bytes | Image.Image | np.ndarray) -> str:
     """What a message calls a picture: its path, or "the given image"."""
-    is_file = isinstance(source, (str, os.PathLike))
-    return str(source) if is_file else "the given image"
+    if is_remote(source):
+        return without_credentials(str(source))
+    return str(source) if isinstance(source, (str, os.PathLike)) else "the given image"
 
 
 def check_pixels(width: int, height: int, name: str, max_pixels: int = MAX_PIXELS) -> None:
@@ -193,6 +194,8 @@ def _bare_png(source: str | os.PathLike[str] | bytes) -> bytes | None:
 
 def _reason(error: Exception, formats: tuple[str, ...]) -> str:
     """Why a picture cannot be opened and what to do, whatever its decoder raised."""
+    if isinstance(error, RemoteError):
+        return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such file: check the path"
     if isinstance(error, Image.UnidentifiedImageError):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Callable
 from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
-
-from alphaclip.errors import ImageError
 
 MOST_BYTES = 1 << 30
 """Of one picture: a file of a GiB is none, and must not fill the memory."""
@@ -20,7 +19,13 @@ MOST_BYTES = 1 << 30
 REMEMBERED_BYTES = 256 << 20
 """Of pictures that were read last: the App draws several crops of one, one after the other."""
 
+_NEEDS = 'pip install "alphaclip-fiftyone[remote]"'
+
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+
+class RemoteError(OSError):
+    """A picture cannot be had from where it is; says why, and names no address."""
 
 
 def is_remote(path: object) -> bool:
@@ -32,32 +37,34 @@ def read_remote(address: str) -> bytes:
     """The content of a picture; what was read lately is remembered, up to a limit.
 
     Raises:
-        ImageError: if it is missing, too large or out of reach, its protocol needs a package, or
-            the address has credentials in it; names it
+        FileNotFoundError: if it is missing
+        RemoteError: if it is too large or out of reach, its protocol needs a package, or the
+            address has credentials in it
     """
     content = _read_lately.get(address)
     if content is None:
         files, path = _files_of(address)
-        content = _asked(address, lambda: _read(files, path, address))
+        content = _asked(lambda: _read(files, path))
         _read_lately.add(address, content)
     return content
 
 
-def remote_version(address: str) -> str | None:
-    """What changes when a picture is written again: size, time and tag; None if it is not there.
+def remote_version(address: str) -> str:
+    """What changes when a picture is written again: its size, time and tag.
 
     Raises:
-        ImageError: if it is out of reach, or as :func:`read_remote`
+        FileNotFoundError, RemoteError: as :func:`read_remote`
     """
     files, path = _files_of(address)
-    try:
-        about = _asked(address, lambda: files.info(path))
-    except ImageError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
+    about = _asked(lambda: files.info(path))
     names = ("size", "ETag", "etag", "LastModified", "last_modified", "mtime", "created")
     return " ".join(f"{about[name]}" for name in names if about.get(name) is not None)
+
+
+def without_credentials(address: str) -> str:
+    """An address as messages name it."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 class _Lately:
@@ -85,41 +92,34 @@ _read_lately = _Lately()
 
 def _files_of(address: str) -> tuple[Any, str]:
     if "@" in urlsplit(address).netloc:
-        protocol = address.partition("://")[0]
-        raise ImageError(
-            f"a picture at {protocol}://... has credentials in its address: take them out, and "
-            "name them in the environment"
+        raise RemoteError(
+            "its address has credentials: take them out, and name them in the environment"
         )
     try:
         from fsspec.core import url_to_fs
     except ImportError as error:
-        raise ImageError(f"{address}: {_NEEDS}") from error
-    return _asked(address, lambda: url_to_fs(address))
+        raise RemoteError(f"pictures elsewhere need fsspec: {_NEEDS}") from error
+    return _asked(lambda: url_to_fs(address))
 
 
-_NEEDS = 'pictures elsewhere need fsspec: pip install "alphaclip-fiftyone[remote]"'
-
-
-def _read(files: Any, path: str, address: str) -> bytes:
+def _read(files: Any, path: str) -> bytes:
     with files.open(path, "rb") as file:
         content: bytes = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
-        raise ImageError(f"{address} has more than {MOST_BYTES:,} bytes: it is no picture")
+        raise RemoteError(f"it has more than {MOST_BYTES:,} bytes: it is no picture")
     return content
 
 
-def _asked(address: str, ask: Any) -> Any:
+def _asked(ask: Callable[[], Any]) -> Any:
     """What a file system answers; each has errors of its own."""
     try:
         return ask()
-    except ImageError:
+    except (FileNotFoundError, RemoteError):
         raise
-    except FileNotFoundError as error:
-        raise ImageError(f"{address}: no such file, or no server: check the address") from error
     except ImportError as error:
-        raise ImageError(f"{address}: {error}; {_NEEDS}") from error
+        raise RemoteError(f"{error}; {_NEEDS}") from error
     except Exception as error:
         reason = f"{type(error).__name__}: {error}"
-        raise ImageError(
-            f"{address} cannot be read ({reason:.200}): check address, network and credentials"
+        raise RemoteError(
+            f"cannot be read ({reason:.200}): check address, network and credentials"
         ) from error

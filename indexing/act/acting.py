@@ -28,13 +28,12 @@ from alphaclip.indexing.act.copying import copy_labels, undo_copies
 from alphaclip.indexing.act.saved_views import save_view, undo_view
 from alphaclip.indexing.dataset.attributes import check_attribute
 from alphaclip.indexing.dataset.bulk_writes import (
-    TAGS,
-    LabelPath,
     attribute_writes,
     read_labels,
     same_writes,
     write_labels,
 )
+from alphaclip.indexing.dataset.labels import TAGS, LabelPath
 from alphaclip.indexing.dataset.schema import check_attribute as check_writable
 from alphaclip.indexing.retrieval.hits import Hits
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from alphaclip.indexing.act.actions import Action, Change, Undone, begin, changes_of, made_for
 from alphaclip.indexing.dataset.bulk_writes import (
-    LabelPath,
     Row,
     attribute_writes,
     read_labels,
     write_labels,
 )
+from alphaclip.indexing.dataset.labels import LabelPath
 from alphaclip.indexing.dataset.schema import check_attribute, declare, undeclare
 
 if TYPE_CHECKING:

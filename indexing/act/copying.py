@@ -17,8 +17,8 @@ from alphaclip.indexing.act.actions import (
     keep_documents,
     made_for,
 )
-from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels, touched, write_samples
-from alphaclip.indexing.dataset.labels import FieldError, check_field
+from alphaclip.indexing.dataset.bulk_writes import read_labels, touched, write_samples
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath, check_field
 from alphaclip.indexing.dataset.schema import check_name, declare, undeclare
 from alphaclip.indexing.retrieval.hits import Hits
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field
+from alphaclip.indexing.dataset.labels import LabelPath
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -19,52 +19,6 @@ if TYPE_CHECKING:
 _PICTURES = 10_000
 """Pictures whose labels are read together: a question to the database has 16 MB at most, and an id
 takes some 20 bytes of it; all labels of so many pictures fit the memory."""
-
-
-TAGS = "tags"
-"""The field of a picture's own tags: its path is the picture itself."""
-
-
-@dataclass(frozen=True)
-class LabelPath:
-    """Where a field's labels are in the documents of the database.
-
-    Attributes:
-        field: of the dataset
-        root: the path of the list, or of the single label; empty for the pictures themselves
-        is_list: whether it is a list
-    """
-
-    field: str
-    root: str
-    is_list: bool
-
-    @classmethod
-    def of(cls, dataset: fo.Dataset, field: str) -> LabelPath:
-        """The path of a field.
-
-        Raises:
-            FieldError: if the field is gone or holds no regions
-        """
-        if field == TAGS:
-            return cls(field, "", False)
-        kind = check_field(dataset, field)
-        if kind in PATCHABLE:
-            return cls(field, f"{field}.{kind.lower()}", True)
-        return cls(field, field, False)
-
-    def to(self, name: str) -> str:
-        """The path of an attribute of a label."""
-        return f"{self.root}.{name}" if self.root else name
-
-    def labels(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The labels in a sample's document."""
-        value: Any = document
-        for name in filter(None, self.root.split(".")):
-            value = (value or {}).get(name)
-        if value is None:
-            return []
-        return list(value) if self.is_list else [value]
 
 
 @dataclass(frozen=True)

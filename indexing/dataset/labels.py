@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,9 @@ REGION_TYPES = ("Detections", "Detection", "Polylines", "Polyline")
 
 PATCHABLE = ("Detections", "Polylines")
 """Those that FiftyOne makes patches of."""
+
+TAGS = "tags"
+"""The field of a picture's own tags: its path is the picture itself."""
 
 
 _MOST_BYTES = 16_000_000
@@ -94,6 +98,48 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
         f"field {field!r} holds {kind}, not regions ({', '.join(REGION_TYPES)}); fields with "
         f"regions: {fitting}"
     )
+
+
+@dataclass(frozen=True)
+class LabelPath:
+    """Where a field's labels are in the documents of the database.
+
+    Attributes:
+        field: of the dataset
+        root: the path of the list, or of the single label; empty for the pictures themselves
+        is_list: whether it is a list
+    """
+
+    field: str
+    root: str
+    is_list: bool
+
+    @classmethod
+    def of(cls, dataset: fo.Dataset, field: str) -> LabelPath:
+        """The path of a field.
+
+        Raises:
+            FieldError: if the field is gone or holds no regions
+        """
+        if field == TAGS:
+            return cls(field, "", False)
+        kind = check_field(dataset, field)
+        if kind in PATCHABLE:
+            return cls(field, f"{field}.{kind.lower()}", True)
+        return cls(field, field, False)
+
+    def to(self, name: str) -> str:
+        """The path of an attribute of a label."""
+        return f"{self.root}.{name}" if self.root else name
+
+    def labels(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The labels in a sample's document."""
+        value: Any = document
+        for name in filter(None, self.root.split(".")):
+            value = (value or {}).get(name)
+        if value is None:
+            return []
+        return list(value) if self.is_list else [value]
 
 
 def count_samples(samples: fo.SampleCollection) -> int:

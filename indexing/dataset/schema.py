@@ -6,8 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.bulk_writes import LabelPath
-from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath
 
 if TYPE_CHECKING:
     import fiftyone as fo

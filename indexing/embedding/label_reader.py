@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from alphaclip.errors import AlphaClipError, ImageError, RegionError
+from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.files import file_sha256
 from alphaclip.indexing.dataset.labels import (
     FieldError,
@@ -288,10 +288,9 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
                 return hashlib.sha256(read_remote(path)).hexdigest()[:HALF]
             return file_sha256(Path(path))[:HALF]
         if is_remote(path):
-            version = remote_version(path)
-            return _hash(version) if version is not None else None
+            return _hash(remote_version(path))
         status = os.stat(path)  # noqa: PTH116 - a Path takes thrice as long to be made
-    except (OSError, ValueError, ImageError):
+    except (OSError, ValueError):
         return None
     return _hash(f"{status.st_size} {status.st_mtime_ns}")
 

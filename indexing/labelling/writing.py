@@ -15,8 +15,8 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action, Change, changes_of, find_action
 from alphaclip.indexing.act.attribute_writes import set_attributes
 from alphaclip.indexing.act.copying import SOURCE, CopyField, copies_in, digest, write_copies
-from alphaclip.indexing.dataset.bulk_writes import LabelPath, read_labels
-from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.bulk_writes import read_labels
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath
 from alphaclip.indexing.dataset.schema import check_attribute, check_name
 from alphaclip.indexing.retrieval.hits import Hits
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from alphaclip.errors import ImageError
-from alphaclip.regions.images import FORMATS, decode_image, open_image
+from alphaclip.regions.images import FORMATS, decode_image, open_image, picture_name
 from alphaclip.regions.remote import is_remote, read_remote
 
 SUFFIXES = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
@@ -29,12 +29,11 @@ def read_picture(path: str | Path) -> tuple[bytes, str]:
         ImageError: if it is missing or no picture
     """
     try:
-        if isinstance(path, str) and is_remote(path):
-            content = read_remote(path)
-        else:
-            content = Path(path).read_bytes()
+        content = read_remote(str(path)) if is_remote(path) else Path(path).read_bytes()
     except OSError as error:
-        raise ImageError(f"{path} cannot be read ({error.strerror or error})") from error
+        raise ImageError(
+            f"{picture_name(path)} cannot be read ({error.strerror or error})"
+        ) from error
     suffix = picture_suffix(content, str(path))
     return (content, suffix) if suffix else (_to_png(open_image(path)), "png")
 
