@@ -9,10 +9,10 @@ opened and prepared anew, a pass for each, in fp32. Every figure is of a process
 after the other, of a stream of one picture of noise (640 x 480, a JPEG file) and its boxes. Weights
 have to be here already; for speed alone random ones do, of ARCHITECTURE in `random:ARCHITECTURE`.
 
-With `--in-turn`, the precisions of a CPU, without reading and cutting: a batch of noise is encoded in
-each of them, again and again in turn, in one process; as regions per second of processor time of all
-threads, how many times that is of PyTorch's float32 as it comes ("plain"), the least cosine to it, and
-the memory that it took beside the model's own weights.
+With `--in-turn`, the precisions of a CPU, without reading and cutting: a batch of noise is encoded
+in each of them, again and again in turn, in one process. It says regions per second of processor
+time of all threads, how many times that is of PyTorch's float32 as it comes ("plain"), the least
+cosine to it, and the memory beside the model's own weights.
 
 With `--cutting`, what feeds an encoder: pictures opened and regions cut in a stream, as regions per
 second of processor time of all threads, which another load on the machine changes little; so two

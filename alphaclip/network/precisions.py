@@ -108,7 +108,7 @@ def set_precision(
 
 
 def gpu_precision() -> str:
-    """bf16 where the GPU has it, else fp16."""
+    """The name of `gpu_dtype`."""
     import torch
 
     return "bf16" if gpu_dtype() == torch.bfloat16 else "fp16"
