@@ -26,7 +26,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, get_args
@@ -171,12 +171,14 @@ def _in_turn(options: argparse.Namespace) -> int:
     pixels = torch.randint(0, 256, (options.batch, 3, *2 * [model.image_size]), dtype=torch.uint8)
     maps = torch.zeros_like(pixels[:, :1])
     maps[..., model.image_size // 3 :] = 255
-    ways = {"plain": (torch.float32, lambda: None)}
+    ways: dict[str, tuple[torch.dtype, Callable[[], None]]] = {}
+    ways["plain"] = torch.float32, lambda: None
     for precision in candidates():
         ways[precision] = set_precision(model, precision, cpu)
         ways[precision][1]()
     seconds: dict[str, list[float]] = {way: [] for way in ways}
-    vectors, memory = {}, {}
+    vectors: dict[str, np.ndarray] = {}
+    memory: dict[str, int] = {}
     for _ in range(options.rounds + 1):
         for way, (dtype, swap) in ways.items():
             before = anonymous_memory()

@@ -35,7 +35,7 @@ class Int8Product(PackedProduct):
         rows = x.float().flatten(0, -2)
         scales = rows.abs().amax(dim=1, keepdim=True).clamp(min=1e-12) / levels
         rounded = (rows / scales).round_().add_(levels + 1).to(torch.uint8)
-        product = torch.ops.onednn.qlinear_pointwise(
+        product: Tensor = torch.ops.onednn.qlinear_pointwise(
             rounded, 1.0, levels + 1, *packed,
             None, 1.0, 0, torch.float32, "none", [], "",
         )  # fmt: skip

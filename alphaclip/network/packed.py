@@ -51,7 +51,8 @@ class PackedProduct:
     def multiply(self, x: Tensor, packed: Any, bias: Tensor | None) -> Tensor:
         """The product with what `pack` made."""
         x = x.to(self.dtype)
-        return torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")  # type: ignore[no-any-return]
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        return product
 
 
 class PackedLinear(nn.Linear):
