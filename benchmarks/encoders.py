@@ -27,9 +27,10 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from measuring import (
@@ -46,6 +47,11 @@ from alphaclip import Region
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import Precision, load
 from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import torch
+
+    from alphaclip.network.model import AlphaCLIP
 
 COUNTS = (1, 5, 20, 100)
 BUDGET = 3.0
@@ -161,45 +167,66 @@ def _in_turn(options: argparse.Namespace) -> int:
     import torch
 
     from alphaclip.network.factory import create_model
-    from alphaclip.network.precisions import candidates, set_precision
-    from alphaclip.views.view import View
 
     torch.set_num_threads(options.threads)
-    name, cpu = options.encoder[0], torch.device("cpu")
     torch.manual_seed(0)
-    model = create_model(name.removeprefix("random:"))
+    model = create_model(options.encoder[0].removeprefix("random:"))
     pixels = torch.randint(0, 256, (options.batch, 3, *2 * [model.image_size]), dtype=torch.uint8)
     maps = torch.zeros_like(pixels[:, :1])
     maps[..., model.image_size // 3 :] = 255
+    turns = _take_turns(model, options.rounds, lambda encoder: encoder.encode_views(pixels, maps))
+    title = f"{options.encoder[0]}, batches of {options.batch}, threads: {options.threads}"
+    lines = [[title, "regions a CPU second", "of plain", "least cosine", "memory"]]
+    plain = turns["plain"]
+    for way, turn in turns.items():
+        gain = plain.median / turn.median
+        cosine = (turn.vectors * plain.vectors).sum(axis=1).min()
+        line = [way, f"{options.batch / turn.median:.2f}", f"{gain:.2f}", f"{cosine:.6f}"]
+        lines.append([*line, f"{turn.memory / 1e6:.0f} MB"])
+    sys.stdout.write(aligned(lines) + "\n")
+    return 0
+
+
+@dataclass
+class _Turn:
+    """What a precision did: the vectors, the CPU seconds of each round, bytes that stayed."""
+
+    vectors: np.ndarray
+    memory: int
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def _take_turns(
+    model: AlphaCLIP, rounds: int, encode: Callable[[Encoder], np.ndarray]
+) -> dict[str, _Turn]:
+    """Encodes in each precision of this CPU once, for memory and vectors, then again and again."""
+    import torch
+
+    from alphaclip.network.precisions import candidates, set_precision
+    from alphaclip.views.view import View
+
+    cpu, turns = torch.device("cpu"), {}
     ways: dict[str, tuple[torch.dtype, Callable[[], None]]] = {}
     ways["plain"] = torch.float32, lambda: None
     for precision in candidates():
         ways[precision] = set_precision(model, precision, cpu)
         ways[precision][1]()
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    vectors: dict[str, np.ndarray] = {}
-    memory: dict[str, int] = {}
-    for _ in range(options.rounds + 1):
+    for number in range(rounds + 1):
         for way, (dtype, swap) in ways.items():
-            before = anonymous_memory()
             swap()
-            started = time.process_time()
-            encoder = Encoder(model, name, View("context"), cpu, dtype)
-            vectors[way] = encoder.encode_views(pixels, maps)
-            seconds[way].append(time.process_time() - started)
+            before, started = anonymous_memory(), time.process_time()
+            vectors = encode(Encoder(model, way, View("context"), cpu, dtype))
+            took = time.process_time() - started
+            if not number:
+                turns[way] = _Turn(vectors, max(0, anonymous_memory() - before))
+            else:
+                turns[way].seconds.append(took)
             swap()
-            memory.setdefault(way, max(0, anonymous_memory() - before))
-    head = [f"{name}, batches of {options.batch}, {options.threads} threads",
-            "regions a CPU second", "of plain", "cosine", "memory"]  # fmt: skip
-    lines = [head]
-    # The first round packs weights.
-    median = {way: float(np.median(some[1:])) for way, some in seconds.items()}
-    for way, took in median.items():
-        cosine = float((vectors[way] * vectors["plain"]).sum(axis=1).min())
-        lines.append([way, f"{options.batch / took:.2f}", f"{median['plain'] / took:.2f}",
-                      f"{cosine:.6f}", f"{memory[way] / 1e6:.0f} MB"])  # fmt: skip
-    sys.stdout.write(aligned(lines) + "\n")
-    return 0
+    return turns
 
 
 def _cutting(options: argparse.Namespace) -> int:
