@@ -107,10 +107,9 @@ class PackedAttention(nn.MultiheadAttention):
         else:
             queries = self._query(query, weight[:width], bias[:width])
             keys, values = self._key_value(key, weight[width:], bias[width:]).chunk(2, dim=-1)
+        queries, keys, values = map(self._split, (queries, keys, values))
         mask = None if attn_mask is None else attn_mask.to(queries.dtype)
-        gathered = scaled_dot_product_attention(
-            *map(self._split, (queries, keys, values)), attn_mask=mask
-        )
+        gathered = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         merged = gathered.transpose(1, 2).flatten(2)
         return self._out(merged, self.out_proj.weight, self.out_proj.bias), None
 
