@@ -1,12 +1,18 @@
 """Measures what encoders cost: regions a second and memory, with few and with many in a picture.
 
     .venv/bin/python benchmarks/encoders.py --encoder NAME [NAME ...] [--precision fp32 int8 ...]
+    .venv/bin/python benchmarks/encoders.py --in-turn [--encoder random:ViT-B-16] [--threads 1]
     .venv/bin/python benchmarks/encoders.py --cutting [--sizes 1024x768 4000x3000]
 
 The last line is the reference's way with the first encoder: each region by itself, its picture
 opened and prepared anew, a pass for each, in fp32. Every figure is of a process of its own, one
 after the other, of a stream of one picture of noise (640 x 480, a JPEG file) and its boxes. Weights
 have to be here already; for speed alone random ones do, of ARCHITECTURE in `random:ARCHITECTURE`.
+
+With `--in-turn`, the precisions of a CPU, without reading and cutting: a batch of noise is encoded
+in each of them, again and again in turn, in one process. It says regions per second of processor
+time of all threads, how many times that is of PyTorch's float32 as it comes ("plain"), the least
+cosine to it, and the memory beside the model's own weights.
 
 With `--cutting`, what feeds an encoder: pictures opened and regions cut in a stream, as regions per
 second of processor time of all threads, which another load on the machine changes little; so two
@@ -20,18 +26,32 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
-from measuring import StepError, machine, run_as_step, run_step, tell
+from measuring import (
+    StepError,
+    aligned,
+    anonymous_memory,
+    machine,
+    run_as_step,
+    run_step,
+    tell,
+)
 
 from alphaclip import Region
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import Precision, load
 from alphaclip.errors import AlphaClipError
+
+if TYPE_CHECKING:
+    import torch
+
+    from alphaclip.network.model import AlphaCLIP
 
 COUNTS = (1, 5, 20, 100)
 BUDGET = 3.0
@@ -49,6 +69,8 @@ def main() -> int:
     tell(str(machine()))
     if options.cutting:
         return _cutting(options)
+    if options.in_turn:
+        return _in_turn(options)
     asked = [
         {"name": name, "apart": False, "device": options.device, "precision": precision}
         for name in options.encoder
@@ -140,6 +162,73 @@ def _boxes(count: int) -> list[Region]:
     ]
 
 
+def _in_turn(options: argparse.Namespace) -> int:
+    """Prints the table of `--in-turn`."""
+    import torch
+
+    from alphaclip.network.factory import create_model
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    model = create_model(options.encoder[0].removeprefix("random:"))
+    pixels = torch.randint(0, 256, (options.batch, 3, *2 * [model.image_size]), dtype=torch.uint8)
+    maps = torch.zeros_like(pixels[:, :1])
+    maps[..., model.image_size // 3 :] = 255
+    turns = _take_turns(model, options.rounds, lambda encoder: encoder.encode_views(pixels, maps))
+    title = f"{options.encoder[0]}, batches of {options.batch}, threads: {options.threads}"
+    lines = [[title, "regions a CPU second", "of plain", "least cosine", "memory"]]
+    plain = turns["plain"]
+    for way, turn in turns.items():
+        gain = plain.median / turn.median
+        cosine = (turn.vectors * plain.vectors).sum(axis=1).min()
+        line = [way, f"{options.batch / turn.median:.2f}", f"{gain:.2f}", f"{cosine:.6f}"]
+        lines.append([*line, f"{turn.memory / 1e6:.0f} MB"])
+    sys.stdout.write(aligned(lines) + "\n")
+    return 0
+
+
+@dataclass
+class _Turn:
+    """What a precision did: the vectors, the CPU seconds of each round, bytes that stayed."""
+
+    vectors: np.ndarray
+    memory: int
+    seconds: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.seconds))
+
+
+def _take_turns(
+    model: AlphaCLIP, rounds: int, encode: Callable[[Encoder], np.ndarray]
+) -> dict[str, _Turn]:
+    """Encodes in each precision of this CPU once, for memory and vectors, then again and again."""
+    import torch
+
+    from alphaclip.network.precisions import candidates, set_precision
+    from alphaclip.views.view import View
+
+    cpu, turns = torch.device("cpu"), {}
+    ways: dict[str, tuple[torch.dtype, Callable[[], None]]] = {}
+    ways["plain"] = torch.float32, lambda: None
+    for precision in candidates():
+        ways[precision] = set_precision(model, precision, cpu)
+        ways[precision][1]()
+    for number in range(rounds + 1):
+        for way, (dtype, swap) in ways.items():
+            swap()
+            before, started = anonymous_memory(), time.process_time()
+            vectors = encode(Encoder(model, way, View("context"), cpu, dtype))
+            took = time.process_time() - started
+            if not number:
+                turns[way] = _Turn(vectors, max(0, anonymous_memory() - before))
+            else:
+                turns[way].seconds.append(took)
+            swap()
+    return turns
+
+
 def _cutting(options: argparse.Namespace) -> int:
     """Prints the table of `--cutting`."""
     head = ["regions per CPU second (cores)", *(f"{n} a picture" for n in options.counts)]
@@ -225,6 +314,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--counts", nargs="+", type=int, default=COUNTS, metavar="N", help="regions in a picture"
     )
+    parser.add_argument(
+        "--in-turn", action="store_true", help="precisions of a CPU, in one process"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="of the model, with --in-turn")
+    parser.add_argument("--batch", type=int, default=32, help="regions, with --in-turn")
+    parser.add_argument("--rounds", type=int, default=5, help="that count, with --in-turn")
     parser.add_argument("--cutting", action="store_true", help="no encoder: what feeds one")
     parser.add_argument("--sizes", nargs="+", default=["1024x768", "4000x3000"], metavar="WxH")
     parser.add_argument("--seconds", type=float, default=2.0, help="of CPU for a figure of cutting")

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from alphaclip.arguments import checked, listed
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from alphaclip.network.model import AlphaCLIP
 
 logger = logging.getLogger(__name__)
+
+_LOADING = Lock()
 
 T = TypeVar("T")
 Named = str | Path | Encoder
@@ -46,10 +49,10 @@ def load(
             `` & ``, or a list, are an ensemble, see `alphaclip.encoder.ensembles`
         device (None): a torch device; None takes a GPU if there is one
         precision: ``auto`` is bf16 or fp16 on a GPU, uncompiled; on the CPU it is whatever is
-            fastest with cosines of at least 0.999 to fp32, measured once for each model and
-            machine, see `alphaclip.network.precisions`. ``int8`` is for the CPU and its image
-            encoders, text stays fp32. ``compile`` is `torch.compile`, fp32 on the CPU, bf16 or
-            fp16 on a GPU; the first batch takes up to minutes.
+            fastest with cosines of at least 0.999 to fp32, measured within 10 seconds, once for
+            each model and machine, see `alphaclip.network.precisions`. ``int8`` is for the CPU
+            and its image encoders, text stays fp32. ``compile`` is `torch.compile`, fp32 on the
+            CPU, bf16 or fp16 on a GPU; the first batch takes up to minutes.
         view (None): what is shown of a region; None takes the model's default. What a method
             sets is laid over it.
 
@@ -60,7 +63,7 @@ def load(
         AlphaClipError: if the device cannot be used, or the precision is unknown or
             cannot be had here
     """
-    from alphaclip.network.precisions import fastest_on_cpu, gpu_dtype, set_precision
+    from alphaclip.network.precisions import fastest_on_cpu, gpu_precision, set_precision
 
     members = members_of(name)
     if len(members) != 1:
@@ -88,9 +91,7 @@ def load(
 
     chosen: str = precision
     if precision == "auto":
-        if chosen_device.type == "cuda":
-            return encoder_in(gpu_dtype())
-        chosen = "fp32"
+        chosen = gpu_precision() if chosen_device.type == "cuda" else "fp32"
         if chosen_device.type == "cpu":
             chosen = fastest_on_cpu(
                 model, spec.name, lambda dtype, *views: encoder_in(dtype).encode_views(*views)
@@ -143,9 +144,15 @@ def _said(info: Mapping[str, Any], name: str, kind: type[T]) -> T:
     return value
 
 
-@lru_cache(maxsize=2)
 def _shared_encoder(name: str, view: View) -> Encoder:
-    """An encoder that all indexes built with it share in this process; it holds gigabytes."""
+    """An encoder that all indexes built with it share in this process; it holds gigabytes, so who
+    asks for it while another thread loads it waits for that one."""
+    with _LOADING:
+        return _loaded_once(name, view)
+
+
+@lru_cache(maxsize=2)
+def _loaded_once(name: str, view: View) -> Encoder:
     return load(name, view=view)
 
 

@@ -1,8 +1,8 @@
 """What an encoder computes in: PyTorch's own types, 8-bit integers, or compiled.
 
-Which is the fastest on a CPU is measured, once for a model on a machine: candidates encode the
-same few made-up views, and the fastest is taken whose vectors all have a cosine of at least
-`LEAST_COSINE` to those of float32.
+Which is the fastest on a CPU is measured, once for a model on a machine: float32 and the
+candidates encode the same few made-up views in turn, and the fastest is taken whose vectors all
+have a cosine of at least `LEAST_COSINE` to those of float32.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from alphaclip.network.model import AlphaCLIP
+    from alphaclip.network.packed import Product
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ LEAST_COSINE = 0.999
 """To float32's vector, for every view; fingerprints promise it, whatever the precision."""
 
 LEAST_GAIN = 1.1
-"""How many times as fast as float32 a candidate has to be; less is noise."""
+"""How many times as fast a less exact candidate has to be; less is noise."""
 
 SMALL = 10_000_000
 """Parameters of an image encoder below which float32 is taken unmeasured: measuring would take
@@ -43,11 +44,14 @@ longer than it could save."""
 MEMORY = "cpu-precision.json"
 """The file in the models folder that remembers what was measured."""
 
-_VIEWS = 4
-"""As many as show a precision that is too coarse, and few enough to start within seconds."""
+_VIEWS = 6
+"""Made-up views, one for each round; as many as show a precision that is too coarse."""
 
-_ROUNDS, _BUDGET = 3, 4.0
-"""The fastest of so many rounds counts; after so many seconds no further one is begun."""
+_BUDGET = 10.0
+"""Seconds: nothing is begun that would not end within them."""
+
+_HOPELESS = 3.0
+"""A candidate that took so many times as long as float32 is not measured again."""
 
 Encode = Callable[["torch.dtype", "Tensor", "Tensor"], np.ndarray]
 """Encodes pictures and alpha maps in a type: (n, dim) of unit length."""
@@ -55,14 +59,10 @@ Encode = Callable[["torch.dtype", "Tensor", "Tensor"], np.ndarray]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a candidate did: regions a second, and the least cosine to float32's vectors."""
+    """What a candidate did: regions a CPU second, and the least cosine to float32's vectors."""
 
     per_second: float
     cosine: float
-
-
-Measure = Callable[[str], Measured]
-"""Measures a precision; raises what it fails with."""
 
 
 def set_precision(
@@ -76,27 +76,42 @@ def set_precision(
         device: where the model will run
 
     Returns:
-        what its matrix products are computed in, and a function that undoes it
+        what its matrix products are computed in, and a function that undoes it, or, called again,
+        does it again
 
     Raises:
         AlphaClipError: it cannot be had here; says what is missing
     """
     import torch
+    from torch.nn.functional import linear
 
-    if precision == "int8":
-        from alphaclip.network.int8 import quantise
+    from alphaclip.network.int8 import Int8Product, check_int8
+    from alphaclip.network.packed import PackedProduct, can_pack, pack
 
-        if device.type != "cpu":
-            raise AlphaClipError(
-                f"precision is 'int8', which is for the CPU, but device is {str(device)!r}: "
-                "take precision='auto'"
-            )
-        return torch.int8, quantise(model.clip.visual)
     if precision == "compile":
         check_compiler(device)
         return gpu_dtype() if device.type == "cuda" else torch.float32, _compile(model.clip.visual)
-    dtypes = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return dtypes[precision], lambda: None
+    floats = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    dtype = floats.get(precision, torch.float32)
+    is_packed = device.type == "cpu" and can_pack(dtype)
+    if precision == "int8":
+        check_int8(model.clip.visual, device)
+    elif precision == "fp32" and not is_packed:
+        return dtype, lambda: None
+
+    def make(name: str) -> Product:
+        if precision == "int8" and name.startswith("visual."):
+            return Int8Product()
+        return PackedProduct(dtype) if is_packed else linear
+
+    return torch.int8 if precision == "int8" else dtype, pack(model.clip, make)
+
+
+def gpu_precision() -> str:
+    """The name of `gpu_dtype`."""
+    import torch
+
+    return "bf16" if gpu_dtype() == torch.bfloat16 else "fp16"
 
 
 def gpu_dtype() -> torch.dtype:
@@ -155,9 +170,9 @@ def _one_line(x: torch.Tensor) -> torch.Tensor:
 def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
     """The fastest precision on this CPU that is exact enough.
 
-    Small models are not measured. What was measured is remembered in the models folder,
-    for this model, PyTorch, CPU and number of threads; where that cannot be written, it is
-    measured anew.
+    Small models are not measured. What was measured is remembered in the models folder, for this
+    model, PyTorch, CPU and number of threads, unless the machine was busy: then, or where that
+    cannot be written, the next start measures anew.
 
     Args:
         model: in float32, on the CPU; as it was when this returns
@@ -174,25 +189,29 @@ def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
 
     if sum(p.numel() for p in model.clip.visual.parameters()) < SMALL:
         return "fp32"
-    quick, slow = candidates()
+    names = candidates()
     key = " | ".join([
         name, model.config.name, f"{model.image_size} px", f"torch {torch.__version__}",
         cpu_capabilities().get("cpu_name") or platform.processor(),
         torch.backends.cpu.get_cpu_capability(), f"{os.cpu_count()} cores",
-        f"{torch.get_num_threads()} threads", ", ".join([*quick, *slow]),
+        f"{torch.get_num_threads()} threads", ", ".join(names),
     ])  # fmt: skip
     path = models_folder() / MEMORY
     entry = _read(path).get(key)
     remembered = entry.get("precision") if isinstance(entry, dict) else None
-    if remembered in ("fp32", *quick, *slow):
+    if remembered in names:
         return str(remembered)
-    measured = measure_all(quick, slow, _measure(model, encode))
+    was_busy = is_busy()
+    measured = measure(model, encode, names)
     chosen = fastest(measured)
     best, gain = measured[chosen], measured[chosen].per_second / measured["fp32"].per_second
     logger.info(
-        "%s on this CPU: precision %s, %.1f regions a second, %.2f times fp32's, cosine to it at "
-        "least %.4f", name, chosen, best.per_second, gain, best.cosine,
+        "%s on this CPU: precision %s, %.1f regions a CPU second, %.2f times fp32's, cosine to it "
+        "at least %.4f", name, chosen, best.per_second, gain, best.cosine,
     )  # fmt: skip
+    if was_busy:
+        logger.debug("this machine is busy: the next start measures again")
+        return chosen
     figures = {precision: asdict(one) for precision, one in measured.items()}
     measurement = {key: {"precision": chosen, "measured": figures}}
     try:
@@ -202,44 +221,114 @@ def fastest_on_cpu(model: AlphaCLIP, name: str, encode: Encode) -> str:
     return chosen
 
 
-def candidates() -> tuple[list[str], list[str]]:
-    """What may be faster than float32 here: what starts at once, and what has to be compiled.
+def is_busy() -> bool:
+    """Whether more runs on this machine than it has cores; False where that cannot be told."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > (os.cpu_count() or 1)
 
-    bf16 is one only where the CPU computes in it: elsewhere it is many times slower.
+
+def candidates() -> list[str]:
+    """What may be the fastest here, the most exact first.
+
+    bf16 is one only where the CPU computes in it: elsewhere it is many times slower. What
+    `torch.compile` could gain, it takes longer to begin with than may be measured.
     """
     from alphaclip.network.int8 import cpu_capabilities
 
     cpu = cpu_capabilities()
     has_bf16 = any(cpu.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    return ["int8", *(["bf16"] if has_bf16 else [])], ["compile"]
-
-
-def measure_all(quick: Sequence[str], slow: Sequence[str], measure: Measure) -> dict[str, Measured]:
-    """Measures float32 first, then the candidates; one that fails is left out.
-
-    The slow ones only if no quick one is taken, since every process would pay their start.
-    """
-    measured = {"fp32": measure("fp32")}
-    for names in (quick, slow):
-        if fastest(measured) != "fp32":
-            break
-        for name in names:
-            try:
-                measured[name] = measure(name)
-            except Exception as error:
-                logger.debug("precision %s cannot be used here: %s", name, error)
-    return measured
+    return ["fp32", *(["bf16"] if has_bf16 else []), "int8"]
 
 
 def fastest(measured: Mapping[str, Measured]) -> str:
-    """The fastest that is exact enough; ``fp32`` unless one is `LEAST_GAIN` times as fast."""
-    least = LEAST_GAIN * measured["fp32"].per_second
-    fit = {
-        name: one.per_second
-        for name, one in measured.items()
-        if one.cosine >= LEAST_COSINE and one.per_second >= least
+    """The fastest that is exact enough; each has to be `LEAST_GAIN` times as fast as those before
+    it, which are more exact."""
+    chosen = "fp32"
+    for name, one in measured.items():
+        is_faster = one.per_second >= LEAST_GAIN * measured[chosen].per_second
+        if one.cosine >= LEAST_COSINE and is_faster:
+            chosen = name
+    return chosen
+
+
+def measure(model: AlphaCLIP, encode: Encode, names: Sequence[str]) -> dict[str, Measured]:
+    """Lets precisions encode a view each in turn, again and again.
+
+    Time of the processor counts: another load on the machine changes it little, and what it
+    changes, it changes for all. What fails, or is not reached in time, is left out.
+
+    Args:
+        model: in float32, on the CPU; as it was when this returns
+        encode: runs the model
+        names: ``fp32`` first
+    """
+    started = time.monotonic()
+    pixels, maps = _made_up_views(model.image_size)
+    running = {name: _Candidate(name) for name in names}
+    exact = running["fp32"]
+    for view in zip(pixels.split(1), maps.split(1), strict=True):
+        for candidate in [one for one in running.values() if not one.is_hopeless(exact)]:
+            # One that is worth having is expected to take half as long as float32.
+            takes = candidate.lasted or exact.lasted / 2
+            if time.monotonic() - started + takes > _BUDGET:
+                return _figures(running)
+            try:
+                vectors = candidate.encode(model, encode, *view)
+            except Exception as error:
+                if candidate is exact:
+                    raise
+                logger.debug("precision %s cannot be used here: %s", candidate.precision, error)
+                del running[candidate.precision]
+                continue
+            if candidate is exact:
+                expected = vectors
+            candidate.cosines.append(float((expected * vectors).sum()))
+    return _figures(running)
+
+
+class _Candidate:
+    """A precision that is being measured: the CPU seconds and cosine to float32 of each view, and
+    how long the last one lasted."""
+
+    def __init__(self, precision: str) -> None:
+        self.precision = precision
+        self.seconds: list[float] = []
+        self.cosines: list[float] = []
+        self.lasted = 0.0
+        self._set: tuple[torch.dtype, Callable[[], None]] | None = None
+
+    def is_hopeless(self, exact: _Candidate) -> bool:
+        """Whether it need not be measured again: too coarse, or far slower than ``exact``."""
+        return bool(self.cosines) and (
+            not self.cosines[-1] >= LEAST_COSINE or self.seconds[-1] > _HOPELESS * exact.seconds[-1]
+        )
+
+    def encode(self, model: AlphaCLIP, encode: Encode, pixels: Tensor, maps: Tensor) -> np.ndarray:
+        """Gives the model the precision, for as long as it encodes."""
+        import torch
+
+        begun = time.monotonic()
+        if self._set is None:
+            dtype, swap = self._set = set_precision(model, self.precision, torch.device("cpu"))
+        else:
+            dtype, swap = self._set
+            swap()
+        try:
+            started = time.process_time()
+            vectors = encode(dtype, pixels, maps)
+            self.seconds.append(time.process_time() - started)
+        finally:
+            swap()
+        self.lasted = time.monotonic() - begun
+        return vectors
+
+
+def _figures(candidates: Mapping[str, _Candidate]) -> dict[str, Measured]:
+    """The best time of each counts, but for the first, which packed the weights."""
+    return {
+        name: Measured(1 / min(one.seconds[1:] or one.seconds), float(np.min(one.cosines)))
+        for name, one in candidates.items()
+        if one.cosines
     }
-    return max(fit, key=lambda name: fit[name], default="fp32")
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -255,34 +344,6 @@ def _parsed(text: str | None) -> dict[str, Any]:
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _measure(model: AlphaCLIP, encode: Encode) -> Measure:
-    import torch
-
-    pixels, maps = _made_up_views(model.image_size)
-    exact = encode(torch.float32, pixels, maps)
-
-    def measure(precision: str) -> Measured:
-        dtype, undo = set_precision(model, precision, torch.device("cpu"))
-        try:
-            vectors, first = _timed(encode, dtype, pixels, maps)
-            # The first run compiles; of other precisions, one that took all the time says enough.
-            rounds = [first] if first > _BUDGET and precision != "compile" else []
-            while len(rounds) < _ROUNDS and sum(rounds) < _BUDGET:
-                rounds.append(_timed(encode, dtype, pixels, maps)[1])
-        finally:
-            undo()
-        return Measured(len(maps) / min(rounds), float((exact * vectors).sum(axis=1).min()))
-
-    return measure
-
-
-def _timed(
-    encode: Encode, dtype: torch.dtype, pixels: Tensor, maps: Tensor
-) -> tuple[np.ndarray, float]:
-    started = time.perf_counter()
-    return encode(dtype, pixels, maps), time.perf_counter() - started
 
 
 def _made_up_views(size: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,7 +1,9 @@
 """Open indexes and their encoders, kept between operator calls, and what is said of them."""
 
 import dataclasses
+import logging
 from functools import lru_cache
+from threading import Thread
 
 import fiftyone as fo
 
@@ -12,6 +14,8 @@ from alphaclip.indexing.store.manifests import check_report, read_manifest
 
 from .forms import count
 from .reports import describe_search, in_words
+
+logger = logging.getLogger(__name__)
 
 
 def open_index(dataset, key):
@@ -36,6 +40,23 @@ def _open(name, dataset_id, key):
     from alphaclip import indexing
 
     return indexing.load(fo.load_dataset(name), key)
+
+
+def warm_up(dataset, key):
+    """Loads the encoder of an index and encodes a word, in a thread of its own, so that the first
+    search need not wait for that; once in a process. Where it fails, that search says why."""
+    _warm_up(dataset.name, str(dataset._doc.id), key)
+
+
+@lru_cache(maxsize=64)
+def _warm_up(name, dataset_id, key):
+    def work():
+        try:
+            _open(name, dataset_id, key).encoder.encode_text(["warm"])
+        except Exception as error:
+            logger.debug("the encoder of %s is not loaded yet: %s", key, error)
+
+    Thread(target=work, name="alphaclip-warm-up", daemon=True).start()
 
 
 def describe_index(dataset, key, with_skipped=False):

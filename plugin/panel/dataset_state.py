@@ -8,7 +8,13 @@ from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.store.store import StoreError
 
 from ..common import jobs
-from ..common.indexes import check_in_words, describe_index, freshness_of, update_in_words
+from ..common.indexes import (
+    check_in_words,
+    describe_index,
+    freshness_of,
+    update_in_words,
+    warm_up,
+)
 from ..common.panel_events import jobs_of
 from ..common.panels import dataset_id, event
 from .actions import last_actions
@@ -23,13 +29,15 @@ class DatasetEvents:
         if ctx.dataset is None:
             return {"dataset": None}
 
-        fields = region_fields(ctx.dataset)
+        fields, keys = region_fields(ctx.dataset), index_keys(ctx.dataset)
+        # The page searches the first one unless told otherwise
+        for key in keys[:1]:
+            warm_up(ctx.dataset, key)
+
         return {
             "dataset": dataset_id(ctx),
             "fields": list(fields),
-            "indexes": [
-                {"key": key, "said": _describe(ctx.dataset, key)} for key in index_keys(ctx.dataset)
-            ],
+            "indexes": [{"key": key, "said": _describe(ctx.dataset, key)} for key in keys],
             "history": past(ctx.dataset),
             "concepts": list_concepts(ctx.dataset),
             "actions": last_actions(ctx.dataset),

@@ -6,6 +6,7 @@ import json
 import logging
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ from alphaclip.network.precisions import (
     Measured,
     fastest,
     fastest_on_cpu,
-    measure_all,
+    is_busy,
+    measure,
 )
 from alphaclip.views.view import View
 
@@ -57,9 +59,10 @@ def _choose(model: AlphaCLIP, name: str = "tiny") -> str:
     ("others", "expected"),
     [
         ({}, "fp32"),
-        ({"int8": Measured(4.0, 0.9998), "bf16": Measured(3.0, 0.9999)}, "int8"),
-        ({"int8": Measured(4.0, 0.9989), "bf16": Measured(3.0, 0.9999)}, "bf16"),
-        ({"int8": Measured(4.0, 0.999)}, "int8"),
+        ({"bf16": Measured(3.0, 0.9999), "int8": Measured(4.0, 0.9998)}, "int8"),
+        ({"bf16": Measured(3.0, 0.9999), "int8": Measured(4.0, 0.9989)}, "bf16"),
+        ({"bf16": Measured(3.8, 0.9999), "int8": Measured(4.0, 0.9998)}, "bf16"),
+        ({"bf16": Measured(0.9, 0.9999), "int8": Measured(4.0, 0.999)}, "int8"),
         ({"int8": Measured(2.1, 1.0)}, "fp32"),
         ({"bf16": Measured(0.25, 1.0)}, "fp32"),
         ({"int8": Measured(4.0, float("nan"))}, "fp32"),
@@ -71,23 +74,73 @@ def test_fastest__of_those_that_are_exact_enough(
     assert fastest({"fp32": FP32, **others}) == expected
 
 
-def test_measure_all__compiles_only_where_nothing_quick_is_taken() -> None:
-    figures = {"fp32": FP32, "int8": Measured(4.0, 0.9998), "compile": Measured(9.0, 1.0)}
-    assert list(measure_all(["int8"], ["compile"], figures.__getitem__)) == ["fp32", "int8"]
-    figures["int8"] = Measured(4.0, 0.99)
-    found = measure_all(["int8"], ["compile"], figures.__getitem__)
-    assert fastest(found) == "compile"
+class _Machine:
+    """Stands in for the model and both clocks: what an encoding costs, in seconds, by precision.
 
+    It runs ``threads`` at a time; the first encoding of each costs a second more.
+    """
 
-def test_measure_all__what_fails_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
-    def measure(precision: str) -> Measured:
-        if precision == "int8":
+    def __init__(self, patch: pytest.MonkeyPatch, costs: dict[str, float], threads: int) -> None:
+        self.runs: list[str] = []
+        self.cpu = self.wall = 0.0
+        self._costs, self._threads = costs, threads
+        patch.setattr(precisions, "set_precision", lambda _, name, __: (name, lambda: None))
+        patch.setattr(precisions, "time", self)
+
+    def process_time(self) -> float:
+        return self.cpu
+
+    def monotonic(self) -> float:
+        return self.wall
+
+    def encode(self, name: Any, pixels: torch.Tensor, maps: torch.Tensor) -> np.ndarray:
+        if self._costs[name] < 0:
             raise RuntimeError("no kernel")
-        return FP32
+        took = self._costs[name] + (name not in self.runs)
+        self.runs.append(name)
+        self.cpu += took
+        self.wall += took / self._threads
+        coarse = 0.1 if name == "coarse" else 0.0
+        return np.array([[np.cos(coarse), np.sin(coarse)]], np.float32)
 
-    with caplog.at_level(logging.DEBUG, "alphaclip.network.precisions"):
-        assert list(measure_all(["int8", "bf16"], [], measure)) == ["fp32", "bf16"]
-    assert "precision int8 cannot be used here: no kernel" in caplog.text
+
+@pytest.mark.parametrize(
+    ("costs", "threads", "runs", "found"),
+    [
+        ({"fp32": 0.2, "bf16": 0.1}, 2, ["fp32", "bf16"] * 6, {"fp32": 5, "bf16": 10}),
+        # Slow and coarse ones are dropped after their first view, broken ones before.
+        (
+            {"fp32": 1.0, "broken": -1.0, "slow": 9.0, "coarse": 0.1},
+            8,
+            ["fp32", "slow", "coarse", *["fp32"] * 5],
+            {"fp32": 1, "slow": 0.1, "coarse": 1 / 1.1},
+        ),
+        # 4 + 3 seconds, and no time for one that may take as long; then only one was reached.
+        ({"fp32": 3.0, "bf16": 2.0}, 1, ["fp32", "bf16"], {"fp32": 1 / 4, "bf16": 1 / 3}),
+        ({"fp32": 7.0, "bf16": 2.0}, 1, ["fp32"], {"fp32": 1 / 8}),
+    ],
+)
+def test_measure__in_turn_and_within_ten_seconds(
+    model: AlphaCLIP,
+    monkeypatch: pytest.MonkeyPatch,
+    costs: dict[str, float],
+    threads: int,
+    runs: list[str],
+    found: dict[str, float],
+) -> None:
+    machine = _Machine(monkeypatch, costs, threads)
+    measured = measure(model, machine.encode, list(costs))
+    assert machine.runs == runs
+    assert {name: one.per_second for name, one in measured.items()} == pytest.approx(found)
+    assert machine.wall <= 10
+
+
+def test_measure__fails_where_float32_does(
+    model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = _Machine(monkeypatch, {"fp32": -1.0, "bf16": 1.0}, 1)
+    with pytest.raises(RuntimeError, match="no kernel"):
+        measure(model, machine.encode, ["fp32", "bf16"])
 
 
 @pytest.fixture
@@ -95,14 +148,15 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """What was measured, all of it as if int8 were the fastest; nothing is too small for that."""
     measured: list[str] = []
 
-    def measure(precision: str) -> Measured:
-        measured.append(precision)
-        return Measured(5.0, 0.9995) if precision == "int8" else FP32
+    def measure(model: AlphaCLIP, encode: object, names: list[str]) -> dict[str, Measured]:
+        measured.extend(names)
+        return {"fp32": FP32, "int8": Measured(5.0, 0.9995)}
 
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path / "models"))
     monkeypatch.setattr(precisions, "SMALL", 0)
-    monkeypatch.setattr(precisions, "candidates", lambda: (["int8"], ["compile"]))
-    monkeypatch.setattr(precisions, "_measure", lambda *_: measure)
+    monkeypatch.setattr(precisions, "candidates", lambda: ["fp32", "int8"])
+    monkeypatch.setattr(precisions, "is_busy", lambda: False)
+    monkeypatch.setattr(precisions, "measure", measure)
     return measured
 
 
@@ -147,9 +201,28 @@ def test_choose__measures_once_and_says_what_it_took(
         assert _choose(model) == _choose(model) == "int8"
     assert asked == ["fp32", "int8"]
     (line,) = [r.getMessage() for r in caplog.records if r.name == "alphaclip.network.precisions"]
-    assert "precision int8, 5.0 regions a second, 2.50 times fp32's" in line
+    assert "precision int8, 5.0 regions a CPU second, 2.50 times fp32's" in line
     assert _choose(model, "other") == "int8"
     assert asked == ["fp32", "int8"] * 2
+
+
+def test_choose__what_was_measured_on_a_busy_machine_is_forgotten(
+    model: AlphaCLIP, asked: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    loads = iter([1e6, 1e6, 0.0])
+    monkeypatch.setattr(precisions, "is_busy", lambda: next(loads) > 1)
+    assert _choose(model) == _choose(model) == "int8"
+    assert not (tmp_path / "models").exists()
+    assert _choose(model) == _choose(model) == "int8"
+    assert asked == ["fp32", "int8"] * 3
+
+
+@pytest.mark.parametrize(("load", "expected"), [(0.0, False), (1e6, True)])
+def test_is_busy__by_what_waits_for_a_core(
+    monkeypatch: pytest.MonkeyPatch, load: float, expected: bool
+) -> None:
+    monkeypatch.setattr("os.getloadavg", lambda: (load, 0.0, 0.0), raising=False)
+    assert is_busy() is expected
 
 
 def test_choose__refuses_what_is_too_far_from_fp32(
@@ -158,17 +231,18 @@ def test_choose__refuses_what_is_too_far_from_fp32(
     """Really measured: a candidate that rounds its weights to tenths."""
 
     def set_coarse(model: AlphaCLIP, precision: str, device: torch.device) -> object:
-        kept = deepcopy(model.clip.visual.state_dict())
+        visual = model.clip.visual
+        kept = deepcopy(visual.state_dict())
+        rounded = {name: (tensor * 10).round() / 10 for name, tensor in kept.items()}
         if precision == "coarse":
-            with torch.no_grad():
-                for parameter in model.clip.visual.parameters():
-                    parameter.copy_((parameter * 10).round() / 10)
-        return torch.float32, lambda: model.clip.visual.load_state_dict(kept)
+            visual.load_state_dict(rounded)
+        return torch.float32, lambda: visual.load_state_dict(kept)
 
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
     monkeypatch.setattr(precisions, "SMALL", 0)
     monkeypatch.setattr(precisions, "LEAST_GAIN", 0.0)
-    monkeypatch.setattr(precisions, "candidates", lambda: (["coarse"], []))
+    monkeypatch.setattr(precisions, "candidates", lambda: ["fp32", "coarse"])
+    monkeypatch.setattr(precisions, "is_busy", lambda: False)
     monkeypatch.setattr(precisions, "set_precision", set_coarse)
     encoder = _encoder(model)
     before = encoder.encode_regions(IMAGE, REGIONS)
@@ -183,7 +257,7 @@ def test_choose__small_models_are_not_measured(
     model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
-    monkeypatch.delattr(precisions, "_measure")
+    monkeypatch.delattr(precisions, "measure")
     assert _choose(model) == "fp32"
     assert list(tmp_path.iterdir()) == []
 
@@ -194,7 +268,8 @@ def test_load__auto_measures_and_takes_int8(
     """All real but the gain, which a tiny model does not have."""
     monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
     monkeypatch.setattr(precisions, "SMALL", 0)
-    monkeypatch.setattr(precisions, "candidates", lambda: (["int8"], []))
+    monkeypatch.setattr(precisions, "candidates", lambda: ["fp32", "int8"])
+    monkeypatch.setattr(precisions, "is_busy", lambda: False)
     monkeypatch.setattr(precisions, "fastest", lambda found: [*found][-1])
     assert load("alphaclip-nano", "cpu").dtype == torch.int8
     (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 import time
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from bson import ObjectId
 from PIL import Image
 
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.errors import MissingWeightsError
 from alphaclip.indexing import Example, load
 from alphaclip.indexing.explore import searches
 
@@ -104,6 +107,24 @@ def test_about__indexes_history_and_names(panel):
     assert "24 regions of shapes" in about["indexes"][0]["said"]
     assert about["history"][0]["said"] == "“a green square”"
     assert "green square" in panel.do("names")["classes"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_about__loads_the_encoder_in_the_background(panel, monkeypatch, fails):
+    encoded = []
+
+    def encode_text(self, prompts, templates=None):
+        encoded.append((prompts, threading.current_thread() is threading.main_thread()))
+        if fails:
+            raise MissingWeightsError("gone")
+
+    monkeypatch.setattr(Encoder, "encode_text", encode_text)
+    for _ in range(2):
+        assert "error" not in panel.do("about")
+    for thread in threading.enumerate():
+        if thread.name == "alphaclip-warm-up":
+            thread.join()
+    assert encoded == [(["warm"], False)]
 
 
 def test_jobs__are_listed_stopped_and_their_end_is_told_once(drawings):
