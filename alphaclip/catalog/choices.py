@@ -96,7 +96,7 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
     """Downloads one of `alphaclip.catalog.candidates`; what was cut off goes on.
 
     Args:
-        name: see :func:`find_candidate`
+        name: see :func:`find_candidate`, or ``hf:OWNER/NAME`` or ``hf-hub:OWNER/NAME``
         progress (None): told how many MB are here; what it raises ends the download
 
     Raises:
@@ -105,6 +105,10 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
     """
     from alphaclip.weights.base_weights import download_base
 
+    base = split_name(name)[0]
+    if zoo.hub_config(base) is not None:
+        zoo.fetch_hub_model(base, progress)
+        return
     architecture, _, tag = find_candidate(name).model.partition("/")
     download_base(architecture, tag, progress)
 
