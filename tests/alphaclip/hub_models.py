@@ -43,6 +43,29 @@ def save_tiny(kind: str, folder: Path) -> Path:
     return folder
 
 
+def save_owl(name: str, folder: Path) -> Path:
+    """Writes a small detector, OWL-ViT or OWLv2, and returns its folder."""
+    import transformers
+
+    narrow = {**SMALL, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1}
+    kind = {"owlvit": "OwlViT", "owlv2": "Owlv2"}[name]
+    words = ["!", "<|endoftext|>", "<|startoftext|>", "a</w>", "g</w>", *"adog"]
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
+    text = {**narrow, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 1}
+    text["bos_token_id"] = 2
+    vision = {**narrow, "image_size": 32, "patch_size": 8}
+    torch.manual_seed(0)
+    config = getattr(transformers, f"{kind}Config")(
+        text_config=text, vision_config=vision, projection_dim=16
+    )
+    model = getattr(transformers, f"{kind}ForObjectDetection")(config)
+    model.save_pretrained(folder)
+    tokenizer = transformers.CLIPTokenizer(vocabulary, [], model_max_length=8)
+    images = getattr(transformers, f"{kind}ImageProcessor")(size={"height": 32, "width": 32})
+    getattr(transformers, f"{kind}Processor")(images, tokenizer).save_pretrained(folder)
+    return folder
+
+
 def _tokenizer(kind: str) -> Any:
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast

@@ -55,6 +55,16 @@ TOWERS = {
         "trunk.patch_embed.proj_alpha",
         224,
     ),
+    "PE-Core T/16": (
+        partial(timm_tower, "vit_pe_core_tiny_patch16_384", 64, pool="map", proj=None),
+        "trunk.patch_embed.proj_alpha",
+        64,
+    ),
+    "SigLIP 2 B/16": (
+        partial(timm_tower, "vit_base_patch16_siglip_224", 32, pool="map", proj="none"),
+        "trunk.patch_embed.proj_alpha",
+        32,
+    ),
     "timm ConvNeXt": (
         partial(timm_tower, "test_convnext", 160),
         "trunk.stem_0_alpha",
