@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -207,10 +208,7 @@ def fetch_hub_model(name: str, progress: Progress | None = None) -> Path:
 
     config, repository = hub_config(name) or CONFIG, name.partition(":")[2]
 
-    def check(folder: Path) -> None:
-        if config == CONFIG:
-            check_kind(folder, name)
-
+    check = partial(check_kind, name=name) if config == CONFIG else None
     return hub_folder(repository, config, check, progress)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
@@ -23,8 +24,14 @@ OPEN_CLIP_WEIGHTS, OPEN_CLIP_CONFIG = "open_clip_model.safetensors", "open_clip_
 CONFIG, WEIGHTS, INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*", re.ASCII)
-_DESCRIBES = re.compile(r"(?!adapter)[^/]+\.(json|txt|model|jinja)|README\.md|merges\.txt\.gz")
-"""Configurations, tokenizers and the card; an adapter's would name another model to be fetched."""
+_DESCRIBES = re.compile(r"[^/]+\.(json|txt|model|jinja)|README\.md|merges\.txt\.gz")
+"""Configurations, tokenizers and the card."""
+
+ADAPTER = "adapter_config.json"
+"""With it transformers would load another model, which it names, and change that one's weights."""
+
+_BESIDE = ("tokenizer_config.json",), ("preprocessor_config.json", "processor_config.json")
+"""What lies beside transformers' weights; of each one will do."""
 
 _SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 
@@ -32,7 +39,7 @@ _SHARD = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 def hub_folder(
     repository: str,
     config: str = CONFIG,
-    check: Callable[[Path], object] = str,
+    check: Callable[[Path], object] | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """The folder of a model of the hub, downloaded where it is not on this machine already.
@@ -40,7 +47,7 @@ def hub_folder(
     Args:
         repository: ``owner/name``
         config: ``CONFIG`` for transformers' weights, ``OPEN_CLIP_CONFIG`` for open_clip's
-        check: called with the folder before any weights are downloaded; may refuse the model
+        check (None): called with the folder before weights are downloaded; may refuse the model
         progress (None): told how many MB are here; what it raises ends the download, which goes on
             when it is asked for again
 
@@ -62,7 +69,7 @@ def hub_folder(
             raise
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
         raise MissingWeightsError(
-            f"{repository} is not on this machine and could not be downloaded ({reason:.300}). "
+            f"{repository} is not on this machine and could not be downloaded ({reason:.500}). "
             "HF_ENDPOINT names a mirror of the hub, `hf auth login` gives access to what is not "
             f"open to all. For a machine without internet, run `hf download {repository}` "
             "elsewhere and copy the Hugging Face cache (HF_HOME) over"
@@ -75,10 +82,16 @@ def find_hub_folder(repository: str, config: str = CONFIG) -> Path | None:
         found = try_to_load_from_cache(repository, config)
     except ValueError:  # no name of a repository
         return None
-    folder = Path(found).parent if isinstance(found, str) else None
-    if folder is None or config == OPEN_CLIP_CONFIG:
-        return folder if folder is not None and (folder / OPEN_CLIP_WEIGHTS).is_file() else None
-    return folder if find_weights(folder) is not None else None
+    if not isinstance(found, str):
+        return None
+    folder = Path(found).parent
+    if config == CONFIG:
+        # Others may have fetched the weights alone.
+        rest = all(any((folder / n).is_file() for n in names) for names in _BESIDE)
+        return folder if rest and find_weights(folder) is not None else None
+    # open_clip itself fetches no alpha channel: whether there is one has to be known.
+    is_known = try_to_load_from_cache(repository, ALPHA_FILE) is not None
+    return folder if is_known and (folder / OPEN_CLIP_WEIGHTS).is_file() else None
 
 
 def find_weights(folder: Path) -> Path | None:
@@ -116,29 +129,51 @@ def fetch_file(
 
 
 def _fetch(
-    repository: str, config: str, check: Callable[[Path], object], progress: Progress | None
+    repository: str,
+    config: str,
+    check: Callable[[Path], object] | None,
+    progress: Progress | None,
 ) -> Path:
-    from huggingface_hub import list_repo_files
+    from huggingface_hub import hf_hub_download, list_repo_files
+    from huggingface_hub.errors import EntryNotFoundError
 
     names = list_repo_files(repository)
-    if config not in names:
-        raise MissingWeightsError(f"{repository} has no {config}: it is no such model")
-    if config == CONFIG:
-        weights = [name for name in names if _SHARD.fullmatch(name)]
-        weights = [WEIGHTS] if WEIGHTS in weights else weights
-    else:
-        weights = [name for name in (ALPHA_FILE, OPEN_CLIP_WEIGHTS) if name in names]
-    if not weights:
-        raise MissingWeightsError(
-            f"{repository} has no safetensors weights, and others are not read: ask its owner for "
-            "them (transformers' save_pretrained writes them)"
-        )
+    weights = _weights_of(repository, config, names)
     # The weights come last, and with them the folder is there in full.
     folder = fetch_file(repository, config).parent
-    check(folder)
+    if check is not None:
+        check(folder)
     for name in names:
         if _DESCRIBES.fullmatch(name):
             fetch_file(repository, name, revision=folder.name)
     for name in weights:
         fetch_file(repository, name, progress, folder.name)
+    if config == OPEN_CLIP_CONFIG and ALPHA_FILE not in names:
+        with suppress(EntryNotFoundError):  # which the cache notes
+            hf_hub_download(repository, ALPHA_FILE, revision=folder.name)
     return folder
+
+
+def _weights_of(repository: str, config: str, names: Sequence[str]) -> list[str]:
+    """The files of weights that are needed, among all of a repository.
+
+    Raises:
+        MissingWeightsError: there are none; says what is there instead
+    """
+    if config not in names:
+        raise MissingWeightsError(f"{repository} has no {config}: it is no such model")
+    if config == CONFIG and ADAPTER in names:
+        raise MissingWeightsError(
+            f"{repository} has an {ADAPTER}: name a model that it is merged into"
+        )
+    if config == CONFIG:
+        weights = [name for name in names if _SHARD.fullmatch(name)]
+        weights = [WEIGHTS] if WEIGHTS in weights else weights
+    else:
+        weights = [OPEN_CLIP_WEIGHTS] if OPEN_CLIP_WEIGHTS in names else []
+    if not weights:
+        raise MissingWeightsError(
+            f"{repository} has no safetensors weights, and others are not read: ask its owner for "
+            "them (transformers' save_pretrained writes them)"
+        )
+    return [*weights, ALPHA_FILE] if config != CONFIG and ALPHA_FILE in names else weights

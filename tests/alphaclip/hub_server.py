@@ -79,7 +79,7 @@ class Hub(BaseHTTPRequestHandler):
 
     def _answer(self, name: str, content: bytes | None, start: int = 0) -> None:
         if content is None:
-            self._send(404, b"", {}, "EntryNotFound")
+            self._send(404, b"", {"X-Repo-Commit": "c" * 40}, "EntryNotFound")
             return
         digest = hashlib.sha256(content).hexdigest()
         if not name.endswith(LARGE):
@@ -109,7 +109,7 @@ class Hub(BaseHTTPRequestHandler):
 def serve(site: Site) -> Iterator[str]:
     """The address at which it is."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, site)) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
 

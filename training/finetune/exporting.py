@@ -20,11 +20,12 @@ from alphaclip.training.finetune.checkpoints import (
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.logs import REPORT
 from alphaclip.weights.alpha_channel import ALPHA_SUFFIX
+from alphaclip.weights.architectures import MERGES_FILE
 from alphaclip.weights.checkpoints import write_tensors
 from alphaclip.weights.hub import ALPHA_FILE, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 
-_LICENCES = {"mit": "mit", "apache-2.0": "apache-2.0", "cc-by-4.0": "cc-by-4.0"}
-"""Of the hub's names those that are certain; all others are ``other``, with the words below."""
+_LICENCES = ("mit", "apache-2.0", "cc-by-4.0")
+"""Those that have the same name on the hub; of others it has the words."""
 
 _README = """\
 ---
@@ -64,8 +65,10 @@ import open_clip
 model = open_clip.create_model("hf-hub:OWNER/NAME")
 ```
 
-open_clip does not know of the map: its vectors are those of a map of 0.5 everywhere. {tokenizer}
+open_clip does not know of the map: its vectors are those of a map of 0.5 everywhere.
 """
+
+_OWN_TOKENIZER = f'Its tokenizer is `open_clip.SimpleTokenizer("{MERGES_FILE}")`.\n'
 
 
 def export_hub(run: Path, folder: Path) -> Path:
@@ -109,23 +112,17 @@ def export_hub(run: Path, folder: Path) -> Path:
 
 
 def _readme(spec: ModelSpec, card: Mapping[str, Any], run: Path, folder: Path) -> str:
-    recipe = card.get("recipe") or {}
-    own = any(folder.glob("merges.txt.gz"))
-    return (
-        _README.format(
-            name=card.get("name") or folder.name,
-            licence=spec.licence,
-            hub_licence=_LICENCES.get(spec.licence.rpartition(": ")[2].lower(), "other"),
-            base=recipe.get("model") or "not stated",
-            data=_data(recipe, run),
-            figures=_figures(run),
-            alpha_file=ALPHA_FILE,
-            tokenizer='Its tokenizer is `open_clip.SimpleTokenizer("merges.txt.gz")`.'
-            if own
-            else "",
-        ).rstrip()
-        + "\n"
+    recipe, licence = card.get("recipe") or {}, spec.licence.rpartition(": ")[2].lower()
+    text = _README.format(
+        name=card.get("name") or folder.name,
+        licence=spec.licence,
+        hub_licence=licence if licence in _LICENCES else "other",
+        base=recipe.get("model") or "not stated",
+        data=_data(recipe, run),
+        figures=_figures(run),
+        alpha_file=ALPHA_FILE,
     )
+    return f"{text}\n{_OWN_TOKENIZER}" if (folder / MERGES_FILE).is_file() else text
 
 
 def _data(recipe: Mapping[str, Any], run: Path) -> str:

@@ -34,7 +34,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folders = {n: save_tiny(k, tmp_path_factory.mktemp(k)) for n, k in made.items()}
     for folder in folders.values():
         (folder / "README.md").write_text(README)
-        for unused in ("pytorch_model.bin", "modeling_own.py", "adapter_config.json"):
+        for unused in ("pytorch_model.bin", "modeling_own.py"):
             (folder / unused).write_text("{}")
     return folders
 
@@ -61,7 +61,7 @@ def test_load__fetches_once_and_only_what_it_needs(
     assert encoder.name == f"hf:{TIPS}+maskpool"
     sent = set(hub.log)
     assert {"config.json", "model.safetensors", "tokenizer.json", "README.md"} <= sent
-    assert not sent & {"pytorch_model.bin", "modeling_own.py", "adapter_config.json"}
+    assert not sent & {"pytorch_model.bin", "modeling_own.py"}
     again = hub.log.copy()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     alike = alphaclip.load(str(folders[TIPS]) + "+maskpool", "cpu")
@@ -82,6 +82,15 @@ def test_load__goes_on_where_it_was_cut_off(hub: Site, tmp_path: Path) -> None:
     hub.breaks_at = None
     alphaclip.load(f"hf:{NAFLEX}", "cpu")
     assert hub.log[-1] == "model.safetensors bytes=100000-"
+
+
+def test_load__of_what_others_fetched_the_rest_is_fetched(hub: Site) -> None:
+    from huggingface_hub import hf_hub_download
+
+    for name in ("config.json", "model.safetensors"):
+        hf_hub_download(TIPS, name)
+    assert alphaclip.load(f"hf:{TIPS}", "cpu").encode_text(["a cat"]).shape == (1, 64)
+    assert hub.log.count("model.safetensors") == 1
 
 
 def test_load__weights_that_are_not_what_the_hub_states(hub: Site, tmp_path: Path) -> None:
@@ -114,6 +123,7 @@ def test_load__weights_in_several_files(
         ("hf:../x", {}, "expected OWNER/NAME"),
         ("hf:a/own", {"config.json": OWN}, r"hf:a/own is .*'own': it needs code .* never run"),
         ("hf:a/pickled", {"config.json": b"{}", "pytorch_model.bin": b""}, "others are not read"),
+        ("hf:a/tuned", {"config.json": b"{}", "adapter_config.json": b""}, "it is merged into"),
         ("hf:a/clip", {"open_clip_config.json": b"{}"}, "a/clip has no config.json"),
         ("hf-hub:a/clip", {"config.json": b"{}"}, "a/clip has no open_clip_config.json"),
     ],
@@ -160,8 +170,10 @@ def test_download_encoder__can_be_ended(hub: Site) -> None:
 
     with pytest.raises(Ended, match=f"MB of {TIPS}"):
         choices.download_encoder(f"hf:{TIPS}", end)
+    assert not any(choice.name == f"hf:{TIPS}" for choice in choices.encoder_choices())
     choices.download_encoder(f"hf:{TIPS}")
-    assert zoo.is_here(f"hf:{TIPS}")
+    (choice,) = (c for c in choices.encoder_choices() if c.name == f"hf:{TIPS}")
+    assert (choice.installed, choice.commercial) == (True, True)
 
 
 def test_load_detector__from_the_hub(hub: Site, tmp_path: Path) -> None:
@@ -179,18 +191,19 @@ def test_load_detector__from_the_hub(hub: Site, tmp_path: Path) -> None:
     assert theirs == load_detector(str(tmp_path / "owl"), "cpu").ground(picture, ["a dog"])
 
 
-def test_load__by_a_mirror_and_then_offline(site: Site, tmp_path: Path) -> None:
+def test_hub_folder__by_a_mirror_and_then_offline(site: Site, tmp_path: Path) -> None:
     """As a user sets it: by the environment of a process of its own."""
-    code = f"import alphaclip; print(alphaclip.load('hf:{TIPS}', 'cpu').fingerprint)"
-    environ = {**os.environ, "HF_HUB_CACHE": str(tmp_path), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    code = f"from alphaclip.weights.hub import hub_folder; print(hub_folder({NAFLEX!r}))"
+    environ = {**os.environ, "HF_HUB_CACHE": str(tmp_path)}
 
     def run(**settings: str) -> str:
         done = subprocess.run(
             [sys.executable, "-c", code], env={**environ, **settings},
             capture_output=True, text=True, check=True,
         )  # fmt: skip
-        return done.stdout
+        return done.stdout.strip()
 
     with serve(site) as address:
-        online = run(HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
-    assert run(HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1") == online != ""
+        folder = run(HF_ENDPOINT=address, HF_HUB_OFFLINE="0")
+    assert run(HF_ENDPOINT="http://127.0.0.1:9", HF_HUB_OFFLINE="1") == folder
+    assert Path(folder, "model.safetensors").is_file()
