@@ -112,11 +112,6 @@ def _install(name: str) -> int:
 def _print_candidates() -> None:
     """open_clip's, with what decides between them."""
     here, speed = zoo.find_cached(), _gigaflops()
-    hub = [("TRANSFORMERS'", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
-    for model in HUB_MODELS:
-        status, use = _STATUS[zoo.is_here(model.name)], _COMMERCE[allows_commerce(model.licence)]
-        facts = (f"{model.gigabytes:.1f} GB", str(model.tokens), model.summary)
-        hub.append((model.name, status, use, *facts))
     rows = [("OPEN_CLIP'S", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "IMAGENET", "HERE")]
     for one in (*CANDIDATES, SIGLIP):
         use, status = _COMMERCE[one.is_free], _STATUS[one in here]
@@ -125,6 +120,11 @@ def _print_candidates() -> None:
         rows.append((f"openclip:{one.model}", status, use, *facts))
     _print_table(rows)
     print()
+    hub = [("TRANSFORMERS'", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
+    for model in HUB_MODELS:
+        status, use = _STATUS[zoo.is_here(model.name)], _COMMERCE[allows_commerce(model.licence)]
+        size, tokens = f"{model.gigabytes:.1f} GB", str(model.tokens)
+        hub.append((model.name, status, use, size, tokens, model.summary))
     _print_table(hub)
     print(
         "\nTOKENS: of a text that it reads. IMAGENET: zero-shot accuracy on pictures, as\n"

@@ -416,8 +416,8 @@ class _Embedded(nn.Identity):
 
 
 def _convolution(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    width, _, *side = weight.shape
-    stem = nn.Conv2d(3, width, side, side, bias=bias is not None)
+    width, _, high, wide = weight.shape
+    stem = nn.Conv2d(3, width, (high, wide), (high, wide), bias=bias is not None)
     stem.weight = nn.Parameter(weight.contiguous())
     if bias is not None:
         stem.bias = nn.Parameter(bias.detach().clone())

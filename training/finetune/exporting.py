@@ -102,33 +102,45 @@ def export_hub(run: Path, folder: Path) -> Path:
     tensors = {name: t.contiguous() for name, t in model.clip.state_dict().items()}
     alpha = {n: t for n, t in tensors.items() if n.endswith(f"{ALPHA_SUFFIX}.weight")}
     plain = {n: t for n, t in tensors.items() if n not in alpha}
-    write_tensors(alpha, folder / ALPHA_FILE, {"licence": spec.licence})
-    write_tensors(plain, folder / OPEN_CLIP_WEIGHTS, {"licence": spec.licence})
-    card = read_json(source / CARD_FILE) if (source / CARD_FILE).is_file() else {}
-    view = {"default_view": spec.default_view.to_dict()}
-    write_json(folder / CARD_FILE, {**card, "licence": spec.licence, **view})
-    write_text(folder / README_FILE, _readme(spec, card, run, folder))
+    card = _card(spec, source)
+    write_tensors(alpha, folder / ALPHA_FILE, {"licence": card["licence"]})
+    write_tensors(plain, folder / OPEN_CLIP_WEIGHTS, {"licence": card["licence"]})
+    write_json(folder / CARD_FILE, card)
+    write_text(folder / README_FILE, _readme(card, run, folder))
     return source
 
 
-def _readme(spec: ModelSpec, card: Mapping[str, Any], run: Path, folder: Path) -> str:
-    recipe, licence = card.get("recipe") or {}, spec.licence.rpartition(": ")[2].lower()
+def _card(spec: ModelSpec, source: Path) -> dict[str, Any]:
+    """What the model says of itself, without the paths of this machine."""
+    card = read_json(source / CARD_FILE) if (source / CARD_FILE).is_file() else {}
+    recipe = dict(card.get("recipe") or {})
+    base = str(recipe.get("model") or "not stated")
+    shown = Path(base).name if Path(base).expanduser().exists() else base
+    for name in ("pairs", "evaluate"):
+        recipe[name] = [Path(folder).name for folder in recipe.get(name) or ()]
+    for name in ("output", "checkpoint"):
+        recipe.pop(name, None)
+    return {
+        **card,
+        "licence": spec.licence.replace(base, shown),
+        "default_view": spec.default_view.to_dict(),
+        "recipe": {**recipe, "model": shown},
+    }
+
+
+def _readme(card: Mapping[str, Any], run: Path, folder: Path) -> str:
+    licence = card["licence"].rpartition(": ")[2].lower()
+    names, pairs = ", ".join(card["recipe"]["pairs"]), _report(run).get("pairs")
     text = _README.format(
         name=card.get("name") or folder.name,
-        licence=spec.licence,
+        licence=card["licence"],
         hub_licence=licence if licence in _LICENCES else "other",
-        base=recipe.get("model") or "not stated",
-        data=_data(recipe, run),
+        base=card["recipe"]["model"],
+        data=(f"{pairs:,} region-text pairs ({names})" if pairs else names) or "not stated",
         figures=_figures(run),
         alpha_file=ALPHA_FILE,
     )
     return f"{text}\n{_OWN_TOKENIZER}" if (folder / MERGES_FILE).is_file() else text
-
-
-def _data(recipe: Mapping[str, Any], run: Path) -> str:
-    names = ", ".join(Path(folder).name for folder in recipe.get("pairs") or ())
-    pairs = _report(run).get("pairs")
-    return (f"{pairs:,} region-text pairs ({names})" if pairs else names) or "not stated"
 
 
 def _figures(run: Path) -> str:

@@ -118,6 +118,8 @@ def test_export_hub__the_card_says_what_it_is(run: Path, tmp_path: Path) -> None
     for words in ("whose licence is: MIT", "16 region-text pairs (shapes)", "after 2 steps"):
         assert words in text
     assert "before)" in text
+    said = [path for path in (tmp_path / "exported").iterdir() if path.suffix in (".json", ".md")]
+    assert not any(str(run.parent) in path.read_text() for path in said)
     with pytest.raises(FinetuneError, match="is not empty"):
         export_hub(run, tmp_path / "exported")
 
