@@ -301,8 +301,10 @@ def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
 def _transformers_spec(folder: Path, name: str, warning: str) -> ModelSpec:
     from alphaclip.weights.architectures import read_config
     from alphaclip.weights.checkpoints import has_alpha
-    from alphaclip.weights.hub import CONFIG, find_weights
+    from alphaclip.weights.hub import ADAPTER, CONFIG, find_weights
 
+    if (folder / ADAPTER).is_file():
+        raise CheckpointError(f"{folder}: merge the adapter ({ADAPTER}) into the weights first")
     weights = find_weights(folder)
     if weights is None:
         raise MissingWeightsError(

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from alphaclip.errors import AlphaClipError, CheckpointError, MissingWeightsError, brief
 from alphaclip.files import LARGEST_CONFIG, read_json
-from alphaclip.weights.hub import ADAPTER, CONFIG
 
 SETTINGS = "transformers"
 """In a configuration's settings: what the model's ``config.json`` says."""
+
+_CONFIG = "config.json"
 
 TRIED = "5.24"
 """The version of transformers that all of them were tried with."""
@@ -74,7 +75,7 @@ def check_kind(folder: Path, name: str = "") -> str:
         raise AlphaClipError(
             f"{name or folder} needs transformers ({error}): pip install 'transformers>={TRIED}'"
         ) from error
-    content = read_json(folder / CONFIG, LARGEST_CONFIG)
+    content = read_json(folder / _CONFIG, LARGEST_CONFIG)
     kind = content.get("model_type") if isinstance(content, dict) else None
     if not isinstance(kind, str) or kind not in CLASSES:
         own = isinstance(content, dict) and content.get("auto_map")
@@ -102,7 +103,7 @@ def describe(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         AlphaClipError: it is of a type that is not known, or its files are not what they should be
     """
     kind = check_kind(folder)
-    content = read_json(folder / CONFIG, LARGEST_CONFIG)
+    content = read_json(folder / _CONFIG, LARGEST_CONFIG)
     try:
         config = _config(content)
         preprocess = _preprocessing(folder, kind, config)
@@ -133,8 +134,6 @@ def build(settings: Mapping[str, Any], folder: Path, size: int, pretrained: bool
     model_class: Any = getattr(transformers, CLASSES[kind])
     # Other implementations may be code of the hub's.
     options: dict[str, Any] = {"attn_implementation": "sdpa"}
-    if (folder / ADAPTER).is_file():
-        raise CheckpointError(f"{folder}: has an {ADAPTER}: merge it into the weights, remove it")
     try:
         if not pretrained:
             model = model_class._from_config(_config(content), **options)

@@ -18,7 +18,7 @@ from alphaclip.training.finetune.checkpoints import (
     write_json,
 )
 from alphaclip.training.finetune.config import FinetuneError
-from alphaclip.training.finetune.logs import REPORT
+from alphaclip.training.finetune.logs import EVALUATION, REPORT, RowLog
 from alphaclip.weights.alpha_channel import ALPHA_SUFFIX
 from alphaclip.weights.architectures import MERGES_FILE
 from alphaclip.weights.checkpoints import write_tensors
@@ -137,20 +137,21 @@ def _readme(card: Mapping[str, Any], run: Path, folder: Path) -> str:
         hub_licence=licence if licence in _LICENCES else "other",
         base=card["recipe"]["model"],
         data=(f"{pairs:,} region-text pairs ({names})" if pairs else names) or "not stated",
-        figures=_figures(run),
+        figures=_figures(run, card.get("steps")),
         alpha_file=ALPHA_FILE,
     )
     return f"{text}\n{_OWN_TOKENIZER}" if (folder / MERGES_FILE).is_file() else text
 
 
-def _figures(run: Path) -> str:
-    report = _report(run)
-    before, after = report.get("before") or {}, report.get("after") or {}
+def _figures(run: Path, step: int | None) -> str:
+    """What was measured of the weights after so many steps, and before the first."""
+    rows = {int(row.pop("step")): row for row in RowLog(run / EVALUATION).rows()}
+    before, after = rows.get(0, {}), rows.get(step or 0, {})
     lines = [
         f"\n  - {name}: {value:.4g}" + (f" ({before[name]:.4g} before)" if name in before else "")
         for name, value in after.items()
     ]
-    return f"on held-out pairs, after {report['done']} steps" + "".join(lines) if lines else "none"
+    return f"on held-out pairs, after {step} steps" + "".join(lines) if step and lines else "none"
 
 
 def _report(run: Path) -> dict[str, Any]:

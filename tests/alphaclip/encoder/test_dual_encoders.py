@@ -201,6 +201,10 @@ def test_load__what_cannot_be_used_is_refused_by_name(
         exact(folder)
     assert not ran.exists()
     change(folder, model_type="tipsv2", auto_map=None)
+    (folder / "adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match="merge the adapter"):
+        exact(folder)
+    (folder / "adapter_config.json").unlink()
     tensors = folder / "model.safetensors"
     tensors.rename(folder / "pytorch_model.bin")
     with pytest.raises(MissingWeightsError, match="no safetensors weights"):
