@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-FREE = ("MIT", "Apache-2.0", "BSD-3-Clause")
+FREE = ("MIT", "Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "CC BY 4.0")
 """Licences that allow commercial use."""
 
 APPLE = "Apple Machine Learning Research Model Licence, for research only"
@@ -20,10 +20,10 @@ APPLE = "Apple Machine Learning Research Model Licence, for research only"
 
 def allows_commerce(licence: str) -> bool | None:
     """Whether a licence allows commercial use; None where that is not known here."""
-    own = licence.rpartition(": ")[2]
-    if own in FREE:
+    own = licence.rpartition(": ")[2].lower()
+    if own in map(str.lower, FREE):
         return True
-    return False if "NC" in re.split("[ -]", own) or "research only" in own else None
+    return False if "nc" in re.split("[ -]", own) or "research only" in own else None
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,41 @@ without internet."""
 
 SIGLIP = Candidate("ViT-SO400M-16-SigLIP2-384/webli", 84.1, "Apache-2.0", 4540, 510, tokens=64)
 """For long texts and many languages; its tokenizer is downloaded beside it."""
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """A dual encoder of transformers'.
+
+    Attributes:
+        name: loads it
+        licence: of the weights, as their makers state it
+        gigabytes: of the download, about
+        tokens: of a text that it reads
+        summary: what it is good for
+    """
+
+    name: str
+    licence: str
+    gigabytes: float
+    tokens: int
+    summary: str
+
+
+HUB_MODELS = (
+    HubModel("hf:google/tipsv2-b14", "CC-BY-4.0", 0.8, 64, "patches aligned to text: +maskpool"),
+    HubModel("hf:google/siglip2-base-patch16-naflex", "Apache-2.0", 1.5, 64, "many languages"),
+    HubModel("hf:google/siglip2-so400m-patch16-naflex", "Apache-2.0", 4.5, 64, "many languages"),
+    HubModel(
+        "hf:facebook/metaclip-2-worldwide-huge-quickgelu",
+        "CC-BY-NC-4.0",
+        7.4,
+        77,
+        "many languages",
+    ),
+    HubModel("hf:Qwen/Qwen3-VL-Embedding-2B", "Apache-2.0", 4.3, 512, "long texts; slow"),
+)
+"""Some of those that `alphaclip.weights.dual_encoders` can load."""
 
 OFFERED = {"cuda": PE_L, "cpu": PE_B, "small": PE_S}
 """What is offered for download, for each device: free to use, and of a size that it can bear."""

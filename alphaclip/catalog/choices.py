@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.catalog import zoo
-from alphaclip.catalog.candidates import CANDIDATES, OFFERED, Candidate, allows_commerce
+from alphaclip.catalog.candidates import (
+    CANDIDATES,
+    HUB_MODELS,
+    OFFERED,
+    Candidate,
+    allows_commerce,
+)
 from alphaclip.catalog.methods import split_name
 from alphaclip.catalog.released import models_folder
 from alphaclip.errors import AlphaClipError, ModelNotFoundError
@@ -71,7 +77,8 @@ def encoder_choices() -> list[Choice]:
     Nothing is downloaded, and no weights are read.
     """
     auto, why = _auto()
-    unique = {one.name: one for one in (*tuned_choices(), *_released(), *_downloads(), *_cached())}
+    listed = (*tuned_choices(), *_released(), *_downloads(), *_cached(), *_of_the_hub())
+    unique = {one.name: one for one in listed}
     if auto in unique:
         unique[auto] = replace(unique[auto], why_auto=why)
     return sorted(
@@ -96,7 +103,7 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
     """Downloads one of `alphaclip.catalog.candidates`; what was cut off goes on.
 
     Args:
-        name: see :func:`find_candidate`
+        name: see :func:`find_candidate`, or ``hf:OWNER/NAME`` or ``hf-hub:OWNER/NAME``
         progress (None): told how many MB are here; what it raises ends the download
 
     Raises:
@@ -105,6 +112,10 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
     """
     from alphaclip.weights.base_weights import download_base
 
+    base = split_name(name)[0]
+    if zoo.hub_config(base) is not None:
+        zoo.fetch_hub_model(base, progress)
+        return
     architecture, _, tag = find_candidate(name).model.partition("/")
     download_base(architecture, tag, progress)
 
@@ -157,6 +168,21 @@ def _cached() -> list[Choice]:
 
 def _downloads() -> list[Choice]:
     return [_of_open_clip(one, installed=False) for one in DOWNLOADS.values()]
+
+
+def _of_the_hub() -> list[Choice]:
+    """transformers' that are here."""
+    return [
+        Choice(
+            name=model.name,
+            summary=f"transformers' {model.name.partition('/')[2]}, {model.summary}",
+            licence=model.licence,
+            commercial=allows_commerce(model.licence),
+            installed=True,
+        )
+        for model in HUB_MODELS
+        if zoo.is_here(model.name)
+    ]
 
 
 def _of_open_clip(candidate: Candidate, installed: bool) -> Choice:

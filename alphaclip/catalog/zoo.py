@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +34,7 @@ from alphaclip.files import LARGEST_CONFIG, DamagedError, check_folder, read_jso
 
 if TYPE_CHECKING:
     from alphaclip.views.view import View
+    from alphaclip.weights.downloads import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +49,10 @@ GRIT_WARNING = (
     "checkpoint, `alphaclip models alphaclip-vit-l14-grit1m-mim` says how"
 )
 OPENCLIP_PREFIX = "openclip:"
+HUB_PREFIXES = {"hf:": "config.json", "hf-hub:": "open_clip_config.json"}
+"""Before OWNER/NAME on the Hugging Face hub: models of transformers' and of open_clip's; and the
+file that describes them there."""
+
 ON_THE_HUB = "stated on the model's Hugging Face page"
 """The licence of those of open_clip's models of which it is not known here."""
 
@@ -54,9 +61,8 @@ RESEARCH_WARNING = (
     "`alphaclip models` lists some"
 )
 
-CARD_FILE = "card.json"
+CARD_FILE, README_FILE = "card.json", "README.md"
 WEIGHTS_FILE = "model.safetensors"
-HUB_WEIGHTS_FILE = "open_clip_model.safetensors"
 
 METHODS = "+near+maskattn"
 """What makes a region encoder of a plain CLIP; shown with what is near, since a whole picture
@@ -130,13 +136,17 @@ def resolve(name: str) -> ModelSpec:
 
     Args:
         name: ``auto`` (see `find_auto`; its warning is logged), ``alphaclip-nano``, a released
-            checkpoint's name, ``openclip:ARCHITECTURE/TAG``, a folder with an open_clip JSON
-            configuration and safetensors weights (with an alpha channel or without), or a
-            converted ``.safetensors`` file; any of them with methods, ``BASE+METHOD``
+            checkpoint's name, ``openclip:ARCHITECTURE/TAG``, ``hf:OWNER/NAME`` or
+            ``hf-hub:OWNER/NAME`` (transformers' and open_clip's on the Hugging Face hub, which are
+            downloaded where they are not here), a folder with an open_clip JSON configuration and
+            safetensors weights (with an alpha channel or without) or with a model of
+            transformers', or a converted ``.safetensors`` file; any of them with methods,
+            ``BASE+METHOD``
 
     Raises:
         ModelNotFoundError: no model or method has this name; close ones are proposed
-        MissingWeightsError: the model is known but not installed; the message says how to get it
+        MissingWeightsError: the model is known but not installed, and cannot be downloaded; the
+            message says how to get it
         CheckpointError: a file that the name points to is not what it should be
     """
     base, methods = split_name(name)
@@ -153,6 +163,8 @@ def resolve(name: str) -> ModelSpec:
         return _released_spec(find_released(name))
     if name.startswith(OPENCLIP_PREFIX):
         return _openclip_spec(name)
+    if hub_config(name) is not None:
+        return folder_spec(fetch_hub_model(name), name)
     path = Path(name).expanduser()
     if path.is_dir():
         return folder_spec(path.resolve(), str(path.resolve()))
@@ -163,8 +175,41 @@ def resolve(name: str) -> ModelSpec:
     hint = f"did you mean {', '.join(close)}?" if close else "`alphaclip models` lists the names;"
     raise ModelNotFoundError(
         f"no model is called {name!r}, and there is no such folder or file: {hint} open_clip's "
-        f"models are written {OPENCLIP_PREFIX}ARCHITECTURE/TAG"
+        f"models are written {OPENCLIP_PREFIX}ARCHITECTURE/TAG, the hub's "
+        f"{' or '.join(f'{prefix}OWNER/NAME' for prefix in HUB_PREFIXES)}"
     )
+
+
+def hub_config(name: str) -> str | None:
+    """The file that describes a model of the hub, by its name here; None for all others."""
+    return next((c for prefix, c in HUB_PREFIXES.items() if name.startswith(prefix)), None)
+
+
+def is_here(name: str) -> bool:
+    """Whether a model of the hub is in its cache, by its name here."""
+    from alphaclip.weights.hub import CONFIG, find_hub_folder
+
+    return find_hub_folder(name.partition(":")[2], hub_config(name) or CONFIG) is not None
+
+
+def fetch_hub_model(name: str, progress: Progress | None = None) -> Path:
+    """The folder of a model of the hub, downloaded where it is not here, see `HUB_PREFIXES`.
+
+    Args:
+        name: with its prefix, without methods
+        progress (None): told how many MB are here; what it raises ends the download
+
+    Raises:
+        AlphaClipError: it is of a kind that cannot be used
+        MissingWeightsError: it cannot be had
+    """
+    from alphaclip.weights.dual_encoders import check_kind
+    from alphaclip.weights.hub import CONFIG, hub_folder
+
+    config, repository = hub_config(name) or CONFIG, name.partition(":")[2]
+
+    check = partial(check_kind, name=name) if config == CONFIG else None
+    return hub_folder(repository, config, check, progress)
 
 
 def find_auto() -> ModelSpec:
@@ -217,7 +262,8 @@ def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
 
     Args:
         folder: with an open_clip JSON configuration and safetensors weights, with an alpha channel
-            or without; a ``card.json`` may state licence and default view
+            or without, or a model of transformers'; a ``card.json`` may state licence and default
+            view
         name: of the model
         warning: see `ModelSpec`
 
@@ -225,32 +271,66 @@ def folder_spec(folder: Path, name: str, warning: str = "") -> ModelSpec:
         MissingWeightsError: it does not hold one configuration and one weights file
         CheckpointError: a file is not what it should be
     """
-    from alphaclip.views.view import View
     from alphaclip.weights.checkpoints import has_alpha
+    from alphaclip.weights.hub import ALPHA_FILE, CONFIG, OPEN_CLIP_WEIGHTS
 
     try:
         check_folder(folder)
     except DamagedError as error:
         raise CheckpointError(str(error)) from error
-    hub = folder / HUB_WEIGHTS_FILE
-    files = [hub] if hub.is_file() else folder.glob("*.safetensors")
-    weights = _only(folder, files, "safetensors weights")
-    configs = (
+    configs = [
         path
         for path in folder.glob("*.json")
         if _read_json(path).keys() & {"vision_cfg", "model_cfg"}
-    )
+    ]
+    is_plain = hub_config(name) == CONFIG or not configs
+    config = folder / CONFIG
+    if is_plain and config.is_file() and "model_type" in _read_json(config):
+        return _transformers_spec(folder, name, warning)
+    hub = folder / OPEN_CLIP_WEIGHTS
+    files = [hub] if hub.is_file() else folder.glob("*.safetensors")
+    weights = _only(folder, files, "safetensors weights")
     config = _only(folder, configs, "open_clip configuration")
     pretrained, checkpoint = (None, weights) if has_alpha(weights) else (str(weights), None)
+    if pretrained and (folder / ALPHA_FILE).is_file():
+        checkpoint = folder / ALPHA_FILE
+    view, licence = _stated_view(folder, object_view()), stated_licence(folder)
+    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
+
+
+def _transformers_spec(folder: Path, name: str, warning: str) -> ModelSpec:
+    from alphaclip.weights.architectures import read_config
+    from alphaclip.weights.checkpoints import has_alpha
+    from alphaclip.weights.hub import ADAPTER, CONFIG, find_weights
+
+    if (folder / ADAPTER).is_file():
+        raise CheckpointError(f"{folder}: merge the adapter ({ADAPTER}) into the weights first")
+    weights = find_weights(folder)
+    if weights is None:
+        raise MissingWeightsError(
+            f"{folder}: has no safetensors weights, and others are not read: transformers' "
+            "save_pretrained writes them"
+        )
+    config = folder / CONFIG
+    is_ours = weights.suffix == ".safetensors" and has_alpha(weights)
+    pretrained, checkpoint = (None, weights) if is_ours else (str(weights), None)
+    scaling = read_config(config).preprocess["scaling"]
+    view = _stated_view(folder, replace(object_view(), scaling=scaling))
+    licence = stated_licence(folder)
+    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
+
+
+def _stated_view(folder: Path, default: View) -> View:
+    """The view that a folder's card states."""
+    from alphaclip.views.view import View
+
     stated = _card(folder).get("default_view")
     try:
-        view = View(**stated) if stated else object_view()
+        return View(**stated) if stated else default
     except (TypeError, AlphaClipError) as error:
         raise CheckpointError(
             f"{folder / CARD_FILE}: default_view is {brief(stated)}: {error}"
         ) from error
-    licence = stated_licence(folder)
-    return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
 
 
 def file_spec(path: Path) -> ModelSpec:
@@ -297,8 +377,13 @@ def object_view() -> View:
 
 
 def stated_licence(folder: Path) -> str:
-    """What a folder's card says of its licence."""
-    return str(_card(folder).get("licence", "not stated"))
+    """What a folder's card says of its licence: ours, or the hub's at the head of its README."""
+    stated = _card(folder).get("licence")
+    if stated is None and (folder / README_FILE).is_file():
+        head = (folder / README_FILE).read_text("utf-8", "replace").split("\n---", 1)[0]
+        said = dict(re.findall(r"^(license(?:_name)?): *[\"']?([\w. +-]+)", head, re.MULTILINE))
+        stated = said.get("license_name") or said.get("license")
+    return str(stated or "not stated")
 
 
 def _released_spec(released: Released) -> ModelSpec:

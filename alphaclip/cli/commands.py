@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import platform
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from alphaclip.catalog import zoo
-from alphaclip.catalog.candidates import CANDIDATES, SIGLIP, allows_commerce
+from alphaclip.catalog.candidates import CANDIDATES, HUB_MODELS, SIGLIP, allows_commerce
 from alphaclip.catalog.choices import download_encoder, find_candidate
-from alphaclip.catalog.methods import JOIN, METHODS
+from alphaclip.catalog.methods import JOIN, METHODS, split_name
 from alphaclip.catalog.released import (
     BASE_TAG,
     RELEASED,
@@ -94,7 +95,8 @@ def _models(args: argparse.Namespace) -> int:
 def _install(name: str) -> int:
     from tqdm import tqdm
 
-    model = find_candidate(name).model
+    is_hub = zoo.hub_config(name) is not None
+    model = name if is_hub else find_candidate(name).model
     with tqdm(unit="MB", desc=model) as bar:
 
         def show(what: str, done: int, total: int) -> None:
@@ -102,7 +104,8 @@ def _install(name: str) -> int:
             bar.update(done - bar.n)
 
         download_encoder(name, show)
-    print(f"{model} is installed: {zoo.cached_name(model)} encodes regions")
+    loads = name if is_hub else zoo.cached_name(model)
+    print(f"{model} is installed: {loads} encodes regions")
     return 0
 
 
@@ -115,16 +118,28 @@ def _print_candidates() -> None:
         rate = f"{speed / one.gigaflops:.2g}/s"
         facts = (one.size, str(one.tokens), f"{one.accuracy:.1f} %", rate)
         rows.append((f"openclip:{one.model}", status, use, *facts))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
+    _print_table(rows)
+    print()
+    hub = [("TRANSFORMERS'", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
+    for model in HUB_MODELS:
+        status, use = _STATUS[zoo.is_here(model.name)], _COMMERCE[allows_commerce(model.licence)]
+        size, tokens = f"{model.gigabytes:.1f} GB", str(model.tokens)
+        hub.append((model.name, status, use, size, tokens, model.summary))
+    _print_table(hub)
     print(
         "\nTOKENS: of a text that it reads. IMAGENET: zero-shot accuracy on pictures, as\n"
         "published. HERE: regions a second, about, by the time that a layer of ViT-B/16 takes.\n"
         "They encode regions by +near+maskattn; `auto` prefers those that may be used\n"
-        "commercially. `alphaclip models NAME --install` downloads one."
+        "commercially. `alphaclip models NAME --install` downloads one. Any model of these kinds\n"
+        "on the Hugging Face hub is hf:OWNER/NAME, and any of open_clip's hf-hub:OWNER/NAME."
     )
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        print("  ".join(f"{cell:<{width}}" for cell, width in cells).rstrip())
 
 
 def _gigaflops() -> float:
@@ -173,6 +188,14 @@ def _describe(name: str) -> str:
             return f"{about}\n\n" + (
                 f"Installed: {info.path}" if info.installed else "Not installed."
             )
+    base = split_name(name)[0]
+    if zoo.hub_config(base) is not None and not zoo.is_here(base):
+        return (
+            f"{base}\n"
+            "  weights      not here yet. With internet they are downloaded on first use, or by\n"
+            f"               alphaclip models {base} --install\n"
+            f"  licence      {zoo.ON_THE_HUB}"
+        )
     spec = zoo.resolve(name)
     view = spec.default_view
     frames = {

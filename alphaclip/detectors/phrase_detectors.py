@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.detectors.boxes import FoundBox, GroundingSettings, keep_boxes
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.network.devices import find_device
+from alphaclip.weights.hub import hub_folder
 
 if TYPE_CHECKING:
     import torch
@@ -78,9 +80,11 @@ def load_detector(
     try:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 
-        processor: Any = AutoProcessor.from_pretrained(name, trust_remote_code=False)
+        folder = name if Path(name).is_dir() else hub_folder(name)
+        here: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+        processor: Any = AutoProcessor.from_pretrained(folder, **here)
         model: Any = AutoModelForZeroShotObjectDetection.from_pretrained(
-            name, use_safetensors=True, trust_remote_code=False
+            folder, use_safetensors=True, **here
         )
         kind = model.config.model_type
         if kind not in (*OWLS, *DINOS):
@@ -89,6 +93,8 @@ def load_detector(
         raise AlphaClipError(
             f"detectors of phrases need transformers ({error}): run `pip install transformers`"
         ) from error
+    except MissingWeightsError:
+        raise
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise AlphaClipError(
             f"{name} cannot be loaded as a zero-shot detector ({str(error)[:300]}): give a model "

@@ -17,7 +17,7 @@ from alphaclip.catalog import zoo
 from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError
 from alphaclip.files import Stamp, file_stamp
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.weights.alpha_channel import add_alpha_channel
+from alphaclip.weights.alpha_channel import ALPHA_SUFFIX, add_alpha_channel
 from alphaclip.weights.architectures import ModelConfig, build_clip, is_architecture, read_config
 from alphaclip.weights.base_weights import download_base, find_base
 from alphaclip.weights.checkpoints import Checkpoint, check_tensors, read_checkpoint
@@ -40,8 +40,8 @@ def create_model(
             or a dict), or any model that `alphaclip.catalog.zoo.resolve` knows, which brings its
             weights along
         checkpoint: weights with an alpha channel: a safetensors file, or tensors under
-            open_clip's names as `convert_checkpoint` returns them; image encoder or whole model.
-            Without it the alpha convolution is zero and the model is exactly its base.
+            open_clip's names as `convert_checkpoint` returns them; image encoder, whole model, or
+            the alpha convolution alone. Without it that is zero and the model exactly its base.
         pretrained: base weights: one of open_clip's tags for the architecture, or a file. Where a
             checkpoint has the image encoder and the tag's file is not on this machine, the text
             tower waits for `AlphaCLIP.load_text`.
@@ -68,12 +68,13 @@ def create_model(
     else:
         alpha = read_checkpoint(Path(checkpoint))
     config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
-    clip = build_clip(config)
+    clip = build_clip(config, pretrained is not None)
     sources = [_source(checkpoint)] if checkpoint is not None else []
     has_text, text_weights = alpha is not None and not alpha.visual_only, None
     if pretrained is not None and Path(pretrained).is_file():
         sources.append(_source(pretrained))
-        _load_base_file(clip, Path(pretrained), config)
+        if config.dual_encoder is None:
+            _load_base_file(clip, Path(pretrained), config)
         has_text = True
     elif pretrained is not None:
         tag, settings = str(pretrained), _find_tag(config, str(pretrained))
@@ -127,10 +128,13 @@ def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) ->
             f"{alpha.source}: made for {alpha.architecture}, whose activation is QuickGELU, but "
             f"{config.path or config.name} builds GELU; set quick_gelu to true there"
         )
+    channel = f"{ALPHA_SUFFIX}.weight"
+    is_channel = all(name.endswith(channel) for name in alpha.tensors)
     expected = {
         name: tuple(tensor.shape)
         for name, tensor in clip.state_dict().items()
-        if name.startswith("visual.") or not alpha.visual_only
+        if (name.endswith(channel) if is_channel else name.startswith("visual."))
+        or not alpha.visual_only
     }
     check_tensors(alpha.tensors, expected, alpha.source, config.name)
     clip.load_state_dict(alpha.tensors, strict=False)

@@ -20,8 +20,9 @@ class AlphaCLIP(nn.Module):
     """A CLIP with an alpha channel.
 
     Attributes:
-        clip: the open_clip model; its state dict has open_clip's names, the alpha convolution
-            is ``visual.conv1_alpha.weight`` (see `alphaclip.weights.alpha_channel`)
+        clip: the open_clip model, or one of transformers' in its shape; its state dict has
+            open_clip's names, the alpha convolution is ``visual.conv1_alpha.weight`` (see
+            `alphaclip.weights.alpha_channel`)
         config: what it was built from
         has_text: whether the text tower has weights, so that text can be encoded
         text_weights: makes the text tower's tensors, where those were not on this machine: they

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.weights.dual_encoders import Pictures
 
 WORKS_WITH = (
-    "vision transformers with a class token (OpenAI's, LAION's, DataComp's and DFN's ViT, EVA02) "
-    "or an attention pool (SigLIP, PE)"
+    "vision transformers with a class token (OpenAI's, LAION's, DataComp's and DFN's ViT, EVA02, "
+    "MetaCLIP 2, TIPSv2) or an attention pool (SigLIP, PE)"
 )
 
 _AT_ONCE = 32
@@ -72,6 +73,8 @@ def find_tower(visual: nn.Module, name: str) -> Tower:
             return AttentionPool(visual)
         if visual.trunk.global_pool == "token":
             return TimmClassToken(visual)
+    if isinstance(visual, Pictures):
+        return HubAttentionPool(visual) if hasattr(visual.tower, "head") else HubClassToken(visual)
     kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
     raise AlphaClipError(
         f"{name}: its image encoder ({kind}) has no last attention that regions could be taken "
@@ -195,6 +198,73 @@ class AttentionPool:
 
     def patches(self, tokens: Tensor) -> Tensor:
         return self.attend(tokens, _alone(tokens)[self.prefix :])
+
+
+class HubClassToken(TimmClassToken):
+    """A tower of transformers' whose class token gathers the picture, such as MetaCLIP 2's.
+
+    TIPSv2's patches were aligned to text in training, so they are taken as they are.
+    """
+
+    def __init__(self, visual: Pictures) -> None:
+        self._tower, self._blocks = visual.tower, visual.blocks
+        self._projection = visual.projection
+        self._is_aligned = self._tower.config.model_type.startswith("tipsv2")
+        self.grid = visual.grid
+        self.prefix = 1 + getattr(self._tower.config, "num_register_tokens", 0)
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        tokens: Tensor = self._tower.embeddings(pictures)
+        tokens = tokens if self._is_aligned else self._tower.pre_layrnorm(tokens)
+        for block in self._blocks[:-1]:
+            tokens = block(tokens, None)
+        return tokens
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        return self._read(self._blocks[-1](tokens, None)[:, 0])
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        if not self._is_aligned:
+            return super().patches(tokens)
+        return self._read(self._blocks[-1](tokens[None], None)[0, self.prefix :])
+
+    def _last(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        out: Tensor = self._blocks[-1](tokens, _bias(allowed, tokens.dtype))
+        return out
+
+    def _read(self, tokens: Tensor) -> Tensor:
+        norm = self._tower.layernorm if self._is_aligned else self._tower.post_layernorm
+        out: Tensor = self._projection(norm(tokens))
+        return out
+
+
+class HubAttentionPool:
+    """A tower of transformers' whose attention pool gathers the picture: SigLIP's and NaFlex."""
+
+    prefix = 0
+
+    def __init__(self, visual: Pictures) -> None:
+        self._visual = visual
+        self._head: Any = visual.tower.head
+        self.grid = visual.grid
+
+    def trunk(self, pictures: Tensor) -> Tensor:
+        return self._visual.tokens(pictures)
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self._visual.projection(self._head(tokens))
+        return out
+
+    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+        """The steps of the head, with a probe for each region, so that keys are made once."""
+        probes = self._head.probe.expand(1, len(allowed), -1)
+        gathered = self._head.attention(probes, tokens[None], tokens[None], attn_mask=~allowed)[0]
+        out = gathered + self._head.mlp(self._head.layernorm(gathered))
+        encoded: Tensor = self._visual.projection(out[0])
+        return encoded
+
+    def patches(self, tokens: Tensor) -> Tensor:
+        return self.attend(tokens, _alone(tokens))
 
 
 def _is_plain(visual: VisionTransformer) -> bool:

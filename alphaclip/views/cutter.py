@@ -97,17 +97,17 @@ class Cutter:
 
         view, square = self._view, [self._size] * 2
         if view.is_painted and not region.is_whole_image:
-            return _scale(self._painted(window, draw()), square, "bicubic", view)
+            return _scale(self._painted(window, draw()), square, view.scaling, view)
         is_all = window == view.whole_window(*self._image.shape[:2])
         with self._lock if is_all else nullcontext():
             if is_all and self._whole is not None:
                 return self._whole
             if view.kind == "readme":
-                scaled = _scale(_to_pixels(self._image), square[:1], "bicubic", view)
+                scaled = _scale(_to_pixels(self._image), square[:1], view.scaling, view)
                 picture = functional.center_crop(scaled, square)
             else:
                 part = _crop(self._image, window, view.padding_value)
-                picture = _scale(part, square, "bicubic", view)
+                picture = _scale(part, square, view.scaling, view)
             if is_all:
                 self._whole = picture
             return picture

@@ -18,6 +18,7 @@ _CHOICES = {
     "marker": ("none", "circle"),
     "alpha": get_args(Alpha),
     "padding": ("black", "white"),
+    "scaling": ("bicubic", "bilinear"),
 }
 
 
@@ -47,6 +48,7 @@ class View:
             arXiv 2304.06712)
         alpha: the alpha map: the ``region``, the ``box`` round what is seen of it, or all ``ones``
         padding: the colour beyond the picture's borders
+        scaling: how pixels between others are found, of the picture: as its model's makers did
     """
 
     kind: Kind = "image"
@@ -58,6 +60,7 @@ class View:
     marker: Literal["none", "circle"] = "none"
     alpha: Alpha = "region"
     padding: Literal["black", "white"] = "black"
+    scaling: Literal["bicubic", "bilinear"] = "bicubic"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

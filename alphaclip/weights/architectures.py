@@ -17,6 +17,7 @@ from open_clip.tokenizer import HFTokenizer
 
 from alphaclip.errors import AlphaClipError, MissingWeightsError, ModelNotFoundError
 from alphaclip.files import LARGEST_CONFIG, read_json
+from alphaclip.weights import dual_encoders
 from alphaclip.weights.alpha_channel import add_alpha_channel
 from alphaclip.weights.config_checks import check_config
 
@@ -33,8 +34,10 @@ class ModelConfig:
     """What a model is built from.
 
     Attributes:
-        name: open_clip's architecture name, the stem of the JSON file, or `UNNAMED` for a dict
-        settings: embed_dim, vision_cfg, text_cfg and open_clip's further options
+        name: open_clip's architecture name, the stem of the JSON file, or `UNNAMED` for a dict; of
+            transformers' models their type
+        settings: embed_dim, vision_cfg, text_cfg and open_clip's further options; of transformers'
+            models see `alphaclip.weights.dual_encoders`
         preprocess: ``mean`` and ``std`` where the configuration states them
         path: the JSON file, None for open_clip's own architectures and dicts
     """
@@ -48,6 +51,11 @@ class ModelConfig:
     def quick_gelu(self) -> bool:
         """Whether both towers use x * sigmoid(1.702 x), as OpenAI's models do."""
         return bool(self.settings.get("quick_gelu", False))
+
+    @property
+    def dual_encoder(self) -> Path | None:
+        """The folder of a model of transformers'; None of all others."""
+        return self.path.parent if self.path and dual_encoders.SETTINGS in self.settings else None
 
 
 def is_architecture(name: str | Path | Mapping[str, Any]) -> bool:
@@ -63,7 +71,7 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
     Args:
         architecture: a name that ``open_clip.list_models()`` lists, or the path of an open_clip
             JSON configuration, plain or in the Hugging Face form (``model_cfg`` inside), or
-            what such a file holds
+            what such a file holds; or the path of the ``config.json`` of a model of transformers'
 
     Raises:
         ModelNotFoundError: no such name or file
@@ -76,6 +84,10 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
     elif str(architecture).endswith(".json"):
         path = Path(architecture)
         name, content = path.stem, _read_json(path)
+        if "model_type" in content:
+            return ModelConfig(
+                str(content["model_type"]), *dual_encoders.describe(path.parent), path
+            )
     else:
         name = str(architecture)
         if name not in open_clip.list_models():
@@ -88,14 +100,22 @@ def read_config(architecture: str | Path | Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(name, *check_config(content, str(path or name)), path)
 
 
-def build_clip(config: ModelConfig) -> open_clip.CLIP:
-    """Builds open_clip's CLIP of a configuration (or CustomTextCLIP or CoCa, which offer the
-    same), with random weights and nothing downloaded; but of open_clip's own, those with a text
-    tower of the Hugging Face hub read its description there, unless it is in the cache.
+def build_clip(config: ModelConfig, pretrained: bool = False) -> open_clip.CLIP:
+    """Builds open_clip's CLIP of a configuration (or CustomTextCLIP or CoCa, or one of
+    transformers' dual encoders, which offer the same), with random weights and nothing downloaded;
+    but of open_clip's own, those with a text tower of the Hugging Face hub read its description
+    there, unless it is in the cache.
+
+    Args:
+        config: of the model
+        pretrained: whether a model of transformers' gets the weights in its folder
 
     Raises:
-        AlphaClipError: open_clip does not accept the configuration
+        AlphaClipError: open_clip or transformers does not accept the configuration
     """
+    if config.dual_encoder is not None:
+        size = config.preprocess["size"]
+        return dual_encoders.build(config.settings, config.dual_encoder, size, pretrained)
     settings = deepcopy(dict(config.settings))
     custom_text = settings.pop("custom_text", False)
     if "timm_model_name" in settings["vision_cfg"]:
@@ -128,6 +148,8 @@ def build_tokenizer(config: ModelConfig) -> Any:
         AlphaClipError: the merges do not give the vocabulary that the configuration states
         MissingWeightsError: its files are not here; says where they have to be
     """
+    if config.dual_encoder is not None:
+        return dual_encoders.build_tokenizer(config.settings, config.dual_encoder)
     text = config.settings["text_cfg"]
     merges = find_merges(config)
     if merges is not None:
@@ -184,8 +206,10 @@ def _with_merges(merges: Path, config: ModelConfig) -> Any:
 
 
 def find_merges(config: ModelConfig) -> Path | None:
-    """The merges table beside a configuration's JSON, `MERGES_FILE`; None where there is none."""
-    merges = config.path.with_name(MERGES_FILE) if config.path is not None else None
+    """What makes words tokens beside a configuration's JSON: `MERGES_FILE`, or of a model of
+    transformers' its tokenizer; None where there is none."""
+    name = MERGES_FILE if config.dual_encoder is None else _TOKENIZER_FILES[0]
+    merges = config.path.with_name(name) if config.path is not None else None
     return merges if merges is not None and merges.is_file() else None
 
 

@@ -10,9 +10,11 @@ from typing import Any
 
 import open_clip
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError
 
 from alphaclip.errors import AlphaClipError, CheckpointError, MissingWeightsError
-from alphaclip.weights.downloads import Progress, download
+from alphaclip.weights.downloads import Progress
+from alphaclip.weights.hub import fetch_file
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def download_base(architecture: str, tag: str, progress: Progress | None = None)
     try:
         config = dict(open_clip.get_pretrained_cfg(architecture, tag))
         if progress is not None:
-            _download_blob(config, progress)
+            _fetch_first(config, progress)
         return Path(open_clip.download_pretrained(config))
     except Exception as error:
         if isinstance(error, AlphaClipError) and not isinstance(error, CheckpointError):
@@ -72,25 +74,14 @@ def _hub_files(config: Mapping[str, Any]) -> tuple[str, list[str]]:
     return repository, ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
 
 
-def _download_blob(config: Mapping[str, Any], progress: Progress) -> None:
-    """Downloads the hub's file to where its cache keeps contents, whence open_clip takes it: the
-    hub's own download cannot be stopped, and begins anew each time."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import EntryNotFoundError
-    from huggingface_hub.file_download import repo_folder_name
-
+def _fetch_first(config: Mapping[str, Any], progress: Progress) -> None:
+    """Downloads the first of the hub's files that is there, so that open_clip finds it."""
     repository, names = _hub_files(config)
     for name in names:
-        url = hf_hub_url(repository, name)
         try:
-            about = get_hf_file_metadata(url)
+            fetch_file(repository, name, progress)
         except EntryNotFoundError:
             continue
-        digest = about.etag or ""
-        if about.size and len(digest) == 64:
-            folder = repo_folder_name(repo_id=repository, repo_type="model")
-            blob = Path(constants.HF_HUB_CACHE) / folder / "blobs" / digest
-            download(url, blob, about.size, digest, progress, repository)
         return
 
 

@@ -28,6 +28,7 @@ from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.weights.architectures import UNNAMED
 from alphaclip.weights.checkpoints import write_tensors
+from alphaclip.weights.dual_encoders import SETTINGS
 
 LAST, BEST = "last", "best"
 TRAINING_FILE = "training.pt"
@@ -54,7 +55,11 @@ They do not decide the weights, or what they name is compared by its content ins
 _SELF_CHECKED = (".safetensors", ".pt")
 """What states its own checksums: safetensors in its metadata, PyTorch's zip for each member."""
 
-_TOKENIZER_FILES = ("merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model")
+_BESIDE = (
+    "merges.txt*", "vocab.*", "tokenizer*", "special_tokens_map.json", "*.model", "chat_template*",
+    "*processor_config.json",
+)  # fmt: skip
+"""Files of tokenizers, and of transformers' processors."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +187,7 @@ class Checkpoints:
         def write(folder: Path) -> None:
             self._write_model(folder, weights, state.step)
             write_training(folder / TRAINING_FILE, training)
-            _write_json(folder / STATE_FILE, asdict(state))
+            write_json(folder / STATE_FILE, asdict(state))
 
         self._replace(self.last, write, state.step)
         self._saved = f"of step {state.step}"
@@ -199,7 +204,7 @@ class Checkpoints:
         metadata = {"steps": str(step), "licence": str(self._card["licence"])}
         tensors = {name: tensor.contiguous() for name, tensor in weights.items()}
         write_tensors(tensors, folder / "model.safetensors", metadata)
-        _write_json(folder / "card.json", {**self._card, "steps": step})
+        write_json(folder / "card.json", {**self._card, "steps": step})
         write_configuration(self._model, folder)
 
     def _replace(self, path: Path, write: Callable[[Path], None], step: int) -> None:
@@ -247,24 +252,32 @@ def read_training(path: Path) -> dict[str, Any]:
 
 
 def write_configuration(model: AlphaCLIP, folder: Path) -> None:
-    """Writes a model's open_clip configuration, and the tokenizer files that lie beside its own.
+    """Writes a model's configuration, and the tokenizer files that lie beside its own.
 
     Args:
         model: the configuration of a dict or of open_clip's own becomes a file as well
         folder: exists
     """
     config, named = model.config.path, model.config.name
-    content = {
+    name = f"{'model' if named == UNNAMED else named}.json" if config is None else config.name
+    write_json(folder / name, model.config.settings.get(SETTINGS) or open_clip_content(model))
+    copy_tokenizer(model, folder)
+
+
+def copy_tokenizer(model: AlphaCLIP, folder: Path) -> None:
+    """Copies what lies beside a model's own configuration into a folder, see `_BESIDE`."""
+    config = model.config.path
+    if config is not None:
+        for source in (s for pattern in _BESIDE for s in sorted(config.parent.glob(pattern))):
+            write_atomically(folder / source.name, partial(_copy, source))
+
+
+def open_clip_content(model: AlphaCLIP) -> dict[str, Any]:
+    """What open_clip's configuration of a model holds on the Hugging Face hub."""
+    return {
         "model_cfg": dict(model.config.settings),
         "preprocess_cfg": {"mean": list(model.mean), "std": list(model.std)},
     }
-    name = f"{'model' if named == UNNAMED else named}.json" if config is None else config.name
-    _write_json(folder / name, content)
-    if config is not None:
-        for source in (
-            s for pattern in _TOKENIZER_FILES for s in sorted(config.parent.glob(pattern))
-        ):
-            write_atomically(folder / source.name, partial(_copy, source))
 
 
 def replace_folder(path: Path, write: Callable[[Path], None]) -> None:
@@ -303,7 +316,8 @@ def settle_folder(path: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes a small file whole or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 

@@ -28,7 +28,7 @@ _SHORTCUTS = ("model", "pairs", "output", "steps", "batch_size")
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``train``."""
+    """Adds ``train`` and ``export-hub``."""
     parser = subparsers.add_parser(
         "train",
         help="fine-tune an encoder on region-text pairs; run again to go on",
@@ -63,6 +63,13 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
         "said: the field or attribute that was labelled into, such as auto",
     )
     parser.set_defaults(run=lambda args: _run(parser, args))
+    export = subparsers.add_parser(
+        "export-hub",
+        help="write a fine-tuned model as open_clip loads it from the Hugging Face hub",
+    )
+    export.add_argument("model", type=Path, metavar="RUN", help="a fine-tune's or a model's folder")
+    export.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder, to upload")
+    export.set_defaults(run=_export)
 
 
 def stated_fields(args: argparse.Namespace) -> dict[str, Any]:
@@ -94,6 +101,17 @@ def _run(parser: argparse.ArgumentParser, args: argparse.Namespace) -> int:
             parser.error("--dataset makes the pairs: leave --pairs out")
         return _train_on_dataset(args, fields)
     return _train(fields, str(args.config or "the command line"))
+
+
+def _export(args: argparse.Namespace) -> int:
+    from alphaclip.training.finetune.exporting import export_hub
+
+    source = export_hub(args.model, args.folder)
+    print(
+        f"{args.folder} holds {source}, for alphaclip.load and open_clip.create_model\n"
+        f"share it: hf upload OWNER/NAME {args.folder} (read its README.md first)"
+    )
+    return 0
 
 
 def _train(fields: dict[str, Any], source: str) -> int:

@@ -13,6 +13,7 @@ import torch
 from alphaclip.detectors.boxes import FoundBox, GroundingSettings
 from alphaclip.detectors.phrase_detectors import Dino, Owl, PhraseDetector, load_detector
 from alphaclip.errors import AlphaClipError
+from tests.alphaclip.hub_models import save_owl
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
 ALL = GroundingSettings(least_score=0.0, most_boxes=100, max_overlap=1)
@@ -23,26 +24,7 @@ SMALL = {
 
 @pytest.fixture(scope="module", params=["owlvit", "owlv2"])
 def owl(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As transformers keeps models."""
-    import transformers
-
-    folder, name = tmp_path_factory.mktemp(request.param), request.param
-    kind = {"owlvit": "OwlViT", "owlv2": "Owlv2"}[name]
-    words = ["!", "<|endoftext|>", "<|startoftext|>", "a</w>", "g</w>", *"adog"]
-    vocabulary = {word: number for number, word in enumerate(dict.fromkeys(words))}
-    text = {**SMALL, "vocab_size": 20, "max_position_embeddings": 8, "eos_token_id": 1}
-    text["bos_token_id"] = 2
-    vision = {**SMALL, "image_size": 32, "patch_size": 8}
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{kind}Config")(
-        text_config=text, vision_config=vision, projection_dim=16
-    )
-    model = getattr(transformers, f"{kind}ForObjectDetection")(config)
-    model.save_pretrained(folder)
-    tokenizer = transformers.CLIPTokenizer(vocabulary, [], model_max_length=8)
-    images = getattr(transformers, f"{kind}ImageProcessor")(size={"height": 32, "width": 32})
-    getattr(transformers, f"{kind}Processor")(images, tokenizer).save_pretrained(folder)
-    return folder
+    return save_owl(request.param, tmp_path_factory.mktemp(request.param))
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,12 @@ def openclip_vit(quick_gelu: bool = False, **vision) -> nn.Module:
     return CLIP(32, {**config, **vision}, TEXT, quick_gelu=quick_gelu).visual
 
 
-def timm_tower(name: str, size: int, **options) -> nn.Module:
-    return TimmModel(name, 32, image_size=size, **options)
+def timm_tower(name: str, size: int, depth: int | None = None, **options) -> nn.Module:
+    """A tower of timm's, or only its first blocks."""
+    tower = TimmModel(name, 32, image_size=size, **options)
+    if depth is not None:
+        tower.trunk.blocks = tower.trunk.blocks[:depth]
+    return tower
 
 
 TOWERS = {
@@ -52,6 +56,16 @@ TOWERS = {
     ),
     "timm EVA": (
         partial(timm_tower, "eva02_tiny_patch14_224", 224, pool="token"),
+        "trunk.patch_embed.proj_alpha",
+        224,
+    ),
+    "PE-Core T/16": (
+        partial(timm_tower, "vit_pe_core_tiny_patch16_384", 384, 1, pool="map", proj=None),
+        "trunk.patch_embed.proj_alpha",
+        384,
+    ),
+    "SigLIP 2 B/16": (
+        partial(timm_tower, "vit_base_patch16_siglip_224", 224, 1, pool="map", proj="none"),
         "trunk.patch_embed.proj_alpha",
         224,
     ),

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import fiftyone as fo
+import fiftyone.zoo
 import numpy as np
 import pytest
 
 from alphaclip import Region, indexing, load
 from alphaclip.indexing.cli.index_cli import chosen_encoder
 from alphaclip.indexing.explore.explaining import explain_region
+from tests.alphaclip.hub_models import save_tiny
 
 NAME = "alphaclip-nano+maskattn"
 
@@ -47,6 +50,23 @@ def test_update__goes_on_with_the_method(dataset: fo.Dataset, name: str) -> None
     index = indexing.load(dataset, "regions")
     assert index.update().edited == 1
     assert len(index.search("a violin", k=20).label_ids) == 12
+
+
+def test_build__with_a_model_of_transformers(dataset: fo.Dataset, tmp_path: Path) -> None:
+    name = f"{save_tiny('tipsv2', tmp_path / 'model')}+maskpool"
+    indexing.build(dataset, "boxes", name)
+    sample = dataset.first()
+    sample.boxes.detections[0].bounding_box = [0.2, 0.1, 0.6, 0.7]
+    sample.save()
+    index = indexing.load(dataset, "regions")
+    assert index.info()["encoder"] == index.encoder.name == name
+    assert index.update().edited == 1
+    hits = index.search("a red dog", k=12)
+    assert len(hits.label_ids) == 12
+    patches = dataset.to_patches("boxes").sort_by_similarity("a red dog", 12, brain_key="regions")
+    assert patches.values("boxes.id") == list(hits.label_ids)
+    words = fiftyone.zoo.load_zoo_model(name).embed_prompts(["a red dog"])
+    np.testing.assert_allclose(words, index.encoder.encode_text(["a red dog"]), atol=1e-3)
 
 
 def test_chosen_encoder__asks_only_where_none_was_named(monkeypatch: pytest.MonkeyPatch) -> None:

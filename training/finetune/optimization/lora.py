@@ -19,6 +19,7 @@ _ADAPTED = (
     r"(transformer\.resblocks\.\d+\.(attn\.in_proj|attn\.out_proj|mlp\.c_fc|mlp\.c_proj))"
     r"|(trunk\.blocks\.\d+\.(attn\.qkv|attn\.q|attn\.k|attn\.v|attn\.q_proj|attn\.k_proj"
     r"|attn\.v_proj|attn\.proj|mlp\.fc1|mlp\.fc2))"
+    r"|(tower\.(encoder\.layers?|blocks)\.\d+\.(.*attn|attention|mlp)\.\w*(proj|qkv|fc\d)\w*)"
 )
 _NAME = "default"
 """peft's name of an adapter that is not named."""
