@@ -20,22 +20,23 @@ database: they stay where they are.
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.brain.similarity as fbs
-import fiftyone.core.models as fom
 import numpy as np
-from PIL import Image
 
 from alphaclip.arguments import COUNT, SHARE, checked
-from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.load import encoder_of, load
+from alphaclip.encoder.load import encoder_of
 from alphaclip.indexing.brain import queries as brain_queries
 from alphaclip.indexing.brain.duplicates import Thinning
+from alphaclip.indexing.brain.model import RegionModel
+from alphaclip.indexing.brain.patches import embed_patches, end_patches, expect_patches
 from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
+from alphaclip.indexing.brain.vector_field import VectorField
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
-from alphaclip.indexing.dataset.labels import flat
+from alphaclip.indexing.dataset.labels import flat, label_ids
 from alphaclip.indexing.dataset.locations import (
     CONFIG_CLASS,
     has_run,
@@ -45,8 +46,7 @@ from alphaclip.indexing.dataset.locations import (
 )
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.retrieval.snapshot import Snapshot
-from alphaclip.indexing.store.segments import RowIds
-from alphaclip.regions.region import Region
+from alphaclip.indexing.store.segments import RowIds, as_text
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -63,6 +63,8 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
     Args:
         metric ("cosine"): or "dotproduct" or "euclidean"
         store (None): id of the store; None chooses one when the run is made
+        centered (False): compare vectors after the mean of all is taken off, which is close to what
+            FiftyOne's sklearn backend does
         **kwargs: see :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
@@ -74,10 +76,17 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
     supports_least_similarity = True
     supported_aggregations = ("mean", *brain_queries.AGGREGATIONS)
 
-    def __init__(self, metric: str = "cosine", store: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        metric: str = "cosine",
+        store: str | None = None,
+        centered: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.metric = check_metric(metric)
         self.store = store
+        self.centered = bool(centered)
 
 
 class FaissSimilarity(fbs.Similarity):
@@ -88,7 +97,16 @@ class FaissSimilarity(fbs.Similarity):
         if brain_key is not None and self.config.store is None:
             self.config.store = new_store_id(samples._root_dataset, brain_key)
             self.update_run_config(samples, brain_key, self.config)
-        return FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
+        index = FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
+        if self.config.patches_field is not None:
+            expect_patches(index)
+        return index
+
+    @classmethod
+    def save_run_results(cls, *args: Any, **kwargs: Any) -> None:
+        """Saves what was made; it expects no patches any more."""
+        end_patches()
+        super().save_run_results(*args, **kwargs)
 
     def rename(self, samples: fo.SampleCollection, key: str, new_key: str) -> None:
         """Leaves the store where it is: the run goes on naming it."""
@@ -163,9 +181,16 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     ) -> None:
         """Adds vectors; they are stored as float32, exactly as they are given.
 
+        Vectors of no numbers, which a :class:`RegionModel` makes of the crops of patches, are those
+        of the regions with their masks.
+
         Raises:
             ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
+        end_patches()
+        if self._is_of_patches and np.shape(embeddings)[1:] == (0,):
+            ids = RowIds.of(sample_ids, label_ids, self.config.patches_field)
+            embeddings, sample_ids, label_ids = self._embed(self.get_model(), ids)
         vectors, ids = check_rows(embeddings, sample_ids, label_ids, self.config.patches_field)
         if not len(ids):
             return
@@ -173,6 +198,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         skipped = self._store.add(self.key, vectors, ids, existing)
         if skipped and warn_existing:
             logger.warning("%d ids are in the index already: their vectors stay", skipped)
+        if self._field is not None:
+            self._field.write(ids, vectors)
         if reload:
             self.reload()
 
@@ -202,6 +229,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             ids = now.version.ids.take(gone)
         if len(gone):
             self._store.remove(self.key, ids)
+            if self._field is not None:
+                self._field.clear(ids)
         if reload:
             self.reload()
 
@@ -254,7 +283,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             if not len(unique) or not len(duplicates):
                 self._neighbors_map = {}
                 return
-            query = brain_queries.Query(now.vectors(duplicates), duplicates, False)
+            found = brain_queries.compared(now, duplicates)
+            query = brain_queries.Query(found, duplicates, False)
             apart, nearest = brain_queries.nearest(now, query, 1, unique, False)
             near: dict[str, list[tuple[str, float]]] = {}
             names = (now.lookup.names(some).tolist() for some in (nearest[:, 0], duplicates))
@@ -294,6 +324,36 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if self._model is None and is_of_regions(self._current):
             self._model = RegionModel(encoder_of(self._current.version.info))
         return super().get_model()
+
+    def is_filled_by(self, model: Any) -> bool:
+        """Whether a model is the one that vectors of this index are made with."""
+        return self._model is model
+
+    def compute_embeddings(
+        self,
+        samples: fo.SampleCollection,
+        model: Any = None,
+        skip_existing: bool = False,
+        warn_existing: bool = False,
+        progress: bool | None = None,
+        **kwargs: Any,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """See :meth:`fiftyone.brain.similarity.SimilarityIndex.compute_embeddings`; the patches of
+        an encoder are regions with their masks, no crops, and what else is asked of crops is left
+        out."""
+        model = self.get_model() if model is None else model
+        existing = {"skip_existing": skip_existing, "warn_existing": warn_existing}
+        if not self._is_of_patches or not isinstance(model, RegionModel):
+            return super().compute_embeddings(
+                samples, model=model, progress=progress, **existing, **kwargs
+            )
+        ids = label_ids(flat(samples), self.config.patches_field)
+        is_there = self._current.lookup.find(ids) >= 0
+        if skip_existing and is_there.any():
+            ids = ids.take(~is_there)
+            if warn_existing:
+                logger.warning("%d regions are in the index already", is_there.sum())
+        return self._embed(model, ids, progress)
 
     def cleanup(self) -> None:
         """Deletes the vectors; safe to repeat."""
@@ -389,6 +449,25 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         missing = (self._curr_missing_size or 0) + int((~there).sum())
         self._curr_missing_size = missing or None
 
+    def _embed(
+        self, model: Any, ids: RowIds, progress: bool | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The vectors of some labels with their masks, and whose they are."""
+        if not isinstance(model, RegionModel):
+            raise BrainArgumentError("embeddings hold no numbers: give a vector for each id")
+        field = self.config.patches_field
+        vectors, there = embed_patches(self.samples, field, model.encoder, ids, progress)
+        ids = ids.take(there)
+        return vectors[there], as_text(ids.sample_ids), as_text(ids.label_ids)
+
+    @cached_property
+    def _field(self) -> VectorField | None:
+        """Where the dataset has the vectors, too."""
+        name = self.config.embeddings_field
+        if name is None:
+            return None
+        return VectorField(self.samples, name, self.config.patches_field)
+
     @property
     def _is_of_patches(self) -> bool:
         return self.config.patches_field is not None
@@ -420,51 +499,6 @@ def register_backend() -> None:
     import fiftyone.brain as fob
 
     fob.brain_config.similarity_backends["faiss"] = {"config_cls": CONFIG_CLASS}
-
-
-class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
-    """Embeds whole pictures and text in the space of the region vectors.
-
-    Args:
-        encoder: or its name, see :func:`alphaclip.load`
-    """
-
-    media_type = "image"
-    ragged_batches = True
-    """Pictures of different sizes may share a batch."""
-
-    transforms = None
-    preprocess = False
-    """The encoder prepares pictures itself."""
-
-    has_embeddings = True
-    can_embed_prompts = True
-
-    def __init__(self, encoder: str | Encoder) -> None:
-        self._encoder: Encoder = load(encoder)
-        self._last: np.ndarray | None = None
-
-    def predict(self, arg: Any) -> None:
-        """Embeds; there is no prediction."""
-        self.embed(arg)
-
-    def get_embeddings(self) -> np.ndarray | None:
-        """The vectors of the last picture."""
-        return self._last
-
-    def embed(self, arg: Any) -> np.ndarray:
-        """A picture, uint8 (H, W), (H, W, 3) or (H, W, 4), as a vector (dim,)."""
-        picture = Image.fromarray(np.asarray(arg)).convert("RGB")
-        self._last = self._encoder.encode_regions(picture, [Region.whole_image()])
-        return self._last[0]
-
-    def embed_prompt(self, arg: str) -> np.ndarray:
-        """A text as a vector (dim,)."""
-        return self.embed_prompts([arg])[0]
-
-    def embed_prompts(self, args: list[str]) -> np.ndarray:
-        """Texts as vectors (n, dim)."""
-        return self._encoder.recall_text(args)
 
 
 def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import alphaclip.nano
 from alphaclip.catalog.candidates import CANDIDATES, SIGLIP, Candidate
+from alphaclip.catalog.methods import METHODS as ALL_METHODS
 from alphaclip.catalog.methods import PROMPTED, SIGN, Method, default_view, pooling_of, split_name
 from alphaclip.catalog.released import (
     BASE_TAG,
@@ -123,6 +124,15 @@ def list_models() -> list[ModelInfo]:
         else ModelInfo(name, summary, licence, None, advice[name])
         for name, summary, licence, path in listed
     ]
+
+
+def names_with_methods(name: str) -> list[str]:
+    """A model's name alone, with each method that needs no weights of its own, and near with each
+    that takes the region from the model's tokens."""
+    methods = [method for method in ALL_METHODS if method.name != PROMPTED]
+    ends = [method.name for method in methods]
+    ends += [f"near{SIGN}{method.name}" for method in methods if method.pools]
+    return [name, *(f"{name}{SIGN}{end}" for end in ends)]
 
 
 def resolve(name: str) -> ModelSpec:

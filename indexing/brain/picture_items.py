@@ -1,0 +1,30 @@
+"""Pictures on their way through FiftyOne's loaders, whose processes import this file alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.utils.torch as fout
+import numpy as np
+
+from alphaclip.regions.images import open_image
+
+
+class PictureItem(fout.GetItem):
+    """Opens the picture of a sample, as a build does."""
+
+    @property
+    def required_keys(self) -> list[str]:
+        """The fields of a sample that are read."""
+        return ["filepath"]
+
+    def __call__(self, d: dict[str, Any]) -> np.ndarray:
+        """The picture, as one object."""
+        return as_item(open_image(d["filepath"]))
+
+
+def as_item(picture: np.ndarray) -> np.ndarray:
+    """A picture as an array of no axes, so that pictures of all sizes make one of one axis."""
+    item = np.empty((), object)
+    item[()] = picture
+    return item
