@@ -6,7 +6,7 @@ from typing import Any
 
 from fiftyone.core.config import Config
 
-from alphaclip.indexing.brain.model import TEXT_PROMPT, RegionModel
+from alphaclip.indexing.similarity import TEXT_PROMPT, RegionModel
 
 __all__ = ["RegionModel", "ZooEncoder", "ZooEncoderConfig"]
 

@@ -126,13 +126,15 @@ def list_models() -> list[ModelInfo]:
     ]
 
 
-def names_with_methods(name: str) -> list[str]:
-    """A model's name alone, with each method that needs no weights of its own, and near with each
-    that takes the region from the model's tokens."""
+def zoo_names() -> dict[str, str]:
+    """The names under which a zoo lists the models, each with its licence: the named ones, alone,
+    with each method that needs no weights of its own, and near with each that takes the region from
+    the model's tokens; and open_clip's for photographs, with training-free region attention."""
     methods = [method for method in ALL_METHODS if method.name != PROMPTED]
-    ends = [method.name for method in methods]
-    ends += [f"near{SIGN}{method.name}" for method in methods if method.pools]
-    return [name, *(f"{name}{SIGN}{end}" for end in ends)]
+    ends = ["", *(SIGN + method.name for method in methods)]
+    ends += [f"{SIGN}near{SIGN}{method.name}" for method in methods if method.pools]
+    named = {info.name + end: info.licence for info in list_models() for end in ends}
+    return named | {cached_name(one.model): one.licence for one in CANDIDATES}
 
 
 def resolve(name: str) -> ModelSpec:

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import ref
 
 import numpy as np
@@ -26,10 +26,26 @@ from alphaclip.indexing.store.segments import RowIds, as_text
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from alphaclip.encoder.encoder import Encoder, Failure
     from alphaclip.regions.region import Region
+    from alphaclip.views.prefetch import Failure
 
 logger = logging.getLogger(__name__)
+
+
+class Encodes(Protocol):
+    """What an encoder is asked for here."""
+
+    @property
+    def dim(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def encode_many(
+        self, items: Iterable[tuple[str, list[Region]]], on_error: Callable[[Failure], None]
+    ) -> Iterator[np.ndarray]:
+        """The vectors of the regions of each picture."""
+        ...
+
 
 _TOGETHER = 10_000
 """Samples that the database is asked for at once: their ids are a part of the question."""
@@ -59,10 +75,17 @@ def without_numbers(crop: Any) -> np.ndarray:
     return np.zeros(0, np.float32)
 
 
+def as_item(picture: np.ndarray) -> np.ndarray:
+    """A picture as an array of no axes, so that pictures of all sizes make one of one axis."""
+    item = np.empty((), object)
+    item[()] = picture
+    return item
+
+
 def embed_patches(
     samples: fo.SampleCollection,
     field: str,
-    encoder: Encoder,
+    encoder: Encodes,
     ids: RowIds,
     progress: Progress | bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Pictures on their way through FiftyOne's loaders, whose processes import this file alone."""
+"""Pictures as FiftyOne's loaders open them for an encoder; imports torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.utils.torch as fout
 import numpy as np
 
+from alphaclip.indexing.brain.patches import as_item
 from alphaclip.regions.images import open_image
 
 
@@ -21,10 +22,3 @@ class PictureItem(fout.GetItem):
     def __call__(self, d: dict[str, Any]) -> np.ndarray:
         """The picture, as one object."""
         return as_item(open_image(d["filepath"]))
-
-
-def as_item(picture: np.ndarray) -> np.ndarray:
-    """A picture as an array of no axes, so that pictures of all sizes make one of one axis."""
-    item = np.empty((), object)
-    item[()] = picture
-    return item

@@ -17,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from alphaclip.catalog.zoo import list_models, names_with_methods
+from alphaclip.catalog.zoo import zoo_names
 from alphaclip.files import parse_json, update_text
 
 SOURCE = "alphaclip-encoders"
@@ -48,14 +48,13 @@ def packaged_manifest() -> str:
     models = [
         _entry(name)
         | {
-            "license": info.licence,
+            "license": licence,
             "default_deployment_config_dict": {
                 "type": "alphaclip.indexing.zoo_model.ZooEncoder",
                 "config": {"encoder": name},
             },
         }
-        for info in list_models()
-        for name in names_with_methods(info.name)
+        for name, licence in zoo_names().items()
     ]
     lines = ",\n".join(json.dumps(model) for model in models)
     return f'{{"models": [\n{lines}\n]}}\n'
@@ -73,8 +72,7 @@ def install_zoo_source(*names: str) -> Path:
     packaged = _packaged_names()
 
     def with_names(manifest: str | None) -> str:
-        named = (name for info in list_models() for name in names_with_methods(info.name))
-        known = dict.fromkeys([*named, *_names(manifest), *names])
+        known = dict.fromkeys([*zoo_names(), *_names(manifest), *names])
         # FiftyOne complains of what two manifests have.
         return _folder_manifest(name for name in known if name not in packaged)
 
