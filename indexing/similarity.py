@@ -42,13 +42,14 @@ from alphaclip.indexing.brain.patches import (
     end_patches,
     expect_patches,
     expecting_index,
+    is_without_numbers,
     without_numbers,
 )
 from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
 from alphaclip.indexing.brain.vector_field import VectorField
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
-from alphaclip.indexing.dataset.labels import flat, label_ids
+from alphaclip.indexing.dataset.labels import flat, images_of, label_ids
 from alphaclip.indexing.dataset.locations import (
     CONFIG_CLASS,
     has_run,
@@ -221,7 +222,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
         end_patches()
-        if self._is_of_patches and np.shape(embeddings)[1:] == (0,):
+        if label_ids is not None and is_without_numbers(embeddings):
             ids = RowIds.of(sample_ids, label_ids, self.config.patches_field)
             embeddings, sample_ids, label_ids = self._embed(self.get_model(), ids)
         vectors, ids = check_rows(embeddings, sample_ids, label_ids, self.config.patches_field)
@@ -380,7 +381,7 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             return super().compute_embeddings(
                 samples, model=model, progress=progress, **existing, **kwargs
             )
-        ids = label_ids(flat(samples), self.config.patches_field)
+        ids = label_ids(images_of(samples), self.config.patches_field)
         is_there = self._current.lookup.find(ids) >= 0
         if skip_existing and is_there.any():
             ids = ids.take(~is_there)
@@ -624,8 +625,8 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
 
     def embed_all(self, args: Any) -> np.ndarray:
         """Pictures as vectors (n, dim), in one batch."""
-        if isinstance(args, np.ndarray) and not args.size:
-            return args  # see `without_numbers`
+        if is_without_numbers(args):
+            return args
         items = [(_opened(arg), [Region.whole_image()]) for arg in args]
         self._last = np.concatenate(list(self.encoder.encode_many(items, batch_size=len(items))))
         return self._last

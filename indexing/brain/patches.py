@@ -75,6 +75,11 @@ def without_numbers(crop: Any) -> np.ndarray:
     return np.zeros(0, np.float32)
 
 
+def is_without_numbers(vectors: Any) -> bool:
+    """Whether these are vectors of :func:`without_numbers`, one or more."""
+    return isinstance(vectors, np.ndarray) and len(vectors) > 0 and vectors.shape[1:] == (0,)
+
+
 def as_item(picture: np.ndarray) -> np.ndarray:
     """A picture as an array of no axes, so that pictures of all sizes make one of one axis."""
     item = np.empty((), object)
