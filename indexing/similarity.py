@@ -233,7 +233,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if skipped and warn_existing:
             logger.warning("%d ids are in the index already: their vectors stay", skipped)
         if self._field is not None:
-            self._field.write(ids, vectors)
+            now = self._current
+            self._field.write(ids, now.vectors(now.lookup.find(ids)))
         if reload:
             self.reload()
 
@@ -367,27 +368,31 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         self,
         samples: fo.SampleCollection,
         model: Any = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        skip_failures: bool = True,
         skip_existing: bool = False,
         warn_existing: bool = False,
-        progress: bool | None = None,
+        *args: Any,
         **kwargs: Any,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """See :meth:`fiftyone.brain.similarity.SimilarityIndex.compute_embeddings`; the patches of
-        an encoder are regions with their masks, no crops, and what else is asked of crops is left
-        out."""
+        an encoder are regions with their masks, no crops, and what is asked of crops and of their
+        loaders is left out."""
         model = self.get_model() if model is None else model
-        existing = {"skip_existing": skip_existing, "warn_existing": warn_existing}
         if not self._is_of_patches or not isinstance(model, RegionModel):
             return super().compute_embeddings(
-                samples, model=model, progress=progress, **existing, **kwargs
-            )
+                samples, model, batch_size, num_workers, skip_failures, skip_existing,
+                warn_existing, *args, **kwargs,
+            )  # fmt: skip
         ids = label_ids(images_of(samples), self.config.patches_field)
         is_there = self._current.lookup.find(ids) >= 0
         if skip_existing and is_there.any():
             ids = ids.take(~is_there)
             if warn_existing:
                 logger.warning("%d regions are in the index already", is_there.sum())
-        return self._embed(model, ids, progress)
+        settings = {"batch_size": batch_size, "skip_failures": skip_failures}
+        return self._embed(model, ids, progress=kwargs.get("progress"), **settings)
 
     def cleanup(self) -> None:
         """Deletes the vectors; safe to repeat."""
@@ -484,16 +489,13 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         self._curr_missing_size = missing or None
 
     def _embed(
-        self, model: Any, ids: RowIds, progress: bool | None = None
+        self, model: Any, ids: RowIds, **settings: Any
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The vectors of some labels with their masks, and whose they are."""
-        import fiftyone as fo
-
         if not isinstance(model, RegionModel):
             raise BrainArgumentError("embeddings hold no numbers: give a vector for each id")
         field = self.config.patches_field
-        progress = fo.config.show_progress_bars if progress is None else progress
-        vectors, there = embed_patches(self.samples, field, model.encoder, ids, progress)
+        vectors, there = embed_patches(self.samples, field, model.encoder, ids, **settings)
         ids = ids.take(there)
         return vectors[there], as_text(ids.sample_ids), as_text(ids.label_ids)
 

@@ -17,7 +17,7 @@ from weakref import ref
 
 import numpy as np
 
-from alphaclip.errors import RegionError
+from alphaclip.errors import AlphaClipError, RegionError
 from alphaclip.indexing.dataset.labels import images_of
 from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures
 from alphaclip.indexing.progress import Progress, shown
@@ -41,7 +41,10 @@ class Encodes(Protocol):
         ...
 
     def encode_many(
-        self, items: Iterable[tuple[str, list[Region]]], on_error: Callable[[Failure], None]
+        self,
+        items: Iterable[tuple[str, list[Region]]],
+        on_error: Callable[[Failure], None],
+        batch_size: int | None,
     ) -> Iterator[np.ndarray]:
         """The vectors of the regions of each picture."""
         ...
@@ -92,6 +95,8 @@ def embed_patches(
     field: str,
     encoder: Encodes,
     ids: RowIds,
+    batch_size: int | None = None,
+    skip_failures: bool = True,
     progress: Progress | bool | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Embeds some labels of a field, with their masks.
@@ -101,24 +106,34 @@ def embed_patches(
         field: of regions
         encoder: to embed with
         ids: samples and labels
-        progress (None): see :func:`alphaclip.indexing.progress.shown`
+        batch_size (None): see :meth:`alphaclip.encoder.encoder.Encoder.encode_many`
+        skip_failures (True): log why regions could not be embedded, and leave them out
+        progress (None): see :func:`alphaclip.indexing.progress.shown`; None is FiftyOne's own
+            setting
 
     Returns:
-        float32 (n, dim) vectors, and which of them there are: bool (n,). Why the others are
-        missing is logged
+        float32 (n, dim) vectors, and which of them there are: bool (n,)
+
+    Raises:
+        AlphaClipError: if a region could not be embedded and ``skip_failures`` is False
     """
+    import fiftyone as fo
+
     patches = _Patches(ids)
     vectors = np.full((len(ids), encoder.dim), np.nan, np.float32)
     stream = patches.stream(images_of(samples), field)
-    with shown(progress) as show:
-        for some in encoder.encode_many(stream, patches.note_failure):
+    with shown(fo.config.show_progress_bars if progress is None else progress) as show:
+        for some in encoder.encode_many(stream, patches.note_failure, batch_size):
             vectors[patches.sent.popleft()] = some
             patches.done += len(some)
             show("regions embedded", patches.done, len(ids))
     there = np.isfinite(vectors).all(axis=1)
     if not there.all():
         why = "; ".join(patches.problems[:3]) or "their labels are gone"
-        logger.warning("%d regions are left out: %s", (~there).sum(), why)
+        message = f"{(~there).sum()} regions cannot be embedded: {why}"
+        if not skip_failures:
+            raise AlphaClipError(message)
+        logger.warning("%s", message)
     return vectors, there
 
 

@@ -33,13 +33,13 @@ class VectorField:
             _, self._path = samples._get_label_field_path(patches_field, name)
 
     def write(self, ids: RowIds, vectors: np.ndarray) -> None:
-        """Stores vectors; where the field has them already, as it has those that were read from it,
-        nothing is written."""
+        """Stores vectors, float32 (n, dim). Nothing is written where the field has them already, as
+        it has those that were read from it."""
         for start in range(0, len(ids), _TOGETHER):
             some = ids.take(np.arange(start, min(start + _TOGETHER, len(ids))))
             held = self._held(some)
             new = dict(zip(as_text(some.keys).tolist(), vectors[start:], strict=False))
-            self._set({k: v for k, v in new.items() if not np.array_equal(v, held.get(k))})
+            self._set({key: new[key] for key in new if not _same(new[key], held.get(key))})
 
     def clear(self, ids: RowIds) -> None:
         """Empties the field of what is no longer in the index."""
@@ -59,3 +59,7 @@ class VectorField:
             self._samples.set_values(self._name, values, key_field="id", progress=False)
         elif values:
             self._samples.set_label_values(self._path, values, dynamic=True, progress=False)
+
+
+def _same(vector: np.ndarray, held: Any) -> bool:
+    return held is not None and np.array_equal(vector, np.asarray(held, np.float32))

@@ -75,7 +75,9 @@ def test_similarity__what_cannot_be_embedded_is_left_out(
         index = compute(dataset, patches_field="boxes", model=NANO, **QUIET)
     assert index.total_index_size == 7
     assert first.boxes.detections[0].id not in index.label_ids
-    assert "1 regions are left out" in caplog.text
+    assert "1 regions cannot be embedded" in caplog.text
+    with pytest.raises(AlphaClipError, match=str(dataset.last().filepath)):
+        index.compute_embeddings(dataset, skip_failures=False)
 
 
 def test_similarity__given_vectors_stay_as_they_are(dataset: fo.Dataset) -> None:
@@ -90,7 +92,7 @@ def test_similarity__an_empty_index_is_filled_with_masks(
     index = compute(dataset, patches_field="boxes", model=model, embeddings=False)
     assert {each.shape for each in crops(dataset, model)} == {(4, 192)}
     index.add_to_index(*index.compute_embeddings(dataset[:1]))
-    more = index.compute_embeddings(dataset, skip_existing=True)
+    more = index.compute_embeddings(dataset, None, 3, None, False, True)
     assert len(more[0]) == 8
     index.add_to_index(*more)
     built = indexing.build(dataset, "boxes", NANO, key="built")
@@ -181,7 +183,7 @@ def test_embeddings_field__has_the_vectors(dataset: fo.Dataset, patches_field: s
     Path(dataset.last().filepath).unlink()
     settings = {"patches_field": patches_field, "model": NANO, "embeddings": "vector"}
     index = compute(dataset, **settings, **QUIET)
-    found, samples, _ = index.get_embeddings()
+    found, samples, labels = index.get_embeddings()
     assert index.total_index_size == (8 if of_labels else 2)
     stored = [one for one in dataset.values(path, unwind=of_labels) if one is not None]
     np.testing.assert_array_equal(stored, found)
@@ -191,6 +193,8 @@ def test_embeddings_field__has_the_vectors(dataset: fo.Dataset, patches_field: s
     np.testing.assert_array_equal(again.get_embeddings()[0], found)
     assert dataset.values("last_modified_at") == written
 
+    index.add_to_index(found + 1, samples, labels, overwrite=False)
+    assert dataset.values("last_modified_at") == written
     index.remove_from_index(sample_ids=[samples[0]])
     left = [one for one in dataset.values(path, unwind=of_labels) if one is not None]
     np.testing.assert_array_equal(left, found[samples != samples[0]])
