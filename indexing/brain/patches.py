@@ -80,7 +80,8 @@ def without_numbers(crop: Any) -> np.ndarray:
 
 def is_without_numbers(vectors: Any) -> bool:
     """Whether these are vectors of :func:`without_numbers`, one or more."""
-    return isinstance(vectors, np.ndarray) and len(vectors) > 0 and vectors.shape[1:] == (0,)
+    shape = vectors.shape if isinstance(vectors, np.ndarray) else ()
+    return len(shape) == 2 and shape[0] > 0 and shape[1] == 0
 
 
 def as_item(picture: np.ndarray) -> np.ndarray:
