@@ -80,8 +80,8 @@ def without_numbers(crop: Any) -> np.ndarray:
 
 def is_without_numbers(vectors: Any) -> bool:
     """Whether these are vectors of :func:`without_numbers`, one or more."""
-    shape = vectors.shape if isinstance(vectors, np.ndarray) else ()
-    return len(shape) == 2 and shape[0] > 0 and shape[1] == 0
+    is_table = isinstance(vectors, np.ndarray) and vectors.ndim == 2
+    return is_table and len(vectors) > 0 and vectors.shape[1] == 0
 
 
 def as_item(picture: np.ndarray) -> np.ndarray:
@@ -128,7 +128,7 @@ def embed_patches(
             vectors[patches.sent.popleft()] = some
             patches.done += len(some)
             show("regions embedded", patches.done, len(ids))
-    there = np.isfinite(vectors).all(axis=1)
+    there: np.ndarray = np.isfinite(vectors).all(axis=1)
     if not there.all():
         why = "; ".join(patches.problems[:3]) or "their labels are gone"
         message = f"{(~there).sum()} regions cannot be embedded: {why}"
