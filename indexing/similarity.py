@@ -550,7 +550,7 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
     """
 
     media_type = "image"
-    config = None
+    config: Any = None
     ragged_batches = False
     """Pictures of all sizes share a batch: FiftyOne is given each as one object."""
 

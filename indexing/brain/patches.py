@@ -128,7 +128,7 @@ def embed_patches(
             vectors[patches.sent.popleft()] = some
             patches.done += len(some)
             show("regions embedded", patches.done, len(ids))
-    there: np.ndarray = np.isfinite(vectors).all(axis=1)
+    there = np.asarray(np.isfinite(vectors).all(axis=1))
     if not there.all():
         why = "; ".join(patches.problems[:3]) or "their labels are gone"
         message = f"{(~there).sum()} regions cannot be embedded: {why}"
