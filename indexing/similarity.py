@@ -20,6 +20,9 @@ database: they stay where they are.
 from __future__ import annotations
 
 import logging
+import warnings
+from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.brain.similarity as fbs
@@ -30,12 +33,23 @@ from PIL import Image
 from alphaclip.arguments import COUNT, SHARE, checked
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of, load
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.brain import queries as brain_queries
 from alphaclip.indexing.brain.duplicates import Thinning
+from alphaclip.indexing.brain.patches import (
+    as_item,
+    embed_patches,
+    end_patches,
+    expect_patches,
+    expecting_index,
+    is_without_numbers,
+    without_numbers,
+)
 from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, ids_at, rows_of
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
+from alphaclip.indexing.brain.vector_field import VectorField
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
-from alphaclip.indexing.dataset.labels import flat
+from alphaclip.indexing.dataset.labels import flat, images_of, label_ids
 from alphaclip.indexing.dataset.locations import (
     CONFIG_CLASS,
     has_run,
@@ -45,16 +59,36 @@ from alphaclip.indexing.dataset.locations import (
 )
 from alphaclip.indexing.nearest.metrics import check_metric
 from alphaclip.indexing.retrieval.snapshot import Snapshot
-from alphaclip.indexing.store.segments import RowIds
+from alphaclip.indexing.store.segments import RowIds, as_text
 from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from alphaclip.indexing.brain.picture_items import PictureItem
+
 logger = logging.getLogger(__name__)
 
 _TRIES = 5
 """How often a run is registered where a load of the dataset makes FiftyOne forget it."""
+
+TEXT_PROMPT = "A photo of a"
+
+LOGITS = 100.0
+"""What CLIP multiplies cosines by, before they become the probabilities of classes."""
+
+CROPS = (
+    "{name} is about to embed crops: FiftyOne cuts the boxes of patches out of their pictures, "
+    "without masks and what is around them, and searches by these are far less exact. With masks: "
+    "alphaclip.indexing.build(dataset, FIELD, {name!r}), or the operator 'Embed regions'; or "
+    "fob.compute_similarity(dataset, patches_field=FIELD, model={name!r}, "
+    "backend=alphaclip.indexing.similarity.FaissSimilarityConfig)"
+)
+NO_CLASSES = (
+    "{name} has no classes to tell pictures by: "
+    'foz.load_zoo_model({name!r}, classes=["cat", "dog"]) has; classes of regions are given by '
+    "alphaclip.indexing.load(dataset, KEY).label(classes)"
+)
 
 
 class FaissSimilarityConfig(fbs.SimilarityConfig):
@@ -63,6 +97,8 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
     Args:
         metric ("cosine"): or "dotproduct" or "euclidean"
         store (None): id of the store; None chooses one when the run is made
+        centered (False): compare vectors after the mean of all is taken off, which is close to what
+            FiftyOne's sklearn backend does
         **kwargs: see :class:`fiftyone.brain.similarity.SimilarityConfig`
 
     Raises:
@@ -74,10 +110,17 @@ class FaissSimilarityConfig(fbs.SimilarityConfig):
     supports_least_similarity = True
     supported_aggregations = ("mean", *brain_queries.AGGREGATIONS)
 
-    def __init__(self, metric: str = "cosine", store: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        metric: str = "cosine",
+        store: str | None = None,
+        centered: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.metric = check_metric(metric)
         self.store = store
+        self.centered = bool(centered)
 
 
 class FaissSimilarity(fbs.Similarity):
@@ -88,7 +131,16 @@ class FaissSimilarity(fbs.Similarity):
         if brain_key is not None and self.config.store is None:
             self.config.store = new_store_id(samples._root_dataset, brain_key)
             self.update_run_config(samples, brain_key, self.config)
-        return FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
+        index = FaissSimilarityIndex(samples, self.config, brain_key, backend=self)
+        if self.config.patches_field is not None:
+            expect_patches(index)
+        return index
+
+    @classmethod
+    def save_run_results(cls, *args: Any, **kwargs: Any) -> None:
+        """Saves what was made; it expects no patches any more."""
+        end_patches()
+        super().save_run_results(*args, **kwargs)
 
     def rename(self, samples: fo.SampleCollection, key: str, new_key: str) -> None:
         """Leaves the store where it is: the run goes on naming it."""
@@ -163,9 +215,16 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
     ) -> None:
         """Adds vectors; they are stored as float32, exactly as they are given.
 
+        Vectors of no numbers, which a :class:`RegionModel` makes of the crops of patches, are those
+        of the regions with their masks.
+
         Raises:
             ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
+        end_patches()
+        if label_ids is not None and is_without_numbers(embeddings):
+            ids = RowIds.of(sample_ids, label_ids, self.config.patches_field)
+            embeddings, sample_ids, label_ids = self._embed(self.get_model(), ids)
         vectors, ids = check_rows(embeddings, sample_ids, label_ids, self.config.patches_field)
         if not len(ids):
             return
@@ -173,6 +232,9 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         skipped = self._store.add(self.key, vectors, ids, existing)
         if skipped and warn_existing:
             logger.warning("%d ids are in the index already: their vectors stay", skipped)
+        if self._field is not None:
+            now = self._current
+            self._field.write(ids, now.vectors(now.lookup.find(ids)))
         if reload:
             self.reload()
 
@@ -202,6 +264,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             ids = now.version.ids.take(gone)
         if len(gone):
             self._store.remove(self.key, ids)
+            if self._field is not None:
+                self._field.clear(ids)
         if reload:
             self.reload()
 
@@ -254,7 +318,8 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             if not len(unique) or not len(duplicates):
                 self._neighbors_map = {}
                 return
-            query = brain_queries.Query(now.vectors(duplicates), duplicates, False)
+            found = brain_queries.compared(now, duplicates)
+            query = brain_queries.Query(found, duplicates, False)
             apart, nearest = brain_queries.nearest(now, query, 1, unique, False)
             near: dict[str, list[tuple[str, float]]] = {}
             names = (now.lookup.names(some).tolist() for some in (nearest[:, 0], duplicates))
@@ -294,6 +359,40 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         if self._model is None and is_of_regions(self._current):
             self._model = RegionModel(encoder_of(self._current.version.info))
         return super().get_model()
+
+    def is_filled_by(self, model: Any) -> bool:
+        """Whether a model is the one that vectors of this index are made with."""
+        return self._model is model
+
+    def compute_embeddings(
+        self,
+        samples: fo.SampleCollection,
+        model: Any = None,
+        batch_size: int | None = None,
+        num_workers: int | None = None,
+        skip_failures: bool = True,
+        skip_existing: bool = False,
+        warn_existing: bool = False,
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """See :meth:`fiftyone.brain.similarity.SimilarityIndex.compute_embeddings`; the patches of
+        an encoder are regions with their masks, no crops, and what is asked of crops and of their
+        loaders is left out."""
+        model = self.get_model() if model is None else model
+        if not self._is_of_patches or not isinstance(model, RegionModel):
+            return super().compute_embeddings(
+                samples, model, batch_size, num_workers, skip_failures, skip_existing,
+                warn_existing, *args, **kwargs,
+            )  # fmt: skip
+        ids = label_ids(images_of(samples), self.config.patches_field)
+        is_there = self._current.lookup.find(ids) >= 0
+        if skip_existing and is_there.any():
+            ids = ids.take(~is_there)
+            if warn_existing:
+                logger.warning("%d regions are in the index already", is_there.sum())
+        settings = {"batch_size": batch_size, "skip_failures": skip_failures}
+        return self._embed(model, ids, progress=kwargs.get("progress"), **settings)
 
     def cleanup(self) -> None:
         """Deletes the vectors; safe to repeat."""
@@ -389,6 +488,25 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         missing = (self._curr_missing_size or 0) + int((~there).sum())
         self._curr_missing_size = missing or None
 
+    def _embed(
+        self, model: Any, ids: RowIds, **settings: Any
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The vectors of some labels with their masks, and whose they are."""
+        if not isinstance(model, RegionModel):
+            raise BrainArgumentError("embeddings hold no numbers: give a vector for each id")
+        field = self.config.patches_field
+        vectors, there = embed_patches(self.samples, field, model.encoder, ids, **settings)
+        ids = ids.take(there)
+        return vectors[there], as_text(ids.sample_ids), as_text(ids.label_ids)
+
+    @cached_property
+    def _field(self) -> VectorField | None:
+        """Where the dataset has the vectors, too."""
+        name = self.config.embeddings_field
+        if name is None:
+            return None
+        return VectorField(self.samples, name, self.config.patches_field)
+
     @property
     def _is_of_patches(self) -> bool:
         return self.config.patches_field is not None
@@ -422,41 +540,98 @@ def register_backend() -> None:
     fob.brain_config.similarity_backends["faiss"] = {"config_cls": CONFIG_CLASS}
 
 
-class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
-    """Embeds whole pictures and text in the space of the region vectors.
+class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsGetItem):
+    """Embeds whole pictures and text in the space of the region vectors, and classifies pictures.
 
     Args:
         encoder: or its name, see :func:`alphaclip.load`
+        classes (None): names that :meth:`predict` chooses from
+        text_prompt ("A photo of a"): what stands before a class
     """
 
     media_type = "image"
-    ragged_batches = True
-    """Pictures of different sizes may share a batch."""
+    config: Any = None
+    ragged_batches = False
+    """Pictures of all sizes share a batch: FiftyOne is given each as one object."""
 
-    transforms = None
+    has_collate_fn = False
     preprocess = False
     """The encoder prepares pictures itself."""
 
     has_embeddings = True
     can_embed_prompts = True
 
-    def __init__(self, encoder: str | Encoder) -> None:
-        self._encoder: Encoder = load(encoder)
+    @checked()
+    def __init__(
+        self,
+        encoder: str | Encoder,
+        classes: Sequence[str] | None = None,
+        text_prompt: str = TEXT_PROMPT,
+    ) -> None:
+        self.encoder: Encoder = load(encoder)
+        self.classes = None if classes is None else list(classes)
+        self._prompt = text_prompt
         self._last: np.ndarray | None = None
 
-    def predict(self, arg: Any) -> None:
-        """Embeds; there is no prediction."""
-        self.embed(arg)
+    def __exit__(self, *args: Any) -> None:
+        end_patches()
+
+    @property
+    def transforms(self) -> Any:
+        """What is done to the crop of a patch. FiftyOne asks for it before it cuts the first, and
+        never for whole pictures, which come by :meth:`build_get_item`."""
+        index = expecting_index()
+        if index is not None and index.is_filled_by(self):
+            return without_numbers
+        message = CROPS.format(name=self.encoder.name)
+        logger.warning("%s", message)
+        warnings.warn(message, stacklevel=2)
+        return as_item
+
+    def build_get_item(self, field_mapping: dict[str, str] | None = None) -> PictureItem:
+        """How FiftyOne's loaders open a picture."""
+        from alphaclip.indexing.brain.picture_items import PictureItem
+
+        return PictureItem(field_mapping=field_mapping)
+
+    def predict(self, arg: Any) -> fo.Classification:
+        """The class of a picture, see :meth:`embed`; its confidence is the softmax over the
+        classes of 100 times the cosines.
+
+        Raises:
+            AlphaClipError: if the model was loaded without classes
+        """
+        return self.predict_all([arg])[0]
+
+    def predict_all(self, args: Any) -> list[fo.Classification]:
+        """The classes of several pictures."""
+        import fiftyone as fo
+        from scipy.special import softmax
+
+        if not self.classes:
+            raise AlphaClipError(NO_CLASSES.format(name=self.encoder.name))
+        shares = softmax(LOGITS * self.embed_all(args) @ self._class_vectors.T, axis=1)
+        best = shares.argmax(axis=1)
+        return [
+            fo.Classification(label=self.classes[number], confidence=float(line[number]))
+            for number, line in zip(best, shares, strict=True)
+        ]
 
     def get_embeddings(self) -> np.ndarray | None:
-        """The vectors of the last picture."""
+        """The vectors of the last pictures: (n, dim)."""
         return self._last
 
     def embed(self, arg: Any) -> np.ndarray:
         """A picture, uint8 (H, W), (H, W, 3) or (H, W, 4), as a vector (dim,)."""
-        picture = Image.fromarray(np.asarray(arg)).convert("RGB")
-        self._last = self._encoder.encode_regions(picture, [Region.whole_image()])
-        return self._last[0]
+        return self.embed_all([arg])[0]
+
+    def embed_all(self, args: Any) -> np.ndarray:
+        """Pictures as vectors (n, dim), in one batch."""
+        if is_without_numbers(args):
+            return args
+        items = [(_opened(arg), [Region.whole_image()]) for arg in args]
+        self._last = np.concatenate(list(self.encoder.encode_many(items, batch_size=len(items))))
+        return self._last
 
     def embed_prompt(self, arg: str) -> np.ndarray:
         """A text as a vector (dim,)."""
@@ -464,7 +639,15 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin):
 
     def embed_prompts(self, args: list[str]) -> np.ndarray:
         """Texts as vectors (n, dim)."""
-        return self._encoder.recall_text(args)
+        return self.encoder.recall_text(args)
+
+    @cached_property
+    def _class_vectors(self) -> np.ndarray:
+        return self.encoder.recall_text([f"{self._prompt} {name}" for name in self.classes or ()])
+
+
+def _opened(picture: Any) -> Image.Image:
+    return Image.fromarray(np.asarray(picture)).convert("RGB")
 
 
 def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: str) -> None:

@@ -20,6 +20,7 @@ def register(plugin):
         plugin.register(FinishInstallation)
         return
 
+    from .common.zoo import show_models
     from .label_panel import LabelRegionsPanel
     from .operators.act_on_regions import ActOnRegions
     from .operators.delete_index import DeleteIndex
@@ -37,6 +38,7 @@ def register(plugin):
     from .operators.update_index import UpdateIndex
     from .panel import RegionSearchPanel
 
+    show_models()
     for operator in (
         OpenRegionSearch,
         EmbedRegions,

@@ -22,6 +22,21 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "alphaclip-setup"
 INPUTS = ("pyproject.toml", "scripts/setup_env.py", "scripts/database.py")
 MINIMUM_PYTHON = (3, 10)
+LINK_MANIFEST = """
+import shutil, sys
+from importlib.util import find_spec
+from pathlib import Path
+
+models = Path(find_spec("fiftyone").origin).parent / "zoo" / "models"
+for manifest in Path(sys.argv[1]).glob("manifest-*.json"):
+    link = models / manifest.name
+    link.unlink(missing_ok=True)
+    try:
+        link.symlink_to(manifest)
+    except OSError:
+        shutil.copy(manifest, link)
+"""
+"""An editable installation leaves out what the package puts beside FiftyOne's own manifests."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,6 +72,7 @@ def set_up(extra: str) -> None:
         create_environment(python)
         print("installing packages into .venv (some minutes, some GB the first time)", flush=True)
         database.pip(python, "install", "--editable", f"{ROOT}{extra}")
+        database.run_quietly([python, "-c", LINK_MANIFEST, ROOT / "indexing/zoo"])
     branch = database.prepare(python)
     if not done:
         print(database.describe(database.inspect(python), branch), flush=True)

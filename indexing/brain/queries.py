@@ -76,14 +76,14 @@ def parse_query(now: Snapshot, query: Any) -> Query:
     if not values.size:
         raise BrainArgumentError("query is empty: give at least one id or vector")
     if np.issubdtype(values.dtype, np.number):
-        return Query(np.atleast_2d(values), None, values.ndim == 1)
+        return Query(now.lay_out(np.atleast_2d(values)), None, values.ndim == 1)
     ids = as_ids(query if isinstance(query, str) else values)
     rows = now.lookup.find_named(ids.tolist())
     unknown = ids[rows < 0].tolist()
     if unknown:
         more = f" and {len(unknown) - 3} more" if len(unknown) > 3 else ""
         raise BrainArgumentError(f"query ids {', '.join(unknown[:3])}{more} are not in the index")
-    return Query(now.vectors(rows), rows, isinstance(query, str))
+    return Query(compared(now, rows), rows, isinstance(query, str))
 
 
 def as_ids(ids: Any) -> np.ndarray:
@@ -189,8 +189,9 @@ def nearest(
         usable = (queries != 0).any(axis=1)
     if count and usable.any():
         if reverse:
-            table = now.version.table
-            scores, rows[usable] = scan_top(table, queries[usable], count, now.metric, only, True)
+            scores, rows[usable] = scan_top(
+                now.table, queries[usable], count, now.metric, only, True
+            )
         else:
             scores, rows[usable] = now.engine().search(queries[usable], count, only)
         distances[usable] = distance(scores, now.metric)
@@ -237,7 +238,7 @@ def neighbours(now: Snapshot, k: int | None, view: np.ndarray | None, reverse: b
     positions, distances = list[np.ndarray](), list[np.ndarray]()
     for start in range(0, len(own), QUERIES):
         here = own[start : start + QUERIES]
-        query = Query(now.vectors(here), here, False)
+        query = Query(compared(now, here), here, False)
         near, rows = nearest(now, query, count + 1, own, reverse)
         # Each line without the vector itself, or without the last where it is not among them.
         others = rows != here[:, None]
@@ -283,9 +284,14 @@ def neighbours_within(now: Snapshot, thresh: float, view: np.ndarray | None) -> 
     return positions, distances
 
 
+def compared(now: Snapshot, rows: np.ndarray) -> np.ndarray:
+    """The vectors of some rows, as they are compared but of any length: float32 (n, dim)."""
+    return now.table.take(rows).astype(np.float32)
+
+
 def prepared(now: Snapshot, rows: np.ndarray) -> np.ndarray:
     """The vectors of some rows, ready to be compared: float32 (n, dim)."""
-    return prepare_rows(now.version.table.take(rows), now.metric)
+    return prepare_rows(now.table.take(rows), now.metric)
 
 
 def compare(

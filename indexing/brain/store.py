@@ -15,6 +15,7 @@ import numpy as np
 
 from alphaclip.arguments import listed
 from alphaclip.files import writer_lock
+from alphaclip.indexing.brain.centering import CenteredSnapshot
 from alphaclip.indexing.brain.queries import BrainArgumentError, as_ids
 from alphaclip.indexing.dataset.locations import (
     EXTERNAL,
@@ -44,6 +45,7 @@ class RunStore:
     def __init__(self, dataset: fo.Dataset, config: Any, key: str | None) -> None:
         """Nothing is read yet. Without a key, the folder goes when this object does."""
         self._dataset, self._config = dataset, config
+        self._kind = CenteredSnapshot if config.centered else Snapshot
         self._newest: Snapshot | None = None
         self._holds, self._lock = 0, RLock()
         self._temporary: Path | None = None
@@ -149,11 +151,11 @@ class RunStore:
     def _opened(self, folder: Path) -> Snapshot:
         before = self._newest
         if has_store(folder):
-            return open_snapshot(folder, before, self._config.metric)
+            return open_snapshot(folder, before, self._config.metric, kind=self._kind)
         if before is not None and (before.version.folder, before.version.number) == (folder, 0):
             return before
         empty = StoreVersion(folder, 0, 0, np.dtype(np.float32), {}, ())
-        return Snapshot(empty, self._config.metric)
+        return self._kind(empty, self._config.metric)
 
     def _folder(self, key: str | None) -> Path:
         if self._temporary is not None:

@@ -48,6 +48,9 @@ class Snapshot:
         views: remembers the rows of views
     """
 
+    has_cache = True
+    """Whether what FAISS builds is kept in the store's folder."""
+
     def __init__(
         self,
         version: StoreVersion,
@@ -64,17 +67,24 @@ class Snapshot:
     def __len__(self) -> int:
         return len(self.version)
 
+    @property
+    def table(self) -> VectorTable:
+        """The vectors as they are compared."""
+        return self.version.table
+
+    def lay_out(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors from elsewhere, (m, dim), as they are compared with those of :attr:`table`."""
+        return vectors
+
     def engine(self, progress: Progress | None = None) -> Engine:
         """Searches the vectors; a large one without its FAISS index in the cache builds it."""
         with self._lock:
             if self._engine is None:
                 version, texts = self.version, self._text_queries
-                cache = version.folder / "cache"
+                cache = version.folder / "cache" if self.has_cache else None
                 # Of a build on its way: what is made for its vectors would not serve for long
                 limit = len(version) if version.info.get("unfinished") else EXACT_LIMIT
-                self._engine = open_engine(
-                    version.table, self.metric, cache, texts, limit, progress
-                )
+                self._engine = open_engine(self.table, self.metric, cache, texts, limit, progress)
             return self._engine
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
@@ -155,6 +165,7 @@ def open_snapshot(
     before: Snapshot | None = None,
     metric: str = "cosine",
     text_queries: TextQueries | None = None,
+    kind: type[Snapshot] = Snapshot,
 ) -> Snapshot:
     """The newest version of a store; ``before`` again, if that is still the newest.
 
@@ -164,4 +175,4 @@ def open_snapshot(
     version = open_store(folder, None if before is None else before.version)
     if before is not None and version is before.version:
         return before
-    return Snapshot(version, metric, text_queries)
+    return kind(version, metric, text_queries)

@@ -24,8 +24,9 @@ FIFTYONE = Path(sysconfig.get_path("scripts")) / "fiftyone"
 
 LIST_OPERATORS = """
 import json
-import fiftyone.operators as foo
+import fiftyone.operators as foo, fiftyone.zoo as foz
 names = [operator.name for operator in foo.list_operators() if "@alphaclip/" in operator.uri]
+foz.load_zoo_model("alphaclip-nano+maskattn")
 print(json.dumps([names, foo.OperatorRegistry().list_errors()]))
 """
 
@@ -155,6 +156,7 @@ def test_wheel__searches_outside_the_checkout(
     call(sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel)
     Image.linear_gradient("L").save(tmp_path / "image.png")
 
+    assert (site / "fiftyone" / "zoo" / "models" / "manifest-alphaclip.json").is_file()
     printed = call(sys.executable, "-c", SEARCH, tmp_path / "image.png", PYTHONPATH=str(site))
     found, native, homes = json.loads(printed.splitlines()[-1])
     assert len(found) == 2
