@@ -44,7 +44,7 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     if (found && Object.keys(marks).length)
       await call("remember", { question: { ...found.question, ...asLists(marks) } }).catch(fail);
     const lost = (await search.search(next, all)).length;
-    if (lost) say(`${lost} of the marks ${lost === 1 ? "is" : "are"} forgotten: what was marked is gone from the index.`);
+    if (lost) say(`${lost} of the examples and marks ${lost === 1 ? "is" : "are"} left out: the index does not hold them.`);
     void reload();
   });
   const ask = (question: Question) => {

@@ -42,8 +42,10 @@ export interface Answer {
   bars: number[];
   /** How many reach each of so many equally spaced thresholds from low to high, both included. */
   above: number[];
+  /** So much a count below the listed hits may be off, in 19 of 20 searches; 0 where all were counted. */
+  off_by: number;
   suggestion?: Suggestion | null;
-  /** Marked regions that are gone, and left out of the question. */
+  /** Examples and marked regions that are gone, and left out of the question. */
   lost: string[];
 }
 
