@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.detectors.boxes import MOST_BOXES, Grounder, GroundingSettings
-from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError, RegionError
-from alphaclip.indexing.dataset.labels import Skipped, label_region, labels_of, region_fields
+from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError
+from alphaclip.indexing.dataset.labels import Skipped, region_fields, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.masks.mask_fields import MaskReport
 from alphaclip.indexing.masks.segmenters import Prompt
@@ -51,7 +51,7 @@ class ConceptFinder:
         except ImageError as error:
             report.skipped.append(Skipped(sample.filepath, "", str(error)))
             return None
-        labelled = _regions(sample, self.others)
+        labelled = [region for name in self.others for _, region in regions_of(sample[name])]
         prompts = []
         found = self.detector.ground(image, self.concepts)
         for concept, boxes in zip(self.concepts, found, strict=True):
@@ -97,14 +97,3 @@ def open_finder(
     others = [name for name in region_fields(images) if name != into]
     loaded = load_detector(str(detector or DETECTOR), device, settings)
     return ConceptFinder(loaded, list(dict.fromkeys(words)), others)
-
-
-def _regions(sample: Any, fields: Sequence[str]) -> list[Region]:
-    """Of all labels that can be read."""
-    regions = []
-    for label in (label for field in fields for label in labels_of(sample[field])):
-        try:
-            regions.append(label_region(label))
-        except RegionError:
-            continue  # covers nothing that could be found again
-    return regions

@@ -14,6 +14,9 @@ const MODES = {
 
 const KINDS: Record<Kind, string> = {
   "label errors": "Label errors: classes that the vectors speak against",
+  "missing labels": "Missing labels: objects of the classes that nobody labelled",
+  "badly drawn": "Badly drawn: labels that a segmenter draws otherwise",
+  doubled: "Doubled: objects with two labels",
   duplicates: "Duplicates: regions that repeat another",
   outliers: "Outliers: regions that are like no other",
 };

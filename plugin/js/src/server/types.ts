@@ -65,13 +65,13 @@ export interface Tile {
   crop?: string;
 }
 
-export type Kind = "label errors" | "duplicates" | "outliers";
+export type Kind = "label errors" | "missing labels" | "badly drawn" | "doubled" | "duplicates" | "outliers";
 
 /** A region of a finding. */
 export interface OddRegion {
   id: string;
   score: number;
-  /** The label that it may rather have, or the id of the region that it repeats. */
+  /** The label that it may rather have, the id of the region that it repeats, or the box that it should have. */
   note: string;
   /** The probability of that label. */
   chance: number | null;
@@ -84,6 +84,8 @@ export interface Finding {
   key: string;
   /** Of the labels, whose errors they are. */
   attribute: string;
+  /** The key of the index of the labels among which some are missing; empty of other kinds. */
+  labels: string;
   said: string;
   /** Those that nobody has decided about, and how many others there are. */
   rows: OddRegion[];
@@ -92,7 +94,7 @@ export interface Finding {
 
 /** What there is to see of an odd region. */
 export interface OddDetail {
-  /** Ids of regions with the same label, and of some with the suggested one. */
+  /** Ids of regions with the same label, or else of what it is to be compared with, and of some with the suggested one. */
   beside: [string[], string[]];
   /** Classes for the digits 1 to 9. */
   likely: string[];

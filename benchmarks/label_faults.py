@@ -1,0 +1,222 @@
+"""How well labels are found that are missing, drawn badly, or doubled, in the bundled scenes.
+
+    .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/label_faults.py
+
+Of the labels of the scenes' objects, 10 % are deleted, drawn badly, or drawn a second time, with
+three seeds. Proposals and masks are stand-ins, as no segmenter that knows drawings is here: of each
+object its box with sides off by up to 5 %, and for proposals also a part of it, and eight boxes
+anywhere in each picture. A box is drawn badly by moving it by a fifth to two fifths of its sides,
+or making it larger by half, or smaller by 40 %; a second label's sides are off by up to 8 %, and a
+fifth of them have another class. Nano's vectors judge. With ``--sam FILE``, masks are also made by
+that model. Prints a table in Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from measuring import aligned, tell
+
+from alphaclip import indexing
+from alphaclip.indexing.dataset.labels import images_of, regions_of
+from alphaclip.indexing.dataset.overlaps import iou, outer_box
+from alphaclip.indexing.dataset.samples import OBJECTS, OUTLINES, load_sample
+from alphaclip.indexing.masks.mask_fields import prepare_field
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+    from alphaclip.indexing.region_index import RegionIndex
+
+NANO, PROPOSALS, MASKS = "alphaclip-nano", "proposals", "objects_masks"
+SEEDS, SHARE, FIRST = (0, 1, 2), 0.1, 100
+SEGMENTED, SECOND, ANYWHERE = 0.05, 0.08, 8
+HEADS = ("labels that are", "planted", f"right of the first {FIRST}", "at most")
+
+Box = Sequence[float]
+Rng = np.random.Generator
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Runs the script."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sam", type=Path)
+    parser.add_argument("--pictures", type=int, default=320)
+    given = parser.parse_args(arguments)
+    scenes = load_sample().limit(given.pictures).clone()
+    lines = [HEADS]
+    for name, right, planted in figures(scenes, given.sam):
+        tell(f"{name}: {right} of {planted}")
+        most = f"{np.mean([min(FIRST, one) for one in planted]):.0f}"
+        lines.append((name, _span(planted), _span(right), most))
+    sys.stdout.write(aligned(lines) + "\n")
+
+
+def figures(
+    scenes: fo.Dataset, sam: Path | None = None
+) -> Iterable[tuple[str, list[int], list[int]]]:
+    """For each kind of fault: its name, and for each seed how many of the first hundred were
+    planted, and how many were in all."""
+    _stand_ins(scenes)
+    index = indexing.build(scenes, OBJECTS, NANO, key="labels", overwrite=True, progress=_silent)
+    proposals = indexing.build(
+        scenes, PROPOSALS, NANO, key="proposals", overwrite=True, progress=_silent
+    )
+    yield "missing", *_trials(index, lambda seed: _missing(index, proposals, seed))
+    yield "drawn badly", *_trials(index, lambda seed: _drawn(index, MASKS, seed))
+    yield "doubled", *_trials(index, lambda seed: _doubled(index, seed))
+    if sam:
+        name = "drawn badly, by the masks of a small SAM"
+        yield name, *_trials(index, lambda seed: _drawn(index, "sam_masks", seed, sam))
+
+
+def _trials(
+    index: RegionIndex, run: Callable[[int], tuple[int, int]]
+) -> tuple[list[int], list[int]]:
+    """Runs it for each seed, on the labels as they were."""
+    before = index.dataset.values(OBJECTS)
+    counts = []
+    for seed in SEEDS:
+        counts.append(run(seed))
+        index.dataset.set_values(OBJECTS, before)
+    return [right for right, _ in counts], [planted for _, planted in counts]
+
+
+def _missing(index: RegionIndex, proposals: RegionIndex, seed: int) -> tuple[int, int]:
+    rng, deleted = np.random.default_rng(seed), {}
+    for sample in index.dataset.iter_samples(autosave=True):
+        chosen = [one for one in sample[OBJECTS].detections if rng.random() < SHARE]
+        deleted[sample.id] = [region for _, region in regions_of(_of(chosen))]
+        for one in chosen:
+            sample[OBJECTS].detections.remove(one)
+    index.update(_silent)
+    found = indexing.find_missing_labels(proposals, index, FIRST, progress=_silent)
+    right = sum(
+        any(iou(_boxed(region), _boxed(one)) >= 0.5 for one in deleted[sample_id])
+        for sample_id, region in _regions(found.hits)
+    )
+    return right, sum(map(len, deleted.values()))
+
+
+def _drawn(index: RegionIndex, masks: str, seed: int, sam: Path | None = None) -> tuple[int, int]:
+    rng, wrong = np.random.default_rng(seed), set()
+    for sample in index.dataset.iter_samples(autosave=True):
+        for one in sample[OBJECTS].detections:
+            if rng.random() < SHARE:
+                one.bounding_box = _badly(one.bounding_box, rng)
+                wrong.add(one.id)
+    if sam:
+        indexing.segment(
+            index.dataset, OBJECTS, into=masks, model=sam, overwrite=True, progress=_silent
+        )
+    found = indexing.find_badly_drawn_labels(index, masks, FIRST, progress=_silent)
+    return len(wrong.intersection(found.hits.label_ids)), len(wrong)
+
+
+def _doubled(index: RegionIndex, seed: int) -> tuple[int, int]:
+    import fiftyone as fo
+
+    rng, second = np.random.default_rng(seed), set()
+    classes = index.dataset.distinct(f"{OBJECTS}.detections.label")
+    for sample in index.dataset.iter_samples(autosave=True):
+        for one in list(sample[OBJECTS].detections):
+            if rng.random() < SHARE:
+                name = one.label if rng.random() < 0.8 else str(rng.choice(classes))
+                again = fo.Detection(label=name, bounding_box=_off(one.bounding_box, SECOND, rng))
+                sample[OBJECTS].detections.append(again)
+                second.add(again.id)
+    index.update(_silent)
+    found = indexing.find_doubled_labels(index, count=FIRST, progress=_silent)
+    return len(second.intersection(found.hits.label_ids)), len(second)
+
+
+def _stand_ins(scenes: fo.Dataset) -> None:
+    """Writes proposals, and masks as a segmenter would make them for the objects."""
+    import fiftyone as fo
+
+    rng = np.random.default_rng(0)
+    prepare_field(scenes, PROPOSALS, {"kind": "sam", "field": None})
+    prepare_field(scenes, MASKS, {"kind": "sam", "field": OBJECTS})
+    for sample in scenes.iter_samples(autosave=True):
+        objects = regions_of(sample[OBJECTS])
+        boxes = [outer_box(region) for _, region in [*objects, *regions_of(sample[OUTLINES])]]
+        whole = [_off(box, SEGMENTED, rng) for box in boxes]
+        anywhere = [[*rng.uniform(0, 0.7, 2), *rng.uniform(0.1, 0.3, 2)] for _ in range(ANYWHERE)]
+        some = [*whole, *(_part(box, rng) for box in boxes), *anywhere]
+        sample[PROPOSALS] = _of([fo.Detection(bounding_box=list(map(float, box))) for box in some])
+        sample[MASKS] = _of(
+            [
+                fo.Detection(bounding_box=box, source_id=one.id, source=OBJECTS)
+                for box, (one, _) in zip(whole, objects, strict=False)
+            ]
+        )
+
+
+def _of(detections: Sequence[Any]) -> Any:
+    import fiftyone as fo
+
+    return fo.Detections(detections=list(detections))
+
+
+def _boxed(region: Region) -> Region:
+    return Region.from_box(outer_box(region))
+
+
+def _regions(hits: Any) -> Iterable[tuple[str, Region]]:
+    """The sample and the region of each hit."""
+    chosen = set(hits.region_ids)
+    for sample in images_of(hits.dataset).select(list(set(hits.sample_ids.tolist()))):
+        for label, region in regions_of(sample[hits.fields[0]]):
+            if (sample.id, label.id) in chosen:
+                yield sample.id, region
+
+
+def _off(box: Box, most: float, rng: Rng) -> list[float]:
+    """A box with each side moved by up to a share of the box."""
+    x, y, w, h = box
+    left, top, right, bottom = rng.uniform(-most, most, 4)
+    return _inside(x + left * w, y + top * h, x + w + right * w, y + h + bottom * h)
+
+
+def _badly(box: Box, rng: Rng) -> list[float]:
+    x, y, w, h = box
+    way = rng.integers(3)
+    if way == 0:
+        across, down = rng.uniform(0.2, 0.4, 2) * rng.choice([-1, 1], 2)
+        return _inside(x + across * w, y + down * h, x + w + across * w, y + h + down * h)
+    grown = 0.25 if way == 1 else -0.2
+    return _inside(x - grown * w, y - grown * h, x + w + grown * w, y + h + grown * h)
+
+
+def _part(box: Box, rng: Rng) -> list[float]:
+    """A part with half the sides."""
+    x, y, w, h = box
+    left, top = rng.uniform(0, 0.5, 2)
+    return [x + left * w, y + top * h, w / 2, h / 2]
+
+
+def _inside(left: float, top: float, right: float, bottom: float) -> list[float]:
+    left, top, right, bottom = (
+        float(min(max(side, 0.0), 1.0)) for side in (left, top, right, bottom)
+    )
+    return [left, top, max(right - left, 0.01), max(bottom - top, 0.01)]
+
+
+def _span(values: Sequence[float]) -> str:
+    """The mean, and the least and greatest where they differ."""
+    mean, least, most = (f"{f(values):.0f}" for f in (np.mean, min, max))
+    return mean if least == most else f"{mean} ({least} to {most})"
+
+
+def _silent(*_: Any) -> None:
+    pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
