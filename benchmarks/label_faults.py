@@ -95,8 +95,7 @@ def _missing(index: RegionIndex, proposals: RegionIndex, seed: int) -> tuple[int
         deleted[sample.id] = [region for _, region in regions_of(_of(chosen))]
         for one in chosen:
             sample[OBJECTS].detections.remove(one)
-    index.update(_silent)
-    found = indexing.find_missing_labels(proposals, index, FIRST, progress=_silent)
+    found = indexing.find_missing_labels(proposals, FIRST, progress=_silent)
     right = sum(
         any(iou(_boxed(region), _boxed(one)) >= 0.5 for one in deleted[sample_id])
         for sample_id, region in _regions(found.hits)

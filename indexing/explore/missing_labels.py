@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from alphaclip.arguments import COUNT, SHARE, checked
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
 from alphaclip.indexing.dataset.labels import region_fields
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.dataset.overlaps import iou, nested
 from alphaclip.indexing.dataset.schema import mask_settings
-from alphaclip.indexing.explore.several_indexes import check_together
+from alphaclip.indexing.explore.label_errors import FOLDS, LEARNT
 from alphaclip.indexing.explore.unlabelled import (
     MAX_IOU,
     check_proposals,
@@ -28,11 +28,14 @@ from alphaclip.indexing.explore.unlabelled import (
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
+from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.regions.region import Region
 
-NEIGHBORS = 5
-BATCH = 1024
-"""Proposals that are compared at a time: a matrix product over all, and a step of the progress."""
+BACKGROUND = ""
+"""The class of what lies on no label."""
+
+SAME = 0.5
+"""IoU from which on a proposal has the class of a label, as in COCO's evaluation."""
 
 PART = 0.7
 """Of the smaller of two boxes so much is in the other where one is a part of the other: a quarter
@@ -48,8 +51,8 @@ class MissingLabels:
     """Proposals that are probably objects without a label, the surest first.
 
     Attributes:
-        hits: the proposals; ``scores`` are the mean cosine to the nearest labels, as far as these
-            are of the suggested class
+        hits: the proposals; ``scores`` are how probable it is that each is an object of a class,
+            in [0, 1]
         suggested: str (k,), the class that each probably has
     """
 
@@ -62,8 +65,7 @@ class MissingLabels:
 
 @checked(count=COUNT, max_iou=SHARE)
 def find_missing_labels(
-    proposals: SearchIndex,
-    labelled: SearchIndex,
+    index: SearchIndex,
     count: int = 50,
     attribute: str = "label",
     max_iou: float = MAX_IOU,
@@ -72,12 +74,13 @@ def find_missing_labels(
 ) -> MissingLabels:
     """Finds objects of the classes in use that have no label.
 
-    A proposal is left out if it overlaps a label, or is a part of a label of its class, or of a
-    proposal that is surer. The labels of all fields count, but for those that a segmenter made.
+    Logistic regression on the vectors, cross-validated by picture, learns from the proposals that
+    lie on labels what each class looks like, and from all others what is no object. A proposal is
+    left out if it overlaps a label, or is a part of a label of its class, or of a proposal that is
+    surer. The labels of all fields count, but for those that a segmenter made.
 
     Args:
-        proposals: an index of proposals, such as automatic masks, see :func:`is_of_proposals`
-        labelled: an index of the labels, by the same encoder
+        index: of proposals, such as automatic masks, see :func:`is_of_proposals`
         count (50): how many to find
         attribute ("label"): of the labels, that holds the class
         max_iou (0.3): IoU with a label from which on a proposal is of the same object; in (0, 1]
@@ -85,25 +88,27 @@ def find_missing_labels(
         skip_decided (True): leave out what :func:`decide` was told about
 
     Raises:
-        AlphaClipError: if the indexes are of different datasets or encoders, the first is not of
-            proposals, or no label has a class
+        AlphaClipError: if the index is not of proposals, no proposal lies on a label with a class,
+            or all are of one picture
     """
-    check_together([proposals, labelled])
-    check_proposals(proposals)
-    now, dataset = proposals.snapshot(), proposals.dataset
+    check_proposals(index)
+    now, fields = index.snapshot(), _fields_with_classes(index)
     with shown(progress) as show:
-        scores, classes = _likeness(proposals, labelled, attribute, show)
-        order = np.argsort(-scores, kind="stable")
+        classes = _classes_under(index, fields, attribute, max_iou, show)
+        rows, scores, suggested = _judge(now, classes, show)
+        order = np.lexsort((rows, -scores))
         if skip_decided:
-            order = order[~np.isin(order, decided_rows(dataset, "missing labels", now.lookup))]
-        ranked = proposals.hits(now, order, scores[order], scores[order])
-        walk = _Walk(proposals, _fields_with_classes(proposals), attribute, max_iou)
-        which = walk.first_missing(ranked, classes[order], count, show)
-    return MissingLabels(ranked.take(which), classes[order][which].astype(str))
+            decided = decided_rows(index.dataset, "missing labels", now.lookup)
+            order = order[~np.isin(rows[order], decided)]
+        ranked = index.hits(now, rows[order], scores[order], scores[order])
+        walk = _Walk(index, fields, attribute, max_iou)
+        which = walk.first_missing(ranked, suggested[order], count, show)
+    return MissingLabels(ranked.take(which), suggested[order][which].astype(str))
 
 
 def proposals_for(labelled: SearchIndex) -> SearchIndex:
-    """The first index of proposals that :func:`find_missing_labels` takes with one of labels.
+    """The first index of proposals by the encoder of an index of labels, so that what is found in
+    one can be compared with the other.
 
     Raises:
         AlphaClipError: if there is none; says how to make one
@@ -122,37 +127,71 @@ def proposals_for(labelled: SearchIndex) -> SearchIndex:
     )
 
 
-def _likeness(
-    proposals: SearchIndex, labelled: SearchIndex, attribute: str, show: Progress
-) -> tuple[np.ndarray, np.ndarray]:
-    """How like labels of one class each proposal is, float32 (n,), and the class, object (n,)."""
-    now, there = proposals.snapshot(), labelled.snapshot()
-    names = names_of(labelled.dataset, labelled.field, attribute, there.version.ids)
-    classes = np.array(names, object)
-    rows = np.flatnonzero([name is not None for name in names])
-    if not len(rows):
+def _classes_under(
+    index: SearchIndex, fields: Sequence[str], attribute: str, max_iou: float, show: Progress
+) -> np.ndarray:
+    """The class of the label that each proposal lies on, object (n,): empty where it lies on none,
+    None where that is not clear or the label has no class."""
+    now = index.snapshot()
+    classes, everything = np.full(len(now), None, object), np.arange(len(now))
+    beside = read_beside(index.hits(now, everything, *np.zeros((2, len(now)))), index, fields)
+    for number, (_, proposals, labels) in enumerate(beside, 1):
+        for row, region in proposals:
+            overlap, on = max(
+                ((iou(region, covers), place) for place, (_, covers) in enumerate(labels)),
+                default=(0.0, -1),
+            )
+            if overlap < max_iou:
+                classes[row] = BACKGROUND
+            elif overlap >= SAME:
+                classes[row] = getattr(labels[on][0], attribute, None) or None
+        show("pictures compared", number, len(np.unique(now.pictures)))
+    if not any(classes):
         raise AlphaClipError(
-            f"no label of index {labelled.key!r} has a class in {labelled.field}.{attribute}: "
+            f"no proposal of index {index.key!r} lies on a label with a class in {attribute!r}: "
             "missing labels are found by those that are like them"
         )
-    total, count = len(now), min(NEIGHBORS, len(rows))
-    scores, suggested = np.zeros(total, np.float32), np.full(total, None, object)
-    for start in range(0, total, BATCH):
-        some = np.arange(start, min(start + BATCH, total))
-        cosines, nearest = there.engine().search(now.vectors(some), count, rows)
-        near = classes[nearest]
-        # For each neighbour, the cosines of all that are of its class
-        votes = (cosines[:, None] * (near[:, None] == near[:, :, None])).sum(axis=2) / count
-        best = votes.argmax(axis=1)
-        scores[some] = votes[np.arange(len(some)), best]
-        suggested[some] = near[np.arange(len(some)), best]
-        show("proposals compared", int(some[-1]) + 1, total)
-    return scores, suggested
+    return classes
 
 
-def _fields_with_classes(proposals: SearchIndex) -> list[str]:
+def _judge(
+    now: Snapshot, classes: np.ndarray, show: Progress
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The rows of the proposals that lie on no label, int64 (m,), how sure it is that each is an
+    object, float32 (m,), and the likeliest class of each, object (m,)."""
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GroupKFold
+
+    rows = np.flatnonzero([name is not None for name in classes])
+    folds = min(FOLDS, len(np.unique(now.pictures[rows])))
+    if folds < 2:
+        raise AlphaClipError("all proposals are of one picture: each is judged by other pictures")
+    parts = []
+    split = GroupKFold(folds, shuffle=True, random_state=0).split(rows, groups=now.pictures[rows])
+    for number, (others, own) in enumerate(split, 1):
+        if len(others) > LEARNT:
+            others = np.random.default_rng(0).choice(others, LEARNT, replace=False)
+        names = classes[rows[others]].astype(str)
+        several = len(np.unique(names)) > 1
+        model: Any = LogisticRegression(C=10.0, max_iter=500) if several else DummyClassifier()
+        model.fit(now.vectors(rows[others]), names)
+        asked = rows[own][classes[rows[own]] == BACKGROUND]
+        is_object = model.classes_ != BACKGROUND
+        if len(asked) and is_object.any():
+            chances = model.predict_proba(now.vectors(asked))[:, is_object]
+            best = model.classes_[is_object][chances.argmax(axis=1)]
+            parts.append((asked, chances.sum(axis=1).astype(np.float32), best.astype(object)))
+        show("folds learnt", number, folds)
+    if not parts:
+        return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, object)
+    found, scores, suggested = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return found, scores, suggested
+
+
+def _fields_with_classes(index: SearchIndex) -> list[str]:
     """Those with labels that a segmenter did not make."""
-    dataset = proposals.dataset
+    dataset = index.dataset
     fields = (name for name in region_fields(dataset) if mask_settings(dataset, name) is None)
     return [name for name in fields if not is_of_proposals(dataset, name)]
 
@@ -161,9 +200,9 @@ class _Walk:
     """Goes through proposals, the surest first, and remembers what it took in each picture."""
 
     def __init__(
-        self, proposals: SearchIndex, fields: Sequence[str], attribute: str, max_iou: float
+        self, index: SearchIndex, fields: Sequence[str], attribute: str, max_iou: float
     ) -> None:
-        self._proposals, self._fields = proposals, fields
+        self._index, self._fields = index, fields
         self._attribute, self._max_iou = attribute, max_iou
         self._taken: dict[str, list[tuple[str, Region]]] = {}
 
@@ -180,7 +219,7 @@ class _Walk:
         return np.array(missing[:count], np.int64)
 
     def _of(self, hits: Hits, classes: np.ndarray, start: int) -> Iterator[int]:
-        for sample_id, candidates, labels in read_beside(hits, self._proposals, self._fields):
+        for sample_id, candidates, labels in read_beside(hits, self._index, self._fields):
             beside = [(getattr(label, self._attribute, None), one) for label, one in labels]
             beside += self._taken.setdefault(sample_id, [])
             for position, region in sorted(candidates, key=lambda one: one[0]):

@@ -140,7 +140,7 @@ class Audit:
     @checked(least_overlap=SHARE)
     def detect(
         self,
-        model: str | Path | Grounder,
+        model: str | Path | Grounder = "auto",
         least_overlap: float = LEAST_OVERLAP,
         device: str | None = None,
         progress: Progress | None = None,
@@ -150,7 +150,7 @@ class Audit:
         It counts what the detector sees, and the report says whose eyes they were.
 
         Args:
-            model: see :func:`alphaclip.indexing.verify`
+            model ("auto"): see :func:`alphaclip.indexing.verify`
             least_overlap (0.5): IoU from which on a box is of a region
             device (None): a torch device; None takes a GPU if there is one
             progress (None): told how far it is; None shows a bar in the terminal
@@ -182,8 +182,8 @@ class Audit:
         return skipped
 
     def report(self) -> AuditReport:
-        """The estimate, from the pictures that were looked at so far; those drawn first first, so
-        that who stops early has a random sample too."""
+        """The estimate, from the pictures that were looked at so far: who goes through them in the
+        order of the draw may stop early."""
         answers, judges = self._answers(), dict[str, int]()
         for _, judge in answers.values():
             judges[judge] = judges.get(judge, 0) + 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.detectors.boxes import MOST_BOXES, Grounder, GroundingSettings
-from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError
+from alphaclip.errors import AlphaClipError, ImageError
 from alphaclip.indexing.dataset.labels import Skipped, region_fields, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.masks.mask_fields import MaskReport
@@ -18,9 +18,6 @@ from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-DETECTOR = "IDEA-Research/grounding-dino-tiny"
-"""Taken where none is named and it is here: Apache-2.0, and small enough for a CPU."""
 
 MOST_OVERLAP = 0.5
 """IoU with a label above which a box is of the same object, as in COCO's evaluation."""
@@ -77,9 +74,7 @@ def open_finder(
     Raises:
         AlphaClipError: if a concept is no text, or the detector cannot be had
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    from alphaclip.detectors.phrase_detectors import load_detector
+    from alphaclip.detectors.phrase_detectors import installed_detector, load_detector
 
     words = [] if isinstance(concepts, str) else list(concepts)
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
@@ -87,13 +82,7 @@ def open_finder(
             f"concepts is {concepts!r:.200}: expected a list of words, such as "
             "['excavator', 'hard hat']"
         )
-    if detector is None and not isinstance(try_to_load_from_cache(DETECTOR, "config.json"), str):
-        raise MissingWeightsError(
-            f"no detector of words is named, and {DETECTOR} (0.7 GB, Apache-2.0) is not on this "
-            f"machine: `hf download {DETECTOR}` gets it; or name another, such as "
-            "google/owlv2-base-patch16-ensemble, which is downloaded then"
-        )
     settings = GroundingSettings(least_score, MOST_BOXES)
     others = [name for name in region_fields(images) if name != into]
-    loaded = load_detector(str(detector or DETECTOR), device, settings)
+    loaded = load_detector(str(detector or installed_detector()), device, settings)
     return ConceptFinder(loaded, list(dict.fromkeys(words)), others)

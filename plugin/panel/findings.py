@@ -206,7 +206,7 @@ def _find_missing(index, attribute, progress):
     from alphaclip.indexing.explore.missing_labels import proposals_for
 
     proposals = open_index(index.dataset, proposals_for(index).key)
-    found = indexing.find_missing_labels(proposals, index, MOST_FAULTS, progress=progress)
+    found = indexing.find_missing_labels(proposals, MOST_FAULTS, progress=progress)
     return indexing.Finding.of(MISSING, proposals, found.hits, found.suggested, labels=index.key)
 
 

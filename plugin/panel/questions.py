@@ -179,6 +179,19 @@ def measure(dataset, question):
     return spread
 
 
+def keep_order(dataset, question, hits):
+    """Has the hits of a question be these from now on, for as long as its answer is remembered.
+
+    Returns:
+        the question, put anew
+    """
+    spread = measure(dataset, question)
+    question = {**question, "at": time.time()}
+    search = dataclasses.replace(search_of(question), min_score=None)
+    _remembered("search", dataset, question, search, lambda: (hits, spread))
+    return question
+
+
 def indexes_of(dataset, question):
     """Opens the indexes that a question is for."""
     return [open_index(dataset, key) for key in question["keys"]]

@@ -30,6 +30,9 @@ interface Props {
   onSearch: (form: Form) => void;
   onRestore: (entry: string) => void;
   onFind: (kind: Kind, attribute?: string) => void;
+  /** Looks for the words in all pictures, or how much of it no region shows. */
+  onEverywhere: () => void;
+  onAudit: () => void;
   onClear: () => void;
   onError: (error: Error) => void;
 }
@@ -54,7 +57,7 @@ export function SearchBar(props: Props) {
         <TextField {...words} sx={{ flex: "1 1 86px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
-        <FindMenu call={call} indexKey={form.keys[0]!} onFind={props.onFind} />
+        <FindMenu {...props} indexKey={form.keys[0]!} words={form.words.trim()} />
         <Icon name="image_search" label="Picture" isOn={fold === "picture"} onClick={() => flip("picture")} />
         <Icon name="history" label="History" isOn={fold === "history"} onClick={() => flip("history")} />
         <Icon name="tune" label="Options" isOn={fold === "more"} onClick={() => flip("more")} />
@@ -96,11 +99,12 @@ export function SearchBar(props: Props) {
   );
 }
 
-interface FindProps extends Pick<Props, "call" | "onFind"> {
+interface FindProps extends Pick<Props, "call" | "onFind" | "onEverywhere" | "onAudit"> {
   indexKey: string;
+  words: string;
 }
 
-function FindMenu({ call, indexKey, onFind }: FindProps) {
+function FindMenu({ call, indexKey, words, onFind, onEverywhere, onAudit }: FindProps) {
   const [anchor, setAnchor] = useState<HTMLElement | null>(null);
   const [attributes, setAttributes] = useState<string[]>([]);
   const open = (button: HTMLElement) => {
@@ -121,6 +125,13 @@ function FindMenu({ call, indexKey, onFind }: FindProps) {
             Errors in “{name}”, an attribute of the labels
           </MenuItem>
         ))}
+        <MenuItem divider disabled sx={{ p: 0, minHeight: 0 }} />
+        <MenuItem disabled={!words} onClick={() => { setAnchor(null); onEverywhere(); }}>
+          {words ? `“${words}”` : "The words"} also where nothing is segmented yet
+        </MenuItem>
+        <MenuItem disabled={!words} onClick={() => { setAnchor(null); onAudit(); }}>
+          Audit: how many of {words ? `“${words}”` : "the words"} no region shows
+        </MenuItem>
       </Menu>
     </>
   );

@@ -92,9 +92,24 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
     [ask, setForm, setStored],
   );
 
+  /** Asks a detector about the best hits, and shows them in its order; returns what it says. */
+  const verify = useCallback(async () => {
+    const mine = ++turn.current;
+    setBusy(true);
+    try {
+      const answer = await call<Answer & { said: string }>("verify", { question: found?.question });
+      if (mine !== turn.current) return answer.said;
+      setFound({ ...answer, cosines: unpacked(answer.scores) });
+      setStored((before) => ({ ...before, question: answer.question }));
+      return answer.said;
+    } finally {
+      if (mine === turn.current) setBusy(false);
+    }
+  }, [call, found, setStored]);
+
   const selected = useMemo(() => new Set(stored.selected), [stored.selected]);
   return {
-    form, setForm, found, isBusy, search, selected,
+    form, setForm, found, isBusy, search, verify, selected,
     marks: stored.marks,
     threshold: stored.threshold,
     setThreshold: useCallback((threshold: number) => setStored((s) => ({ ...s, threshold })), [setStored]),

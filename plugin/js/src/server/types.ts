@@ -100,6 +100,17 @@ export interface OddDetail {
   likely: string[];
 }
 
+/** Relative x and y in a picture. */
+export type Point = [number, number];
+
+/** Pictures drawn at random, with the marks on what has no region; null where nobody has looked. */
+export interface Audit {
+  key: string;
+  concept: string;
+  pictures: { id: string; points: Point[] | null }[];
+  said: string;
+}
+
 export interface Job {
   id: string;
   key: string;
