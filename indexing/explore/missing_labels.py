@@ -31,6 +31,9 @@ from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.regions.region import Region
 
+NEIGHBORS, BATCH = 5, 1024
+"""Proposals on labels that give the class, and proposals that are compared with them at a time."""
+
 BACKGROUND = ""
 """The class of what lies on no label."""
 
@@ -75,9 +78,10 @@ def find_missing_labels(
     """Finds objects of the classes in use that have no label.
 
     Logistic regression on the vectors, cross-validated by picture, learns from the proposals that
-    lie on labels what each class looks like, and from all others what is no object. A proposal is
-    left out if it overlaps a label, or is a part of a label of its class, or of a proposal that is
-    surer. The labels of all fields count, but for those that a segmenter made.
+    lie on labels and those that lie on none what an object is; the class is that of the nearest
+    proposals on labels. A proposal is left out if it overlaps a label, or is a part of a label of
+    its class, or of a proposal that is surer. The labels of all fields count, but for those that a
+    segmenter made.
 
     Args:
         index: of proposals, such as automatic masks, see :func:`is_of_proposals`
@@ -95,8 +99,12 @@ def find_missing_labels(
     now, fields = index.snapshot(), _fields_with_classes(index)
     with shown(progress) as show:
         classes = _classes_under(index, fields, attribute, max_iou, show)
-        rows, scores, suggested = _judge(now, classes, show)
-        order = np.lexsort((rows, -scores))
+        clear = np.flatnonzero([name is not None for name in classes])
+        is_object = classes[clear] != BACKGROUND
+        chances = _chances(now, clear, is_object, show)
+        rows, scores = clear[~is_object], chances[~is_object]
+        suggested = _nearest_classes(now, rows, classes)
+        order = np.argsort(-scores, kind="stable")
         if skip_decided:
             decided = decided_rows(index.dataset, "missing labels", now.lookup)
             order = order[~np.isin(rows[order], decided)]
@@ -154,39 +162,41 @@ def _classes_under(
     return classes
 
 
-def _judge(
-    now: Snapshot, classes: np.ndarray, show: Progress
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The rows of the proposals that lie on no label, int64 (m,), how sure it is that each is an
-    object, float32 (m,), and the likeliest class of each, object (m,)."""
+def _chances(now: Snapshot, rows: np.ndarray, is_object: np.ndarray, show: Progress) -> np.ndarray:
+    """How probable it is that each of some proposals is an object, judged by those of other
+    pictures: float32 (n,)."""
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GroupKFold
 
-    rows = np.flatnonzero([name is not None for name in classes])
     folds = min(FOLDS, len(np.unique(now.pictures[rows])))
     if folds < 2:
         raise AlphaClipError("all proposals are of one picture: each is judged by other pictures")
-    parts = []
+    chances = np.zeros(len(rows), np.float32)
     split = GroupKFold(folds, shuffle=True, random_state=0).split(rows, groups=now.pictures[rows])
     for number, (others, own) in enumerate(split, 1):
         if len(others) > LEARNT:
             others = np.random.default_rng(0).choice(others, LEARNT, replace=False)
-        names = classes[rows[others]].astype(str)
-        several = len(np.unique(names)) > 1
+        several = len(np.unique(is_object[others])) > 1
         model: Any = LogisticRegression(C=10.0, max_iter=500) if several else DummyClassifier()
-        model.fit(now.vectors(rows[others]), names)
-        asked = rows[own][classes[rows[own]] == BACKGROUND]
-        is_object = model.classes_ != BACKGROUND
-        if len(asked) and is_object.any():
-            chances = model.predict_proba(now.vectors(asked))[:, is_object]
-            best = model.classes_[is_object][chances.argmax(axis=1)]
-            parts.append((asked, chances.sum(axis=1).astype(np.float32), best.astype(object)))
+        model.fit(now.vectors(rows[others]), is_object[others])
+        if model.classes_[-1]:
+            chances[own] = model.predict_proba(now.vectors(rows[own]))[:, -1]
         show("folds learnt", number, folds)
-    if not parts:
-        return np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, object)
-    found, scores, suggested = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return found, scores, suggested
+    return chances
+
+
+def _nearest_classes(now: Snapshot, rows: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The class that most of the nearest proposals on labels have, by cosine: object (n,)."""
+    on_labels = np.flatnonzero([bool(name) for name in classes])
+    suggested = np.full(len(rows), None, object)
+    for start in range(0, len(rows), BATCH):
+        some = slice(start, start + BATCH)
+        cosines, nearest = now.engine().search(now.vectors(rows[some]), NEIGHBORS, on_labels)
+        near = classes[nearest]
+        votes = (cosines[:, None] * (near[:, None] == near[:, :, None])).sum(axis=2)
+        suggested[some] = np.take_along_axis(near, votes.argmax(axis=1)[:, None], axis=1)[:, 0]
+    return suggested
 
 
 def _fields_with_classes(index: SearchIndex) -> list[str]:

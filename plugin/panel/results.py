@@ -44,7 +44,7 @@ class ResultEvents:
 
         question = completed(ctx.dataset, question)
         question, lost = without_lost_regions(ctx.dataset, question)
-        answer = answer_of(ctx.dataset, question)
+        answer = _answer(ctx.dataset, question)
         if ctx.params.get("remember"):
             remember(ctx.dataset, question)
 
@@ -84,8 +84,7 @@ class ResultEvents:
             show_view(ctx, hits.take(slice(K)).view())
 
 
-def answer_of(dataset, question):
-    """What the page shows of the hits of a question, but for their crops."""
+def _answer(dataset, question):
     import numpy as np
 
     from alphaclip.indexing.explore.scores import Distribution

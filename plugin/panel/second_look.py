@@ -11,7 +11,6 @@ from ..common.forms import count
 from ..common.indexes import open_index
 from ..common.panels import event
 from .questions import REGIONS, completed, find, keep_order, parts
-from .results import answer_of
 
 MOST = 100
 """Hits that are looked at: a detector takes a second or more for a picture on a CPU."""
@@ -22,7 +21,10 @@ class SecondLookEvents:
 
     @event
     def verify(self, ctx):
-        """Asks a detector for the words in the pictures of the best hits, and ranks by it."""
+        """Asks a detector for the words in the pictures of the best hits, and ranks by it.
+
+        What it returns as ``question`` is answered in the new order.
+        """
         from alphaclip.indexing import verify
 
         dataset = ctx.dataset
@@ -37,11 +39,7 @@ class SecondLookEvents:
             verified = verify(hits, words, most=MOST, progress=job.progress)
             job.said = str(verified)
 
-        question = keep_order(dataset, question, verified.hits)
-        return {
-            "question": question, "lost": [], **answer_of(dataset, question),
-            "said": str(verified),
-        }  # fmt: skip
+        return {"question": keep_order(dataset, question, verified.hits), "said": str(verified)}
 
     @event
     def find_everywhere(self, ctx):

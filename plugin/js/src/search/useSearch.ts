@@ -94,18 +94,15 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
 
   /** Asks a detector about the best hits, and shows them in its order; returns what it says. */
   const verify = useCallback(async () => {
-    const mine = ++turn.current;
     setBusy(true);
     try {
-      const answer = await call<Answer & { said: string }>("verify", { question: found?.question });
-      if (mine !== turn.current) return answer.said;
-      setFound({ ...answer, cosines: unpacked(answer.scores) });
-      setStored((before) => ({ ...before, question: answer.question }));
-      return answer.said;
+      const { question, said } = await call<{ question: Question; said: string }>("verify", { question: found?.question });
+      if (await ask(question)) setStored((before) => ({ ...before, question }));
+      return said;
     } finally {
-      if (mine === turn.current) setBusy(false);
+      setBusy(false);
     }
-  }, [call, found, setStored]);
+  }, [ask, call, found, setStored]);
 
   const selected = useMemo(() => new Set(stored.selected), [stored.selected]);
   return {
