@@ -25,6 +25,7 @@ class SecondLookEvents:
 
         What it returns as ``question`` is answered in the new order.
         """
+        from alphaclip.detectors.phrase_detectors import installed_detector
         from alphaclip.indexing import verify
 
         dataset = ctx.dataset
@@ -33,10 +34,11 @@ class SecondLookEvents:
         if question["mode"] != REGIONS or question["concept"]:
             raise AlphaClipError("Only the regions that a search found are verified")
 
+        detector = installed_detector()
         title = "Looking again at hits of “%s”" % words
         with jobs.stoppable(dataset, question["keys"][0], title) as job:
             hits = find(dataset, question)
-            verified = verify(hits, words, most=MOST, progress=job.progress)
+            verified = verify(hits, words, detector, MOST, progress=job.progress)
             job.said = str(verified)
 
         return {"question": keep_order(dataset, question, verified.hits), "said": str(verified)}

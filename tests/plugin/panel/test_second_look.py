@@ -43,6 +43,7 @@ def test_verify__puts_what_is_seen_first(panel, monkeypatch):
         for one in panel.dataset.values("shapes.detections", unwind=True)
         if one.id == last["id"]
     )
+    monkeypatch.setattr(phrase_detectors, "installed_detector", lambda: "installed")
     monkeypatch.setattr(phrase_detectors, "load_detector", lambda *how: Seeing(box))
     before = panel.answer
     answer = panel.do("verify", question=panel.question)
@@ -58,6 +59,7 @@ def test_verify__says_what_to_install(panel, monkeypatch):
     panel.search("a square")
     told = panel.do("verify", question=panel.question)["error"]
     assert "hf download IDEA-Research/grounding-dino-tiny" in told
+    assert panel.do("jobs")["outcome"] is None  # it is told once
     assert panel.do("find_everywhere", question=panel.question)["error"] == told
     panel.search(like=panel.hits[:1])
     assert "takes words" in panel.do("verify", question=panel.question)["error"]

@@ -5,6 +5,8 @@ import { Call } from "../server/useServer";
 import { AuditState } from "./useAudit";
 
 const NEAR = 0.02;
+/** Of a picture, in hundredths of the window. */
+const HIGH = 60;
 const MARK: React.CSSProperties = {
   position: "absolute", width: 18, height: 18, margin: "-9px 0 0 -9px", borderRadius: 9, border: "3px solid #ff6d04",
   background: "#fff8", pointerEvents: "none", boxSizing: "border-box",
@@ -22,6 +24,7 @@ interface Props {
 export function AuditPage({ call, state, audit, onClose, onError }: Props) {
   const { key, concept, pictures, said } = audit;
   const [current, setCurrent] = useState(() => Math.max(0, pictures.findIndex(({ points }) => !points)));
+  const [ratio, setRatio] = useState(1);
   const page = useRef<HTMLDivElement>(null);
   const { id, points } = pictures[current]!;
   const drawn = usePicture(call, audit, current, onError);
@@ -66,9 +69,10 @@ export function AuditPage({ call, state, audit, onClose, onError }: Props) {
       </div>
       <div style={{ flex: 1, minHeight: 0, display: "flex", justifyContent: "center" }}>
         {drawn && (
-          <div style={{ position: "relative", alignSelf: "flex-start", cursor: "crosshair" }} onClick={click}>
-            <img src={drawn} alt={`Picture ${current + 1}`} draggable={false}
-              style={{ display: "block", maxWidth: "100%", maxHeight: "60vh" }} />
+          <div style={{ position: "relative", alignSelf: "flex-start", cursor: "crosshair", width: `min(100%, ${HIGH * ratio}vh)` }}
+            onClick={click}>
+            <img src={drawn} alt={`Picture ${current + 1}`} draggable={false} style={{ display: "block", width: "100%" }}
+              onLoad={({ currentTarget: { naturalWidth, naturalHeight } }) => setRatio(naturalWidth / naturalHeight)} />
             {(points ?? []).map(([x, y], number) => (
               <span key={number} data-mark style={{ ...MARK, left: `${100 * x}%`, top: `${100 * y}%` }} />
             ))}

@@ -125,7 +125,6 @@ function FindMenu({ call, indexKey, words, onFind, onEverywhere, onAudit }: Find
             Errors in “{name}”, an attribute of the labels
           </MenuItem>
         ))}
-        <MenuItem divider disabled sx={{ p: 0, minHeight: 0 }} />
         <MenuItem disabled={!words} onClick={() => { setAnchor(null); onEverywhere(); }}>
           {words ? `“${words}”` : "The words"} also where nothing is segmented yet
         </MenuItem>
