@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 DOUBLED = 0.5
 """IoU from which on two labels are of one object, as in COCO's evaluation."""
 
+RIGHT = 0.9
+"""IoU with the segmenter's box above which nobody would draw a box anew."""
+
 OF_ANOTHER_CLASS = 0.8
 """The same for labels of two classes: a hat is in the box of its head, but does not fill it."""
 
@@ -69,11 +72,12 @@ class DoubledLabels:
         return len(self.hits)
 
 
-@checked(count=COUNT)
+@checked(count=COUNT, max_iou=SHARE)
 def find_badly_drawn_labels(
     index: SearchIndex,
     masks: str | None = None,
     count: int = 50,
+    max_iou: float = RIGHT,
     progress: Progress | None = None,
     skip_decided: bool = True,
 ) -> BadlyDrawn:
@@ -84,6 +88,7 @@ def find_badly_drawn_labels(
         masks (None): the field that :func:`segment` made for the labels' field; None takes the
             first such
         count (50): how many to find
+        max_iou (0.9): of a box that is found
         progress (None): told how far it is; None shows a bar in the terminal
         skip_decided (True): leave out what :func:`decide` was told about
 
@@ -102,7 +107,9 @@ def find_badly_drawn_labels(
                 boxes.append(box)
     scores = np.array(overlaps, np.float32)
     which, hits = _best(index, "badly drawn", regions, scores, scores, count, skip_decided)
-    return BadlyDrawn(hits, np.reshape(boxes, (-1, 4))[which], len(index) - len(regions))
+    first = slice(int((hits.scores <= max_iou).sum()))
+    unjudged = len(index) - len(regions)
+    return BadlyDrawn(hits.take(first), np.reshape(boxes, (-1, 4))[which[first]], unjudged)
 
 
 @checked(count=COUNT, min_iou=SHARE)

@@ -262,14 +262,13 @@ def _box_tiles(index, notes, side):
     from alphaclip.regions.region import Region
 
     hits = named_hits(index, list(notes))
-    boxes = [
-        (name, hit.image, Region.from_box([float(number) for number in notes[name].split()]))
-        for name, hit in zip(index.names(hits), list_hits(hits), strict=True)
-    ]
-    crops = draw_crops([(image, box) for _, image, box in boxes], side)
+    names, listed = index.names(hits), list_hits(hits)
+    names = [names[hit.rank - 1] for hit in listed]
+    boxes = [Region.from_box([float(number) for number in notes[name].split()]) for name in names]
+    crops = draw_crops(list(zip([hit.image for hit in listed], boxes, strict=True)), side)
     return {
         BOX + name: {"id": BOX + name, "crop": data_uri(crop)}
-        for (name, _, _), crop in zip(boxes, crops, strict=True)
+        for name, crop in zip(names, crops, strict=True)
     }
 
 
