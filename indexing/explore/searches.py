@@ -170,9 +170,13 @@ class Search:
                 "no index that is searched holds the examples, and nothing else is looked for: "
                 "choose others, or update the index"
             )
-        negative, right, wrong = map(held, (self.negative_examples, self.right, self.wrong))
-        marks = {"right": right, "wrong": wrong}
-        return replace(self, examples=examples, negative_examples=negative, **marks)
+        return replace(
+            self,
+            examples=examples,
+            negative_examples=held(self.negative_examples),
+            right=held(self.right),
+            wrong=held(self.wrong),
+        )
 
     def ranking(
         self, indexes: Sequence[SearchIndex], open_picture: OpenPicture | None = None
