@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DOUBLED = 0.5
 """IoU from which on two labels are of one object, as in COCO's evaluation."""
 
-RIGHT = 0.9
+RIGHT = 0.8
 """IoU with the segmenter's box above which nobody would draw a box anew."""
 
 OF_ANOTHER_CLASS = 0.8
@@ -88,7 +88,7 @@ def find_badly_drawn_labels(
         masks (None): the field that :func:`segment` made for the labels' field; None takes the
             first such
         count (50): how many to find
-        max_iou (0.9): of a box that is found
+        max_iou (0.8): of a box that is found
         progress (None): told how far it is; None shows a bar in the terminal
         skip_decided (True): leave out what :func:`decide` was told about
 

@@ -29,7 +29,7 @@ export function OddTile({ position, kind, side, odd, detail, tiles, decision, is
   const beside: [string, string[]][] = {
     "label errors": [[`labelled ${label}`, detail?.beside[0] ?? []], [`labelled ${odd.note}`, detail?.beside[1] ?? []]],
     "missing labels": [[`labelled ${odd.note}`, detail?.beside[1] ?? []]],
-    "badly drawn": [["seen by the segmenter", detail?.beside[0] ?? []]],
+    "badly drawn": [["segmented", detail?.beside[0] ?? []]],
     doubled: [["lies on this", detail?.beside[0] ?? []]],
     duplicates: [["repeats this", detail?.beside[0] ?? []]],
     outliers: [[`labelled ${label}`, detail?.beside[0] ?? []]],
