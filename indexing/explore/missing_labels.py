@@ -80,8 +80,8 @@ def find_missing_labels(
     Logistic regression on the vectors, cross-validated by picture, learns from the proposals that
     lie on labels and those that lie on none what an object is; the class is that of the nearest
     proposals on labels. A proposal is left out if it overlaps a label, or is a part of a label of
-    its class, or of a proposal that is surer. The labels of all fields count, but for those that a
-    segmenter made.
+    its class, or of a proposal that is surer; what lies inside of a label of another class comes
+    last. The labels of all fields count, but for those that a segmenter made.
 
     Args:
         index: of proposals, such as automatic masks, see :func:`is_of_proposals`
@@ -98,13 +98,13 @@ def find_missing_labels(
     check_proposals(index)
     now, fields = index.snapshot(), _fields_with_classes(index)
     with shown(progress) as show:
-        classes = _classes_under(index, fields, attribute, max_iou, show)
+        classes, is_inside = _compare(index, fields, attribute, max_iou, show)
         clear = np.flatnonzero([name is not None for name in classes])
         is_object = classes[clear] != BACKGROUND
         chances = _chances(now, clear, is_object, show)
         rows, scores = clear[~is_object], chances[~is_object]
         suggested = _nearest_classes(now, rows, classes)
-        order = np.argsort(-scores, kind="stable")
+        order = np.lexsort((-scores, is_inside[rows]))
         if skip_decided:
             decided = decided_rows(index.dataset, "missing labels", now.lookup)
             order = order[~np.isin(rows[order], decided)]
@@ -135,13 +135,15 @@ def proposals_for(labelled: SearchIndex) -> SearchIndex:
     )
 
 
-def _classes_under(
+def _compare(
     index: SearchIndex, fields: Sequence[str], attribute: str, max_iou: float, show: Progress
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """The class of the label that each proposal lies on, object (n,): empty where it lies on none,
-    None where that is not clear or the label has no class."""
+    None where that is not clear or the label has no class; and whether it is inside of a label, or
+    has one inside: bool (n,)."""
     now = index.snapshot()
     classes, everything = np.full(len(now), None, object), np.arange(len(now))
+    is_inside = np.zeros(len(now), bool)
     beside = read_beside(index.hits(now, everything, *np.zeros((2, len(now)))), index, fields)
     for number, (_, proposals, labels) in enumerate(beside, 1):
         for row, region in proposals:
@@ -149,6 +151,7 @@ def _classes_under(
                 ((iou(region, covers), place) for place, (_, covers) in enumerate(labels)),
                 default=(0.0, -1),
             )
+            is_inside[row] = any(nested(region, covers) >= PART for _, covers in labels)
             if overlap < max_iou:
                 classes[row] = BACKGROUND
             elif overlap >= SAME:
@@ -159,7 +162,7 @@ def _classes_under(
             f"no proposal of index {index.key!r} lies on a label with a class in {attribute!r}: "
             "missing labels are found by those that are like them"
         )
-    return classes
+    return classes, is_inside
 
 
 def _chances(now: Snapshot, rows: np.ndarray, is_object: np.ndarray, show: Progress) -> np.ndarray:

@@ -26,6 +26,9 @@ MOST_OUTLIERS = 200
 MOST_FAULTS = 2000
 """Missing, badly drawn or doubled labels: as many as a finding holds."""
 
+LIKELY = 0.5
+"""Of a proposal without a label, the least probability of being an object."""
+
 MOST_ROWS, MIN_SIDE, MAX_SIDE = 24, 32, 640
 KEEP = "keep"
 BOX = "box of "
@@ -207,7 +210,9 @@ def _find_missing(index, attribute, progress):
 
     proposals = open_index(index.dataset, proposals_for(index).key)
     found = indexing.find_missing_labels(proposals, MOST_FAULTS, progress=progress)
-    return indexing.Finding.of(MISSING, proposals, found.hits, found.suggested, labels=index.key)
+    is_likely = found.hits.scores >= LIKELY
+    hits, suggested = found.hits.take(is_likely), found.suggested[is_likely]
+    return indexing.Finding.of(MISSING, proposals, hits, suggested, labels=index.key)
 
 
 def _find_drawn(index, attribute, progress):

@@ -25,7 +25,8 @@ export function OddTile({ position, kind, side, odd, detail, tiles, decision, is
   const chance = odd.chance === null ? "" : `, ${percent(odd.chance)}`;
   const rather = { "label errors": `rather ${odd.note}${chance}`, "missing labels": `probably ${odd.note}` }[kind as string] ?? "";
   const isOverlap = kind === "badly drawn" || kind === "doubled";
-  const score = kind === "label errors" ? `${percent(odd.score)} ${label}` : `${isOverlap ? "IoU" : "cosine"} ${odd.score.toFixed(3)}`;
+  const score = kind === "label errors" ? `${percent(odd.score)} ${label}`
+    : kind === "missing labels" ? `${percent(odd.score)} an object` : `${isOverlap ? "IoU" : "cosine"} ${odd.score.toFixed(3)}`;
   const beside: [string, string[]][] = {
     "label errors": [[`labelled ${label}`, detail?.beside[0] ?? []], [`labelled ${odd.note}`, detail?.beside[1] ?? []]],
     "missing labels": [[`labelled ${odd.note}`, detail?.beside[1] ?? []]],
