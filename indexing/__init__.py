@@ -31,12 +31,17 @@ if TYPE_CHECKING:
         undismiss,
         waiting,
     )
+    from alphaclip.indexing.explore.drawn_labels import (
+        find_badly_drawn_labels,
+        find_doubled_labels,
+    )
     from alphaclip.indexing.explore.error_neighbors import error_neighbors
     from alphaclip.indexing.explore.example_pictures import keep_picture
     from alphaclip.indexing.explore.explaining import explain_region
     from alphaclip.indexing.explore.feedback import refine
     from alphaclip.indexing.explore.findings import Finding
     from alphaclip.indexing.explore.label_errors import find_label_errors
+    from alphaclip.indexing.explore.missing_labels import find_missing_labels
     from alphaclip.indexing.explore.outliers import find_outliers
     from alphaclip.indexing.explore.picture_search import find_pictures
     from alphaclip.indexing.explore.scores import count_above, distribution
@@ -79,9 +84,12 @@ __all__ = [
     "explain_region",
     "export",
     "export_ids",
+    "find_badly_drawn_labels",
+    "find_doubled_labels",
     "find_duplicates",
     "find_entry",
     "find_label_errors",
+    "find_missing_labels",
     "find_outliers",
     "find_pictures",
     "find_unlabelled",
@@ -138,9 +146,12 @@ _HOMES = {
     "explain_region": "explore.explaining",
     "export": "brain.exporting",
     "export_ids": "act.acting",
+    "find_badly_drawn_labels": "explore.drawn_labels",
+    "find_doubled_labels": "explore.drawn_labels",
     "find_duplicates": "brain.duplicates",
     "find_entry": "explore.searches",
     "find_label_errors": "explore.label_errors",
+    "find_missing_labels": "explore.missing_labels",
     "find_outliers": "explore.outliers",
     "find_pictures": "explore.picture_search",
     "find_unlabelled": "explore.unlabelled",

@@ -37,6 +37,7 @@ from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
 from alphaclip.indexing.explore.concepts import score_new
+from alphaclip.indexing.labelling.auditing import Audit, open_audit
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
 from alphaclip.indexing.labelling.scoring.classes import Classes
@@ -283,6 +284,27 @@ class RegionIndex(SearchIndex):
         """
         settings = LabelSettings(into, precision, confidence, **options)
         return label_dataset(self, classes, settings, reviews, training, progress)
+
+    def audit(
+        self, concept: str, pictures: int = 100, confidence: float = 0.9, seed: int = 0
+    ) -> Audit:
+        """Draws pictures at random, in which a person or a detector marks the objects of a concept
+        that have no region; its report estimates how many objects the index cannot see.
+
+        Called again with the same concept, number and seed it goes on with the same pictures and
+        marks.
+
+        Args:
+            concept: in words, such as "excavator"
+            pictures (100): to draw
+            confidence (0.9): of the interval, in (0, 1)
+            seed (0): of the draw
+
+        Raises:
+            AlphaClipError: if the concept is empty, or there are no pictures
+        """
+        samples = samples_of(self.dataset, self.snapshot().version.info)
+        return open_audit(self, samples, concept, pictures, confidence, seed)
 
     def delete(self) -> None:
         """Removes the index and its Brain run; the dataset's labels stay as they are.

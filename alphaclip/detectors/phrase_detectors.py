@@ -25,6 +25,13 @@ if TYPE_CHECKING:
 OWLS, DINOS = ("owlvit", "owlv2"), ("grounding-dino", "mm-grounding-dino")
 """The types of model, as transformers calls them; LLMDet is of the last."""
 
+DETECTORS = (
+    "IDEA-Research/grounding-dino-tiny",
+    "IDEA-Research/grounding-dino-base",
+    "google/owlv2-base-patch16-ensemble",
+)
+"""Of which the first that is here is taken where none is named: Apache-2.0, small ones first."""
+
 MOST_CHARACTERS = 400
 """Of a sentence for Grounding DINO, which reads 256 tokens of mostly more than two characters."""
 
@@ -61,6 +68,24 @@ class PhraseDetector:
         return found
 
 
+def installed_detector() -> str:
+    """The name of the detector that is taken where none is named.
+
+    Raises:
+        MissingWeightsError: if none is on this machine; says how to get one
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    for name in DETECTORS:
+        if isinstance(try_to_load_from_cache(name, "config.json"), str):
+            return name
+    raise MissingWeightsError(
+        f"no detector of words is named, and {DETECTORS[0]} (0.7 GB, Apache-2.0) is not on this "
+        f"machine: `hf download {DETECTORS[0]}` gets it; or name another, such as {DETECTORS[-1]}, "
+        "which is downloaded then"
+    )
+
+
 def load_detector(
     name: str, device: str | None = None, settings: GroundingSettings | None = None
 ) -> PhraseDetector:
@@ -69,7 +94,8 @@ def load_detector(
     Args:
         name: of a model on the Hugging Face Hub, such as ``IDEA-Research/grounding-dino-tiny`` or
             ``google/owlv2-base-patch16-ensemble``, downloaded if need be; or a folder. Its weights
-            have to be safetensors, and no code of its own is run.
+            have to be safetensors, and no code of its own is run. "auto" takes the first of
+            `DETECTORS` that is on this machine
         device (None): a torch device; None takes a GPU if there is one
         settings (None): which boxes are kept
 
@@ -77,6 +103,7 @@ def load_detector(
         AlphaClipError: if it cannot be had or is no such model; says what to do
     """
     chosen = find_device(device)
+    name = installed_detector() if name == "auto" else name
     try:
         from transformers import AutoModelForZeroShotObjectDetection, AutoProcessor
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
     from alphaclip.indexing.store.ids import Lookup
 
-Oddity = Literal["label errors", "outliers", "duplicates"]
+Oddity = Literal[
+    "label errors", "outliers", "duplicates", "missing labels", "badly drawn", "doubled"
+]
 
 STORE = "decisions"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any
@@ -331,6 +332,15 @@ def label_region(label: Any) -> Region:
         return polyline_region(label.points, label.filled)
     is_solid = label.has_field("dimensions")
     return detection_region(label.bounding_box, label.mask, label.mask_path, is_solid)
+
+
+def regions_of(value: Any) -> list[tuple[Any, Region]]:
+    """The labels of a field's value that can be used, with their regions."""
+    regions = []
+    for label in labels_of(value):
+        with suppress(RegionError):
+            regions.append((label, label_region(label)))
+    return regions
 
 
 def detection_region(box: Any, mask: Any, mask_path: Any, is_solid: bool) -> Region:

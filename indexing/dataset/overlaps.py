@@ -42,6 +42,12 @@ def iou(first: Region, second: Region) -> float:
     return round(shared / (_area(one) + _area(two) - shared), 9)
 
 
+def nested(first: Region, second: Region) -> float:
+    """How much of the smaller of two regions' boxes is in the other, in [0, 1]."""
+    one, two = outer_box(first), outer_box(second)
+    return round(_intersection(one, two) / min(_area(one), _area(two)), 9)
+
+
 def outer_box(region: Region) -> Box:
     """The box round a region: relative ``(x, y, w, h)``; of a mask, the box that it is drawn in."""
     if region.rings:

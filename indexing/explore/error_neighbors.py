@@ -49,9 +49,14 @@ class ErrorNeighbors:
 
 @checked(count=COUNT)
 def error_neighbors(
-    index: SearchIndex, suggested: Mapping[str, Any], attribute: str = "label", count: int = 4
+    index: SearchIndex,
+    suggested: Mapping[str, Any],
+    attribute: str = "label",
+    count: int = 4,
+    among: SearchIndex | None = None,
 ) -> list[ErrorNeighbors]:
-    """Finds what suspects of :func:`find_label_errors` are to be compared with, for a page of them.
+    """Finds what suspects of :func:`find_label_errors` and :func:`find_missing_labels` are to be
+    compared with, for a page of them.
 
     The classes of all regions are read once, as they are now.
 
@@ -60,6 +65,7 @@ def error_neighbors(
         suggested: name of each suspect to the label that it may rather have, or None
         attribute ("label"): of the labels, that holds the class
         count (4): neighbours of each class at most
+        among (None): the index of the neighbours; None is that of the suspects
 
     Returns:
         in the order of ``suggested``
@@ -69,30 +75,32 @@ def error_neighbors(
     """
     now, names = index.snapshot(), list(suggested)
     rows = index.rows_of(now, names)
-    classes = np.array(names_of(index.dataset, index.field, attribute, now.version.ids), object)
-
+    labelled, there = (index, now) if among is None else (among, among.snapshot())
+    ids = there.version.ids
+    classes = np.array(names_of(labelled.dataset, labelled.field, attribute, ids), object)
+    own = [classes[row] if there is now else None for row in rows.tolist()]
     usual = [label for label, _ in Counter(filter(None, classes)).most_common(LIKELY + 1)]
 
     def nearest(row: int, label: str | None) -> Neighbors:
         others = np.flatnonzero(classes == label) if label else np.zeros(0, np.int64)
-        others = others[others != row]
-        scores, near = now.engine().search(now.vectors(np.array([row])), count, others)
-        pairs = zip(now.lookup.names(near[0]).tolist(), scores[0].tolist(), strict=True)
+        others = others[others != row] if there is now else others
+        scores, near = there.engine().search(now.vectors(np.array([row])), count, others)
+        pairs = zip(there.lookup.names(near[0]).tolist(), scores[0].tolist(), strict=True)
         return tuple((name, round(score, 4)) for name, score in pairs)
 
-    def likely(row: int) -> tuple[str, ...]:
-        _, near = now.engine().search(now.vectors(np.array([row])), LOOKED_AT)
+    def likely(row: int, given: str | None) -> tuple[str, ...]:
+        _, near = there.engine().search(now.vectors(np.array([row])), LOOKED_AT)
         labels = dict.fromkeys([*filter(None, classes[near[0]].tolist()), *usual])
-        return tuple(label for label in labels if label != classes[row])[:LIKELY]
+        return tuple(label for label in labels if label != given)[:LIKELY]
 
     return [
         ErrorNeighbors(
             name,
-            classes[row],
+            given,
             label,
-            nearest(row, classes[row]),
+            nearest(row, given),
             nearest(row, label and str(label)),
-            likely(row),
+            likely(row, given),
         )
-        for row, (name, label) in zip(rows.tolist(), suggested.items(), strict=True)
+        for row, given, (name, label) in zip(rows.tolist(), own, suggested.items(), strict=True)
     ]

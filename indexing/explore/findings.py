@@ -1,4 +1,4 @@
-"""What was found without a query: outliers, duplicates and label errors, kept as they were.
+"""What was found without a query: outliers, duplicates and errors of labels, kept as they were.
 
 Public: :class:`Finding`.
 """
@@ -35,11 +35,13 @@ class Finding:
         key: of the index
         names: of the regions, in rank order, see :class:`Example`
         scores: of the regions, as whatever found them gave them
-        notes: what else is said of each: the label that it may rather have, or the name of the
-            region that it repeats; empty where nothing is
+        notes: what else is said of each: the label that it may rather have, the name of the
+            region that it repeats, or the box that it should have, as "x y w h"; empty where
+            nothing is
         note_scores: the probability of each label that a region may rather have; empty for other
             notes
         attribute: of the labels, whose errors they are
+        labels: key of the index of the labels among which some are missing; else empty
     """
 
     kind: Oddity
@@ -49,6 +51,7 @@ class Finding:
     notes: tuple[str, ...] = ()
     note_scores: tuple[float, ...] = ()
     attribute: str = "label"
+    labels: str = ""
 
     def __post_init__(self) -> None:
         check_fields(self, kind=Oddity)
@@ -72,23 +75,33 @@ class Finding:
         notes: Sequence[str] | np.ndarray = (),
         note_scores: Sequence[float] | np.ndarray = (),
         attribute: str = "label",
+        labels: str = "",
     ) -> Finding:
-        """What :func:`find_outliers`, :func:`find_duplicates` or :func:`find_label_errors` found.
+        """What :func:`find_outliers`, :func:`find_duplicates`, :func:`find_label_errors`,
+        :func:`find_missing_labels`, :func:`find_badly_drawn_labels` or :func:`find_doubled_labels`
+        found.
 
         Args:
-            kind: "outliers", "duplicates" or "label errors"
+            kind: "outliers", "duplicates", "label errors", "missing labels", "badly drawn" or
+                "doubled"
             index: that was looked through
             hits: that were found
-            notes (()): ``originals`` of duplicates, ``suggested`` of label errors
+            notes (()): ``originals`` of duplicates and doubled labels, ``suggested`` of errors and
+                missing labels, or ``boxes``
             note_scores (()): ``suggested_scores`` of label errors
             attribute ("label"): of the labels, whose errors they are
+            labels (""): of missing labels, the key of the index of the others
         """
         first = hits.take(slice(MOST_REGIONS))
         scores, chances = (
             tuple(round(float(score), 6) for score in some) for some in (first.scores, note_scores)
         )
         names = (*index.names(first),)
-        return cls(kind, index.key, names, scores, (*map(str, notes),), chances, attribute)
+        said = tuple(
+            " ".join(f"{side:.6f}" for side in n) if n.ndim else str(n)
+            for n in map(np.asarray, notes)
+        )
+        return cls(kind, index.key, names, scores, said, chances, attribute, labels)
 
     def to_dict(self) -> dict[str, Any]:
         """The same in JSON values; what an earlier version does not know is left out if unused."""
@@ -97,6 +110,8 @@ class Finding:
             del values["note_scores"]
         if self.attribute == "label":
             del values["attribute"]
+        if not self.labels:
+            del values["labels"]
         return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}
 
     @classmethod

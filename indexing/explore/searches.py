@@ -153,15 +153,30 @@ class Search:
         """What is asked: the same without marks and limits, which change while one looks at it."""
         return replace(self, right=(), wrong=(), min_score=None, k=None)
 
-    def without_lost_marks(self, indexes: Sequence[SearchIndex]) -> Search:
-        """The same without marks on regions that no index holds any more."""
-        lookups = [index.snapshot().lookup for index in indexes]
+    def without_lost_regions(self, indexes: Sequence[SearchIndex]) -> Search:
+        """The same without examples and marks that no index holds any more.
+
+        Raises:
+            AlphaClipError: if nothing is left to look for
+        """
 
         def held(names: tuple[str, ...]) -> tuple[str, ...]:
-            rows = [lookup.find_named(names) for lookup in lookups if names]
+            rows = [index.snapshot().lookup.find_named(names) for index in indexes if names]
             return tuple(n for n, *at in zip(names, *rows, strict=True) if max(at, default=-1) >= 0)
 
-        return replace(self, right=held(self.right), wrong=held(self.wrong))
+        examples = held(self.examples)
+        if not (examples or self.texts or self.picture):
+            raise AlphaClipError(
+                "no index that is searched holds the examples, and nothing else is looked for: "
+                "choose others, or update the index"
+            )
+        return replace(
+            self,
+            examples=examples,
+            negative_examples=held(self.negative_examples),
+            right=held(self.right),
+            wrong=held(self.wrong),
+        )
 
     def ranking(
         self, indexes: Sequence[SearchIndex], open_picture: OpenPicture | None = None

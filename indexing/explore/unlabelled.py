@@ -5,20 +5,18 @@ Public: :func:`find_unlabelled` and :func:`is_of_proposals`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from alphaclip.arguments import COSINE, COUNT, SHARE, checked
-from alphaclip.errors import AlphaClipError, RegionError
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import (
-    PATCHABLE,
     check_field,
     images_of,
-    label_region,
     region_fields,
+    regions_of,
 )
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.dataset.schema import mask_settings
@@ -123,8 +121,7 @@ def find_uncovered(
         check_field(index.dataset, field)
     if not 0 < max_iou <= 1:
         raise AlphaClipError(f"max_iou is {max_iou}: expected a number above 0, at most 1")
-    if not is_of_proposals(index.dataset, index.field):
-        raise _no_proposals(index)
+    check_proposals(index)
     number, seen, uncovered = _FIRST * k, 0, np.zeros(0, np.int64)
     while True:
         hits = index.find(ranking, number, view, min_score)
@@ -139,40 +136,56 @@ def _uncovered(
     hits: Hits, index: SearchIndex, label_fields: Sequence[str], max_iou: float, start: int
 ) -> np.ndarray:
     """The positions in a list of hits, from ``start`` on, of those that no label covers."""
+    uncovered = [
+        start + position
+        for _, candidates, labels in read_beside(hits.take(slice(start, None)), index, label_fields)
+        for position, region in candidates
+        if most_overlap(region, [covers for _, covers in labels]) < max_iou
+    ]
+    return np.sort(np.array(uncovered, np.int64))
+
+
+Candidates = list[tuple[int, Region]]
+Labels = list[tuple[Any, Region]]
+
+
+def read_beside(
+    hits: Hits, index: SearchIndex, label_fields: Sequence[str]
+) -> Iterator[tuple[str, Candidates, Labels]]:
+    """Reads hits of proposals and the labels beside them, a picture at a time; what cannot be used
+    is left out.
+
+    Returns:
+        the sample id; positions in the hits, with their regions; labels, with their regions
+    """
     from bson import ObjectId
     from fiftyone import ViewField
 
-    candidates = dict(zip(hits.region_ids[start:], range(start, len(hits)), strict=True))
-    if not candidates:
-        return np.zeros(0, np.int64)
-    uncovered = []
-    sample_ids = list(dict.fromkeys(hits.sample_ids[start:].tolist()))
+    positions = {region: position for position, region in enumerate(hits.region_ids)}
+    if not positions:
+        return
+    sample_ids = list(dict.fromkeys(hits.sample_ids.tolist()))
     # Of the proposals only the candidates are read: there may be hundreds in a picture.
-    is_candidate = ViewField("_id").is_in([ObjectId(label) for _, label in candidates])
+    is_candidate = ViewField("_id").is_in([ObjectId(label) for _, label in positions])
     samples = images_of(index.dataset).select(sample_ids)
     samples = samples.select_fields([index.field, *label_fields])
     samples = samples.filter_labels(index.field, is_candidate, only_matches=False)
     for sample in samples.iter_samples():
-        covers = [r for name in label_fields for _, r in _regions(sample[name])]
-        for label_id, region in _regions(sample[index.field]):
-            place = candidates.get((sample.id, label_id))
-            if place is not None and most_overlap(region, covers) < max_iou:
-                uncovered.append(place)
-    return np.sort(np.array(uncovered, np.int64))
+        here = (
+            (positions.get((sample.id, one.id)), r) for one, r in regions_of(sample[index.field])
+        )
+        candidates = [(position, region) for position, region in here if position is not None]
+        yield sample.id, candidates, [r for name in label_fields for r in regions_of(sample[name])]
 
 
-def _regions(value: Any) -> list[tuple[str, Region]]:
-    """The usable regions of a field's value, with the ids of their labels."""
-    kind = type(value).__name__
-    labels = [] if value is None else value[kind.lower()] if kind in PATCHABLE else [value]
-    regions = []
-    for label in labels:
-        with suppress(RegionError):
-            regions.append((str(label.id), label_region(label)))
-    return regions
+def check_proposals(index: SearchIndex) -> None:
+    """Checks that an index is of proposals.
 
-
-def _no_proposals(index: SearchIndex) -> AlphaClipError:
+    Raises:
+        AlphaClipError: if it is not; says which field would do, or how to make some
+    """
+    if is_of_proposals(index.dataset, index.field):
+        return
     fields = [name for name in region_fields(index.dataset) if is_of_proposals(index.dataset, name)]
     proposals = f"choose an index of {' or '.join(map(repr, fields))}, or build one"
     if not fields:
@@ -181,7 +194,7 @@ def _no_proposals(index: SearchIndex) -> AlphaClipError:
             "some of everything in a picture; then “Embed regions” (indexing.build) makes them "
             "searchable"
         )
-    return AlphaClipError(
+    raise AlphaClipError(
         f"index {index.key!r} is of field {index.field!r}, whose labels have a class: what nobody "
         f"labelled is looked for among proposals, regions without a class: {proposals}"
     )

@@ -58,7 +58,7 @@ class Verified:
 def verify(
     hits: Hits,
     words: str,
-    model: str | Path | Grounder,
+    model: str | Path | Grounder = "auto",
     most: int = 100,
     least_overlap: float = 0.5,
     device: str | None = None,
@@ -72,8 +72,8 @@ def verify(
     Args:
         hits: of a search
         words: to look for, such as "a hard hat"; a detector knows things better than sentences
-        model: see :func:`alphaclip.detectors.phrase_detectors.load_detector`, or what has its
-            method ``ground``
+        model ("auto"): see :func:`alphaclip.detectors.phrase_detectors.load_detector`, or what has
+            its method ``ground``
         most (100): hits to look at, the best
         least_overlap (0.5): IoU from which on a box is of the region, in [0, 1]
         device (None): a torch device; None takes a GPU if there is one

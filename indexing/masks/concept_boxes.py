@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alphaclip.detectors.boxes import MOST_BOXES, Grounder, GroundingSettings
-from alphaclip.errors import AlphaClipError, ImageError, MissingWeightsError, RegionError
-from alphaclip.indexing.dataset.labels import Skipped, label_region, labels_of, region_fields
+from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.indexing.dataset.labels import Skipped, region_fields, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.masks.mask_fields import MaskReport
 from alphaclip.indexing.masks.segmenters import Prompt
@@ -18,9 +18,6 @@ from alphaclip.regions.region import Region
 
 if TYPE_CHECKING:
     import fiftyone as fo
-
-DETECTOR = "IDEA-Research/grounding-dino-tiny"
-"""Taken where none is named and it is here: Apache-2.0, and small enough for a CPU."""
 
 MOST_OVERLAP = 0.5
 """IoU with a label above which a box is of the same object, as in COCO's evaluation."""
@@ -51,7 +48,7 @@ class ConceptFinder:
         except ImageError as error:
             report.skipped.append(Skipped(sample.filepath, "", str(error)))
             return None
-        labelled = _regions(sample, self.others)
+        labelled = [region for name in self.others for _, region in regions_of(sample[name])]
         prompts = []
         found = self.detector.ground(image, self.concepts)
         for concept, boxes in zip(self.concepts, found, strict=True):
@@ -77,9 +74,7 @@ def open_finder(
     Raises:
         AlphaClipError: if a concept is no text, or the detector cannot be had
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    from alphaclip.detectors.phrase_detectors import load_detector
+    from alphaclip.detectors.phrase_detectors import installed_detector, load_detector
 
     words = [] if isinstance(concepts, str) else list(concepts)
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
@@ -87,24 +82,7 @@ def open_finder(
             f"concepts is {concepts!r:.200}: expected a list of words, such as "
             "['excavator', 'hard hat']"
         )
-    if detector is None and not isinstance(try_to_load_from_cache(DETECTOR, "config.json"), str):
-        raise MissingWeightsError(
-            f"no detector of words is named, and {DETECTOR} (0.7 GB, Apache-2.0) is not on this "
-            f"machine: `hf download {DETECTOR}` gets it; or name another, such as "
-            "google/owlv2-base-patch16-ensemble, which is downloaded then"
-        )
     settings = GroundingSettings(least_score, MOST_BOXES)
     others = [name for name in region_fields(images) if name != into]
-    loaded = load_detector(str(detector or DETECTOR), device, settings)
+    loaded = load_detector(str(detector or installed_detector()), device, settings)
     return ConceptFinder(loaded, list(dict.fromkeys(words)), others)
-
-
-def _regions(sample: Any, fields: Sequence[str]) -> list[Region]:
-    """Of all labels that can be read."""
-    regions = []
-    for label in (label for field in fields for label in labels_of(sample[field])):
-        try:
-            regions.append(label_region(label))
-        except RegionError:
-            continue  # covers nothing that could be found again
-    return regions

@@ -95,7 +95,7 @@ def segment(
         progress (None): told how far it is; None shows a bar in the terminal
         concepts (none): words to look for, such as ``["excavator", "hard hat"]``
         detector (None): see :func:`alphaclip.detectors.phrase_detectors.load_detector`; None takes
-            `DETECTOR` if it is on this machine
+            one that is on this machine
         least_score (0.35): of the detector, in [0, 1]
 
     Returns:

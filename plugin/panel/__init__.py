@@ -11,6 +11,7 @@ from fiftyone.operators.panel import Panel, PanelConfig
 from ..common.panel_events import SharedEvents
 from ..common.panels import page_of
 from .actions import ActionEvents
+from .audits import AuditEvents
 from .concepts import ConceptEvents
 from .dataset_state import DatasetEvents
 from .explaining import ExplainingEvents
@@ -18,6 +19,7 @@ from .findings import FindingEvents
 from .history import HistoryEvents
 from .pictures import PictureEvents
 from .results import ResultEvents
+from .second_look import SecondLookEvents
 
 COMPONENT = "AlphaClipRegionSearch"
 HELP = (
@@ -34,12 +36,14 @@ HELP = (
 class RegionSearchPanel(
     ResultEvents,
     ActionEvents,
+    AuditEvents,
     ConceptEvents,
     PictureEvents,
     DatasetEvents,
     ExplainingEvents,
     FindingEvents,
     HistoryEvents,
+    SecondLookEvents,
     SharedEvents,
     Panel,
 ):

@@ -1,4 +1,4 @@
-"""Label errors, near-duplicates and outliers: found, looked through, and decided one by one."""
+"""Errors of labels, near-duplicates and outliers: found, looked through, and decided one by one."""
 
 import time
 
@@ -15,12 +15,24 @@ from ..common.region_forms import text_attributes
 from ..common.tiles import data_uri, draw_crops
 
 ERRORS, DUPLICATES, OUTLIERS = "label errors", "duplicates", "outliers"
-ONE = {ERRORS: "suspected label error", DUPLICATES: "duplicate", OUTLIERS: "outlier"}
+MISSING, DRAWN, DOUBLED = "missing labels", "badly drawn", "doubled"
+ONE = {
+    ERRORS: "suspected label error", DUPLICATES: "duplicate", OUTLIERS: "outlier",
+    MISSING: "missing label", DRAWN: "badly drawn label", DOUBLED: "doubled label",
+}  # fmt: skip
 MOST_OUTLIERS = 200
 """Every region is one to some degree: nobody looks further."""
 
+MOST_FAULTS = 2000
+"""Missing, badly drawn or doubled labels: as many as a finding holds."""
+
+LIKELY = 0.5
+"""Of a proposal without a label, the least probability of being an object."""
+
 MOST_ROWS, MIN_SIDE, MAX_SIDE = 24, 32, 640
 KEEP = "keep"
+BOX = "box of "
+"""Before the name of a region: the tile of the box that it should have."""
 
 
 class FindingEvents:
@@ -60,12 +72,12 @@ class FindingEvents:
 
         notes = {name: check("note", note, "str") for name, note in notes.items()}
         side = min(max(check("side", ctx.params["side"], "int"), MIN_SIDE), MAX_SIDE)
-        return _rows(kind, index, attribute, notes, side)
+        return _rows(kind, index, _labelled(ctx), attribute, notes, side)
 
     @event
     def decide(self, ctx):
         """Gives a region a class or a tag, or neither, and remembers that, so that it is not shown
-        again."""
+        again. Where its label was missing, a class makes one of it."""
         from alphaclip import indexing
 
         kind, index, attribute = _of(ctx)
@@ -76,8 +88,11 @@ class FindingEvents:
 
         done = None
         if label:
-            label = check("label", label, "str")
-            done = indexing.label(hits, label, overwrite=True, attribute=attribute)
+            label, labelled = check("label", label, "str"), _labelled(ctx)
+            if kind == MISSING and labelled is not None:
+                done = indexing.label(hits, label, into=labelled.field)
+            else:
+                done = indexing.label(hits, label, overwrite=True, attribute=attribute)
         elif tag:
             done = indexing.tag(hits, check("tag", tag, "str"))
 
@@ -141,7 +156,8 @@ def opened(dataset, entry, finding):
     said = describe_finding(finding)
     return {
         "entry": entry, "kind": finding.kind, "key": finding.key, "said": said, "rows": listed,
-        "attribute": finding.attribute, "decided": int(is_decided.sum()),
+        "attribute": finding.attribute, "labels": finding.labels,
+        "decided": int(is_decided.sum()),
     }  # fmt: skip
 
 
@@ -156,6 +172,12 @@ def _of(ctx):
     kind = check("kind", ctx.params["kind"], "str", Oddity)
     attribute = check("attribute", ctx.params.get("attribute") or "label", "str")
     return kind, open_index(ctx.dataset, check("key", ctx.params["key"], "str")), attribute
+
+
+def _labelled(ctx):
+    """The index of the labels that some are missing among; None for other findings."""
+    key = check("labels", ctx.params.get("labels") or "", "str")
+    return open_index(ctx.dataset, key) if key else None
 
 
 def _find_errors(index, attribute, progress):
@@ -182,24 +204,77 @@ def _find_outliers(index, attribute, progress):
     return indexing.Finding.of(OUTLIERS, index, hits)
 
 
-FINDERS = {ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers}
+def _find_missing(index, attribute, progress):
+    from alphaclip import indexing
+    from alphaclip.indexing.explore.missing_labels import proposals_for
+
+    proposals = open_index(index.dataset, proposals_for(index).key)
+    found = indexing.find_missing_labels(proposals, MOST_FAULTS, progress=progress)
+    is_likely = found.hits.scores >= LIKELY
+    hits, suggested = found.hits.take(is_likely), found.suggested[is_likely]
+    return indexing.Finding.of(MISSING, proposals, hits, suggested, labels=index.key)
 
 
-def _rows(kind, index, attribute, notes, side):
+def _find_drawn(index, attribute, progress):
+    from alphaclip import indexing
+
+    found = indexing.find_badly_drawn_labels(index, count=MOST_FAULTS, progress=progress)
+    return indexing.Finding.of(DRAWN, index, found.hits, found.boxes)
+
+
+def _find_doubled(index, attribute, progress):
+    from alphaclip import indexing
+
+    found = indexing.find_doubled_labels(index, count=MOST_FAULTS, progress=progress)
+    return indexing.Finding.of(DOUBLED, index, found.hits, found.originals)
+
+
+FINDERS = {
+    ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers,
+    MISSING: _find_missing, DRAWN: _find_drawn, DOUBLED: _find_doubled,
+}  # fmt: skip
+
+
+def _rows(kind, index, labelled, attribute, notes, side):
     from alphaclip.indexing import error_neighbors
 
     there = index.names(named_hits(index, list(notes)))
-    suggested = {name: notes[name] if kind == ERRORS else None for name in there}
-    rows, names = {}, dict.fromkeys(there)
-    for one in error_neighbors(index, suggested, attribute):
+    is_class = kind in (ERRORS, MISSING)
+    suggested = {name: notes[name] if is_class else None for name in there}
+    rows, names = {}, {}
+    for one in error_neighbors(index, suggested, attribute, among=labelled):
         beside = [[name for name, _ in some] for some in (one.of_given, one.of_suggested)]
-        if kind == DUPLICATES:
+        if kind in (DUPLICATES, DOUBLED):
             beside = [[notes[one.name]], []]
+        elif kind == DRAWN:
+            beside = [[BOX + one.name], []]
 
         rows[one.name] = {"beside": beside, "likely": list(one.likely)}
         names.update(dict.fromkeys(name for some in beside for name in some))
 
-    return {"rows": rows, "tiles": _tiles(index, attribute, list(names), side)}
+    own = attribute if labelled is None else "label"
+    beside = _tiles(labelled or index, attribute, [*names], side)
+    tiles = {**beside, **_tiles(index, own, there, side)}
+    if kind == DRAWN:
+        tiles.update(_box_tiles(index, notes, side))
+
+    return {"rows": rows, "tiles": tiles}
+
+
+def _box_tiles(index, notes, side):
+    """Crops of the boxes that some regions should have."""
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
+    from alphaclip.regions.region import Region
+
+    hits = named_hits(index, list(notes))
+    names, listed = index.names(hits), list_hits(hits)
+    names = [names[hit.rank - 1] for hit in listed]
+    boxes = [Region.from_box([float(number) for number in notes[name].split()]) for name in names]
+    crops = draw_crops(list(zip([hit.image for hit in listed], boxes, strict=True)), side)
+    return {
+        BOX + name: {"id": BOX + name, "crop": data_uri(crop)}
+        for name, crop in zip(names, crops, strict=True)
+    }
 
 
 def _tiles(index, attribute, names, side):

@@ -1,13 +1,10 @@
 """The searches and findings that stay with the dataset, to be restored."""
 
-from dataclasses import replace
-
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import count
-from ..common.indexes import open_index
 from ..common.panels import event
 from .findings import describe_finding, opened
 from .pictures import is_token
@@ -37,7 +34,10 @@ class HistoryEvents:
         if not _is_of_page(entry.content):
             raise AlphaClipError("This search is by a picture that only a program can open")
 
-        return {"question": question_of(_as_now(ctx.dataset, entry.content))}
+        question = question_of(entry.content)
+        there = index_keys(ctx.dataset)
+        question["keys"] = [key for key in question["keys"] if key in there] or question["keys"]
+        return {"question": question}
 
 
 def remember(dataset, question):
@@ -97,17 +97,6 @@ def question_of(search):
         "right": list(search.right),
         "wrong": list(search.wrong),
     }
-
-
-def _as_now(dataset, search):
-    """A search without the indexes, and the marks on regions, that are gone; as it is where no
-    index is left."""
-    keys = [key for key in search.keys if key in index_keys(dataset)]
-    if not keys:
-        return search
-
-    indexes = [open_index(dataset, key) for key in keys]
-    return replace(search, keys=keys).without_lost_marks(indexes)
 
 
 def _is_of_page(search):

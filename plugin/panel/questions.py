@@ -38,6 +38,11 @@ NOTHING = {
     "concept": None,
 }  # fmt: skip
 
+REGION_LISTS = {
+    "like": "examples", "unlike": "negative_examples", "right": "right", "wrong": "wrong",
+}  # fmt: skip
+"""Of a question, to those of a ``Search``."""
+
 _answers, _lock = OrderedDict(), threading.RLock()
 
 
@@ -109,19 +114,23 @@ def search_of(question):
     )
 
 
-def without_lost_marks(dataset, question):
-    """Leaves out the marks on regions that no index holds any more.
+def without_lost_regions(dataset, question):
+    """Leaves out the examples and the marks that no index holds any more.
 
     Returns:
         the question, and the ids of what was left out
-    """
-    marked = {*question["right"], *question["wrong"]}
-    if not marked:
-        return question, []
 
-    held = search_of(question).without_lost_marks(indexes_of(dataset, question))
-    kept = {"right": list(held.right), "wrong": list(held.wrong)}
-    return {**question, **kept}, sorted(marked - {*held.right, *held.wrong})
+    Raises:
+        AlphaClipError: if nothing is left to look for
+    """
+    search = search_of(question)
+    held = search.without_lost_regions(indexes_of(dataset, question))
+    lost, left = set(), {}
+    for name, of_search in REGION_LISTS.items():
+        left[name] = list(getattr(held, of_search))
+        lost.update({*getattr(search, of_search)} - {*left[name]})
+
+    return {**question, **left}, sorted(lost)
 
 
 def find(dataset, question):
@@ -168,6 +177,19 @@ def measure(dataset, question):
     """Counts the scores of all regions: a ``Distribution``; of the mode "regions" only."""
     _, spread = _everything(dataset, question)
     return spread
+
+
+def keep_order(dataset, question, hits):
+    """Has the hits of a question be these from now on, for as long as its answer is remembered.
+
+    Returns:
+        the question, put anew
+    """
+    spread = measure(dataset, question)
+    question = {**question, "at": time.time()}
+    search = dataclasses.replace(search_of(question), min_score=None)
+    _remembered("search", dataset, question, search, lambda: (hits, spread))
+    return question
 
 
 def indexes_of(dataset, question):

@@ -22,7 +22,7 @@ from .questions import (
     indexes_of,
     measure,
     names_of,
-    without_lost_marks,
+    without_lost_regions,
 )
 
 K = 10_000
@@ -43,7 +43,7 @@ class ResultEvents:
             question["stages"] = json.loads(stages) or None
 
         question = completed(ctx.dataset, question)
-        question, lost = without_lost_marks(ctx.dataset, question)
+        question, lost = without_lost_regions(ctx.dataset, question)
         answer = _answer(ctx.dataset, question)
         if ctx.params.get("remember"):
             remember(ctx.dataset, question)
@@ -95,7 +95,8 @@ def _answer(dataset, question):
     spread = measure(dataset, question) if is_of_regions else Distribution.of([hits.scores])
     scores = base64.b64encode(hits.scores.astype("<f4").tobytes()).decode()
     if not len(spread):
-        return {"scores": "", "total": 0, "low": 0.0, "high": 0.0, "bars": [], "above": []}
+        nothing = {"scores": "", "total": 0, "low": 0.0, "high": 0.0, "bars": [], "above": []}
+        return {**nothing, "off_by": 0}
 
     low, high = spread.lowest, spread.highest
     bars, _ = spread.histogram(BARS)
@@ -103,7 +104,7 @@ def _answer(dataset, question):
     suggestion = suggest_threshold(spread) if is_of_regions else None
     return {
         "scores": scores, "total": len(spread), "low": low, "high": high,
-        "bars": bars.tolist(), "above": above,
+        "bars": bars.tolist(), "above": above, "off_by": spread.error,
         "suggestion": suggestion
         and {"min_score": suggestion.min_score, "said": suggestion.reason},
     }  # fmt: skip

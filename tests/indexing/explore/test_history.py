@@ -31,10 +31,10 @@ def test_remember__marks_come_back_with_the_search(dataset: fo.Dataset, index: R
     assert len(Records(dataset, "searches").keys()) == 2
     dataset.delete_labels(ids=[right])
     index.update()
-    restored = marked.without_lost_marks([index])
+    restored = marked.without_lost_regions([index])
     assert (restored.right, restored.wrong) == ((), (wrong,))
     assert len(restored.run([index])) <= len(index)
-    assert search.without_lost_marks([]) == search
+    assert search.without_lost_regions([]) == search
 
 
 def test_remember__the_same_in_older_records_is_listed_once(dataset: fo.Dataset) -> None:

@@ -92,6 +92,8 @@ def test_find_and_measure__of_a_large_index(
         found, estimate = find_and_measure(index, ranking, 3, view)
         assert found.region_ids == hits.region_ids
         assert len(estimate) == len(spread)
+        # Half of the share that 1.96 deviations of 32,768 draws are off, of at most 8: rounded up
+        assert (spread.error, estimate.error) == (0, 1)
         assert (estimate.lowest, estimate.highest) == pytest.approx((spread.lowest, spread.highest))
         assert np.abs(np.cumsum(estimate.cells - spread.cells)).max() <= 1
 

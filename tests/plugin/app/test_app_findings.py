@@ -70,3 +70,31 @@ def test_findings__twenty_decisions_in_twenty_keys(panel: Panel, scenes: fo.Data
     with panel.page.expect_response(lambda answer: is_event(answer.request, "undecide")):
         panel.page.keyboard.press("u")
     assert scenes.count_values("objects.detections.label") == classes
+
+
+def test_audit__a_click_marks_and_a_key_goes_on(panel: Panel, scenes: fo.Dataset) -> None:
+    audit = indexing.load(scenes, KEY).audit("a penguin")
+    one, two = audit.pictures[:2]
+    panel.open(scenes)
+    panel.content.get_by_label("Search for").fill("a penguin")
+    panel.press("Find ▾")
+    panel.page.get_by_role("menuitem", name=re.compile("^Audit")).click()
+    said = panel.content.get_by_role("status")
+    expect(said).to_have_text("none of 100 pictures is looked at yet")
+    picture = panel.content.get_by_alt_text("Picture 1", exact=True)
+    picture.evaluate("image => image.decode()")
+    box = picture.bounding_box()
+    picture.click(position={"x": box["width"] / 4, "y": box["height"] / 2})
+    expect(said).to_contain_text("1 in 1 of 320 pictures, by person (1)")
+    panel.page.keyboard.press("y")
+    expect(panel.content.get_by_alt_text("Picture 2", exact=True)).to_be_visible()
+    panel.page.keyboard.press("y")
+    expect(said).to_contain_text("1 in 2 of 320 pictures")
+    panel.shoot("audit")
+    assert audit.marks == {one: [pytest.approx((0.25, 0.5), abs=0.02)], two: []}
+    panel.page.reload()
+    expect(said).to_contain_text("1 in 2 of 320 pictures")
+    expect(panel.content.get_by_alt_text("Picture 3", exact=True)).to_be_visible()
+    panel.press("Close")
+    for sample_id in (one, two):
+        audit.unmark(sample_id)

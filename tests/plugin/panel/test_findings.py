@@ -7,6 +7,7 @@ import pytest
 
 from alphaclip import indexing
 from alphaclip.indexing import build, load
+from alphaclip.indexing.masks.mask_fields import prepare_field
 
 from .panel_driver import PanelDriver
 from .test_panel import picture_of
@@ -44,7 +45,7 @@ def find(panel, kind):
 
 
 def about(finding):
-    return {name: finding[name] for name in ("kind", "key", "attribute")}
+    return {name: finding[name] for name in ("kind", "key", "attribute", "labels")}
 
 
 def look_at(panel, finding, ids):
@@ -187,6 +188,72 @@ def test_outliers__of_regions_without_classes(panel):
     assert rows[ids[0]] == {"beside": [[], []], "likely": []}
     decide(panel, finding, ids[0], tag="outlier")
     assert open_ids(panel, finding)[0] == ids[1]
+
+
+def test_missing_labels__become_labels_and_are_taken_back(panel):
+    dataset = panel.dataset
+    assert "no index of proposals" in find(panel, "missing labels")["error"]
+    dataset.clone_sample_field("shapes", "proposals")
+    dataset.set_values("proposals.detections.label", [[None] * 2] * 13)
+    build(dataset, "proposals", encoder="alphaclip-nano", key="proposals")
+    gone = dataset.first().shapes.detections[1]
+    dataset.delete_labels(ids=[gone.id], fields="shapes")
+    load(dataset).update()
+    finding = find(panel, "missing labels")
+    assert finding["said"] == "1 missing label in proposals" and finding["labels"] == "regions"
+    (row,) = finding["rows"]
+    assert row["id"] == gone.id  # a clone of a field keeps the ids
+    told = look_at(panel, finding, [row["id"]])
+    beside = told["rows"][row["id"]]["beside"]
+    assert beside[0] == [] and {class_of(panel, name) for name in beside[1]} == {row["note"]}
+    assert all(told["tiles"][name]["crop"] for name in [row["id"], *beside[1]])
+    assert decide(panel, finding, row["id"], label="blue square")
+    made = dataset.first().shapes.detections[-1]
+    assert (made.label, made.bounding_box) == ("blue square", gone.bounding_box)
+    assert open_ids(panel, finding) == []
+    assert panel.do("undecide", **about(finding), entry=finding["entry"])["is_changed"]
+    assert len(dataset.first().shapes.detections) == 1 and open_ids(panel, finding) == [row["id"]]
+    assert decide(panel, finding, row["id"]) is False
+
+
+def test_badly_drawn__beside_the_box_of_the_mask(panel):
+    dataset = panel.dataset
+    assert "into='shapes_masks'" in find(panel, "badly drawn")["error"]
+    prepare_field(dataset, "masks", {"kind": "sam", "field": "shapes"})
+    for sample in dataset:
+        masks = [
+            fo.Detection(bounding_box=one.bounding_box, source_id=one.id)
+            for one in sample.shapes.detections
+        ]
+        sample["masks"] = fo.Detections(detections=masks)
+        sample.save()
+    sample = dataset.first()
+    sample.shapes.detections[0].bounding_box = [0.1, 0.1, 0.2, 0.2]
+    sample.save()
+    name = sample.shapes.detections[0].id
+    finding = find(panel, "badly drawn")
+    assert finding["rows"][0]["id"] == name and finding["rows"][0]["score"] < 0.5
+    told = look_at(panel, finding, [name])
+    (box,) = told["rows"][name]["beside"][0]
+    assert told["tiles"][box]["crop"] != told["tiles"][name]["crop"]
+    assert decide(panel, finding, name, tag="badly drawn")
+    assert name not in open_ids(panel, finding)
+    assert "error" in panel.do("finding_rows", **about(finding), notes={name: "0 0 x"}, side=64)
+
+
+def test_doubled__beside_the_earlier_label(panel):
+    sample = panel.dataset.first()
+    first = sample.shapes.detections[0]
+    sample.shapes.detections.append(first.copy())
+    sample.save()
+    load(panel.dataset).update()
+    finding = find(panel, "doubled")
+    (row,) = finding["rows"]
+    assert (row["id"], row["note"]) == (sample.shapes.detections[-1].id, first.id)
+    told = look_at(panel, finding, [row["id"]])
+    assert told["rows"][row["id"]]["beside"] == [[first.id], []]
+    assert decide(panel, finding, row["id"], tag="doubled")
+    assert panel.dataset.count_label_tags() == {"doubled": 1}
 
 
 def test_findings__what_cannot_be_done(panel):

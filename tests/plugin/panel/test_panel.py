@@ -428,16 +428,30 @@ def test_search__leaves_out_the_marks_on_regions_that_are_gone(panel):
     assert panel.search("a square", right=[goes])["question"]["right"] == []
 
 
-def test_history__restores_without_the_marks_on_regions_that_are_gone(panel):
+def test_search__leaves_out_the_examples_that_are_gone(panel):
+    panel.search("a square")
+    stays, goes, gone = panel.hits[:3]
+    panel.dataset.delete_labels(ids=[goes, gone])
+    load(panel.dataset).update()
+    answer = panel.search(like=[goes, stays], unlike=[gone])
+    assert answer["lost"] == sorted([goes, gone])
+    assert (answer["question"]["like"], answer["question"]["unlike"]) == ([stays], [])
+    assert panel.hits[0] == stays
+    assert panel.search("a square", like=[gone])["lost"] == [gone]
+    assert "choose others" in panel.search(like=[gone])["error"]
+    pictures = panel.search("a square", like=[gone], mode="pictures")
+    assert pictures["lost"] == [] and pictures["total"] == 12
+
+
+def test_history__a_restored_search_forgets_the_marks_on_regions_that_are_gone(panel):
     panel.search("a square")
     stays, goes, wrong = panel.hits[:3]
     panel.search("a square", right=[stays, goes], wrong=[wrong], remember=True)
     panel.dataset.delete_labels(ids=[goes])
     load(panel.dataset).update()
     entry = panel.do("about")["history"][0]["entry"]
-    question = panel.do("restore", entry=entry)["question"]
+    question = panel.search(**panel.do("restore", entry=entry)["question"])["question"]
     assert (question["right"], question["wrong"]) == ([stays], [wrong])
-    panel.search(**question)
     assert panel.hits.index(stays) < panel.hits.index(wrong)
 
 

@@ -12,10 +12,12 @@ import { Decision, FindingState, nextOpen, useDetails } from "./useFinding";
 const GAP = 10;
 const PADDING = 8;
 const AHEAD = 12;
-const TAGS: Record<Kind, string | null> = { "label errors": null, duplicates: "duplicate", outliers: "outlier" };
 
-/** Blocks of a tile, each as wide as the crop. */
-const BLOCKS: Record<Kind, number> = { "label errors": 3, duplicates: 2, outliers: 2 };
+/** What is accepted of a kind: a tag; null is the class that is suggested. */
+const TAGS: Record<Kind, string | null> = {
+  "label errors": null, "missing labels": null, "badly drawn": "badly drawn", doubled: "doubled",
+  duplicates: "duplicate", outliers: "outlier",
+};
 
 /** One line of a fixed height, so that the gallery stays where it is from one region to the next. */
 const LINE: React.CSSProperties = { display: "flex", gap: 6, alignItems: "center", height: 28, flex: "none", overflowX: "auto", scrollbarWidth: "none" };
@@ -36,6 +38,8 @@ interface Props {
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
 export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
   const { rows, kind, entry, said, decided: before } = state.finding!;
+  // Of a tile, each as wide as the crop
+  const blocks = kind === "label errors" ? 3 : 2;
   const details = useDetails(call, state.finding!, pixels, onError);
   const classes = useClasses(call, state.finding!);
   const [current, setCurrent] = useState(0);
@@ -45,9 +49,9 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
 
   const scroller = useRef<HTMLDivElement>(null);
   const whole = useWidth(scroller) + GAP;
-  const columns = Math.max(1, Math.round(whole / (size * BLOCKS[kind] + PADDING + GAP)));
+  const columns = Math.max(1, Math.round(whole / (size * blocks + PADDING + GAP)));
   const width = Math.floor(whole / columns) - GAP;
-  const side = Math.max(0, Math.floor((width - PADDING) / BLOCKS[kind]));
+  const side = Math.max(0, Math.floor((width - PADDING) / blocks));
   const height = side + 2 * CAPTION + PADDING + GAP;
   const lines = useVirtualizer({
     count: Math.ceil(rows.length / columns),
@@ -135,7 +139,9 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
         <>
           <div style={LINE}>
             <Plain isOn onClick={accept}>y: {tag ? `tag “${tag}”` : odd.note}</Plain>
-            <Plain onClick={() => decide({})}>n: keep {tile?.label ? `“${tile.label}”` : "it"}</Plain>
+            <Plain onClick={() => decide({})}>
+              n: {kind === "missing labels" ? "no label" : `keep ${tile?.label ? `“${tile.label}”` : "it"}`}
+            </Plain>
             <Plain onClick={() => setTyping(!isTyping)}>c: another class</Plain>
             {decided.size + before > 0 && <Plain onClick={undo}>u: undo</Plain>}
           </div>
@@ -194,6 +200,6 @@ function useClasses(call: Call, { attribute, kind, rows }: Finding): string[] {
     setKnown([]);
     if (attribute === "label") call<{ classes: string[] }>("names").then(({ classes }) => setKnown(classes), () => undefined);
   }, [call, attribute]);
-  const suggested = kind === "label errors" ? rows : [];
+  const suggested = TAGS[kind] === null ? rows : [];
   return useMemo(() => [...new Set([...known, ...suggested.map(({ note }) => note)])].sort(), [known, rows]);
 }

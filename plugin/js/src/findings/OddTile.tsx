@@ -22,10 +22,16 @@ export function OddTile({ position, kind, side, odd, detail, tiles, decision, is
   const tile = tiles.get(odd.id);
   const label = tile?.label || (detail && !tile ? "gone" : "no label");
   const outcome = decision && (decision.label ?? decision.tag ?? "kept");
-  const rather = kind === "label errors" ? `rather ${odd.note}${odd.chance === null ? "" : `, ${percent(odd.chance)}`}` : "";
-  const score = kind === "label errors" ? `${percent(odd.score)} ${label}` : `cosine ${odd.score.toFixed(3)}`;
+  const chance = odd.chance === null ? "" : `, ${percent(odd.chance)}`;
+  const rather = { "label errors": `rather ${odd.note}${chance}`, "missing labels": `probably ${odd.note}` }[kind as string] ?? "";
+  const isOverlap = kind === "badly drawn" || kind === "doubled";
+  const score = kind === "label errors" ? `${percent(odd.score)} ${label}`
+    : kind === "missing labels" ? `${percent(odd.score)} an object` : `${isOverlap ? "IoU" : "cosine"} ${odd.score.toFixed(3)}`;
   const beside: [string, string[]][] = {
     "label errors": [[`labelled ${label}`, detail?.beside[0] ?? []], [`labelled ${odd.note}`, detail?.beside[1] ?? []]],
+    "missing labels": [[`labelled ${odd.note}`, detail?.beside[1] ?? []]],
+    "badly drawn": [["segmented", detail?.beside[0] ?? []]],
+    doubled: [["lies on this", detail?.beside[0] ?? []]],
     duplicates: [["repeats this", detail?.beside[0] ?? []]],
     outliers: [[`labelled ${label}`, detail?.beside[0] ?? []]],
   }[kind] as [string, string[]][];

@@ -49,7 +49,7 @@ export function useFinding(call: Call, dataset: string, onError: (error: unknown
     }
   }, [call, show]);
 
-  const about = { kind: finding?.kind, key: finding?.key, attribute: finding?.attribute };
+  const about = { kind: finding?.kind, key: finding?.key, attribute: finding?.attribute, labels: finding?.labels };
   const forget = (id: string) => setDecisions((before) => before.filter((one) => one.id !== id));
   const takeBack = (id: string) => {
     forget(id);
@@ -114,7 +114,7 @@ function useQueue(call: Call, onError: (error: unknown) => void) {
 
 /** Fetches what there is to see of odd regions, and keeps it. */
 export function useDetails(call: Call, finding: Finding, side: number, onError: (error: unknown) => void) {
-  const { entry, kind, key, attribute } = finding;
+  const { entry, kind, key, attribute, labels } = finding;
   const [, redraw] = useReducer((count: number) => count + 1, 0);
   const cache = useRef({ entry, waiting: new Set<string>(), rows: new Map<string, OddDetail>(), tiles: new Map<string, Tile>() });
   if (cache.current.entry !== entry)
@@ -127,7 +127,7 @@ export function useDetails(call: Call, finding: Finding, side: number, onError: 
     for (let start = 0; start < missing.length; start += BATCH) {
       const some = missing.slice(start, start + BATCH);
       const notes = Object.fromEntries(some.map(({ id, note }) => [id, note]));
-      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { kind, key, attribute, notes, side }).then(
+      call<{ rows: Record<string, OddDetail>; tiles: Record<string, Tile> }>("finding_rows", { kind, key, attribute, labels, notes, side }).then(
         ({ rows, tiles }) => {
           for (const [id, row] of Object.entries(rows)) now.rows.set(id, row);
           for (const [id, tile] of Object.entries(tiles)) now.tiles.set(id, tile);
@@ -139,7 +139,7 @@ export function useDetails(call: Call, finding: Finding, side: number, onError: 
         },
       );
     }
-  }, [call, entry, kind, key, attribute, side, onError]);
+  }, [call, entry, kind, key, attribute, labels, side, onError]);
   return { rows: cache.current.rows, tiles: cache.current.tiles, request };
 }
 

@@ -27,6 +27,8 @@ export interface ActionBarProps {
   /** Where the search can be watched: the form that names it. */
   conceptForm?: (onClose: () => void) => React.ReactNode;
   onDismiss?: () => void;
+  /** Where a detector can be asked for the words. */
+  onVerify?: () => void;
 }
 
 /** What can be done with the selected hits, or else with all that match. */
@@ -57,6 +59,11 @@ export function ActionBar(props: ActionBarProps) {
         <Plain isOn={form === "tag"} onClick={() => open("tag")}>Tag</Plain>
         {!isOfPictures && <Plain isOn={form === "label"} onClick={() => open("label")}>Label</Plain>}
         {props.onDismiss && <Plain onClick={props.onDismiss}>Dismiss {scope}</Plain>}
+        {props.onVerify && (
+          <Plain onClick={props.onVerify} title="A detector looks for the words in the pictures of the best 100, and ranks by it">
+            Verify
+          </Plain>
+        )}
         <Plain onClick={() => props.onShow(isOfPictures)}>Show in grid</Plain>
         <Plain onClick={(event) => setMenu(event.currentTarget)} title="More to do with them">More ▾</Plain>
         {(marks.right > 0 || marks.wrong > 0) && (

@@ -123,6 +123,8 @@ export function Results(props: Props) {
               onClose();
             })} />
         )}
+        onVerify={question.mode === "regions" && question.words && !question.concept && !search.isBusy
+          ? () => void run(async () => say(await search.verify())) : undefined}
         onDismiss={question.concept ? () => void dismiss() : undefined}
         onSelectAll={() => void selectRanks(ranks)}
         onClear={() => select(() => [])}

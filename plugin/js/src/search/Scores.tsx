@@ -40,6 +40,9 @@ export function Scores({ found, threshold, onThreshold }: Props) {
         <b role="status" title={`cosine of at least ${threshold.toFixed(3)}`}>
           {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : "match"}
         </b>
+        {found.off_by > 0 && count > found.cosines.length && (
+          <span title="Counted in a sample: so much it may be off, in 19 of 20 searches"> ± {found.off_by.toLocaleString("en")}</span>
+        )}
         {suggestion?.min_score != null && Math.abs(threshold - suggestion.min_score) > (high - low) / steps && (
           <Button size="small" sx={{ p: 0, ml: 1, textTransform: "none", textDecoration: "underline", color: "text.primary", verticalAlign: "baseline" }}
             onClick={() => onThreshold(suggestion.min_score!)}>

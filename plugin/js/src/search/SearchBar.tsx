@@ -14,6 +14,9 @@ const MODES = {
 
 const KINDS: Record<Kind, string> = {
   "label errors": "Label errors: classes that the vectors speak against",
+  "missing labels": "Missing labels: objects of the classes that nobody labelled",
+  "badly drawn": "Badly drawn: labels that a segmenter draws otherwise",
+  doubled: "Doubled: objects with two labels",
   duplicates: "Duplicates: regions that repeat another",
   outliers: "Outliers: regions that are like no other",
 };
@@ -27,6 +30,9 @@ interface Props {
   onSearch: (form: Form) => void;
   onRestore: (entry: string) => void;
   onFind: (kind: Kind, attribute?: string) => void;
+  /** Looks for the words in all pictures, or how much of it no region shows. */
+  onEverywhere: () => void;
+  onAudit: () => void;
   onClear: () => void;
   onError: (error: Error) => void;
 }
@@ -51,7 +57,7 @@ export function SearchBar(props: Props) {
         <TextField {...words} sx={{ flex: "1 1 86px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
-        <FindMenu call={call} indexKey={form.keys[0]!} onFind={props.onFind} />
+        <FindMenu {...props} indexKey={form.keys[0]!} words={form.words.trim()} />
         <Icon name="image_search" label="Picture" isOn={fold === "picture"} onClick={() => flip("picture")} />
         <Icon name="history" label="History" isOn={fold === "history"} onClick={() => flip("history")} />
         <Icon name="tune" label="Options" isOn={fold === "more"} onClick={() => flip("more")} />
@@ -93,11 +99,12 @@ export function SearchBar(props: Props) {
   );
 }
 
-interface FindProps extends Pick<Props, "call" | "onFind"> {
+interface FindProps extends Pick<Props, "call" | "onFind" | "onEverywhere" | "onAudit"> {
   indexKey: string;
+  words: string;
 }
 
-function FindMenu({ call, indexKey, onFind }: FindProps) {
+function FindMenu({ call, indexKey, words, onFind, onEverywhere, onAudit }: FindProps) {
   const [anchor, setAnchor] = useState<HTMLElement | null>(null);
   const [attributes, setAttributes] = useState<string[]>([]);
   const open = (button: HTMLElement) => {
@@ -118,6 +125,12 @@ function FindMenu({ call, indexKey, onFind }: FindProps) {
             Errors in “{name}”, an attribute of the labels
           </MenuItem>
         ))}
+        <MenuItem disabled={!words} onClick={() => { setAnchor(null); onEverywhere(); }}>
+          {words ? `“${words}”` : "The words"} also where nothing is segmented yet
+        </MenuItem>
+        <MenuItem disabled={!words} onClick={() => { setAnchor(null); onAudit(); }}>
+          Audit: how many of {words ? `“${words}”` : "the words"} no region shows
+        </MenuItem>
       </Menu>
     </>
   );

@@ -2,6 +2,8 @@ import * as fos from "@fiftyone/state";
 import { Slider } from "@mui/material";
 import React, { useEffect, useRef } from "react";
 import { useRecoilValue } from "recoil";
+import { AuditPage } from "../audit/AuditPage";
+import { useAudit } from "../audit/useAudit";
 import { FindingPage } from "../findings/FindingPage";
 import { useFinding } from "../findings/useFinding";
 import { FirstSteps } from "../page/Jobs";
@@ -29,6 +31,8 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
   const [look, setLook] = useStored("look", { side: 112 });
   const search = useSearch(call, about.dataset!, fail);
   const odd = useFinding(call, about.dataset!, fail);
+  const audits = useAudit(call, about.dataset!, fail);
+  const { audit } = audits;
   const isCovered = useRecoilValue(fos.isModalActive);
   const { found, form, setForm, marks } = search;
 
@@ -41,10 +45,11 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
 
   const start = (next: Form & { concept?: string | null }, all: Record<string, Mark> = {}) => run(async () => {
     odd.show(null);
+    void audits.show(null);
     if (found && Object.keys(marks).length)
       await call("remember", { question: { ...found.question, ...asLists(marks) } }).catch(fail);
     const lost = (await search.search(next, all)).length;
-    if (lost) say(`${lost} of the marks ${lost === 1 ? "is" : "are"} forgotten: what was marked is gone from the index.`);
+    if (lost) say(`${lost} of the examples and marks ${lost === 1 ? "is" : "are"} left out: the index does not hold them.`);
     void reload();
   });
   const ask = (question: Question) => {
@@ -58,10 +63,18 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     const { question, finding } = await call<{ question?: Question; finding?: Finding }>("restore", { entry });
     if (question) return ask(question);
     odd.show(finding!);
+    await audits.show(null);
     await reload();
   });
   const find = (kind: Kind, attribute?: string) => void run(async () => {
+    await audits.show(null);
     see((await odd.find(kind, whole.keys[0]!, attribute)).at);
+    await reload();
+  });
+  const findEverywhere = () => void run(async () => {
+    const { key } = await call<{ key: string }>("find_everywhere", { question: whole });
+    // Once it is there it is searched too
+    search.setForm((before) => ({ ...before, keys: [...new Set([...whole.keys, key])] }));
     await reload();
   });
   const latest = useRef(restore);
@@ -82,19 +95,25 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     <Page>
       <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
         onSearch={(next) => void start(next)} onRestore={restore} onFind={find} onError={fail}
-        onClear={() => { odd.show(null); search.clear(); }} />
+        onEverywhere={findEverywhere}
+        onAudit={() => void run(() => audits.show({ key: whole.keys[0]!, concept: form.words.trim() }))}
+        onClear={() => { odd.show(null); void audits.show(null); search.clear(); }} />
       {notices}
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
-      {odd.finding && (
+      {audit && (
+        <AuditPage key={`${audit.key} ${audit.concept}`} call={call} state={audits} audit={audit}
+          onClose={() => void audits.show(null)} onError={fail} />
+      )}
+      {odd.finding && !audit && (
         <FindingPage call={call} state={odd} size={size.side} pixels={size.pixels} isCovered={isCovered} onError={fail}
           onOpen={open} onClose={() => odd.show(null)} />
       )}
-      {found && !odd.finding && (
+      {found && !odd.finding && !audit && (
         <Results {...{ call, about, reload, search, found, size, isCovered, run, say, fail }} form={whole}
           onSearch={start} onAsk={ask} onOpen={open} />
       )}
-      {!found && !odd.finding && <div style={{ flex: 1 }} />}
+      {!found && !odd.finding && !audit && <div style={{ flex: 1 }} />}
       <DatasetBar call={call} about={about} onError={fail} onChange={() => void reload()}>
         <Concepts call={call} concepts={about.concepts} current={found?.question.concept ?? null}
           onShow={({ question }) => void ask(question)} onError={fail}

@@ -68,7 +68,7 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
     if (stale.current) void ask(stale.current);
   }, [ask]);
 
-  /** Returns the marked regions that are gone. */
+  /** Returns the examples and marked regions that are gone. */
   const search = useCallback(
     async (next: Form & { concept?: string | null }, marks: Record<string, Mark> = {}) => {
       const { inside, ...parts } = next;
@@ -77,21 +77,36 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
       if (!answer) return [];
       // All hits first: what is suggested is one click away, and may leave a single crop
       const threshold = answer.low;
+      const stays = (id: string) => !answer.lost.includes(id);
+      if (answer.lost.length)
+        setForm((before) => ({ ...before, like: before.like.filter(stays), unlike: before.unlike.filter(stays) }));
       // Marks are of what was looked for: they stay for as long as that does
       setStored((before) => {
         const isSame = subject(before.question) === subject(answer.question);
         const kept = Object.entries(isSame ? { ...before.marks, ...marks } : marks);
-        const held = Object.fromEntries(kept.filter(([id]) => !answer.lost.includes(id)));
+        const held = Object.fromEntries(kept.filter(([id]) => stays(id)));
         return { question: answer.question, threshold, selected: [], marks: held };
       });
       return answer.lost;
     },
-    [ask, setStored],
+    [ask, setForm, setStored],
   );
+
+  /** Asks a detector about the best hits, and shows them in its order; returns what it says. */
+  const verify = useCallback(async () => {
+    setBusy(true);
+    try {
+      const { question, said } = await call<{ question: Question; said: string }>("verify", { question: found?.question });
+      if (await ask(question)) setStored((before) => ({ ...before, question }));
+      return said;
+    } finally {
+      setBusy(false);
+    }
+  }, [ask, call, found, setStored]);
 
   const selected = useMemo(() => new Set(stored.selected), [stored.selected]);
   return {
-    form, setForm, found, isBusy, search, selected,
+    form, setForm, found, isBusy, search, verify, selected,
     marks: stored.marks,
     threshold: stored.threshold,
     setThreshold: useCallback((threshold: number) => setStored((s) => ({ ...s, threshold })), [setStored]),

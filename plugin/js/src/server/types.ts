@@ -42,8 +42,10 @@ export interface Answer {
   bars: number[];
   /** How many reach each of so many equally spaced thresholds from low to high, both included. */
   above: number[];
+  /** So much a count below the listed hits may be off, in 19 of 20 searches; 0 where all were counted. */
+  off_by: number;
   suggestion?: Suggestion | null;
-  /** Marked regions that are gone, and left out of the question. */
+  /** Examples and marked regions that are gone, and left out of the question. */
   lost: string[];
 }
 
@@ -63,13 +65,13 @@ export interface Tile {
   crop?: string;
 }
 
-export type Kind = "label errors" | "duplicates" | "outliers";
+export type Kind = "label errors" | "missing labels" | "badly drawn" | "doubled" | "duplicates" | "outliers";
 
 /** A region of a finding. */
 export interface OddRegion {
   id: string;
   score: number;
-  /** The label that it may rather have, or the id of the region that it repeats. */
+  /** The label that it may rather have, the id of the region that it repeats, or the box that it should have. */
   note: string;
   /** The probability of that label. */
   chance: number | null;
@@ -82,6 +84,8 @@ export interface Finding {
   key: string;
   /** Of the labels, whose errors they are. */
   attribute: string;
+  /** The key of the index of the labels among which some are missing; empty of other kinds. */
+  labels: string;
   said: string;
   /** Those that nobody has decided about, and how many others there are. */
   rows: OddRegion[];
@@ -90,10 +94,21 @@ export interface Finding {
 
 /** What there is to see of an odd region. */
 export interface OddDetail {
-  /** Ids of regions with the same label, and of some with the suggested one. */
+  /** Ids of regions with the same label, or else of what it is to be compared with, and of some with the suggested one. */
   beside: [string[], string[]];
   /** Classes for the digits 1 to 9. */
   likely: string[];
+}
+
+/** Relative x and y in a picture. */
+export type Point = [number, number];
+
+/** Pictures drawn at random, with the marks on what has no region; null where nobody has looked. */
+export interface Audit {
+  key: string;
+  concept: string;
+  pictures: { id: string; points: Point[] | null }[];
+  said: string;
 }
 
 export interface Job {

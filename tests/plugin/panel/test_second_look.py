@@ -1,0 +1,132 @@
+"""A detector's second look at hits and at whole pictures, and audits, event by event."""
+
+import fiftyone as fo
+import pytest
+
+from alphaclip.detectors import phrase_detectors
+from alphaclip.detectors.boxes import FoundBox
+from alphaclip.indexing import build, load
+from alphaclip.indexing.masks import segmenting
+from alphaclip.indexing.masks.mask_fields import MaskReport
+
+from ..conftest import plugin_module
+from .panel_driver import PanelDriver
+from .test_panel import wait_for
+
+pytestmark = pytest.mark.usefixtures("plugins_dir")
+
+
+@pytest.fixture
+def panel(drawings):
+    build(drawings, "shapes", encoder="alphaclip-nano")
+    return PanelDriver(drawings)
+
+
+class Seeing:
+    """Sees the words at one box of every picture."""
+
+    name = "seeing"
+
+    def __init__(self, box):
+        x, y, w, h = box
+        self.box = FoundBox((x, y, x + w, y + h), 0.8)
+
+    def ground(self, image, phrases):
+        return [[self.box] for _ in phrases]
+
+
+def test_verify__puts_what_is_seen_first(panel, monkeypatch):
+    panel.search("a green square")
+    last, hits = panel.tiles()[-1], panel.hits
+    box = next(
+        one.bounding_box
+        for one in panel.dataset.values("shapes.detections", unwind=True)
+        if one.id == last["id"]
+    )
+    monkeypatch.setattr(phrase_detectors, "installed_detector", lambda: "installed")
+    monkeypatch.setattr(phrase_detectors, "load_detector", lambda *how: Seeing(box))
+    before = panel.answer
+    answer = panel.do("verify", question=panel.question)
+    # The second shapes of all pictures lie where this one does, or else the first ones
+    assert "24 hits looked at: the words are seen in 12, " in answer["said"]
+    assert panel.search(**answer["question"])["bars"] == before["bars"]
+    column = next(
+        set(ids)
+        for ids in zip(*panel.dataset.values("shapes.detections.id"), strict=True)
+        if last["id"] in ids
+    )
+    assert panel.hits == sorted(hits, key=lambda id_: id_ not in column)
+    assert last["id"] in panel.hits[:12]
+    panel.act("tag", "seen", ids=[last["id"]])
+    assert panel.dataset.count_label_tags() == {"seen": 1}
+
+
+def test_verify__says_what_to_install(panel, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    panel.search("a square")
+    told = panel.do("verify", question=panel.question)["error"]
+    assert "hf download IDEA-Research/grounding-dino-tiny" in told
+    assert panel.do("jobs")["outcome"] is None  # it is told once
+    assert panel.do("find_everywhere", question=panel.question)["error"] == told
+    panel.search(like=panel.hits[:1])
+    assert "takes words" in panel.do("verify", question=panel.question)["error"]
+    panel.search("a square", mode="pictures")
+    assert "Only the regions" in panel.do("verify", question=panel.question)["error"]
+
+
+def test_find_everywhere__segments_embeds_and_is_searched(panel, monkeypatch):
+    dataset = panel.dataset
+
+    def segment(dataset, into, concepts, detector, progress):
+        assert (list(concepts), detector) == (["a square", "a circle"], "installed")
+        for sample in dataset:
+            box = fo.Detection(label=concepts[0], bounding_box=[0.1, 0.1, 0.4, 0.4])
+            sample[into] = fo.Detections(detections=[box])
+            sample.save()
+        return MaskReport(into, added=12)
+
+    monkeypatch.setattr(segmenting, "segment", segment)
+    monkeypatch.setattr(phrase_detectors, "installed_detector", lambda: "installed")
+    key = panel.do("find_everywhere", question={"words": "a square, a circle"})["key"]
+    jobs = plugin_module(panel.panel, "common.jobs")
+    told = wait_for(lambda: jobs.outcome(dataset, key))
+    assert told["severity"] == "success" and "12 regions of a square, a circle" in told["text"]
+    assert len(load(dataset, key)) == 12
+    assert panel.search("a square", keys=["regions", key])["total"] == 36
+
+
+def test_audit__marks_stay_and_are_counted(panel):
+    about = {"key": "regions", "concept": "square"}
+    audit = panel.do("audit", **about)
+    assert len(audit["pictures"]) == 12 and "none of 12 pictures" in audit["said"]
+    one, two = (picture["id"] for picture in audit["pictures"][:2])
+    assert panel.do("audit_picture", **about, id=one)["picture"].startswith("data:image/jpeg")
+    panel.do("mark_unseen", **about, id=one, points=[[0.5, 0.25], [0.75, 0.5]])
+    told = panel.do("mark_unseen", **about, id=two, points=[])
+    assert "about 12 objects of “square” have no region" in told["said"]
+    again = panel.do("audit", **about)
+    points = {picture["id"]: picture["points"] for picture in again["pictures"]}
+    assert (points[one], points[two]) == ([[0.5, 0.25], [0.75, 0.5]], [])
+    assert again["said"] == told["said"]
+    panel.do("mark_unseen", **about, id=two, points=None)
+    assert panel.do("audit", **about)["pictures"][1]["points"] is None
+
+
+@pytest.mark.parametrize(
+    ("event", "params"),
+    [
+        ("audit", {"concept": " "}),
+        ("audit", {"concept": 7}),
+        ("audit", {"key": "none"}),
+        ("audit_picture", {"id": "f" * 24}),
+        ("mark_unseen", {"id": "f" * 24, "points": []}),
+        ("mark_unseen", {"points": [[0.5]]}),
+        ("mark_unseen", {"points": [[0.5, "x"]]}),
+        ("mark_unseen", {"points": "half"}),
+    ],
+)
+def test_audit__what_cannot_be_done(panel, event, params):
+    about = {"key": "regions", "concept": "square"}
+    first = panel.do("audit", **about)["pictures"][0]["id"]
+    assert "error" in panel.do(event, **{**about, "id": first, **params})
+    assert panel.do("audit", **about)["pictures"][0]["points"] is None
