@@ -119,7 +119,8 @@ class Describer(ABC):
     ) -> Iterator[list[Answers]]:
         """Asks several questions about each region of a stream of pictures.
 
-        A region is read once, whatever number of questions and choices there are.
+        A decoder reads a region once, whatever number of questions and choices there are; where an
+        encoder reads the prompt, as Florence-2's, once for each question.
 
         Args:
             items: see :data:`Item`

@@ -109,13 +109,14 @@ def choose_dialect(
         return Dialect(_VIEWS[shown or "crop"], _plain, _plain)
     if has_alpha:
         _refuse_unless(shown, ("crop",), f"{kind} with an alpha channel")
-        return _chat(processor, (_CROP if shown else View("image"),), "", _no_box)
+        return _chat(processor, (_CROP if shown else View("image"),), "")
     speaks_of_boxes = kind in _IN_THOUSANDTHS + _IN_PIXELS
     if shown is None:
         shown = "coordinates" if speaks_of_boxes else "crop" if kind in _ONE_PICTURE else "two"
     if shown == "coordinates" and not speaks_of_boxes:
         _refuse_unless(shown, ("crop", "outline", "two"), kind)
-    return _chat(processor, _VIEWS[shown], _POINTERS[shown], _boxes_of(processor, kind))
+    in_words = _box_in_words(processor, kind) if shown == "coordinates" else str
+    return _chat(processor, _VIEWS[shown], _POINTERS[shown], in_words)
 
 
 def _refuse_unless(shown: str | None, ways: tuple[str, ...], kind: str) -> None:
@@ -127,10 +128,10 @@ def _refuse_unless(shown: str | None, ways: tuple[str, ...], kind: str) -> None:
 
 
 def _chat(
-    processor: Any, views: tuple[View, ...], pointer: str, box_in_words: Callable[[Box], str]
+    processor: Any, views: tuple[View, ...], pointer: str, in_words: Callable[[Box], str] = str
 ) -> Dialect:
     def prompt(text: str, box: Box) -> str:
-        words = f"{pointer.replace('{box}', box_in_words(box))} {text}".strip()
+        words = f"{pointer.replace('{box}', in_words(box))} {text}".strip()
         content = [{"type": "image"} for _ in views] + [{"type": "text", "text": words}]
         turn = [{"role": "user", "content": content}]
         return str(processor.apply_chat_template(turn, add_generation_prompt=True))
@@ -145,24 +146,17 @@ def _chat(
     return Dialect(views, describing, asking, nested=True, says=says)
 
 
-def _no_box(box: Box) -> str:
-    return ""
-
-
-def _boxes_of(processor: Any, kind: str) -> Callable[[Box], str]:
+def _box_in_words(processor: Any, kind: str) -> Callable[[Box], str]:
     """How a Qwen was taught to write a box."""
+    side = _processed_side(processor) if kind in _IN_PIXELS else 999
 
-    def in_thousandths(box: Box) -> str:
-        x0, y0, x1, y1 = (round(999 * share) for share in box)
+    def words(box: Box) -> str:
+        x0, y0, x1, y1 = (round(side * share) for share in box)
         if kind == "qwen2_vl":
             return f"<|box_start|>({x0},{y0}),({x1},{y1})<|box_end|>"
         return f"[{x0}, {y0}, {x1}, {y1}]"
 
-    def in_pixels(box: Box) -> str:
-        side = _processed_side(processor)
-        return f"[{', '.join(str(round(side * share)) for share in box)}]"
-
-    return in_pixels if kind in _IN_PIXELS else in_thousandths
+    return words
 
 
 def _processed_side(processor: Any) -> int:

@@ -78,7 +78,11 @@ class Engine:
         if self._is_blip and len({text for _, text in prompts}) > 1:
             # It overwrites the first token of a prompt and drops the last, so none can be padded
             return [caption for one in prompts for caption in self.write([one], max_tokens)]
-        inputs, watch = self._inputs(prompts, "left"), _Watch()
+        # A decoder goes on behind its prompt; an encoder counts positions from the first token
+        encodes = self._model.config.is_encoder_decoder
+        inputs, watch = self._inputs(prompts, "right" if encodes else "left"), _Watch()
+        if "input_ids" in inputs and not encodes:
+            self._check_length(inputs["input_ids"].shape[1] + max_tokens)
         options = {"max_new_tokens": max_tokens, "do_sample": False, "num_beams": 1}
         tokens = self._run(self._model.generate, **inputs, **options, logits_processor=[watch])
         new = tokens[:, -len(watch.best) :]

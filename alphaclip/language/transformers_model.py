@@ -29,6 +29,9 @@ Asked = tuple[Shown, tuple[Question, ...]]
 
 _FAILED = Caption("", float("nan"))
 
+_PASSING = ("_name_or_path", "dtype", "transformers_version")
+"""In configurations, and in those that are parts of them: what says nothing of the model."""
+
 _SAMPLED = 64
 """Numbers of each tensor that the fingerprint looks at: training changes all of them."""
 
@@ -62,10 +65,8 @@ class TransformersModel(Describer):
     def fingerprint(self) -> str:
         """Of configuration, weights, prompts and views. The device does not count, nor does the
         precision, as weights are looked at as bfloat16."""
-        config = self._model.config.to_dict()
-        left_out = ("_name_or_path", "dtype", "transformers_version")
         stated = {
-            "config": {key: value for key, value in config.items() if key not in left_out},
+            "config": _without(self._model.config.to_dict(), _PASSING),
             "views": [view.to_dict() for view in self._dialect.views],
             "says": self._dialect.says,
             "size": self._size,
@@ -169,3 +170,11 @@ class TransformersModel(Describer):
             for shown, questions in tasks
         ]
         return self._engine.score(rows, self._batch_size)
+
+
+def _without(config: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {
+        name: _without(value, names) if isinstance(value, dict) else value
+        for name, value in config.items()
+        if name not in names
+    }

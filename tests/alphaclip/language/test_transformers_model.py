@@ -28,16 +28,16 @@ CHOICES = ["yes", "no, not it"]
 BRIEFLY = "is it red?\nAnswer the question using a single word or phrase."
 CROP, OUTLINE = View("context"), View("image", marker="circle")
 PROMPTS = {
-    "llava": f"USER: <image>\nThe picture shows an object in its middle. {BRIEFLY} ASSISTANT: ",
+    "llava": f"USER: <image>\nThe picture shows an object in its middle. {BRIEFLY} ASSISTANT:",
     # The square picture of 80 pixels is scaled to 112
     "qwen2_5_vl": "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Look at the object "
     f"at [11, 22, 45, 56] in the picture. {BRIEFLY}<|im_end|>\n<|im_start|>assistant\n",
     "smolvlm": "User:<image><image>A red ellipse is drawn round an object in the first picture, "
-    f"the second picture shows the same object from near. {BRIEFLY}<end_of_utterance>\nAssistant: ",
-    "blip": "is it red? ",
+    f"the second picture shows the same object from near. {BRIEFLY}<end_of_utterance>\nAssistant:",
+    "blip": "is it red?",
     "florence2": "<REGION_TO_CATEGORY><loc_100><loc_100><loc_400><loc_500>",
     "kosmos-2": "<grounding><phrase> It</phrase><object><patch_index_0099><patch_index_0492>"
-    "</object> Question: is it red? Answer: ",
+    "</object> Question: is it red? Answer:",
 }
 VIEWS = {
     "qwen2_5_vl": [View("image")], "smolvlm": [OUTLINE, CROP], "florence2": [View("squash")],
@@ -83,7 +83,8 @@ def sum_by_hand(folder: Path, kind: str, pictures: list[Image.Image], choice: st
 
     processor: Any = AutoProcessor.from_pretrained(folder)
     model = AutoModelForImageTextToText.from_pretrained(folder)
-    ids = processor.tokenizer(choice, add_special_tokens=False)["input_ids"]
+    joint = "" if PROMPTS[kind].endswith("\n") or kind == "florence2" else " "
+    ids = processor.tokenizer(joint + choice, add_special_tokens=False)["input_ids"]
     images = pictures if len(pictures) == 1 else [pictures]
     if kind == "florence2":
         inputs = processor(images=images, text=[PROMPTS[kind]], return_tensors="pt")
@@ -91,11 +92,15 @@ def sum_by_hand(folder: Path, kind: str, pictures: list[Image.Image], choice: st
         target = [0, *ids, 2]
     elif kind == "blip":
         inputs = processor(images=images, return_tensors="pt")
-        text = processor.tokenizer(PROMPTS[kind] + choice, add_special_tokens=False)["input_ids"]
+        text = processor.tokenizer(PROMPTS[kind] + joint + choice, add_special_tokens=False)[
+            "input_ids"
+        ]
         inputs["input_ids"] = torch.tensor([[0, *text]])
         target = text
     else:
-        inputs = processor(images=images, text=[PROMPTS[kind] + choice], return_tensors="pt")
+        inputs = processor(
+            images=images, text=[PROMPTS[kind] + joint + choice], return_tensors="pt"
+        )
         target = inputs["input_ids"][0, 1:].tolist()
     expected = model(**inputs).logits[0].log_softmax(-1)
     end = len(target) - (kind == "florence2")
@@ -148,11 +153,21 @@ def test_priors__are_those_of_a_picture_without_anything(model_of: ModelOf) -> N
     assert np.allclose(answers.scores, 0.5, atol=1e-4)
 
 
+def test_half_precision__says_about_the_same(
+    model_of: ModelOf, folder_of: Callable[[str], Path], image: np.ndarray, regions: list[Region]
+) -> None:
+    half = language.load(folder_of("llava"), device="cpu", precision="bf16")
+    assert half.fingerprint == model_of("llava").fingerprint
+    answers, exact = (m.ask(image, regions, "red?") for m in (half, model_of("llava")))
+    assert np.allclose(answers.logliks, exact.logliks, atol=1)
+    assert all(half.describe(image, regions, max_tokens=4))
+
+
 def test_fingerprint__tells_weights_and_ways_apart(
     model_of: ModelOf, folder_of: Callable[[str], Path]
 ) -> None:
     folder = folder_of("llava")
-    again = language.load(folder, device="cpu", precision="bf16")
+    again = language.load(folder, device="cpu")
     outlined = language.load(folder, device="cpu", shown="outline")
     assert again.fingerprint == model_of("llava").fingerprint != outlined.fingerprint
     changed = language.load(folder, device="cpu")

@@ -28,7 +28,7 @@ QWEN = (
     "{% for m in messages %}<|im_start|>user\n{% for c in m['content'] %}"
     "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
     "{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|im_end|>\n{% endfor %}"
-    "<|im_start|>assistant\n"
+    "{{ '<|im_start|>assistant\n' }}"
 )
 SMOL = (
     "{% for m in messages %}User:{% for c in m['content'] %}{% if c['type'] == 'image' %}<image>"
@@ -52,12 +52,13 @@ def write_model(kind: str, folder: Path) -> Path:
 
 def spread(model: Any) -> None:
     """Larger weights than transformers begins with, so that what is seen decides what is said, and
-    none for marks, so that letters are written."""
+    smaller ones for marks, so that letters are written."""
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    with torch.no_grad():
-        model.get_output_embeddings().weight[LETTERS:] = 0
+    head = model.get_output_embeddings()
+    if head is not None:  # BLIP's has no marks
+        head.weight.data[LETTERS:] *= 0.3
 
 
 def tokenizer(specials: list[str], around: tuple[str, str] | None = None, **named: Any) -> Any:
