@@ -1,8 +1,8 @@
 """How each kind of model is told which region is meant, and what it is to say of it.
 
 Chat models see the region marked in the picture, cut out of it, or both; Qwen's also read
-coordinates. Florence-2 and Kosmos-2 have tokens for boxes. Others without a chat template, as BLIP,
-see a crop and go on with a text that has begun.
+coordinates. Florence-2 and Kosmos-2 have tokens for boxes. Captioners such as BLIP see a crop and
+go on with a text that has begun.
 """
 
 from __future__ import annotations
@@ -41,8 +41,11 @@ _POINTERS = {
 _DESCRIBE = "Describe it in one short sentence."
 _BRIEFLY = "Answer the question using a single word or phrase."
 
-_ONE_PICTURE = ("llava", "llava_next", "vipllava", "paligemma", "instructblip", "git", "fuyu")
-"""Chat models and others that learnt from one picture at a time."""
+_ONE_PICTURE = ("llava", "llava_next", "vipllava")
+"""Chat models that learnt from one picture at a time."""
+
+_GOES_ON = ("blip", "blip-2", "instructblip", "git", "paligemma")
+"""Models without turns: they go on with a text that has begun."""
 
 _FLORENCE_TASKS = ("<REGION_TO_DESCRIPTION>", "<REGION_TO_CATEGORY>", "<REGION_TO_OCR>")
 _IN_THOUSANDTHS = ("qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe")
@@ -104,9 +107,14 @@ def choose_dialect(
             return Dialect(views, _florence, _florence, takes_marks=True)
         reads = lambda text: str(processor.post_process_generation(text)[0])  # noqa: E731
         return Dialect(views, _kosmos, _kosmos_question, reads=reads)
-    if not getattr(processor, "chat_template", None):
+    if kind in _GOES_ON:
         _refuse_unless(shown, ("crop", "outline"), kind)
         return Dialect(_VIEWS[shown or "crop"], _plain, _plain)
+    if not getattr(processor, "chat_template", None):
+        raise AlphaClipError(
+            f"this {kind} model has no chat template, so it is not known how it is asked: give its "
+            "instruction-tuned version, or add the chat template to its folder"
+        )
     if has_alpha:
         _refuse_unless(shown, ("crop",), f"{kind} with an alpha channel")
         return _chat(processor, (_CROP if shown else View("image"),), "")

@@ -56,6 +56,15 @@ def test_load__models_of_another_kind(copied: Path, kind: str, architecture: str
         language.load(copied, device="cpu")
 
 
+def test_load__a_chat_model_without_its_template(
+    folder_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(folder_of("llava"), tmp_path / "model"))
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(AlphaClipError, match="this llava model has no chat template"):
+        language.load(folder, device="cpu")
+
+
 def test_load__without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
 
