@@ -136,7 +136,8 @@ def check_fits(config: Any, tower: Tower, name: str) -> None:
         CheckpointError: its tower is of another size or activation; names what differs
     """
     vision = getattr(config, "vision_config", None)
-    if config.model_type != "llava" or vision.model_type != "clip_vision_model":
+    kinds = (config.model_type, getattr(vision, "model_type", None))
+    if kinds != ("llava", "clip_vision_model"):
         raise AlphaClipError(
             f"{name} is of the type {config.model_type}: alpha= is for LLaVA 1.5 with CLIP's image "
             "encoder, such as llava-hf/llava-1.5-7b-hf"

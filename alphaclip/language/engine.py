@@ -71,7 +71,8 @@ class Engine:
         self._has_alpha = has_alpha
         self._kind = model.config.model_type
         self._is_blip = self._kind == "blip"
-        self._pictures = {getattr(model.config, "image_token_id", None)}
+        token = getattr(model.config, "image_token_id", None)
+        self._pictures = () if token is None else (int(token),)
 
     def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[Caption | AlphaClipError]:
         """What the model writes, the likeliest token at a time."""
@@ -178,14 +179,14 @@ class Engine:
         ]
         if not self._dialect.nested:
             images = [one for several in images for one in several]
-        texts: list[str] | None = [text for _, text in prompts]
-        options = {}
+        texts = [text for _, text in prompts]
+        options: dict[str, Any] = {"text": texts}
         if self._is_blip and not any(texts):
-            texts = None
+            options = {}
         elif (first := self._tokenizer.bos_token) and texts[0].startswith(first):
             options["add_special_tokens"] = False  # The chat template has written it
         inputs = self._run(
-            self._processor, images=images, text=texts, padding=True, return_tensors="pt", **options
+            self._processor, images=images, padding=True, return_tensors="pt", **options
         ).to(self._model.device, dtype=self._model.dtype)
         if self._has_alpha:
             inputs["pixel_values"] = self._with_alpha(inputs["pixel_values"], prompts)

@@ -37,10 +37,6 @@ class Question:
             )
         object.__setattr__(self, "choices", tuple(one.strip() for one in choices))
 
-    def filled(self, attributes: Mapping[str, Any]) -> Question:
-        """The question as it is asked of a region."""
-        return Question(fill(self.text, attributes), self.choices)
-
 
 def fill(text: str, attributes: Mapping[str, Any]) -> str:
     """Puts a label's attributes in the place of their names in braces.

@@ -62,10 +62,9 @@ class Showing:
     def _box(self, region: Region) -> Box:
         drawn = region.in_picture(*self._shape)
         left, top, right, bottom = self._views[0].window_round(drawn)
-        x0, y0, x1, y1 = drawn.bounds
-        across, down = right - left, bottom - top
-        inside = (x0 - left) / across, (y0 - top) / down, (x1 - left) / across, (y1 - top) / down
-        x0, y0, x1, y1 = (min(max(share, 0.0), 1.0) for share in inside)
+        corners = np.reshape(drawn.bounds, (2, 2)) - (left, top)
+        shares = np.clip(corners / (right - left, bottom - top), 0, 1)
+        x0, y0, x1, y1 = shares.ravel().tolist()
         return x0, y0, x1, y1
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alphaclip.arguments import checked
+from alphaclip.arguments import checked, listed
 from alphaclip.errors import AlphaClipError, brief
 from alphaclip.language.alpha_tower import ALPHA_KEY, save_model
 from alphaclip.language.batches import run_batches
@@ -112,14 +112,17 @@ class TransformersModel(Describer):
         on_error: OnError | None = None,
     ) -> Iterator[list[Answers]]:
         """See :meth:`Describer.ask_many`."""
-        if isinstance(questions, Question) or not all(isinstance(q, Question) for q in questions):
+        several = listed(questions)
+        if not several or not all(isinstance(one, Question) for one in several):
             raise AlphaClipError(f"questions are {brief(questions)}: expected a list of Question")
+        for choice in (choice for question in several for choice in question.choices):
+            self._engine.tokens.check_text(choice)
 
         def asked(shown: Shown, attributes: Mapping[str, Any]) -> Asked:
-            filled = (self._filled(question.text, attributes) for question in questions)
-            return shown, tuple(map(Question, filled, (q.choices for q in questions)))
+            filled = (self._filled(question.text, attributes) for question in several)
+            return shown, tuple(map(Question, filled, (q.choices for q in several)))
 
-        failed = [np.full((2, len(q.choices)), np.nan, np.float32) for q in questions]
+        failed = [np.full((2, len(q.choices)), np.nan, np.float32) for q in several]
         prepare = self._showing(asked)
         for rows in run_batches(items, prepare, self._answer, self._batch_size, failed, on_error):
             tables = [
@@ -128,7 +131,7 @@ class TransformersModel(Describer):
             ]
             yield [
                 Answers(question.choices, table[:, 0], table[:, 1])
-                for question, table in zip(questions, tables, strict=True)
+                for question, table in zip(several, tables, strict=True)
             ]
 
     def _filled(self, text: str, attributes: Mapping[str, Any]) -> str:

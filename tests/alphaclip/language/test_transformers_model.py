@@ -301,7 +301,7 @@ def test_an_empty_text__is_reported(
 
 
 def test_questions__have_to_be_questions(model_of: ModelOf) -> None:
-    for wrong in ("red?", Question("red?", ("yes", "no")), ["red?"]):
+    for wrong in ("red?", Question("red?", ("yes", "no")), ["red?"], []):
         with pytest.raises(AlphaClipError, match="expected a list of Question"):
             list(model_of("llava").ask_many([], wrong))  # type: ignore[arg-type]
 

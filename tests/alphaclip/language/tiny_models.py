@@ -171,8 +171,8 @@ def _blip() -> tuple[Any, Any]:
 def _florence2() -> tuple[Any, Any]:
     import transformers as t
 
-    places = [f"<loc_{number}>" for number in range(1000)]
-    words = tokenizer(places, ("<s>", "</s>"), extra_special_tokens={"image_token": "<image>"})
+    # Places have no tokens of their own here, so that prompts differ in length
+    words = tokenizer([], ("<s>", "</s>"), extra_special_tokens={"image_token": "<image>"})
     text = t.BartConfig(
         vocab_size=len(words), d_model=32, encoder_layers=1, decoder_layers=2,
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_ffn_dim=48,
