@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 _BOTH_WAYS = ("paligemma",)
 """Models that read a prompt forwards and backwards, so that no part of it is read by itself."""
 
+_NEVER_PADDED = ("blip", "kosmos-2")
+"""BLIP overwrites the first token of a prompt and drops the last; Kosmos-2 counts what is padded as
+positions while it writes. So what is written together has prompts of one length."""
+
 NOT_FINITE = "what the model computes is not finite: load it with precision='fp32'"
 
 Prompt = tuple[Shown, str]
@@ -76,8 +80,8 @@ class Engine:
 
     def write(self, prompts: Sequence[Prompt], max_tokens: int) -> list[Caption | AlphaClipError]:
         """What the model writes, the likeliest token at a time."""
-        if self._is_blip and len({text for _, text in prompts}) > 1:
-            # It overwrites the first token of a prompt and drops the last, so none can be padded
+        lengths = {len(self.tokens.of(text)) for _, text in prompts}
+        if self._kind in _NEVER_PADDED and len(lengths) > 1:
             return [caption for one in prompts for caption in self.write([one], max_tokens)]
         # A decoder goes on behind its prompt; an encoder counts positions from the first token
         encodes = self._model.config.is_encoder_decoder

@@ -63,6 +63,20 @@ def test_a_batch__equals_its_regions_one_by_one(
     assert np.ptp(answers.logliks[:, 0]) > 0.1
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "florence2"])
+def test_prompts_of_different_lengths__share_a_batch(
+    kind: str, model_of: ModelOf, image: np.ndarray, regions: list[Region]
+) -> None:
+    labels = [{"label": "dog"}, {"label": "long-legged buzzard"}, {"label": "a"}]
+    prompt = "what is the {label} doing?"
+    together = (image, regions, labels)
+    alone = [(image, [one], [its]) for one, its in zip(regions, labels, strict=True)]
+    (batch,) = model_of(kind).describe_many([together], prompt, 6)
+    ones = [next(model_of(kind).describe_many([item], prompt, 6))[0] for item in alone]
+    assert [caption.text for caption in batch] == [caption.text for caption in ones]
+    assert np.allclose([c.loglik for c in batch], [c.loglik for c in ones], atol=1e-4)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_scores_of_choices__are_sums_by_hand(
     kind: str, model_of: ModelOf, folder_of: Callable[[str], Path], image: np.ndarray,
