@@ -75,6 +75,14 @@ def test_prompts_of_different_lengths__share_a_batch(
     ones = [next(model_of(kind).describe_many([item], prompt, 6))[0] for item in alone]
     assert [caption.text for caption in batch] == [caption.text for caption in ones]
     assert np.allclose([c.loglik for c in batch], [c.loglik for c in ones], atol=1e-4)
+    questions = [
+        Question("is it a {label}?", ("yes", "no")),
+        Question("is it {label}", ("a", "bc")),
+    ]
+    (batched,) = model_of(kind).ask_many([together], questions)
+    singles = [next(model_of(kind).ask_many([item], questions)) for item in alone]
+    for answers, by_one in zip(batched, zip(*singles, strict=True), strict=True):
+        assert np.allclose(answers.logliks, [one.logliks[0] for one in by_one], atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)
