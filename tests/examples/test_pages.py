@@ -14,20 +14,32 @@ from PIL import Image
 
 from alphaclip import indexing
 from alphaclip.indexing.dataset.samples import FOLDER, load_sample
+from tests.alphaclip.language.tiny_models import write_model
 from tests.setup.test_layout import HOUSES, ORDER
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ["README.md", "docs/python.md", "docs/labelling.md", "docs/porting.md"]
+PAGES = [
+    "README.md",
+    "docs/python.md",
+    "docs/labelling.md",
+    "docs/porting.md",
+    "docs/language.md",
+]
 HERE = {
     '"ground_truth': '"objects',
     "alphaclip-vit-l14-grit1m-mim": "alphaclip-nano",
     "alphaclip-vit-l14-grit20m": "alphaclip-nano",
+    "Qwen/Qwen2.5-VL-3B-Instruct": "qwen",
 }
 """What the pages name, and what stands for it here: no weights for photographs are here."""
 
-ELSEWHERE = ("clip_b16_grit1m_fultune_8xe.pth", "IDEA-Research/grounding-dino-tiny")
-"""A block that names one of these needs weights that are not here; tests/alphaclip/weights and
-tests/indexing/explore/test_verification.py show the same."""
+ELSEWHERE = (
+    "clip_b16_grit1m_fultune_8xe.pth",
+    "IDEA-Research/grounding-dino-tiny",
+    "llava-hf/llava-1.5-7b-hf",
+)
+"""A block that names one of these needs weights that are not here; tests/alphaclip/weights,
+tests/indexing/explore/test_verification.py and tests/alphaclip/language show the same."""
 
 
 def blocks(page: str) -> list[str]:
@@ -66,6 +78,8 @@ def make_pictures(folder: Path) -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_python_of_a_page__runs(page: str, dataset: fo.Dataset) -> None:
     names = {"dataset": dataset}
+    if page == "docs/language.md":
+        write_model("qwen2_5_vl", Path("qwen"))
     if page == "docs/labelling.md":
         indexing.build(dataset, "objects", encoder="alphaclip-nano")
     if page == "docs/python.md":

@@ -35,7 +35,7 @@ NEVER = {
 ORDER = {
     "alphaclip": (
         "errors < arguments | files | regions < views | weights < catalog | pages < network "
-        "< encoder | detectors < sam < cli"
+        "< encoder | detectors | language < sam < cli"
     ),
     "indexing": (
         "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"

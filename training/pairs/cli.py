@@ -371,14 +371,14 @@ def _classes(args: argparse.Namespace) -> int:
 def _captions_of(
     chosen: Sequence[Foreground], root: Path, crops: CropSettings, args: argparse.Namespace
 ) -> dict[str, str]:
-    from alphaclip.training.pairs.captions.captioners import load_captioner
+    from alphaclip import language
     from alphaclip.training.pairs.classes.foregrounds import caption_foregrounds
     from alphaclip.training.pairs.format.jobs import PartJob
 
     settings = {"captioner": args.captioner, "crops": asdict(crops)}
     # Small parts: a caption takes a second on a CPU, and a stop loses the part in work.
     job = PartJob(args.folder / "captions", "captions", "jsonl", 200, settings)
-    captioner = load_captioner(args.captioner, args.device)
+    captioner = language.load(args.captioner, shown="crop", device=args.device)
     with progress_bar("captions") as progress:
         return caption_foregrounds(chosen, root, captioner, job, crops, progress)
 

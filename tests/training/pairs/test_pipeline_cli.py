@@ -16,6 +16,7 @@ from alphaclip.training.pairs.captions.noun_chunks import Phrase
 from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.training.pairs.sources.grit_rows import open_grit, to_parquet
 
+from ...alphaclip.language.tiny_models import write_model
 from .conftest import picture_file as picture
 
 CAPTION = "a dog with a red ball"
@@ -147,3 +148,8 @@ def test_classes__from_a_folder_to_a_set(
     pairs = open_pairs(tmp_path / "set")
     assert {pair.label for pair in pairs} == set(COLOURS)
     assert {pair.texts for pair in pairs} == {("red", "a red"), ("blue", "a blue")}
+    captioner = write_model("blip", tmp_path / "blip")
+    words = (*words[:2], tmp_path / "captioned", *words[3:])
+    assert run(*words, *more, "--captioner", captioner) == 0
+    for pair in open_pairs(tmp_path / "captioned"):
+        assert pair.texts[0].endswith(f", probably {pair.label}")

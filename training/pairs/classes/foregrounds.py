@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.language.describer import Describer
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import Rle
 from alphaclip.training.datasets.files import inside
 from alphaclip.training.datasets.masks import decode_mask
-from alphaclip.training.pairs.captions.captioners import Captioner, strip_background
+from alphaclip.training.pairs.captions.backgrounds import strip_background
 from alphaclip.training.pairs.format.jobs import PartJob, Progress, make_parts, read_lines
 from alphaclip.training.pairs.format.records import PairPicture, PairRegion
 from alphaclip.training.pairs.format.reports import Tally
@@ -217,7 +218,7 @@ def choose_foregrounds(
 def caption_foregrounds(
     chosen: Sequence[Foreground],
     root: Path,
-    captioner: Captioner,
+    captioner: Describer,
     job: PartJob,
     crops: CropSettings,
     progress: Progress | None = None,
@@ -245,8 +246,9 @@ def caption_foregrounds(
                 images[foreground.key] = crop.image
             except AlphaClipError as error:
                 skipped.add(skipped_by(error))
-        captions = zip(images, captioner(list(images.values())), strict=True)
-        lines = [json.dumps({"key": key, "caption": caption}) + "\n" for key, caption in captions]
+        items = ((image, [Region.whole_image()]) for image in images.values())
+        captions = zip(images, captioner.describe_many(items), strict=True)
+        lines = [json.dumps({"key": key, "caption": its.text}) + "\n" for key, (its,) in captions]
         return "".join(lines).encode(), skipped
 
     report = make_parts(chosen, make, job, progress)

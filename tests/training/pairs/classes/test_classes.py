@@ -3,12 +3,15 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
 from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.language import Caption
+from alphaclip.language.describer import Item
 from alphaclip.regions.region import Region
 from alphaclip.regions.rle import encode_rle
 from alphaclip.sam.masks import MaskLimits
@@ -248,21 +251,28 @@ def test_maker__a_picture_that_is_gone(pictures: Path) -> None:
         ForegroundMaker(pictures, {}, CropSettings())(gone)
 
 
+class Sizes:
+    """Says of each picture how large it is, and counts them."""
+
+    count = 0
+
+    def describe_many(self, items: Iterable[Item]) -> Iterator[list[Caption]]:
+        for image, (region,) in items:
+            assert region.is_whole_image
+            self.count += 1
+            yield [Caption(f"{image.shape[0]} pixels", 0.0)]
+
+
 def test_caption_foregrounds__in_batches_and_once(
     pictures: Path, scored: tuple[list[Path], dict], tmp_path: Path
 ) -> None:
     chosen = choose_foregrounds(scored[0], ChoiceSettings(), 0.5)
-    shown: list[int] = []
-
-    def captioner(images: Sequence[np.ndarray]) -> list[str]:
-        shown.append(len(images))
-        return [f"{image.shape[0]} pixels" for image in images]
-
+    captioner: Any = Sizes()
     job = PartJob(tmp_path, "captions", "jsonl", 3, {"captioner": "fake"})
     crops = CropSettings(side=64)
     found = caption_foregrounds(chosen, pictures, captioner, job, crops)
     assert set(found) == {foreground.key for foreground in chosen}
     assert set(found.values()) == {"64 pixels"}
-    assert sum(shown) == len(chosen)
+    assert captioner.count == len(chosen)
     assert caption_foregrounds(chosen, pictures, captioner, job, crops) == found
-    assert sum(shown) == len(chosen)
+    assert captioner.count == len(chosen)

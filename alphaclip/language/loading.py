@@ -1,0 +1,134 @@
+"""From the name of a language model to one that is ready to use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from alphaclip.arguments import COUNT, checked
+from alphaclip.errors import AlphaClipError
+from alphaclip.language.alpha_tower import (
+    ALPHA_KEY,
+    check_fits,
+    read_saved_alpha,
+    read_tower,
+    restore_alpha,
+    swap_tower,
+)
+from alphaclip.language.dialects import Way, choose_dialect
+from alphaclip.language.transformers_model import TransformersModel
+from alphaclip.network.devices import find_device
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+_OWN_CODE = {"trust_remote_code": False}
+"""Where nothing is said, transformers asks in the terminal whether to run a model's code."""
+
+
+@checked(precision=Precision, batch_size=COUNT)
+def load(
+    name: str | Path,
+    alpha: str | Path | None = None,
+    shown: Way | None = None,
+    device: str | torch.device | None = None,
+    precision: Precision = "auto",
+    batch_size: int | None = None,
+) -> TransformersModel:
+    """Loads a language model that is shown regions.
+
+    Args:
+        name: of an image-text-to-text model on the Hugging Face Hub, downloaded if need be, such as
+            ``Qwen/Qwen2.5-VL-3B-Instruct``; or a folder. Its weights have to be safetensors, and no
+            code of its own is run.
+        alpha (None): for LLaVA 1.5: a checkpoint with an alpha channel, whose image encoder takes
+            the place of LLaVA's; its projector and language model stay
+        shown (None): how a region is shown: ``crop``, with what is near; ``outline``, in the whole
+            picture, with a red ellipse round it; ``two``, both pictures; ``coordinates``, the whole
+            picture and the box in words, which Qwen, Florence-2 and Kosmos-2 read. None takes what
+            suits the model.
+        device (None): a torch device; None takes a GPU if there is one
+        precision: ``auto`` is bf16 or fp16 on a GPU and fp32 on the CPU
+        batch_size (None): regions at a time; None takes 8, fewer where the memory does not do
+
+    Raises:
+        AlphaClipError: it cannot be had, is of another kind, or cannot be shown regions this way
+        ModelNotFoundError, MissingWeightsError: there is no such checkpoint, or it is not installed
+        CheckpointError: the checkpoint is not for this model, or a part of a saved one is missing
+    """
+    chosen = find_device(device)
+    tower = None if alpha is None else read_tower(str(alpha))
+    processor, config = _describe(str(name))
+    saved = None
+    if tower is not None:
+        check_fits(config, tower, str(name))
+    elif hasattr(config, ALPHA_KEY):
+        saved = read_saved_alpha(Path(name))
+    has_alpha = tower is not None or saved is not None
+    dialect = choose_dialect(processor, config, shown, has_alpha)
+    model = _load_weights(str(name), _dtype(precision, chosen))
+    if tower is not None:
+        swap_tower(model, tower)
+    elif saved is not None:
+        restore_alpha(model, saved)
+    called = str(name) if tower is None else f"{name} with {tower.name}"
+    return TransformersModel(processor, model.to(chosen).eval(), called, dialect, batch_size or 8)
+
+
+def _describe(name: str) -> tuple[Any, Any]:
+    """The processor and the configuration of a model; none of its weights is read."""
+    with _failing(name):
+        from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+
+        config: Any = AutoConfig.from_pretrained(name, **_OWN_CODE)
+        if type(config) not in AutoModelForImageTextToText._model_mapping:
+            stated = ", ".join(config.architectures or [type(config).__name__])
+            raise AlphaClipError(
+                f"{name} is a {stated}, which does not take a picture and write text: give a "
+                "model that transformers lists as image-text-to-text"
+            )
+        return AutoProcessor.from_pretrained(name, **_OWN_CODE), config
+
+
+def _load_weights(name: str, dtype: torch.dtype) -> Any:
+    with _failing(name):
+        from transformers import AutoModelForImageTextToText
+
+        return AutoModelForImageTextToText.from_pretrained(
+            name, use_safetensors=True, dtype=dtype, **_OWN_CODE
+        )
+
+
+@contextmanager
+def _failing(name: str) -> Iterator[None]:
+    """Says what to do where transformers fails to load a model."""
+    try:
+        yield
+    except AlphaClipError:
+        raise
+    except ImportError as error:
+        raise AlphaClipError(
+            f"{name} needs a package that is missing ({' '.join(str(error).split())[:300]}): run "
+            "`pip install 'alphaclip-fiftyone[language]'`, or install what is named"
+        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError, AttributeError) as error:
+        raise AlphaClipError(
+            f"{name} cannot be loaded as an image-text-to-text model "
+            f"({' '.join(str(error).split())[:300]}): give one with safetensors weights, and "
+            "without code of its own, which is never run, by its name on the Hugging Face Hub or "
+            "its folder"
+        ) from error
+
+
+def _dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    import torch
+
+    from alphaclip.network.precisions import gpu_dtype
+
+    if precision == "auto":
+        return gpu_dtype() if device.type == "cuda" else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
