@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,8 +48,8 @@ def tune(
     target: float = 0.99,
     k: int = 100,
 ) -> Tuned:
-    """The smallest nprobe, a power of two or all lists, that finds enough for every kind of query;
-    where all lists are not enough, more candidates are taken from them.
+    """The smallest nprobe that finds enough for every kind of query, of powers of two, those by
+    three, and all lists; where all are not enough, more candidates are taken from them.
 
     Args:
         index, table, metric: that belong together
@@ -61,19 +63,25 @@ def tune(
     exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
     parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
     truths = dict(zip(queries, parts, strict=True))
-    # By powers of two: a step between them would save less than half of the reading.
-    few = index.oversample
-    lists = [*(1 << i for i in range((index.nlist - 1).bit_length())), index.nlist]
-    steps = [*((nprobe, few) for nprobe in lists), *((index.nlist, few * i) for i in (2, 4, 8))]
-    for nprobe, oversample in steps:
+    few, every = index.oversample, index.nlist
+    lists = sorted({n for i in range(every.bit_length()) for n in (1 << i, 3 << i) if n < every})
+    steps = [*((nprobe, few) for nprobe in lists), *((every, few * i) for i in (1, 2, 4, 8))]
+
+    @cache
+    def recalls(nprobe: int, oversample: int) -> dict[str, float]:
         index.oversample = oversample
-        recalls = {
+        reached = {
             kind: _recall(index, part, truths[kind], nprobe) for kind, part in queries.items()
         }
-        logger.info("nprobe %d, oversample %d: recall at %d is %s", nprobe, oversample, k, recalls)
-        if min(recalls.values()) >= target:
-            break
-    return Tuned(nprobe, oversample, recalls, k, len(exact))
+        logger.info("nprobe %d, oversample %d: recall at %d: %s", nprobe, oversample, k, reached)
+        return reached
+
+    def worst(step: tuple[int, int]) -> float:
+        return min(recalls(*step).values())
+
+    # Recall grows with every step, so that only a few have to be measured.
+    nprobe, index.oversample = steps[bisect_left(steps, target, hi=len(steps) - 1, key=worst)]
+    return Tuned(nprobe, index.oversample, recalls(nprobe, index.oversample), k, len(exact))
 
 
 def make_queries(
