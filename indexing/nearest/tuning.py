@@ -48,8 +48,8 @@ def tune(
     target: float = 0.99,
     k: int = 100,
 ) -> Tuned:
-    """The smallest nprobe that finds enough for every kind of query, of powers of two, those by
-    three, and all lists; where all are not enough, more candidates are taken from them.
+    """The fewest candidates at which all lists would find more than enough for every kind of query,
+    and with these the smallest nprobe that finds enough: a power of two, one by three, or all.
 
     Args:
         index, table, metric: that belong together
@@ -65,7 +65,6 @@ def tune(
     truths = dict(zip(queries, parts, strict=True))
     few, every = index.oversample, index.nlist
     lists = sorted({n for i in range(every.bit_length()) for n in (1 << i, 3 << i) if n < every})
-    steps = [*((nprobe, few) for nprobe in lists), *((every, few * i) for i in (1, 2, 4, 8))]
 
     @cache
     def recalls(nprobe: int, oversample: int) -> dict[str, float]:
@@ -76,12 +75,17 @@ def tune(
         logger.info("nprobe %d, oversample %d: recall at %d: %s", nprobe, oversample, k, reached)
         return reached
 
-    def worst(step: tuple[int, int]) -> float:
-        return min(recalls(*step).values())
+    def worst(nprobe: int, oversample: int) -> float:
+        return min(recalls(nprobe, oversample).values())
 
+    # Half of what may be missed is left to the lists: to score candidates costs less than to read.
+    several = (few, 2 * few, 4 * few)
+    more = (1 + target) / 2
+    oversample = next((some for some in several if worst(every, some) >= more), 8 * few)
     # Recall grows with every step, so that only a few have to be measured.
-    nprobe, index.oversample = steps[bisect_left(steps, target, hi=len(steps) - 1, key=worst)]
-    return Tuned(nprobe, index.oversample, recalls(nprobe, index.oversample), k, len(exact))
+    nprobe = [*lists, every][bisect_left(lists, target, key=lambda n: worst(n, oversample))]
+    index.oversample = oversample
+    return Tuned(nprobe, oversample, recalls(nprobe, oversample), k, len(exact))
 
 
 def make_queries(

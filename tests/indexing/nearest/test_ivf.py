@@ -95,14 +95,13 @@ def test_tune__reaches_its_target(index: IvfIndex, table: VectorTable) -> None:
         assert recall(found, truth) == pytest.approx(expected, abs=1e-3)
 
 
-def test_tune__takes_more_candidates_where_all_lists_are_not_enough(
+def test_tune__takes_more_candidates_where_those_of_all_lists_are_not_enough(
     index: IvfIndex, table: VectorTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ivf, "LEAST_CANDIDATES", 1)
     poor = IvfIndex(table, "cosine", index._index, 1, oversample=1)
     tuned = tune(poor, table, "cosine", make_queries(table, "cosine", 0))
-    assert tuned.nprobe == poor.nlist
-    assert tuned.oversample > 1
+    assert tuned.oversample == poor.oversample > 1
     assert min(tuned.recalls.values()) >= 0.99
 
 
