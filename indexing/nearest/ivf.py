@@ -7,7 +7,7 @@ scores the best of them again, exactly. How many lists those are, tuning decides
 apart from all vectors it may take all, and reading every code is still far quicker than reading a
 part of the vectors, and as good.
 
-A table of some hundred thousand vectors gets a few lists, of codes of the vectors themselves: that
+A table of less than a million vectors gets a few lists, of codes of the vectors themselves: that
 is built soonest. A larger one gets many, of codes of what is left of a vector without its list's
 centroid, which tell more apart: it takes longer to build, and a search may read a small part.
 """
