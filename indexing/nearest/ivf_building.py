@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 RESIDUAL_FROM = 1_000_000
-"""From so many vectors on, many lists of residual codes pay: they take twice as long to build (of ten
-million, four times), and a search like those of texts reads a fourth of them, in two thirds of the
-time (a third). Where all lists have to be read, one takes a sixth longer (`benchmarks/large.py`)."""
+"""From so many vectors on, many lists of residual codes pay. They take twice as long to build, of
+ten million four times; a search like those of texts reads a fourth of them, in two thirds of the
+time, a third. Where all lists have to be read, it takes a sixth longer (`benchmarks/large.py`)."""
 
 POINTS = 256
 """Vectors to train with, for each centroid of a list: FAISS itself takes no more than so many."""
