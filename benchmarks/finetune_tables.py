@@ -182,11 +182,10 @@ def _line(name: str, own: list[dict[str, Any]], first: list[dict[str, Any]]) -> 
     for title in ("known", "unseen"):
         line += [_spread([100 * np.mean(one[f"{title}, {a}"]) for one in own]) for a in ALPHAS]
     for title in ("known", "unseen"):
-        paired = [_rows(own, f"{title}, mask", title), _rows(first, f"{title}, mask", title)]
         if name == FIRST or not first:
             line.append("-")
         else:
-            found = interval(paired)
+            found = interval([_rows(runs, f"{title}, mask", title) for runs in (own, first)])
             line.append(difference(found.value, found.low, found.high))
     line.append(_spread([100 * one["known, captions"] for one in own]))
     return line

@@ -4,9 +4,10 @@
 
 The sandbox gives FiftyOne a database of the repository's own; the datasets that are made there are
 deleted at the end. Every figure stands beside that of a peer in the same run, on the same vectors
-and machine: FiftyOne's sklearn backend (A), embedded LanceDB 0.25.3 and FAISS (B, C), a full build
-(D). Each step runs in a process of its own, one after the other; a machine that does other
-work at the time spoils them. See `vectors` for the data, `systems` for how each peer is set up.
+and machine: FiftyOne's sklearn backend (A), embedded LanceDB 0.25.3 and FAISS (B, C; with
+``--peers`` newer engines too, see `peers`), a full build (D). Each step runs in a process of its
+own, one after the other; a machine that does other work at the time spoils them. See `vectors` for
+the data, `systems` for how each peer is set up.
 
 ``--quick`` runs everything at a twentieth of the size, to try the scripts: its ratios say nothing.
 It takes about 20 minutes in full on two cores, 8 GB of memory and 10 GB of disk.
@@ -28,7 +29,9 @@ from types import MappingProxyType
 from typing import Any
 
 from measuring import StepError, aligned, machine, run_step, tell
+from peers import PEERS
 from systems import SYSTEMS
+from vectors import SOURCES
 
 MEMORY_LIMIT = 1.3
 """Times the matrix in float16 that a build or a search of ours may take."""
@@ -54,7 +57,7 @@ def main() -> int:
         started = time.monotonic()
         for part in options.only:
             if part == "search":
-                _search(figures, work, shrink)
+                _search(figures, work, options, options.count // shrink)
                 continue
             script, step, size, dim = STEPS[part]
             sizes = {name: count // shrink for name, count in size.items()} | dim
@@ -64,17 +67,20 @@ def main() -> int:
     return 1 if figures["failed"] else 0
 
 
-def _search(figures: dict[str, Any], work: str, shrink: int) -> None:
+def _search(figures: dict[str, Any], work: str, given: argparse.Namespace, count: int) -> None:
     """Filters too. What a system has built is deleted before the next one builds."""
-    sizes = {"count": 1_000_000 // shrink, "dim": 512, "k": 100}
-    options = {**sizes, "work": work}
+    sizes = {"count": count, "dim": 512, "k": 100}
+    options = {**sizes, "work": work, "source": given.source}
     if _step(figures, "search", "search.py", "prepare", options, sizes) is None:
         return
     figures["systems"] = {}
-    for system in SYSTEMS:
+    pythons = dict.fromkeys(SYSTEMS, sys.executable)
+    pythons |= dict.fromkeys(PEERS, given.peers) if given.peers else {}
+    for system, python in pythons.items():
         steps: dict[str, Any] = {"failed": figures["failed"]}
         for step in ("build", "search"):
-            if _step(steps, step, "search.py", step, {**options, "system": system}) is None:
+            asked = {**options, "system": system}
+            if _step(steps, step, "search.py", step, asked, python=python) is None:
                 break
         else:
             figures["systems"][system] = {step: steps[step] for step in ("build", "search")}
@@ -88,12 +94,13 @@ def _step(
     step: str,
     options: dict[str, Any],
     sizes: Mapping[str, Any] = MappingProxyType({}),
+    python: str = sys.executable,
 ) -> dict[str, Any] | None:
     """Puts the figures of a step under a key; returns None if it failed, which is noted."""
     name = " ".join([script, step, str(options.get("system", ""))]).strip()
     started = time.monotonic()
     try:
-        reached = {**sizes, **run_step(script, step, options)}
+        reached = {**sizes, **run_step(script, step, options, python)}
     except StepError as error:
         tell(str(error))
         figures["failed"].append(name)
@@ -200,10 +207,12 @@ def _brain_rows(figures: dict[str, Any]) -> Iterator[Row]:
 SEARCH = (
     ("recall@k", "search", "recall", "", True),
     ("median", "search", "median_ms", "ms", False),
+    ("processor time of a query", "search", "cpu_ms", "ms", False),
     ("p99", "search", "p99_ms", "ms", False),
     ("batches of 64", "search", "batch_qps", "queries/s", True),
     ("open + first query", "search", "open_seconds", "s", False),
     ("build", "build", "seconds", "s", False),
+    ("processor time of the build", "build", "cpu_seconds", "s", False),
     ("memory of build", "build", "peak_memory", "bytes", False),
     ("memory of search", "search", "peak_memory", "bytes", False),
     ("at rest", "build", "bytes", "bytes", False),
@@ -262,6 +271,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help="a twentieth of the size")
     parser.add_argument("--output", type=Path, help="folder for index.json and index.md")
     parser.add_argument("--work", type=Path, help="folder for what is built; 10 GB free")
+    parser.add_argument("--count", type=int, default=1_000_000, help="of vectors to search")
+    parser.add_argument("--source", choices=SOURCES, default="spread", help="of those, see vectors")
+    parser.add_argument("--peers", help="a Python that has the engines of peers.py: asks them too")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="some parts")
     return parser
 

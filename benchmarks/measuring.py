@@ -37,8 +37,10 @@ class StepError(Exception):
     """A step failed; the message ends with what it printed last."""
 
 
-def run_step(script: str, step: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs a step of a script beside this one and returns its figures.
+def run_step(
+    script: str, step: str, options: Mapping[str, Any], python: str = sys.executable
+) -> dict[str, Any]:
+    """Runs a step of a script beside this one, by this or another Python, and returns its figures.
 
     Raises:
         StepError: if it fails
@@ -46,7 +48,7 @@ def run_step(script: str, step: str, options: Mapping[str, Any]) -> dict[str, An
     with TemporaryDirectory(prefix="benchmark-") as folder:
         result = Path(folder) / "result.json"
         path = Path(__file__).parent / script
-        command = [sys.executable, str(path), step, json.dumps(dict(options)), str(result)]
+        command = [python, str(path), step, json.dumps(dict(options)), str(result)]
         environ = os.environ | {"RUST_LOG": "error", "PYTHONUNBUFFERED": "1"}
         done = subprocess.run(
             command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -36,8 +36,9 @@ from measuring import (
     tell,
     timed,
 )
+from peers import PEERS
 from systems import SYSTEMS, System, tuning_queries
-from vectors import KEPT, Source, lowest_scores, recall, write_vectors
+from vectors import KEPT, SOURCES, Source, lowest_scores, recall, write_vectors
 
 QUERIES = 1000
 BUDGET = 40.0
@@ -48,6 +49,7 @@ FILTERED_BUDGET = 10.0
 BATCH, BATCHES = 64, 8
 BATCH_BUDGET = 20.0
 TUNED = 64
+ALL = SYSTEMS | PEERS
 OPENED_DIM, OPENED_K, PER_SAMPLE = 512, 100, 10
 ASKED, TIMES = 30, 3
 OPENED_KEPT = {"2 %": 20, "1 %": 10, "0.1 %": 1}
@@ -74,9 +76,11 @@ def build(options: dict[str, Any]) -> dict[str, Any]:
     """Builds a system's index, from the mapped vectors to files."""
     folder = _folder(options)
     vectors, source = _vectors(Path(options["work"])), _source(options)
+    started = time.process_time()
     with timed() as seconds:
-        SYSTEMS[options["system"]].build(folder, source, vectors)
-    return {"seconds": seconds[0], "bytes": folder_bytes(folder)}
+        ALL[options["system"]].build(folder, source, vectors)
+    took = {"seconds": seconds[0], "cpu_seconds": time.process_time() - started}
+    return {**took, "bytes": folder_bytes(folder)}
 
 
 def search(options: dict[str, Any]) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def search(options: dict[str, Any]) -> dict[str, Any]:
     source, work, k = _source(options), Path(options["work"]), options["k"]
     vectors, known = _vectors(work), np.load(work / "lowest.npz")
     texts, tuning = source.queries(QUERIES, draw=0), tuning_queries(source)[:TUNED]
-    kind = SYSTEMS[options["system"]]
+    kind = ALL[options["system"]]
     for module in kind.modules:
         import_module(module)
     with timed() as opening:
@@ -96,9 +100,11 @@ def search(options: dict[str, Any]) -> dict[str, Any]:
         return recall(vectors, tuning, found, known["tuning"][:TUNED], k)
 
     system.tune(measured)
+    started = time.process_time()
     found, seconds = each_timed(lambda query: system.one(query, k), texts, BUDGET)
-    asked = len(found)
+    asked, cpu = len(found), time.process_time() - started
     figures = {
+        "cpu_ms": cpu * 1000 / asked,
         "open_seconds": opening[0],
         "recall": recall(vectors, texts[:asked], found, known["all"][:asked], k),
         **latency(seconds),
@@ -144,7 +150,7 @@ def _filtered(
 
 
 def _source(options: dict[str, Any]) -> Source:
-    return Source(options["count"], options["dim"])
+    return SOURCES[options.get("source", "spread")](options["count"], options["dim"])
 
 
 def _vectors(work: Path) -> np.ndarray:

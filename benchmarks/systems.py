@@ -132,7 +132,7 @@ class Lance(System):
     @staticmethod
     def build(folder: Path, source: Source, vectors: np.ndarray) -> None:
         """Writes a table of float32 and indexes it."""
-        table = _lance_table(folder, source, vectors, np.float32)
+        table = lance_table(folder, source, vectors, np.float32)
         table.create_index(
             metric="cosine",
             num_partitions=_partitions(source),
@@ -182,7 +182,7 @@ class LanceFlat(Lance):
     @staticmethod
     def build(folder: Path, source: Source, vectors: np.ndarray) -> None:
         """Writes a table of float16."""
-        _lance_table(folder, source, vectors, np.float16).create_scalar_index("bucket")
+        lance_table(folder, source, vectors, np.float16).create_scalar_index("bucket")
 
     tune, several, facts = System.tune, System.several, System.facts
 
@@ -273,7 +273,7 @@ def write_store(
         writer.publish([segment], source.dim, np.dtype(np.float16), dict(info))
 
 
-def _lance_table(folder: Path, source: Source, vectors: np.ndarray, dtype: type) -> Any:
+def lance_table(folder: Path, source: Source, vectors: np.ndarray, dtype: type) -> Any:
     import lancedb
     import pyarrow as pa
 

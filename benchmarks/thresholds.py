@@ -10,6 +10,7 @@ others it counts how often nothing stands out. Prints a table in Markdown.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,7 @@ HEADS += ("absent words: nothing", "nonsense: nothing")
 
 def main() -> None:
     """Measures both fields."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
     dataset = load_sample(name="thresholds")
     sys.stdout.write(f"| {' | '.join(HEADS)} |\n|{'---|' * len(HEADS)}\n")
     for field in (OBJECTS, OUTLINES):

@@ -1,11 +1,16 @@
 """Vectors and queries that look like those of images and texts under CLIP, drawn by seed.
 
 The vectors are clusters on the sphere, of unequal size, that share one mean direction: that of
-the images. A text-like query has another mean direction (the modality gap), then a little of up to
-three clusters, and noise in all directions where the vectors' own noise is in few. So the queries
-lie apart from all vectors, as texts do, and their neighbours are spread over several clusters: of
-100,000 vectors in 1265 inverted lists, a search must look into a tenth of the lists to find 99 %
-of the hundred nearest.
+the images. A text-like query has another mean direction (the modality gap). There are two kinds:
+
+- `spread`: a query has a little of up to three clusters, and noise in all directions where the
+  vectors' own noise is in few. So the queries lie apart from all vectors, as texts do, and their
+  neighbours are spread over several clusters. This is harder than real texts are: of a million
+  vectors in 1024 lists, the 128 nearest to a query hold a third of its hundred nearest.
+- `calibrated`: a query has what a vector may have, and noise. Clusters and noise share the few
+  directions in which vectors differ most. Its constants are those at which the lists nearest to a
+  query hold as many of its hundred nearest as with CLIP's vectors and real texts; `large.py` prints
+  both curves.
 
 The vectors of the search are float16 of unit length; whoever compares them as float32 compares the
 same numbers.
@@ -24,6 +29,7 @@ IMAGE_MEAN, CLUSTER, IMAGE_NOISE = 1.0, 0.8, 0.6
 TEXT_MEAN, MIXTURE, TEXT_NOISE = 1.0, 0.7, 0.5
 MIXED = 3
 DECAY = 0.5
+CALIBRATED_DECAY, BETWEEN, WITHIN = 0.62, 0.72, 0.68
 BUCKETS = 1000
 KEPT = {"10 %": 100, "1 %": 10, "0.1 %": 1}
 """Parts of the rows that a filter keeps: those whose bucket, of 1000, is below this."""
@@ -54,10 +60,7 @@ class Source:
         """All vectors of unit length, (b, dim) at a time, rounded to ``dtype``."""
         for start in range(0, self.count, BLOCK):
             rng = np.random.default_rng([self.seed, 1, start])
-            size = min(BLOCK, self.count - start)
-            clusters = rng.choice(len(self._centres), size, p=self._sizes)
-            vectors = rng.standard_normal((size, self.dim), np.float32) @ self._noise
-            vectors += CLUSTER * self._centres[clusters]
+            vectors = self._drawn(rng, min(BLOCK, self.count - start))
             vectors += (IMAGE_MEAN * self._image_mean).astype(np.float32)
             yield _unit(vectors).astype(dtype)
 
@@ -71,10 +74,46 @@ class Source:
         texts = TEXT_MEAN * self._text_mean + MIXTURE * mixtures + TEXT_NOISE * noise
         return _unit(texts).astype(np.float32)
 
+    def _drawn(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        clusters = rng.choice(len(self._centres), size, p=self._sizes)
+        vectors = rng.standard_normal((size, self.dim), np.float32) @ self._noise
+        return vectors + CLUSTER * self._centres[clusters]
+
     def buckets(self) -> np.ndarray:
         """A number below 1000 for each vector, int32 (n,), that filters are made of."""
         rng = np.random.default_rng([self.seed, 3])
         return rng.integers(BUCKETS, size=self.count, dtype=np.int32)
+
+
+class Calibrated(Source):
+    """The second kind, see the module."""
+
+    def __init__(self, count: int, dim: int, seed: int = 0) -> None:
+        super().__init__(count, dim, seed)
+        clusters = len(self._centres)
+        rng = np.random.default_rng([seed, 4])
+        spectrum = np.arange(1, dim + 1) ** -CALIBRATED_DECAY
+        rotation = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+        spread = (spectrum[:, None] * rotation / np.linalg.norm(spectrum)).astype(np.float32)
+        self._centres = rng.standard_normal((clusters, dim), np.float32) @ (BETWEEN * spread)
+        self._noise = WITHIN * spread
+        sizes = rng.lognormal(size=clusters)
+        self._sizes = sizes / sizes.sum()
+
+    def queries(self, count: int, draw: int) -> np.ndarray:
+        """Those of a concept that the vectors show; see :meth:`Source.queries`."""
+        rng = np.random.default_rng([self.seed, 2, draw])
+        noise = rng.standard_normal((count, self.dim)) / np.sqrt(self.dim)
+        texts = TEXT_MEAN * self._text_mean + self._drawn(rng, count) + TEXT_NOISE * noise
+        return _unit(texts).astype(np.float32)
+
+    def _drawn(self, rng: np.random.Generator, size: int) -> np.ndarray:
+        clusters = rng.choice(len(self._centres), size, p=self._sizes)
+        noise = rng.standard_normal((size, self.dim), np.float32) @ self._noise
+        return self._centres[clusters] + noise
+
+
+SOURCES: dict[str, type[Source]] = {"spread": Source, "calibrated": Calibrated}
 
 
 def write_vectors(path: Path, source: Source) -> None:

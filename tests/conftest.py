@@ -181,6 +181,27 @@ def installed_plugin() -> Path:
 
 
 @pytest.fixture(scope="session")
+def disc_drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sprites where ``load_sprites`` keeps them, so that nothing is fetched: for each artist and
+    concept an opaque disc of one colour."""
+    import numpy as np
+
+    from recipes.nano.drawings import DRAWING_SETS, concepts
+
+    folder = tmp_path_factory.mktemp("drawings")
+    rows, columns = np.mgrid[:96, :96]
+    disc = (rows - 48) ** 2 + (columns - 48) ** 2 < 40**2
+    sprites = {}
+    for place, concept in enumerate(concepts()):
+        sprite = np.zeros((96, 96, 4), np.uint8)
+        sprite[disc] = (place % 251, 40, 200, 255)
+        sprites[concept.code_point] = sprite
+    for drawing_set in DRAWING_SETS:
+        np.savez(folder / f"{drawing_set.name}-96.npz", allow_pickle=False, **sprites)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def dataset_factory() -> "Iterator[Callable[..., fo.Dataset]]":
     """Makes empty, non-persistent datasets of unique names, deleted when the session ends.
 

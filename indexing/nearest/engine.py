@@ -135,7 +135,7 @@ def _made(
     tuned = tune(IvfIndex(table, metric, index, index.nlist), table, metric, queries)
     facts = {
         **describe(table, metric),
-        "kind": kind_name(index.nlist, table.dim),
+        "kind": kind_name(index.nlist, table.dim, index.by_residual),
         "nlist": index.nlist,
         "nprobe": tuned.nprobe,
         "oversample": tuned.oversample,

@@ -1,11 +1,15 @@
 """Approximate search for large tables: FAISS proposes candidates, the table itself decides.
 
-The vectors are kept as two bits a number (product quantization, FAISS's "fast scan"), in a few
-lists by their nearest centroid: an eighth of the bytes of float16, and few enough for FAISS to look
-codes up in the processor's registers. A search compares the query with all codes of the nearest
-lists, and scores the best of them again, exactly. Where queries lie apart from all vectors, as
-texts do, it looks into all lists: reading every code is then far quicker than reading a part of the
-vectors, and as good.
+The vectors are kept as two bits a number (product quantization, FAISS's "fast scan"), in lists by
+their nearest centroid: an eighth of the bytes of float16, and few enough for FAISS to look codes up
+in the processor's registers. A search compares the query with all codes of the nearest lists, and
+scores the best of them again, exactly. How many lists those are, tuning decides: where queries lie
+apart from all vectors it may take all, and reading every code is still far quicker than reading a
+part of the vectors, and as good.
+
+A table of less than a million vectors gets a few lists, of codes of the vectors themselves: that
+is built soonest. A larger one gets many, of codes of what is left of a vector without its list's
+centroid, which tell more apart: it takes longer to build, and a search may read a small part.
 """
 
 from __future__ import annotations
@@ -24,8 +28,9 @@ from alphaclip.indexing.store.table import VectorTable
 if TYPE_CHECKING:
     import faiss
 
-OVERSAMPLE = 8
-"""Candidates for each row to find: two bits a number misorder near neighbours."""
+OVERSAMPLE, RESIDUAL_OVERSAMPLE = 8, 4
+"""Candidates for each row to find: two bits a number misorder near neighbours, of residuals less.
+Tuning may take more."""
 
 LEAST_CANDIDATES = 512
 """For few rows to find so many candidates all the same: to score them exactly costs little."""
@@ -68,24 +73,29 @@ class IvfIndex:
         metric: Metric,
         index: faiss.IndexIVF,
         nprobe: int,
-        oversample: int = OVERSAMPLE,
+        oversample: int | None = None,
         facts: dict[str, Any] | None = None,
     ) -> None:
         """Takes an index, from `alphaclip.indexing.nearest.ivf_building.build_ivf` or a cache.
 
         Args:
-            table, metric, nprobe, oversample: see above; the vectors are all in the index
+            table, metric, nprobe: see above; the vectors are all in the index
             index: never changed by a search
+            oversample (None): see above; None is the least of its kind
             facts (None): what else is known
         """
         self.table = table
         self.metric = metric
         self.nlist = int(index.nlist)
         self.nprobe = nprobe
-        self.oversample = oversample
-        kind = kind_name(self.nlist, table.dim)
-        self.facts = {"type": kind, "metric": metric, "nprobe": nprobe, "oversample": oversample}
-        self.facts.update(facts or {})
+        self.oversample = oversample or (RESIDUAL_OVERSAMPLE if index.by_residual else OVERSAMPLE)
+        self.facts = {
+            "type": kind_name(self.nlist, table.dim, index.by_residual),
+            "metric": metric,
+            "nprobe": nprobe,
+            "oversample": self.oversample,
+            **(facts or {}),
+        }
         self._index = index
 
     def search(
@@ -151,6 +161,8 @@ class IvfIndex:
         return None if whole else self._selector(np.arange(len(self.table)))
 
 
-def kind_name(nlist: int, dim: int) -> str:
-    """FAISS's name for such an index: four bits for two numbers, or for each of few."""
-    return f"IVF{nlist},PQ{dim if dim % 2 or dim <= SMALL else dim // 2}x4fs"
+def kind_name(nlist: int, dim: int, residual: bool) -> str:
+    """FAISS's name for such an index: four bits for two numbers, or for each of few; of the vectors
+    or of their residuals."""
+    numbers = dim if dim % 2 or dim <= SMALL else dim // 2
+    return f"IVF{nlist},PQ{numbers}x4fs{'r' if residual else ''}"

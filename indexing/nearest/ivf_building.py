@@ -20,34 +20,58 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RESIDUAL_FROM = 1_000_000
+"""From so many vectors on, many lists of residual codes pay. They take twice as long to build, of
+ten million four times; a search like those of texts reads a fourth of them, in two thirds of the
+time, a third. Where all lists have to be read, it takes a sixth longer (`benchmarks/large.py`)."""
+
 POINTS = 256
 """Vectors to train with, for each centroid of a list: FAISS itself takes no more than so many."""
 
 MOST_POINTS = 65_536
-"""Vectors to train with at most: beyond it there are fewer for each list."""
+"""Vectors to train with at most, unless that were fewer than ENOUGH_POINTS for each list."""
+
+ENOUGH_POINTS = 32
+"""With half as many for each list, vectors lie farther from their centroids."""
 
 LEAST_POINTS = 16
 """Vectors in a list, at least: FAISS trains four bits on no fewer."""
 
-ITERATIONS = 10
-"""Of k-means, for lists and for codes: the best candidates are scored exactly in the end."""
+ITERATIONS, CODE_ITERATIONS = 5, 10
+"""Of k-means, for lists and for codes: the best candidates are scored exactly in the end, and ten
+for the lists take twice as long to leave vectors as far from their centroids."""
 
 
 def build_ivf(
-    table: VectorTable, metric: Metric, seed: int = 0, progress: Progress | None = None
+    table: VectorTable,
+    metric: Metric,
+    seed: int = 0,
+    progress: Progress | None = None,
+    residual: bool | None = None,
 ) -> faiss.IndexIVF:
-    """An index whose ids are slots, trained on a sample of the vectors; there must be some.
+    """An index whose ids are slots, trained on a sample of the vectors.
 
-    The seed is that of the sample and of the clustering; the progress counts vectors.
+    Args:
+        table: of some vectors
+        metric: to compare by
+        seed: of the sample and of the clustering
+        progress (None): told how many vectors are in
+        residual (None): many lists of residual codes, or few of codes of the vectors themselves;
+            by default what suits the number of vectors, and for distances the second, as FAISS
+            makes each list's own table of them
     """
     import faiss
 
-    nlist = count_lists(len(table))
-    index: Any = faiss.index_factory(table.dim, kind_name(nlist, table.dim), faiss_metric(metric))
-    for clustering in (index.cp, index.pq.cp):
-        clustering.niter, clustering.seed = ITERATIONS, seed
+    if residual is None:
+        residual = len(table) >= RESIDUAL_FROM and metric != "euclidean"
+    nlist = count_lists(len(table), residual)
+    kind = kind_name(nlist, table.dim, residual)
+    index: Any = faiss.index_factory(table.dim, kind, faiss_metric(metric))
+    for clustering, iterations in ((index.cp, ITERATIONS), (index.pq.cp, CODE_ITERATIONS)):
+        clustering.niter, clustering.seed = iterations, seed
         clustering.min_points_per_centroid, clustering.max_points_per_centroid = 1, POINTS
-    index.train(_sample(table, metric, min(nlist * POINTS, MOST_POINTS), seed))
+    points = min(nlist * POINTS, max(MOST_POINTS, nlist * ENOUGH_POINTS))
+    index.train(_sample(table, metric, points, seed))
     _add(index, table, metric, None, progress)
     return index
 
@@ -103,9 +127,12 @@ def held_slots(index: faiss.IndexIVF) -> np.ndarray:
     return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
 
 
-def count_lists(total: int) -> int:
-    """Few, as most searches look into all of them: 62 for a million vectors."""
-    return max(1, min(max(16, round(sqrt(total) / 16)), total // LEAST_POINTS))
+def count_lists(total: int, residual: bool) -> int:
+    """Few where most searches look into all of them: 62 for a million vectors. Of those with
+    residual codes 1000: twice as many would cost half as much again to build, and save a search a
+    tenth."""
+    number = round(sqrt(total) / (1 if residual else 16))
+    return max(1, min(max(16, number), total // LEAST_POINTS))
 
 
 def _sample(table: VectorTable, metric: Metric, count: int, seed: int) -> np.ndarray:

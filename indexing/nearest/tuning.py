@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,8 +48,8 @@ def tune(
     target: float = 0.99,
     k: int = 100,
 ) -> Tuned:
-    """The smallest nprobe, a power of two or all lists, that finds enough for every kind of query;
-    where all lists are not enough, more candidates are taken from them.
+    """The fewest candidates at which all lists would find more than enough for every kind of query,
+    and with these the smallest nprobe that finds enough: a power of two, one by three, or all.
 
     Args:
         index, table, metric: that belong together
@@ -61,19 +63,29 @@ def tune(
     exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
     parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
     truths = dict(zip(queries, parts, strict=True))
-    # By powers of two: a step between them would save less than half of the reading.
-    few = index.oversample
-    lists = [*(1 << i for i in range((index.nlist - 1).bit_length())), index.nlist]
-    steps = [*((nprobe, few) for nprobe in lists), *((index.nlist, few * i) for i in (2, 4, 8))]
-    for nprobe, oversample in steps:
+    few, every = index.oversample, index.nlist
+    lists = sorted({n for i in range(every.bit_length()) for n in (1 << i, 3 << i) if n < every})
+
+    @cache
+    def recalls(nprobe: int, oversample: int) -> dict[str, float]:
         index.oversample = oversample
-        recalls = {
+        reached = {
             kind: _recall(index, part, truths[kind], nprobe) for kind, part in queries.items()
         }
-        logger.info("nprobe %d, oversample %d: recall at %d is %s", nprobe, oversample, k, recalls)
-        if min(recalls.values()) >= target:
-            break
-    return Tuned(nprobe, oversample, recalls, k, len(exact))
+        logger.info("nprobe %d, oversample %d: recall at %d: %s", nprobe, oversample, k, reached)
+        return reached
+
+    def worst(nprobe: int, oversample: int) -> float:
+        return min(recalls(nprobe, oversample).values())
+
+    # Half of what may be missed is left to the lists: to score candidates costs less than to read.
+    several = (few, 2 * few, 4 * few)
+    more = (1 + target) / 2
+    oversample = next((some for some in several if worst(every, some) >= more), 8 * few)
+    # Recall grows with every step, so that only a few have to be measured.
+    nprobe = [*lists, every][bisect_left(lists, target, key=lambda n: worst(n, oversample))]
+    index.oversample = oversample
+    return Tuned(nprobe, oversample, recalls(nprobe, oversample), k, len(exact))
 
 
 def make_queries(

@@ -44,7 +44,7 @@ def facts_of(table: VectorTable, index: faiss.IndexIVF) -> dict:
         "recall": {"k": 100, "region": 1.0},
         "trained_on": len(table),
     }
-    kind = {"kind": kind_name(index.nlist, DIM), "nlist": index.nlist}
+    kind = {"kind": kind_name(index.nlist, DIM, index.by_residual), "nlist": index.nlist}
     return {**describe(table, "cosine"), **kind, **tuned}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest import engine as engines
+from alphaclip.indexing.nearest import ivf_building
 from alphaclip.indexing.nearest.brute_force import scan_top
 from alphaclip.indexing.nearest.engine import Engine, open_engine
 from alphaclip.indexing.nearest.exact import ExactIndex
@@ -70,7 +71,7 @@ def test_open__small_is_exact_large_is_not(dtype: str, metric: Metric, tmp_path:
     engine = open_engine(table, metric, tmp_path, texts, exact_limit=LIMIT)
     assert isinstance(engine, IvfIndex)
     recall = engine.facts["recall"]
-    assert engine.facts["type"] == kind_name(engine.nlist, DIM)
+    assert engine.facts["type"] == kind_name(engine.nlist, DIM, residual=False)
     assert (recall["k"], recall["queries"]) == (100, 220)
     assert min(recall["text"], recall["region"]) >= 0.99
     json.dumps([exact.facts, engine.facts])
@@ -93,6 +94,23 @@ def test_open__without_a_folder_or_texts() -> None:
     engine = open_engine(table, "cosine", exact_limit=LIMIT)
     assert set(engine.facts["recall"]) == {"k", "queries", "shifted", "region"}
     check(engine, table, "cosine")
+
+
+def test_open__a_cache_of_either_kind_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the kind that tables of this size had before, too."""
+    table = make_table()
+    plain = open_engine(table, "cosine", tmp_path, texts, exact_limit=LIMIT)
+    monkeypatch.setattr(ivf_building, "RESIDUAL_FROM", LIMIT)
+    monkeypatch.setattr(ivf_building, "LEAST_POINTS", 200)
+    assert open_engine(table, "cosine", tmp_path, unused, LIMIT).facts == plain.facts
+    residual = open_engine(table, "cosine", tmp_path / "other", texts, exact_limit=LIMIT)
+    assert residual.facts["type"] == kind_name(28, DIM, residual=True)
+    check(residual, table, "cosine")
+    again = open_engine(table, "cosine", tmp_path / "other", unused, exact_limit=LIMIT)
+    assert again.facts == residual.facts
+    check(again, table, "cosine")
 
 
 def test_open__extends_the_cache(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.nearest import ivf
+from alphaclip.indexing.nearest import ivf, ivf_building
 from alphaclip.indexing.nearest.brute_force import scan_top
 from alphaclip.indexing.nearest.ivf import IvfIndex
 from alphaclip.indexing.nearest.ivf_building import build_ivf, count_lists, extend_ivf, held_slots
@@ -48,9 +48,9 @@ def table() -> VectorTable:
     return make_table("float16")
 
 
-@pytest.fixture(scope="module")
-def index(table: VectorTable) -> IvfIndex:
-    built = build_ivf(table, "cosine")
+@pytest.fixture(scope="module", params=[False, True], ids=["plain", "residual"])
+def index(table: VectorTable, request: pytest.FixtureRequest) -> IvfIndex:
+    built = build_ivf(table, "cosine", residual=request.param)
     queries = make_queries(table, "cosine", 0)
     tuned = tune(IvfIndex(table, "cosine", built, 1), table, "cosine", queries)
     return IvfIndex(table, "cosine", built, tuned.nprobe, tuned.oversample)
@@ -66,13 +66,14 @@ def recall(found: np.ndarray, expected: np.ndarray) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / len(b) for a, b in pairs]))
 
 
+@pytest.mark.parametrize("residual", [False, True])
 @pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_search__of_all_lists_is_nearly_the_scan(
-    dtype: str, metric: Metric, queries: np.ndarray
+    dtype: str, metric: Metric, residual: bool, queries: np.ndarray
 ) -> None:
     table = make_table(dtype)
-    built = build_ivf(table, metric)
+    built = build_ivf(table, metric, residual=residual)
     np.testing.assert_array_equal(held_slots(built), table.slots)
     index = IvfIndex(table, metric, built, built.nlist)
     truth, expected = scan_top(table, queries, 20, metric)
@@ -94,14 +95,13 @@ def test_tune__reaches_its_target(index: IvfIndex, table: VectorTable) -> None:
         assert recall(found, truth) == pytest.approx(expected, abs=1e-3)
 
 
-def test_tune__takes_more_candidates_where_all_lists_are_not_enough(
+def test_tune__takes_more_candidates_where_those_of_all_lists_are_not_enough(
     index: IvfIndex, table: VectorTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ivf, "LEAST_CANDIDATES", 1)
     poor = IvfIndex(table, "cosine", index._index, 1, oversample=1)
     tuned = tune(poor, table, "cosine", make_queries(table, "cosine", 0))
-    assert tuned.nprobe == poor.nlist
-    assert tuned.oversample > 1
+    assert tuned.oversample == poor.oversample > 1
     assert min(tuned.recalls.values()) >= 0.99
 
 
@@ -236,5 +236,17 @@ def test_build__tells_how_far_it_is(table: VectorTable) -> None:
     assert isinstance(built, faiss.IndexIVFPQFastScan)
 
 
+def test_build__many_lists_of_residual_codes_for_many_vectors(
+    table: VectorTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = build_ivf(table, "cosine")
+    monkeypatch.setattr(ivf_building, "RESIDUAL_FROM", len(table))
+    many, distances = build_ivf(table, "cosine"), build_ivf(table, "euclidean")
+    kinds = [IvfIndex(table, "cosine", one, 1).facts["type"] for one in (few, many, distances)]
+    assert kinds == ["IVF16,PQ32x4fs", "IVF137,PQ32x4fsr", "IVF16,PQ32x4fs"]
+    np.testing.assert_array_equal(held_slots(many), table.slots)
+
+
 def test_count_lists() -> None:
-    assert [count_lists(n) for n in (16, 160, 1000, 1_000_000)] == [1, 10, 16, 62]
+    assert [count_lists(n, False) for n in (16, 160, 1000, 1_000_000)] == [1, 10, 16, 62]
+    assert [count_lists(n, True) for n in (16, 160, 1000, 1_000_000)] == [1, 10, 32, 1000]
