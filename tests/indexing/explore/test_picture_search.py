@@ -38,7 +38,7 @@ def test_find_pictures__the_weakest_part_counts(
 def test_find_pictures__limits(dataset: fo.Dataset, index: RegionIndex) -> None:
     everything = find_pictures(index, ["apple", ["violin", "cello"]], ["noise"], k=None)
     assert len(everything) == 3
-    least = float(np.sort(everything.scores)[1])
+    least = float(np.sort(everything.scores)[1]) - 1e-6  # a score's last bits may differ
     assert len(find_pictures(index, ["apple", ["violin", "cello"]], min_score=least)) == 2
     most = float(np.sort(everything.absent_scores)[1])
     kept = find_pictures(index, ["apple", ["violin", "cello"]], ["noise"], max_absent=most)

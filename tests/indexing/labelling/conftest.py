@@ -35,7 +35,10 @@ class ToyEncoder(Encoder):
         pass
 
     def encode_many(
-        self, items: Iterable[tuple[Any, Sequence[Region]]], on_error: Any = None
+        self,
+        items: Iterable[tuple[Any, Sequence[Region]]],
+        on_error: Any = None,
+        apart: object = (),
     ) -> Iterator[np.ndarray]:
         for path, regions in items:
             yield self.encode_regions(path, regions)

@@ -122,6 +122,7 @@ def test_embed__by_workers(indexed):
     assert run(indexed, "embed_regions", **by)["added"] == 28
     with pytest.raises(ExecutionError, match="expected one of"):
         run(indexed, "embed_regions", **{**by, "overwrite": True, "engine": "spark"})
+    run(indexed, "delete_index", key="other", confirm="other")
 
 
 def test_update__in_the_background_says_so(indexed, monkeypatch):
