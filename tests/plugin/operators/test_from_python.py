@@ -13,6 +13,7 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionContext, ExecutionError, Executor
 from PIL import Image
 
+from alphaclip import indexing
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import Example, build, load, register_backend, undo
 from alphaclip.indexing.dataset.locations import index_keys
@@ -117,9 +118,17 @@ def test_embed_update_and_delete__say_what_they_did(indexed):
     assert index_keys(indexed) == ["regions"]
 
 
-def test_embed__by_workers(indexed):
-    by = {"field": "shapes", "encoder": NANO, "key": "other", "engine": "local", "workers": 1}
+def test_embed__by_workers(indexed, monkeypatch):
+    asked = []
+
+    def build_here(*args, engine, workers, **kwargs):
+        asked.append((engine, workers))
+        return build(*args, **kwargs)
+
+    monkeypatch.setattr(indexing, "build", build_here)
+    by = {"field": "shapes", "encoder": NANO, "key": "other", "engine": "local", "workers": 3}
     assert run(indexed, "embed_regions", **by)["added"] == 28
+    assert asked == [("local", 3)]
     with pytest.raises(ExecutionError, match="expected one of"):
         run(indexed, "embed_regions", **{**by, "overwrite": True, "engine": "spark"})
     run(indexed, "delete_index", key="other", confirm="other")

@@ -59,7 +59,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
         yield
         ray.shutdown()
 
@@ -100,6 +100,6 @@ def test_local__says_why_no_worker_works(embedded: Plan, tmp_path: Path) -> None
 @pytest.mark.usefixtures("cluster")
 def test_ray__one_is_killed(embedded: Plan, bare: Plan) -> None:
     killing = kill_once(bare, "ray::")
-    report = run(bare.folder, "ray", workers=2, progress=lambda *counts: next(killing))
+    report = run(bare.folder, "ray", workers=1, progress=lambda *counts: next(killing))
     assert (report.embedded, report.left, report.failed) == (3 * PICTURES, 0, [])
     check_same(embedded, bare)
