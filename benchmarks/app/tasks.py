@@ -1,7 +1,9 @@
 """Does what a curator does in an hour, in a real browser, and counts clicks, keys and seconds.
 
     .venv/bin/python scripts/sandbox.py .venv/bin/python benchmarks/app/tasks.py \\
-        [--shots FOLDER] [--bccd FOLDER]
+        [--bccd FOLDER]
+
+``ALPHACLIP_SCREENSHOTS`` names a folder that gets a picture of each task.
 
 It works on the bundled scenes with `alphaclip-nano`, and drives the App with what its tests use.
 With the blood cells of BCCD (a folder with `images` and `annotations`), it labels them by three
@@ -85,23 +87,20 @@ class Tasks:
 def main() -> None:
     """Does the tasks, and prints a table."""
     parser = argparse.ArgumentParser(description="Counts what tasks in the App take.")
-    parser.add_argument("--shots", type=Path, help="folder of a picture of each task")
     parser.add_argument("--bccd", type=Path, help="folder of BCCD, to label its cells")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        shots = options.shots or Path(folder) / "shots"
-        with _panel(Path(folder), shots) as panel:
-            tasks = Tasks(panel)
-            try:
-                _search_and_decide(panel, tasks, Path(folder))
-                if options.bccd:
-                    _label_cells(panel, tasks, options.bccd)
-            finally:
-                sys.stdout.write(tasks.table() + "\n")
+    with tempfile.TemporaryDirectory() as folder, _panel(Path(folder)) as panel:
+        tasks = Tasks(panel)
+        try:
+            _search_and_decide(panel, tasks, Path(folder))
+            if options.bccd:
+                _label_cells(panel, tasks, options.bccd)
+        finally:
+            sys.stdout.write(tasks.table() + "\n")
 
 
 @contextmanager
-def _panel(folder: Path, shots: Path) -> Iterator[Panel]:
+def _panel(folder: Path) -> Iterator[Panel]:
     """The panel in a browser, with this checkout as the plugin."""
     import fiftyone as fo
     from playwright.sync_api import expect, sync_playwright
@@ -121,7 +120,7 @@ def _panel(folder: Path, shots: Path) -> Iterator[Panel]:
         page = browser.new_page(viewport=VIEWPORT, color_scheme="dark")
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(COUNTER)
-        yield Panel(App(page, address, shots))
+        yield Panel(App(page, address))
         browser.close()
 
 
