@@ -142,6 +142,11 @@ def _kind_of(kind):
     return ("bool", None) if isinstance(kind, types.Boolean) else (None, None)
 
 
+def split(text):
+    """Splits a text at its commas, as "a tree, a red car"; empty parts are left out."""
+    return [part for part in map(str.strip, text.split(",")) if part]
+
+
 def dropdown(inputs, name, choices, chosen=None, **kwargs):
     """Adds a field with one of some values, the first preselected, and returns its property.
 

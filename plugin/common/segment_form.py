@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import fiftyone.operators.types as types
 
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.labels import FieldError, region_fields
 from alphaclip.indexing.dataset.schema import check_name, mask_settings
 from alphaclip.indexing.masks.materializing import segmentation_fields
@@ -12,10 +13,10 @@ from alphaclip.indexing.masks.segmenters import ZOO_PREFIXES
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits
 from alphaclip.sam.sam import MOST_POINTS
 
-from .forms import add_background, add_images, dropdown, refuse_other_media, reject
+from .forms import add_background, add_images, dropdown, refuse_other_media, reject, split
 from .models import add_model, segmenters_of
 
-AUTOMATIC = "automatic"
+AUTOMATIC, WORDS = "automatic", "words"
 BOXES, PARTS = "boxes:", "parts:"
 USUAL_POINTS = 32
 
@@ -25,7 +26,8 @@ class SegmentForm:
     """What the form says, with its defaults.
 
     Attributes:
-        source: "automatic", or "boxes:" or "parts:" and the name of a field
+        source: "automatic", "words", or "boxes:" or "parts:" and the name of a field
+        concepts: the words, for "words"
         into: the name of the field for the masks
         model: the name of the model, None where the parts of a segmentation are taken
         limits: a ``MaskLimits``
@@ -35,6 +37,7 @@ class SegmentForm:
     """
 
     source: str
+    concepts: list
     into: str
     model: str
     limits: MaskLimits
@@ -66,13 +69,23 @@ def read_form(ctx):
     names = [name for name in usual if name != "min_stability" or source == AUTOMATIC]
     return SegmentForm(
         source=source,
+        concepts=_concepts(ctx) if source == WORDS else [],
         into=_into(ctx, source),
         model=None if source.startswith(PARTS) else _model(ctx),
         limits=MaskLimits(**{**usual, **{name: _number(ctx, name, usual[name]) for name in names}}),
         points=int(_number(ctx, "points", USUAL_POINTS)),
         overwrite=ctx.params.get("overwrite", False),
-        tries=bool(ctx.params.get("try_one")) and not source.startswith(PARTS),
+        tries=bool(ctx.params.get("try_one")) and _can_try(source),
     )
+
+
+def _can_try(source):
+    return source == AUTOMATIC or source.startswith(BOXES)
+
+
+def _concepts(ctx):
+    given = ctx.params.get("concepts") or []
+    return split(given) if isinstance(given, str) else [str(one).strip() for one in given]
 
 
 def _model(ctx):
@@ -90,12 +103,15 @@ def _add_fields(ctx, inputs):
         return
 
     source, model = chosen or next(iter(sources)), None
+    if source == WORDS:
+        _add_words(ctx, inputs)
+
     if not source.startswith(PARTS):
         model = add_model(ctx, inputs, "model", segmenters_of(), label="Model")
 
     _add_into(ctx, inputs, source)
     _add_more(ctx, inputs, source, model)
-    if not source.startswith(PARTS):
+    if _can_try(source):
         inputs.bool(
             "try_one",
             label="Try it on one picture",
@@ -104,6 +120,21 @@ def _add_fields(ctx, inputs):
         )
 
     add_background(inputs)
+
+
+def _add_words(ctx, inputs):
+    from alphaclip.detectors.phrase_detectors import installed_detector
+
+    prop = inputs.str(
+        "concepts",
+        label="Words",
+        description="What to look for, separated by commas: excavator, hard hat",
+        required=True,
+    )
+    try:
+        installed_detector()
+    except AlphaClipError as error:
+        reject(prop, str(error))
 
 
 def _add_more(ctx, inputs, source, model):
@@ -129,6 +160,7 @@ def _sources(dataset):
         if mask_settings(dataset, name) is None
     }
     sources[AUTOMATIC] = "Everything in the picture"
+    sources[WORDS] = "What is called by some words"
     for name in segmentation_fields(dataset):
         sources[PARTS + name] = "The connected parts of %s (Segmentation)" % name
 

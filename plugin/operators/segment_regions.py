@@ -1,12 +1,14 @@
-"""The operator that makes masks: for boxes, of everything in a picture, or of the parts of a
-segmentation."""
+"""The operator that makes masks: for boxes, of everything in a picture, of what words name, or of
+the parts of a segmentation."""
 
 import fiftyone.operators.types as types
+
+from alphaclip.errors import AlphaClipError
 
 from ..common.forms import alert, count, target_images
 from ..common.models import fetch
 from ..common.reports import SHOWN_SKIPPED, add_counts, add_skipped
-from ..common.segment_form import add_form, read_form
+from ..common.segment_form import WORDS, add_form, read_form
 from ..common.tiles import data_uri
 from .base import JobOperator, configure
 
@@ -146,5 +148,11 @@ def _make_masks(images, form, progress):
     shared = {"overwrite": form.overwrite, "progress": progress}
     if form.parts_of:
         return materialize(images, form.parts_of, form.into, form.limits.min_area, **shared)
+
+    if form.source == WORDS:
+        if not any(form.concepts):
+            raise AlphaClipError("concepts is empty: say what to look for, such as excavator")
+
+        shared["concepts"] = form.concepts
 
     return segment(images, form.boxes_of, form.into, form.model, form.limits, form.points, **shared)

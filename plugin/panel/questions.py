@@ -26,6 +26,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.dataset.stages import view_of
 
+from ..common.forms import split
 from ..common.indexes import open_index
 from .pictures import load_picture
 
@@ -89,9 +90,9 @@ def search_of(question):
     from alphaclip import indexing
 
     fields = {name: question[name] for name in ("keys", "k", "min_score", "mode")}
-    fields["negative_texts"] = parts(question["avoid"])
+    fields["negative_texts"] = split(question["avoid"])
     if question["mode"] == PICTURES:
-        fields["texts"] = parts(question["words"])
+        fields["texts"] = split(question["words"])
         if not fields["texts"]:
             raise AlphaClipError("Type what the pictures show, with commas between the things.")
 
@@ -205,11 +206,6 @@ def names_of(dataset, question, hits):
     from alphaclip.indexing.retrieval.index import names_in
 
     return names_in(indexes_of(dataset, question), hits.region_ids)
-
-
-def parts(text):
-    """Splits a text at its commas, as "a tree, a red car"; empty parts are left out."""
-    return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def _everything(dataset, question):

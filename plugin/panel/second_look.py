@@ -7,10 +7,10 @@ import re
 from alphaclip.errors import AlphaClipError
 
 from ..common import jobs
-from ..common.forms import count
+from ..common.forms import count, split
 from ..common.indexes import open_index
 from ..common.panels import event
-from .questions import REGIONS, completed, find, keep_order, parts
+from .questions import REGIONS, completed, find, keep_order
 
 MOST = 100
 """Hits that are looked at: a detector takes a second or more for a picture on a CPU."""
@@ -50,7 +50,7 @@ class SecondLookEvents:
         from alphaclip.detectors.phrase_detectors import installed_detector
 
         dataset, question = ctx.dataset, completed(ctx.dataset, ctx.params["question"])
-        words, detector = parts(_words(question)), installed_detector()
+        words, detector = split(_words(question)), installed_detector()
         key = _name_of(words)
 
         def work(progress):

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
+from alphaclip.detectors import phrase_detectors
+from alphaclip.detectors.boxes import FoundBox
 from alphaclip.indexing.masks.segmenters import SamSegmenter
 from alphaclip.sam import checkpoints as sam_checkpoints
 
@@ -71,7 +73,7 @@ def test_config__modes_and_risk(operator):
 def test_form__offers_boxes_automatic_masks_and_parts(shapes):
     assert not {"min_quality", "min_area"} & set(fields(shapes))
     found = fields(shapes, more=True)
-    assert choices(found["source"]) == ["boxes:ground_truth", "automatic"]
+    assert choices(found["source"]) == ["boxes:ground_truth", "automatic", "words"]
     assert choices(found["model"]) == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
     assert found["into"].default == "ground_truth_masks"
     assert found["min_quality"].default == 0.5
@@ -215,7 +217,7 @@ def test_segment__boxes(shapes):
     again = run(shapes, source="boxes:ground_truth")
     assert (again["added"], again["done_before"]) == (0, 6)
     assert "overwrite" in fields(shapes, source="boxes:ground_truth")
-    assert choices(fields(shapes)["source"]) == ["boxes:ground_truth", "automatic"]
+    assert choices(fields(shapes)["source"]) == ["boxes:ground_truth", "automatic", "words"]
 
 
 def test_segment__current_view(shapes):
@@ -347,3 +349,24 @@ def test_form__imports_nothing_heavy(plugins_dir, tmp_path):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert run.stdout.splitlines()[-2:] == ["True", "[]"], run.stderr
+
+
+def test_words__are_looked_for_by_a_detector(shapes, monkeypatch):
+    class Detector:
+        name = "a detector"
+
+        def ground(self, image, phrases):
+            return [[FoundBox((0.2, 0.2, 0.8, 0.8), 0.9)] for _ in phrases]
+
+    refused = fields(shapes, source="words", concepts="a square")["concepts"]
+    assert "detector" in refused.error_message and refused.invalid
+    shapes.delete_sample_field("ground_truth")
+    monkeypatch.setattr(phrase_detectors, "installed_detector", lambda: "a detector")
+    monkeypatch.setattr(phrase_detectors, "load_detector", lambda *options: Detector())
+    offered = fields(shapes, source="words", concepts="a square, ")
+    assert not offered["concepts"].invalid and "try_one" not in offered
+    made = run(shapes, source="words", concepts="a square, ", into="named")
+    assert made["added"] == len(shapes)
+    assert shapes.count_values("named.detections.label") == {"a square": len(shapes)}
+    with pytest.raises(ExecutionError, match="concepts"):
+        run(shapes, source="words", concepts=" ", into="others")
