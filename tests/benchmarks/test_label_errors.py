@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.database  # In the script's process: nothing here imports FiftyOne
+
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "label_errors.py"
 
 

@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.database  # The script imports FiftyOne, this file does not
+
 
 @pytest.mark.parametrize("kind", ["boxes", "polygons", "masks"])
 def test_updates__labels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
