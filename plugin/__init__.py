@@ -29,6 +29,7 @@ def register(plugin):
     from .operators.export_index import ExportIndex
     from .operators.finetune_encoder import FinetuneEncoder
     from .operators.label_regions import LabelRegions
+    from .operators.language_regions import AskRegions, DescribeRegions
     from .operators.odd_regions import FindOddRegions
     from .operators.open_panel import OpenRegionSearch
     from .operators.region_visualization import ComputeRegionVisualization
@@ -51,6 +52,8 @@ def register(plugin):
         ExportIndex,
         ComputeRegionVisualization,
         FindOddRegions,
+        DescribeRegions,
+        AskRegions,
         LabelRegions,
         FinetuneEncoder,
         DownloadModel,

@@ -7,10 +7,13 @@ A question is a dict:
 -   ``like``, ``unlike``: ids of labels that are examples
 -   ``picture``: None, or a dict of ``token`` and ``box`` (None is the whole picture)
 -   ``keys``: of the indexes
+-   ``captions``: the attribute of labels whose text the words are matched with too, else None
 -   ``k``, ``min_score``: at most so many, none below (None: no limit)
 -   ``stages``: of the view to search in, None for everything
 -   ``right``, ``wrong``: ids of labels that were marked
 -   ``concept``: the name of the concept whose waiting regions are the hits, else None
+-   ``prompt``: None, or a dict of ``text`` and ``choices``: what a language model was asked about the
+    hits, whose scores are then those of its first choice
 -   ``at``: when it was put, so that the same question put anew is answered anew
 """
 
@@ -26,7 +29,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.dataset.stages import view_of
 
-from ..common.forms import split
+from ..common.forms import shorten, split
 from ..common.indexes import open_index
 from .pictures import load_picture
 
@@ -36,7 +39,7 @@ ANSWERS = 32
 NOTHING = {
     "mode": REGIONS, "words": "", "avoid": "", "like": [], "unlike": [], "picture": None,
     "keys": [], "k": None, "min_score": None, "stages": None, "right": [], "wrong": [],
-    "concept": None,
+    "captions": None, "concept": None, "prompt": None,
 }  # fmt: skip
 
 REGION_LISTS = {
@@ -67,7 +70,10 @@ def completed(dataset, question):
             told = "%s has %d characters: a few words are enough, %d at most"
             raise AlphaClipError(told % (name, len(whole[name]), MAX_CHARACTERS))
 
-    whole["concept"] = check("concept", whole["concept"], "str | None")
+    for name in ("captions", "concept"):
+        whole[name] = check(name, whole[name], "str | None")
+
+    whole["prompt"] = check("prompt", whole["prompt"], "Mapping[str, Any] | None")
     whole["at"] = check("at", whole["at"], "float")
     if len(whole["keys"]) > 1 and "keys" not in question:
         raise AlphaClipError("keys is missing: name some of %s" % ", ".join(whole["keys"]))
@@ -97,6 +103,9 @@ def search_of(question):
             raise AlphaClipError("Type what the pictures show, with commas between the things.")
 
         return indexing.Search(**fields)
+
+    if question["mode"] == REGIONS:
+        fields["captions"] = question["captions"]
 
     words, picture = question["words"].strip(), question["picture"]
     if not words and not question["like"] and not picture:
@@ -153,7 +162,7 @@ def find_these(dataset, question, ids):
     Args:
         ids: of the regions, or of samples where the question is for pictures
     """
-    if question["mode"] == PICTURES or question["concept"]:
+    if question["mode"] == PICTURES or question["concept"] or question["prompt"]:
         import numpy as np
 
         hits = find(dataset, question)
@@ -166,7 +175,7 @@ def find_these(dataset, question, ids):
 
 def find_above(dataset, question, min_score):
     """Finds all that lies at or above a score, however many."""
-    if question["concept"]:
+    if question["concept"] or question["prompt"]:
         hits = find(dataset, question)
         return hits.take(hits.scores >= min_score)
 
@@ -180,14 +189,17 @@ def measure(dataset, question):
     return spread
 
 
-def keep_order(dataset, question, hits):
+def keep_order(dataset, question, hits, prompt=None):
     """Has the hits of a question be these from now on, for as long as its answer is remembered.
+
+    Args:
+        prompt (None): what a language model was asked, where the scores of the hits are its answers
 
     Returns:
         the question, put anew
     """
-    spread = measure(dataset, question)
-    question = {**question, "at": time.time()}
+    spread = None if prompt else measure(dataset, question)
+    question = {**question, "at": time.time(), "prompt": prompt or question["prompt"]}
     search = dataclasses.replace(search_of(question), min_score=None)
     _remembered("search", dataset, question, search, lambda: (hits, spread))
     return question
@@ -218,6 +230,10 @@ def _everything(dataset, question):
     def run():
         if question["concept"]:
             return waiting(dataset, question["concept"]), None
+
+        if question["prompt"]:
+            told = "The answers to “%s” are not in memory any more: search and ask again"
+            raise AlphaClipError(told % shorten(str(question["prompt"].get("text"))))
 
         if search.mode != REGIONS:
             return _run(dataset, question, search), None
@@ -253,7 +269,7 @@ def _view(dataset, question):
 
 
 def _remembered(what, dataset, question, search, compute):
-    scope = [question[name] for name in ("stages", "concept", "at")]
+    scope = [question[name] for name in ("stages", "concept", "prompt", "at")]
     where = (str(dataset._doc.id), json.dumps(scope, sort_keys=True))
     key = (what, *where, search.digest)
     with _lock:

@@ -91,7 +91,7 @@ def _answer(dataset, question):
     from alphaclip.indexing.explore.thresholds import suggest_threshold
 
     hits = find(dataset, question)
-    is_of_regions = question["mode"] == REGIONS and not question["concept"]
+    is_of_regions = question["mode"] == REGIONS and not question["concept"] and not question["prompt"]
     spread = measure(dataset, question) if is_of_regions else Distribution.of([hits.scores])
     scores = base64.b64encode(hits.scores.astype("<f4").tobytes()).decode()
     if not len(spread):
@@ -142,7 +142,8 @@ def _regions(dataset, question, hits):
         {
             "rank": hit.rank - 1, "id": name, "sample": hit.sample_id, "label_id": hit.label_id,
             "field": fields[hit.rank - 1], "label": hit.label, "tags": list(hit.tags),
-            "score": hit.score, "path": hit.image, "region": hit.region,
+            "caption": hit.attributes.get("caption"), "score": hit.score, "path": hit.image,
+            "region": hit.region,
         }
         for name, hit in zip(names, listed, strict=True)
     ]  # fmt: skip

@@ -24,6 +24,8 @@ export interface GalleryProps {
   /** The position that has the focus, where the page moves it. */
   current?: number;
   isMarkable: boolean;
+  /** What the scores of the hits are. */
+  measure?: string;
   /** Whether an opened picture lies over it, which gets the keys. */
   isCovered: boolean;
   onSelect: (ids: string[], isOn: boolean) => void;
@@ -44,7 +46,7 @@ interface Rectangle {
 
 /** All hits, of which only those in sight are drawn. Keys, clicks and drags are handled here. */
 export function Gallery(props: GalleryProps) {
-  const { ranks, tiles, request, side, selected, marks, isMarkable, isCovered } = props;
+  const { ranks, tiles, request, side, selected, marks, isMarkable, isCovered, measure = "cosine" } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
   const columns = Math.max(1, Math.floor((width + GAP) / (side + GAP)));
@@ -181,6 +183,7 @@ export function Gallery(props: GalleryProps) {
                 isSelected={Boolean(tile && selected.has(tile.id))}
                 mark={tile ? marks[tile.id] : undefined}
                 isMarkable={isMarkable}
+                measure={measure}
               />
             </div>
           );

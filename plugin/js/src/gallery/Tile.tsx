@@ -15,13 +15,15 @@ interface Props {
   isSelected: boolean;
   mark: Sign | undefined;
   isMarkable: boolean;
+  /** What its score is. */
+  measure: string;
 }
 
 /** A crop with its caption; what is done with it is up to the gallery, which reads the attributes. */
-export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMarkable }: Props) => {
+export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMarkable, measure }: Props) => {
   const name = tile ? tile.label || "no label" : "loading";
   const score = tile?.score?.toFixed(3) ?? "";
-  const said = [`${position + 1}. ${name}`, score && `cosine ${score}`, mark, ...(tile?.tags ?? [])];
+  const said = [`${position + 1}. ${name}`, score && `${measure} ${score}`, mark, ...(tile?.tags ?? []), tile?.caption];
   const color = mark ? FRAMES[mark] : "transparent";
   return (
     <div className="alphaclip-tile" style={{ width: side }} data-id={tile?.id}>
@@ -30,7 +32,7 @@ export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMar
         data-position={position}
         aria-label={said.filter(Boolean).join(", ")}
         aria-pressed={isSelected}
-        title={score && `cosine ${score}`}
+        title={score && `${measure} ${score}`}
         style={{ width: side, height: side, borderColor: isSelected ? SELECTED : color }}
       >
         {tile?.crop && <img src={tile.crop} alt="" draggable={false} />}
@@ -49,9 +51,10 @@ export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMar
           </button>
         </span>
       )}
-      <small style={{ height: CAPTION }}>
+      <small style={{ height: CAPTION }} title={tile?.caption ?? undefined}>
         {score && <i>{score} </i>}{tile?.label ?? ""}
         {tile?.tags.map((tag) => <em key={tag}>{tag}</em>)}
+        {tile?.caption && <i> {tile.caption}</i>}
       </small>
     </div>
   );

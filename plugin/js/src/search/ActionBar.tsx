@@ -3,6 +3,7 @@ import React, { FormEvent, useState } from "react";
 import { Check, Complete, Plain } from "../page/controls";
 import { Done } from "../server/types";
 import { Call } from "../server/useServer";
+import { AskForm } from "./AskForm";
 
 export type Action = "tag" | "label" | "save_view";
 
@@ -29,12 +30,14 @@ export interface ActionBarProps {
   onDismiss?: () => void;
   /** Where a detector can be asked for the words. */
   onVerify?: () => void;
+  /** Where a language model can be asked about the hits. */
+  onAskModel?: (text: string, choices: string[]) => Promise<boolean>;
 }
 
 /** What can be done with the selected hits, or else with all that match. */
 export function ActionBar(props: ActionBarProps) {
-  const { count, selected, marks, isOfPictures } = props;
-  const [form, setForm] = useState<Action | "concept" | null>(null);
+  const { count, selected, marks, words, isOfPictures } = props;
+  const [form, setForm] = useState<Action | "concept" | "ask" | null>(null);
   const [menu, setMenu] = useState<HTMLElement | null>(null);
   const [names, setNames] = useState<{ tags: string[]; classes: string[] }>({ tags: [], classes: [] });
   const number = (selected || count).toLocaleString("en");
@@ -62,6 +65,12 @@ export function ActionBar(props: ActionBarProps) {
         {props.onVerify && (
           <Plain onClick={props.onVerify} title="A detector looks for the words in the pictures of the best 100, and ranks by it">
             Verify
+          </Plain>
+        )}
+        {props.onAskModel && (
+          <Plain isOn={form === "ask"} onClick={() => setForm(form === "ask" ? null : "ask")}
+            title="A language model answers a question about each of the best hits">
+            Ask
           </Plain>
         )}
         <Plain onClick={() => props.onShow(isOfPictures)}>Show in grid</Plain>
@@ -101,8 +110,14 @@ export function ActionBar(props: ActionBarProps) {
         ]}
       </Menu>
       {form === "concept" && props.conceptForm?.(() => setForm(null))}
-      {form && form !== "concept" && (
-        <ActionForm key={form} action={form} scope={scope} words={props.words} fields={props.fields}
+      {form === "ask" && props.onAskModel && (
+        <AskForm words={words} onClose={() => setForm(null)}
+          onAsk={async (text, choices) => {
+            if (await props.onAskModel!(text, choices)) setForm(null);
+          }} />
+      )}
+      {form && form !== "concept" && form !== "ask" && (
+        <ActionForm key={form} action={form} scope={scope} words={words} fields={props.fields}
           options={form === "tag" ? names.tags : form === "label" ? names.classes : []}
           onDone={async (value, options) => {
             if (await props.onAct(form, value, options)) setForm(null);

@@ -10,7 +10,7 @@ import { About, Done, Mark, Question, Tile } from "../server/types";
 import { Action, ActionBar } from "./ActionBar";
 import { ConceptForm } from "./Concepts";
 import { countAbove, ranksAbove, Scores } from "./Scores";
-import { asLists, Form, Found, SearchState } from "./useSearch";
+import { asLists, Form, Found, measureOf, SearchState } from "./useSearch";
 
 const LARGE = 400;
 
@@ -116,15 +116,17 @@ export function Results(props: Props) {
       <ActionBar call={call} words={question.words} count={countAbove(found, search.threshold)}
         selected={selected.size} marks={{ right: marked.right.length, wrong: marked.wrong.length }}
         isOfPictures={isOfPictures} fields={about.fields} last={last}
-        conceptForm={question.mode !== "regions" || question.concept ? undefined : (onClose) => (
+        conceptForm={question.mode !== "regions" || question.concept || question.prompt ? undefined : (onClose) => (
           <ConceptForm found={found} threshold={search.threshold} concepts={about.concepts} onClose={onClose}
             onKeep={(name, min_score) => void run(async () => {
               await change("keep_concept", { question, name, min_score });
               onClose();
             })} />
         )}
-        onVerify={question.mode === "regions" && question.words && !question.concept && !search.isBusy
-          ? () => void run(async () => say(await search.verify())) : undefined}
+        onVerify={question.mode === "regions" && question.words && !question.concept && !question.prompt && !search.isBusy
+          ? () => void run(async () => say(await search.lookAgain("verify"))) : undefined}
+        onAskModel={question.mode === "regions" && !search.isBusy
+          ? (text, choices) => run(async () => say(await search.lookAgain("ask_model", { text, choices }))) : undefined}
         onDismiss={question.concept ? () => void dismiss() : undefined}
         onSelectAll={() => void selectRanks(ranks)}
         onClear={() => select(() => [])}
@@ -140,7 +142,7 @@ export function Results(props: Props) {
           onKeep={() => void run(() => change("keep_heatmap", { question, id: why.id }))} />
       )}
       <Gallery ranks={ranks} tiles={tiles} request={request} side={size.side} selected={selected} marks={marks}
-        isMarkable={!isOfPictures} isCovered={props.isCovered}
+        isMarkable={!isOfPictures} measure={measureOf(question)} isCovered={props.isCovered}
         onSelect={(ids, isOn) =>
           select((before) => (isOn ? [...new Set([...before, ...ids])] : before.filter((id) => !ids.includes(id))))}
         onSelectRanks={(some) => void selectRanks(some)}

@@ -1,6 +1,6 @@
 import { Button } from "@mui/material";
 import React from "react";
-import { Found } from "./useSearch";
+import { Found, measureOf } from "./useSearch";
 
 const HEIGHT = 40;
 
@@ -15,6 +15,7 @@ export function Scores({ found, threshold, onThreshold }: Props) {
   const { low, high, bars, suggestion } = found;
   const steps = found.above.length - 1;
   const step = stepOf(found, threshold);
+  const measure = measureOf(found.question);
   const most = Math.log1p(Math.max(...bars, 1));
   const what = found.question.mode === "pictures" ? "pictures" : "regions";
   const count = countAbove(found, threshold);
@@ -31,14 +32,14 @@ export function Scores({ found, threshold, onThreshold }: Props) {
           })}
         </svg>
         <input type="range" aria-label="Threshold" min={0} max={steps} value={step}
-          aria-valuetext={`cosine ${threshold.toFixed(3)}, ${count} ${what}`}
+          aria-valuetext={`${measure} ${threshold.toFixed(3)}, ${count} ${what}`}
           onChange={(event) => onThreshold(low + ((high - low) * Number(event.target.value)) / steps)}
           onKeyDown={(event) => event.stopPropagation()}
           style={{ display: "block", width: "100%", margin: 0, accentColor: "#ff6d04" }} />
       </div>
       <div style={{ flex: "4 1 200px", fontSize: 14 }}>
-        <b role="status" title={`cosine of at least ${threshold.toFixed(3)}`}>
-          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : "match"}
+        <b role="status" title={`${measure} of at least ${threshold.toFixed(3)}`}>
+          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : found.question.prompt ? "of those asked about" : "match"}
         </b>
         {found.off_by > 0 && count > found.cosines.length && (
           <span title="Counted in a sample: so much it may be off, in 19 of 20 searches"> ± {found.off_by.toLocaleString("en")}</span>

@@ -77,6 +77,10 @@ export function SearchBar(props: Props) {
             </Select>
           )}
           <Check label="Only in the current view" value={form.inside} onChange={(inside) => set({ inside })} />
+          {form.mode === "regions" && (
+            <Check label="Match the words with captions too" value={Boolean(form.captions)}
+              onChange={(isOn) => set({ captions: isOn ? "caption" : null })} />
+          )}
         </div>
       )}
       {fold === "picture" && (
@@ -160,6 +164,7 @@ function Chips({ form, set }: { form: Form; set: (change: Partial<Form>) => void
     [form.unlike.length > 0, counted(form.unlike, "not to be like"), { unlike: [] }],
     [form.picture !== null, form.picture?.box ? "a part of a picture" : "a picture", { picture: null }],
     [form.inside, "in the current view", { inside: false }],
+    [Boolean(form.captions), "captions too", { captions: null }],
   ];
   const there = chips.filter(([isThere]) => isThere);
   if (!there.length) return null;

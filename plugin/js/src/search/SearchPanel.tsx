@@ -53,7 +53,7 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     void reload();
   });
   const ask = (question: Question) => {
-    const { right, wrong, concept, stages: _, at: __, min_score: ___, k: ____, ...parts } = question;
+    const { right, wrong, concept, stages: _, at: __, min_score: ___, k: ____, prompt: _____, ...parts } = question;
     const next = { ...EMPTY, ...parts };
     const all = [...right.map((id) => [id, "right"]), ...wrong.map((id) => [id, "wrong"])];
     setForm(next);

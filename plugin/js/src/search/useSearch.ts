@@ -13,6 +13,8 @@ export interface Form {
   picture: Question["picture"];
   keys: string[];
   inside: boolean;
+  /** The attribute whose text the words are matched with too. */
+  captions?: string | null;
 }
 
 /** The hits of a question. */
@@ -22,6 +24,7 @@ export interface Found extends Answer {
 
 export const EMPTY: Form = {
   mode: "regions", words: "", avoid: "", like: [], unlike: [], picture: null, keys: [], inside: false,
+  captions: null,
 };
 
 interface Stored {
@@ -92,12 +95,14 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
     [ask, setForm, setStored],
   );
 
-  /** Asks a detector about the best hits, and shows them in its order; returns what it says. */
-  const verify = useCallback(async () => {
+  /** Asks a detector for the words in the best hits, or a language model a question about them, and shows them in
+   * its order; returns what it says. */
+  const lookAgain = useCallback(async (event: "verify" | "ask_model", params: object = {}) => {
     setBusy(true);
     try {
-      const { question, said } = await call<{ question: Question; said: string }>("verify", { question: found?.question });
-      if (await ask(question)) setStored((before) => ({ ...before, question }));
+      const { question, said } = await call<{ question: Question; said: string }>(event, { question: found?.question, ...params });
+      const answer = await ask(question);
+      if (answer) setStored((before) => ({ ...before, question, threshold: question.prompt ? answer.low : before.threshold }));
       return said;
     } finally {
       setBusy(false);
@@ -106,7 +111,7 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
 
   const selected = useMemo(() => new Set(stored.selected), [stored.selected]);
   return {
-    form, setForm, found, isBusy, search, verify, selected,
+    form, setForm, found, isBusy, search, lookAgain, selected,
     marks: stored.marks,
     threshold: stored.threshold,
     setThreshold: useCallback((threshold: number) => setStored((s) => ({ ...s, threshold })), [setStored]),
@@ -131,6 +136,11 @@ export function useSearch(call: Call, dataset: string, onError: (error: Error) =
 }
 
 export type SearchState = ReturnType<typeof useSearch>;
+
+/** What the scores of a question's hits are. */
+export function measureOf({ prompt }: Question): string {
+  return prompt ? `“${prompt.choices[0]}”` : "cosine";
+}
 
 export function asLists(marks: Record<string, Mark>) {
   const of = (mark: Mark) => Object.keys(marks).filter((id) => marks[id] === mark);

@@ -18,8 +18,12 @@ export interface Question {
   keys: string[];
   right: string[];
   wrong: string[];
+  /** The attribute whose text the words are matched with too. */
+  captions?: string | null;
   /** Of which concept these are the regions that wait. */
   concept?: string | null;
+  /** What a language model was asked about the hits: the scores are those of its first choice. */
+  prompt?: { text: string; choices: string[] } | null;
   k?: number | null;
   min_score?: number | null;
   stages?: object[] | null;
@@ -60,7 +64,9 @@ export interface Tile {
   field: string | null;
   label: string | null;
   tags: string[];
-  /** The cosine of a hit. */
+  /** What a language model wrote of it. */
+  caption?: string | null;
+  /** Of a hit. */
   score: number | null;
   crop?: string;
 }
