@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,15 +40,19 @@ from alphaclip.indexing.explore.concepts import score_new
 from alphaclip.indexing.labelling.auditing import Audit, open_audit
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
+from alphaclip.indexing.labelling.review.queueing import ReviewQueue
 from alphaclip.indexing.labelling.scoring.classes import Classes
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.labelling.tagging import tag_matching
+from alphaclip.indexing.language.runs import LanguageReport, Order, asking, describing
 from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
 from alphaclip.indexing.similarity import register_run
 from alphaclip.indexing.store.manifests import has_store
 from alphaclip.indexing.store.store import StoreWriter, writing
+from alphaclip.language.describer import Describer
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -306,6 +310,82 @@ class RegionIndex(SearchIndex):
         samples = samples_of(self.dataset, self.snapshot().version.info)
         return open_audit(self, samples, concept, pictures, confidence, seed)
 
+    def describe(
+        self,
+        into: str = "caption",
+        model: str | Path | Describer = "auto",
+        prompt: str | None = None,
+        view: fo.SampleCollection | Hits | ReviewQueue | Sequence[str] | None = None,
+        limit: int | None = None,
+        progress: Progress | None = None,
+        overwrite: bool = False,
+    ) -> LanguageReport:
+        """Has a language model describe regions, and writes what it says to their labels.
+
+        A run that was ended goes on when it is run again; a later one describes only regions that
+        are new or edited since, as :meth:`update` has seen them. ``describing`` of
+        :mod:`alphaclip.indexing.language.runs` says before how long it takes.
+
+        Args:
+            into ("caption"): the attribute for the text; ``<into>_by`` gets the model's name and
+                fingerprint, ``<into>_loglik`` the mean log-likelihood of a token
+            model ("auto"): what :func:`alphaclip.language.load` gives or loads by name. One that
+                sees vectors gets those of the index, and no picture is opened
+            prompt (None): what to say; None asks for a short sentence. May name attributes of the
+                labels in braces
+            view (None): a FiftyOne view, hits, a review queue, or names of regions, see
+                :class:`Example`; None takes all
+            limit (None): only the first so many
+            progress (None): told how far it is; None shows a bar in the terminal
+            overwrite (False): also what somebody else has written into the attribute
+
+        Returns:
+            what was done; its ``action`` is for :func:`alphaclip.indexing.undo`
+
+        Raises:
+            FieldError: if the attribute cannot be written, or no label has one that is named
+            AlphaClipError: if there are no such regions, or the model cannot be had
+            StoreBusyError: if the same run is on its way elsewhere
+        """
+        regions = _names_in(view)
+        return describing(self, into, model, prompt, regions, limit, overwrite).run(progress)
+
+    def ask(
+        self,
+        question: str,
+        choices: Sequence[str] = ("yes", "no"),
+        into: str = "answer",
+        model: str | Path | Describer = "auto",
+        view: fo.SampleCollection | Hits | ReviewQueue | Sequence[str] | None = None,
+        limit: int | None = None,
+        order: Order | None = None,
+        reviews: str | None = None,
+        progress: Progress | None = None,
+        overwrite: bool = False,
+    ) -> LanguageReport:
+        """Asks a language model about regions, and writes its answers to their labels.
+
+        Each choice is scored by how likely it is; nothing is parsed. See :meth:`describe` for how
+        it goes on, and for what is not told here.
+
+        Args:
+            question: may name attributes of the labels in braces, ``is this a {label}?``
+            choices: what may be answered
+            into ("answer"): the attribute for the choice; ``<into>_score`` gets its score, or
+                ``<into>_p`` its probability once reviews were given, ``<into>_by`` who said it
+            model, view, limit, progress, overwrite: see :meth:`describe`
+            order (None): "uncertain" takes first the regions of whose answer in ``into`` another
+                model was least sure
+            reviews (None): ``field.attribute`` that holds the right choice of at least 50 regions;
+                these are asked too. What is fitted on them stays for later runs
+
+        Raises:
+            AlphaClipError: see :meth:`describe`; or if there are too few reviews
+        """
+        regions = _names_in(view)
+        options = (into, model, regions, limit, order, reviews, overwrite)
+        return asking(self, question, choices, *options).run(progress)
+
     def delete(self) -> None:
         """Removes the index and its Brain run; the dataset's labels stay as they are.
 
@@ -323,6 +403,11 @@ class RegionIndex(SearchIndex):
         with deleting_index(self.dataset, self.key):
             while has_run(self.dataset, self.key):
                 BrainMethod.delete_run(self.dataset, self.key, cleanup=False)
+
+
+def _names_in(view: Any) -> Any:
+    """The names of the regions of a review queue; all else as it is."""
+    return [item.label_id for item in view.items] if isinstance(view, ReviewQueue) else view
 
 
 def _planned_settings(writer: StoreWriter) -> dict[str, Any]:

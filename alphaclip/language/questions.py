@@ -62,3 +62,8 @@ def fill(text: str, attributes: Mapping[str, Any]) -> str:
         return str(found)
 
     return _PLACEHOLDER.sub(value, text)
+
+
+def placeholders(text: str) -> list[str]:
+    """The attributes that a text names in braces, each once."""
+    return list(dict.fromkeys(_PLACEHOLDER.findall(text)))

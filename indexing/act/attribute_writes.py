@@ -6,7 +6,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.act.actions import Action, Change, Undone, begin, changes_of, made_for
+from alphaclip.indexing.act.actions import (
+    MOST_ACTIONS,
+    Action,
+    Change,
+    Undone,
+    begin,
+    changes_of,
+    history,
+    made_for,
+)
 from alphaclip.indexing.dataset.bulk_writes import (
     Row,
     attribute_writes,
@@ -18,6 +27,9 @@ from alphaclip.indexing.dataset.schema import check_attribute, declare, undeclar
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+_TOGETHER = 20_000
+"""Labels that are written at once, so that a million take no gigabytes of memory."""
 
 
 def set_attributes(
@@ -56,8 +68,21 @@ def set_attributes(
     detail = {**detail, "field": field, "made": list(dict.fromkeys(made))}
     action = begin(dataset, "attribute", changes, left, detail, key=key)
     declare(dataset, {path.to(name): kinds[name] for name in missing})
-    write_labels(dataset, path, attribute_writes(rows))
+    for start in range(0, len(rows), _TOGETHER):
+        write_labels(dataset, path, attribute_writes(rows[start : start + _TOGETHER]))
     return action
+
+
+def last_written(dataset: fo.Dataset, into: str) -> dict[tuple[str, str], Any]:
+    """Sample id and label id to what the last action on an attribute wrote there, as far as actions
+    are remembered: what is there now and is another was written by somebody else."""
+    values: dict[tuple[str, str], Any] = {}
+    for action in history(dataset, MOST_ACTIONS):
+        is_its = action.kind == "attribute" and action.detail.get("into") == into
+        for change in changes_of(dataset, action) if is_its and not action.undone else ():
+            new = json.loads(change.before or "[{}]")[0]
+            values.setdefault((change.sample_id, change.label_id), next(iter(new.values()), None))
+    return values
 
 
 def undo_attributes(dataset: fo.Dataset, action: Action) -> Undone:

@@ -20,14 +20,15 @@ from alphaclip.indexing.cli.index_cli import (
     print_report,
 )
 from alphaclip.indexing.cli.label_cli import add_label_parsers
+from alphaclip.indexing.cli.language_cli import add_language_parsers
 from alphaclip.indexing.cli.photos_cli import add_photos_parser
 from alphaclip.indexing.cli.segment_cli import add_segment_parser
 from alphaclip.indexing.dataset.samples import open_dataset
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``photos``, ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``index`` and
-    ``demo``."""
+    """Adds ``photos``, ``embed``, ``search``, ``segment``, ``label``, ``tag``, ``describe``,
+    ``ask``, ``index`` and ``demo``."""
     add_build_options(
         command(subparsers, "embed", "embed a field's regions and index them", _embed)
     )
@@ -47,6 +48,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     add_photos_parser(subparsers)
     add_segment_parser(subparsers)
     add_label_parsers(subparsers)
+    add_language_parsers(subparsers)
     add_index_parser(subparsers)
 
     demo = subparsers.add_parser("demo", help="the main job on the bundled scenes, with the App")

@@ -13,10 +13,10 @@ import numpy as np
 
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.calibration import Calibration, calibrate
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.records import new_key
 from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample, with_test
-from alphaclip.indexing.labelling.promise.calibration import Calibration, calibrate
 from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
 from alphaclip.indexing.labelling.report import Labelled, LabelReport, make_report
 from alphaclip.indexing.labelling.report_pictures import pick_regions

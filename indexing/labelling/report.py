@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.files import write_text
-from alphaclip.indexing.dataset.samples import open_dataset
-from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
-from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, needed
-from alphaclip.indexing.labelling.promise.calibration import (
+from alphaclip.indexing.calibration import (
     Calibration,
     Method,
     Reliability,
     reliability,
 )
+from alphaclip.indexing.dataset.samples import open_dataset
+from alphaclip.indexing.labelling.deciding import OVER_ALL, Decision
+from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, needed
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise, share_of_risk
 from alphaclip.indexing.labelling.promise.recall import Recall

@@ -38,8 +38,9 @@ ORDER = {
         "< encoder | detectors | language < sam < cli"
     ),
     "indexing": (
-        "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"
-        " < labelling | similarity | embedding < region_index | zoo_model < cli"
+        "progress | store | calibration < nearest | dataset < retrieval | masks "
+        "< explore | act | brain < labelling | language | similarity | embedding "
+        "< region_index | zoo_model < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < cli",
     "plugin": "common < panel | label_panel < operators",

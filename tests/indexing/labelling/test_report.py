@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alphaclip.indexing.labelling.promise.calibration import reliability
+from alphaclip.indexing.calibration import reliability
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport, assumptions, remarks

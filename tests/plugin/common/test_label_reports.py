@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from alphaclip.indexing.labelling.promise.calibration import reliability
+from alphaclip.indexing.calibration import reliability
 from alphaclip.indexing.labelling.promise.promise import fix_threshold
 from alphaclip.indexing.labelling.promise.recall import Recall
 from alphaclip.indexing.labelling.report import ClassLine, LabelReport

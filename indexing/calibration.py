@@ -22,7 +22,6 @@ from typing import Any, Literal
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.promise.binomial import clopper_pearson
 
 Method = Literal["ranking", "share", "platt", "isotonic"]
 
@@ -31,6 +30,9 @@ LEAST = 30
 
 MANY = 1000
 """Reviews from which on an isotonic regression is better than Platt's curve, in that study."""
+
+CONFIDENCE = 0.9
+"""Of the intervals of the reliability diagram."""
 
 BINS, LEAST_IN_BIN = 10, 10
 """Of the reliability diagram: with fewer regions in a bin its share says next to nothing."""
@@ -113,7 +115,7 @@ def calibrate(scores: np.ndarray, correct: np.ndarray, classes: np.ndarray) -> C
 @dataclass(frozen=True)
 class Bin:
     """Reviewed regions of like probability: their mean, the share that is right, with Clopper and
-    Pearson's interval at a confidence of 0.9, and how many they are."""
+    Pearson's interval at ``CONFIDENCE``, and how many they are."""
 
     predicted: float
     right: float
@@ -153,19 +155,29 @@ def reliability(probabilities: np.ndarray, correct: np.ndarray) -> Reliability |
     """
     if len(probabilities) != len(correct):
         raise AlphaClipError(f"{len(probabilities)} probabilities, {len(correct)} answers")
-    total = len(correct)
-    if not total:
+    if not len(correct):
         return None
-    order = np.argsort(probabilities, kind="stable")
-    parts = np.array_split(order, min(BINS, max(1, total // LEAST_IN_BIN)))
+    from scipy.stats import binomtest
+
     probabilities, correct = np.asarray(probabilities, float), np.asarray(correct, bool)
     bins = []
-    for part in parts:
+    for part in _bins(probabilities):
         right, count = int(correct[part].sum()), len(part)
-        predicted, interval = float(probabilities[part].mean()), clopper_pearson(right, count)
-        bins.append(Bin(predicted, right / count, interval, count))
-    gaps = [one.count * abs(one.predicted - one.right) for one in bins]
-    return Reliability(tuple(bins), float(sum(gaps) / total), total)
+        exact = binomtest(right, count).proportion_ci(CONFIDENCE, "exact")
+        interval = (float(exact.low), float(exact.high))
+        bins.append(Bin(float(probabilities[part].mean()), right / count, interval, count))
+    return Reliability(tuple(bins), expected_error(probabilities, correct), len(correct))
+
+
+def expected_error(probabilities: np.ndarray, correct: np.ndarray) -> float:
+    """The expected calibration error alone, see :class:`Reliability`; of at least one region."""
+    gaps = probabilities - correct
+    return sum(abs(float(gaps[part].sum())) for part in _bins(probabilities)) / len(gaps)
+
+
+def _bins(probabilities: np.ndarray) -> list[np.ndarray]:
+    order = np.argsort(probabilities, kind="stable")
+    return np.array_split(order, min(BINS, max(1, len(order) // LEAST_IN_BIN)))
 
 
 def _curve(scores: np.ndarray, correct: np.ndarray) -> Curve:

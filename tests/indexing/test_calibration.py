@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.promise.calibration import calibrate, reliability
+from alphaclip.indexing.calibration import calibrate, reliability
 
 
 def drawn(count: int, seed: int = 0, scale: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,391 @@
+"""Asks a language model about the regions of an index, and writes what it says to their labels.
+
+Public: :func:`describing` and :func:`asking`, which prepare a :class:`LanguageRun`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from alphaclip.arguments import COUNT, checked
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import remove_partials, writer_lock
+from alphaclip.indexing.act.actions import Action
+from alphaclip.indexing.act.attribute_writes import last_written, set_attributes
+from alphaclip.indexing.dataset.bulk_writes import Row, read_labels
+from alphaclip.indexing.dataset.labels import LabelPath, Skipped
+from alphaclip.indexing.dataset.locations import own_folder
+from alphaclip.indexing.dataset.schema import check_attribute
+from alphaclip.indexing.language.answer_calibration import AnswerCalibration, fit, read_reviews
+from alphaclip.indexing.language.kept import KeptAnswers, Said
+from alphaclip.indexing.language.selecting import least_sure_first, read_attributes, select_rows
+from alphaclip.indexing.language.tasks import Asking, Describing, Task
+from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.indexing.retrieval.index import SearchIndex
+from alphaclip.indexing.retrieval.region_items import RegionItem, region_items
+from alphaclip.indexing.store.segments import as_text
+from alphaclip.language.describer import Describer
+from alphaclip.language.loading import load
+from alphaclip.language.questions import Question, placeholders
+from alphaclip.views.prefetch import Failure
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+Order = Literal["uncertain"]
+
+PART, PART_SECONDS = 256, 60.0
+"""Regions and seconds after which what was said is kept, whichever is sooner."""
+
+FIRST = 16
+"""Regions of an estimate; of what sees vectors, and is far quicker, 16 times as many."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a run will take.
+
+    Attributes:
+        regions: that are meant
+        answered: of these, those that need not be asked any more
+        rate: regions a second, measured on the first ones, which are answered now; None if none
+            was left
+    """
+
+    regions: int
+    answered: int
+    rate: float | None
+
+    @property
+    def seconds(self) -> float:
+        """Until all are answered."""
+        return 0.0 if self.rate is None else (self.regions - self.answered) / self.rate
+
+    def __str__(self) -> str:
+        left = self.regions - self.answered
+        if self.rate is None:
+            return f"{self.regions:,} regions, nothing left to ask"
+        minutes = max(1, round(self.seconds / 60))
+        return (
+            f"{self.regions:,} regions, {left:,} of them to ask: about {minutes:,} minutes at "
+            f"{self.rate:,.1f} regions a second"
+        )
+
+
+@dataclass(frozen=True)
+class LanguageReport:
+    """What a run did.
+
+    Attributes:
+        into: the attribute, as ``field.attribute``
+        by: the model's name and the fingerprint of its weights and prompts
+        asked: regions that the model was asked about now
+        answered_before: regions that it had been asked about as they are
+        written: labels that were changed
+        left: labels that somebody has written something else to, which stays
+        skipped: regions that have no answer, and why; the next run asks again
+        counts: how many regions have each choice
+        calibration: from scores to probabilities; None where there are scores
+        action: for :func:`alphaclip.indexing.undo`; None if no label was changed
+    """
+
+    into: str
+    by: str
+    asked: int
+    answered_before: int
+    written: int
+    left: int
+    skipped: list[Skipped] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    calibration: AnswerCalibration | None = None
+    action: Action | None = None
+
+    def __str__(self) -> str:
+        counts = {
+            "asked now": self.asked,
+            "answered before": self.answered_before,
+            f"labels written to {self.into!r}": self.written,
+            "left as somebody wrote them": self.left,
+            "skipped": len(self.skipped),
+            **{repr(choice): count for choice, count in self.counts.items()},
+        }
+        said = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        return f"{said or 'nothing to do'}; by {self.by}" + (
+            f"; {self.calibration}" if self.calibration else ""
+        )
+
+
+@checked(limit=COUNT)
+def describing(
+    index: SearchIndex,
+    into: str = "caption",
+    model: str | Path | Describer = "auto",
+    prompt: str | None = None,
+    view: fo.SampleCollection | Hits | Sequence[str] | None = None,
+    limit: int | None = None,
+    overwrite: bool = False,
+) -> LanguageRun:
+    """Prepares a run of :meth:`alphaclip.indexing.RegionIndex.describe`; see there."""
+    return LanguageRun(index, Describing(into, prompt), model, view, limit, overwrite)
+
+
+@checked(limit=COUNT, order=Order)
+def asking(
+    index: SearchIndex,
+    question: str,
+    choices: Sequence[str] = ("yes", "no"),
+    into: str = "answer",
+    model: str | Path | Describer = "auto",
+    view: fo.SampleCollection | Hits | Sequence[str] | None = None,
+    limit: int | None = None,
+    order: Order | None = None,
+    reviews: str | None = None,
+    overwrite: bool = False,
+) -> LanguageRun:
+    """Prepares a run of :meth:`alphaclip.indexing.RegionIndex.ask`; see there."""
+    task = Asking(into, Question(question, tuple(choices)))
+    return LanguageRun(index, task, model, view, limit, overwrite, order, reviews)
+
+
+class LanguageRun:
+    """A model and what it is asked about which regions, all checked; made by :func:`describing` and
+    :func:`asking`.
+
+    What it says is kept beside the index, so a run that was ended at any moment goes on, and of a
+    later one only regions that are new or edited, or whose attributes in the question are others.
+
+    Args:
+        index: of the regions
+        task: what the model is to say
+        model: or its name
+        view: see :func:`select_rows`
+        limit: regions, the first ones
+        overwrite: also what somebody else has written
+        order (None): of the regions, before they are limited
+        reviews (None): the attribute to calibrate by
+    """
+
+    def __init__(
+        self,
+        index: SearchIndex,
+        task: Task,
+        model: str | Path | Describer,
+        view: Any,
+        limit: int | None,
+        overwrite: bool,
+        order: Order | None = None,
+        reviews: str | None = None,
+    ) -> None:
+        self._index, self._task, self._overwrite = index, task, overwrite
+        for name, kind in task.kinds.items():
+            check_attribute(index.dataset, index.field, name, kind)
+        store = own_folder(index.dataset, index.key)
+        self._now = now = index.snapshot()
+        rows = select_rows(index, now, view)
+        if order is not None:
+            rows = least_sure_first(index, now, rows, task.into)
+        self._selected = np.sort(rows[:limit])
+        self._truths = None
+        self._rows = self._selected
+        if reviews is not None and isinstance(task, Asking):
+            choices, ids = task.question.choices, now.version.ids
+            truths = read_reviews(index.dataset, index.field, reviews, choices, ids)
+            self._rows = np.union1d(self._selected, np.flatnonzero(truths >= 0))
+            self._truths = truths[self._rows]
+        ids = now.version.ids_of(self._rows)
+        self._attributes = read_attributes(index, ids, placeholders(task.text))
+        self._regions = list(
+            zip(as_text(ids.sample_ids).tolist(), as_text(ids.label_ids).tolist(), strict=True)
+        )
+        made_of = zip(as_text(ids.fingerprints).tolist(), self._attributes, strict=True)
+        self._made_of = [made + _digest(its) for made, its in made_of]
+        self._model = load(model) if isinstance(model, str | Path) else _checked_model(model)
+        self._by = f"{self._model.name}@{self._model.fingerprint}"
+        self._kept = KeptAnswers(store, [self._model.fingerprint, *task.about])
+
+    def estimate(self) -> Estimate:
+        """How long :meth:`run` will take, by asking about the first regions; that is kept.
+
+        Raises:
+            StoreBusyError: if the same run is on its way elsewhere
+        """
+        with writer_lock(self._kept.folder):
+            said = self._read()
+            left = _missing(said)
+            first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
+            start = time.perf_counter()
+            self._ask(first, said, lambda *counts: None, [].append)
+            seconds = time.perf_counter() - start
+        rate = len(first) / max(seconds, 1e-9) if len(first) else None
+        return Estimate(len(said), len(said) - len(left) + len(first), rate)
+
+    def run(self, progress: Progress | None = None) -> LanguageReport:
+        """Asks about what has no answer yet, and writes the answers.
+
+        Args:
+            progress (None): told how far it is; None shows a bar in the terminal
+
+        Raises:
+            StoreBusyError: if the same run is on its way elsewhere
+            StoreError: if what is said cannot be kept
+        """
+        skipped: list[Skipped] = []
+        with writer_lock(self._kept.folder), shown(progress) as show:
+            remove_partials(self._kept.folder)
+            said = self._read()
+            left = _missing(said)
+            self._ask(left, said, show, skipped.append)
+            task = self._calibrated(said)
+            at = np.searchsorted(self._rows, self._selected)
+            there = [number for number in at.tolist() if said[number] is not None]
+            attributes = task.attributes([said[number] for number in there])
+            regions = [self._regions[number] for number in there]
+            action, kept = self._write(task, dict(zip(regions, attributes, strict=True)))
+        is_asking = isinstance(task, Asking)
+        return LanguageReport(
+            into=f"{self._index.field}.{task.into}",
+            by=self._by,
+            asked=sum(said[number] is not None for number in left.tolist()),
+            answered_before=len(said) - len(left),
+            written=action.count if action else 0,
+            left=kept,
+            skipped=skipped,
+            counts=dict(Counter(one[task.into] for one in attributes)) if is_asking else {},
+            calibration=task.calibration if isinstance(task, Asking) else None,
+            action=action,
+        )
+
+    def _read(self) -> list[Any]:
+        """What was said of each region as it is now; None of those that are to be asked about."""
+        kept = self._kept.read()
+        found = (kept.get(region, ("", None)) for region in self._regions)
+        return [
+            said if made_of == own and self._task.is_said(said) else None
+            for own, (made_of, said) in zip(self._made_of, found, strict=True)
+        ]
+
+    def _ask(
+        self,
+        numbers: np.ndarray,
+        said: list[Any],
+        show: Progress,
+        skip: Callable[[Skipped], None],
+    ) -> None:
+        """Asks about some of the regions, and keeps what is said; it also goes into ``said``."""
+        waiting: list[Said] = []
+        since, done = time.monotonic(), 0
+        try:
+            for number, one in self._answers(numbers, skip):
+                done += 1
+                said[number] = one
+                if one is not None:
+                    waiting.append((*self._regions[number], self._made_of[number], one))
+                if len(waiting) >= PART or (waiting and time.monotonic() - since > PART_SECONDS):
+                    self._kept.add(waiting)
+                    waiting, since = [], time.monotonic()
+                show(f"regions {self._task.done}", done, len(numbers))
+        finally:
+            if waiting:
+                self._kept.add(waiting)
+
+    def _answers(
+        self, numbers: np.ndarray, skip: Callable[[Skipped], None]
+    ) -> Iterator[tuple[int, Any]]:
+        """The number of each region, and what the model says of it; None where it failed."""
+        sent: dict[int, RegionItem] = {}
+        sees_vectors = self._model.sees == "vectors"
+        rows = self._rows[numbers]
+
+        def numbers_of(item: RegionItem) -> list[int]:
+            found: list[int] = np.searchsorted(self._rows, item.rows).tolist()
+            return found
+
+        def items() -> Iterator[Any]:
+            its_items = region_items(self._index.dataset, self._now, rows, sees_vectors, skip)
+            for count, item in enumerate(its_items):
+                sent[count] = item
+                attributes = [self._attributes[number] for number in numbers_of(item)]
+                yield item.picture, item.regions, attributes
+
+        def note(failure: Failure) -> None:
+            regions = sent[failure.item].named
+            for region in regions if failure.region is None else [regions[failure.region]]:
+                skip(Skipped(*region, str(failure.error)))
+
+        for count, said in enumerate(self._task.ask(self._model, items(), note)):
+            yield from zip(numbers_of(sent.pop(count)), said, strict=True)
+
+    def _calibrated(self, said: Sequence[Any]) -> Task:
+        """The task with what reviews say now, or said before."""
+        if not isinstance(self._task, Asking):
+            return self._task
+        if self._truths is None:
+            content = self._kept.calibration
+            return replace(self._task, calibration=content and AnswerCalibration.from_dict(content))
+        pairs = zip(said, self._truths.tolist(), strict=True)
+        answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
+        gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)
+        calibration = fit(gains, np.array([truth for _, truth in answered], int))
+        self._kept.calibration = calibration.to_dict()
+        return replace(self._task, calibration=calibration)
+
+    def _write(
+        self, task: Task, answers: dict[tuple[str, str], dict[str, Any]]
+    ) -> tuple[Action | None, int]:
+        """Writes attributes where there are others, but for what somebody else has written; counts
+        those."""
+        dataset, its_field, left = self._index.dataset, self._index.field, 0
+        path, into = LabelPath.of(dataset, its_field), f"{its_field}.{task.into}"
+        used = {name for one in answers.values() for name in one} | {f"{task.into}_by"}
+        # A score that a run without calibration wrote is not to stand beside the probability
+        kinds = {
+            name: kind
+            for name, kind in task.kinds.items()
+            if name in used or dataset.has_field(path.to(name))
+        }
+        ours, changed = last_written(dataset, into), list[Row]()
+        samples = (sample for sample, _ in answers)
+        for sample, label in read_labels(dataset, path, samples, list(kinds)):
+            region = (sample, str(label["_id"]))
+            if region not in answers:
+                continue
+            new = dict.fromkeys(kinds) | answers[region] | {f"{task.into}_by": self._by}
+            old = {name: label.get(name) for name in kinds}
+            if new == old:
+                continue
+            if self._overwrite or old[task.into] in (None, "", ours.get(region)):
+                changed.append((*region, new, old))
+            else:
+                left += 1
+        if not changed:
+            return None, left
+        detail = {"into": into, "model": self._by, "text": task.text}
+        return set_attributes(dataset, its_field, kinds, changed, left, detail), left
+
+
+def _missing(said: Sequence[Any]) -> np.ndarray:
+    return np.array([number for number, one in enumerate(said) if one is None], np.int64)
+
+
+def _digest(attributes: dict[str, Any]) -> str:
+    text = json.dumps(attributes, default=str, sort_keys=True)
+    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if attributes else ""
+
+
+def _checked_model(model: Any) -> Describer:
+    if not isinstance(model, Describer):
+        raise AlphaClipError(
+            f"model is {model!r:.80}: expected the name of a language model, or what "
+            "alphaclip.language.load(name) gives"
+        )
+    return model

@@ -1,0 +1,87 @@
+"""Rows of an index as a language model takes them: vectors and boxes, or pictures and regions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from alphaclip.errors import RegionError
+from alphaclip.indexing.dataset.labels import Skipped, images_of
+from alphaclip.indexing.dataset.raw_labels import read_pictures
+from alphaclip.indexing.retrieval.snapshot import Snapshot
+from alphaclip.indexing.store.segments import as_text
+from alphaclip.regions.region import Region
+
+if TYPE_CHECKING:
+    import fiftyone as fo
+
+_TOGETHER = 256
+"""Rows whose labels are read at once, and whose vectors are one item."""
+
+
+@dataclass(frozen=True)
+class RegionItem:
+    """A picture with some of its regions, or the vectors of regions of several.
+
+    Attributes:
+        picture: its path, or the vectors, float32 (n, dim): the first of
+            :data:`alphaclip.language.describer.Item`
+        regions: the second
+        rows: of the index, int64 (n,)
+        named: path of the picture and label id of each
+    """
+
+    picture: str | np.ndarray
+    regions: list[Region]
+    rows: np.ndarray
+    named: list[tuple[str, str]]
+
+
+def region_items(
+    dataset: fo.Dataset,
+    now: Snapshot,
+    rows: np.ndarray,
+    vectors: bool,
+    skip: Callable[[Skipped], None],
+) -> Iterator[RegionItem]:
+    """Takes rows to a language model; labels are read as they are now.
+
+    Args:
+        dataset: of the index
+        now: the index
+        rows: int64 (n,); rows of one picture are best side by side
+        vectors: whether the model sees vectors, so that no picture is opened
+        skip: told of each region that cannot be used: its label is gone, or has no area
+    """
+    for start in range(0, len(rows), _TOGETHER):
+        by_picture: dict[str, list[tuple[int, Region, tuple[str, str]]]] = {}
+        for found in _regions(dataset, now, rows[start : start + _TOGETHER], skip):
+            by_picture.setdefault("" if vectors else found[2][0], []).append(found)
+        for path, several in by_picture.items():
+            here, regions, named = map(list, zip(*several, strict=True))
+            numbers = np.array(here, np.int64)
+            yield RegionItem(now.vectors(numbers) if vectors else path, regions, numbers, named)
+
+
+def _regions(
+    dataset: fo.Dataset, now: Snapshot, rows: np.ndarray, skip: Callable[[Skipped], None]
+) -> Iterator[tuple[int, Region, tuple[str, str]]]:
+    """Row, region, and path and label id, of each that can be used."""
+    ids = now.version.ids_of(rows)
+    samples, labels = as_text(ids.sample_ids).tolist(), as_text(ids.label_ids).tolist()
+    pictures = read_pictures(images_of(dataset), now.version.info["field"], sorted(set(samples)))
+    there = {}
+    for picture in pictures:
+        for number, label_id in enumerate(picture.label_ids):
+            there.setdefault((picture.sample_id, label_id), (picture, number))
+    for row, region_id in zip(rows.tolist(), zip(samples, labels, strict=True), strict=True):
+        picture, number = there.get(region_id, (None, 0))
+        try:
+            if picture is None:
+                raise RegionError("it is gone since it was embedded: update the index")
+            yield row, picture.region(number), (picture.filepath, region_id[1])
+        except RegionError as error:
+            skip(Skipped("" if picture is None else picture.filepath, region_id[1], str(error)))
