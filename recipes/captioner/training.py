@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class CaptionerRecipe:
         phase: steps and rates
         plan: what a batch holds
         seed: nano's phases have those before
+        width, layers: of the network
     """
 
     parts: int = 46
@@ -47,6 +48,15 @@ class CaptionerRecipe:
     )
     plan: LessonPlan = field(default_factory=LessonPlan)
     seed: int = NanoRecipe().seed + 3
+    width: int = 192
+    layers: int = 4
+
+    @classmethod
+    def of(cls, steps: int | None = None, **changes: Any) -> CaptionerRecipe:
+        """The usual one with another number of steps, or other fields."""
+        usual = cls()
+        phase = usual.phase if steps is None else replace(usual.phase, steps=steps)
+        return replace(usual, phase=phase, **changes)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""
@@ -82,7 +92,8 @@ def train(
         folder: where checkpoint and log are kept; a run found there is continued
     """
     torch.manual_seed(recipe.seed)
-    network = CaptionerNetwork(CaptionerConfig(regions.vectors.shape[1], len(words)))
+    dim = regions.vectors.shape[1]
+    network = CaptionerNetwork(CaptionerConfig(dim, len(words), recipe.width, recipe.layers))
 
     def loss_of(lesson: Lesson) -> torch.Tensor:
         with mixed_half(lesson.vectors.device):
