@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.language.batches import NOT_FINITE
 from alphaclip.language.choices import (
     BlipReading,
     Continuation,
@@ -33,8 +34,6 @@ _BOTH_WAYS = ("paligemma",)
 _NEVER_PADDED = ("blip", "kosmos-2")
 """BLIP overwrites the first token of a prompt and drops the last; Kosmos-2 counts what is padded as
 positions while it writes. So what is written together has prompts of one length."""
-
-NOT_FINITE = "what the model computes is not finite: load it with precision='fp32'"
 
 Prompt = tuple[Shown, str]
 """What is shown of a region, and the text with it."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphaclip.arguments import COUNT, checked
+from alphaclip.catalog.released import models_folder
+from alphaclip.catalog.zoo import NANO_FOLDER
 from alphaclip.errors import AlphaClipError
 from alphaclip.language.alpha_tower import (
+    ALPHA_FILE,
     ALPHA_KEY,
     check_fits,
     read_saved_alpha,
@@ -17,6 +22,7 @@ from alphaclip.language.alpha_tower import (
     restore_alpha,
     swap_tower,
 )
+from alphaclip.language.describer import Describer
 from alphaclip.language.dialects import Way, choose_dialect
 from alphaclip.language.transformers_model import TransformersModel
 from alphaclip.network.devices import find_device
@@ -26,23 +32,31 @@ if TYPE_CHECKING:
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
+logger = logging.getLogger(__name__)
+
+NANO_CAPTIONER = "alphaclip-nano-captioner"
+VARIABLE = "ALPHACLIP_LANGUAGE_MODEL"
+"""In the environment: the model that ``auto`` takes."""
+
 _OWN_CODE = {"trust_remote_code": False}
 """Where nothing is said, transformers asks in the terminal whether to run a model's code."""
 
 
 @checked(precision=Precision, batch_size=COUNT)
 def load(
-    name: str | Path,
+    name: str | Path = "auto",
     alpha: str | Path | None = None,
     shown: Way | None = None,
     device: str | torch.device | None = None,
     precision: Precision = "auto",
     batch_size: int | None = None,
-) -> TransformersModel:
+) -> Describer:
     """Loads a language model that is shown regions.
 
     Args:
-        name: of an image-text-to-text model on the Hugging Face Hub, downloaded if need be, such as
+        name: ``auto``, see :func:`find_auto`; ``alphaclip-nano-captioner``, which ships and reads
+            vectors of ``alphaclip-nano``, or a file that ``alphaclip train-captioner`` wrote; else
+            of an image-text-to-text model on the Hugging Face Hub, downloaded if need be, such as
             ``Qwen/Qwen2.5-VL-3B-Instruct``; or a folder. Its weights have to be safetensors, and no
             code of its own is run.
         alpha (None): for LLaVA 1.5: a checkpoint with an alpha channel, whose image encoder takes
@@ -53,7 +67,8 @@ def load(
             suits the model.
         device (None): a torch device; None takes a GPU if there is one
         precision: ``auto`` is bf16 or fp16 on a GPU and fp32 on the CPU
-        batch_size (None): regions at a time; None takes 8, fewer where the memory does not do
+        batch_size (None): regions at a time; None takes 8, fewer where the memory does not do;
+            256 where it reads vectors
 
     Raises:
         AlphaClipError: it cannot be had, is of another kind, or cannot be shown regions this way
@@ -61,6 +76,15 @@ def load(
         CheckpointError: the checkpoint is not for this model, or a part of a saved one is missing
     """
     chosen = find_device(device)
+    if name == "auto":
+        name = find_auto()
+    if name == NANO_CAPTIONER or str(name).endswith(".safetensors"):
+        if alpha is not None or shown is not None:
+            raise AlphaClipError(
+                f"{name} reads vectors: leave alpha and shown out, which are for models that look "
+                "at pictures"
+            )
+        return _load_captioner(str(name), chosen, batch_size)
     tower = None if alpha is None else read_tower(str(alpha))
     processor, config = _describe(str(name))
     saved = None
@@ -77,6 +101,28 @@ def load(
         restore_alpha(model, saved)
     called = str(name) if tower is None else f"{name} with {tower.name}"
     return TransformersModel(processor, model.to(chosen).eval(), called, dialect, batch_size or 8)
+
+
+def find_auto() -> str:
+    """The language model that is here, without a download: what ``ALPHACLIP_LANGUAGE_MODEL``
+    names, else a LLaVA with an Alpha-CLIP tower that was saved into the models folder, else
+    ``alphaclip-nano-captioner``."""
+    saved = sorted(file.parent for file in models_folder().glob(f"*/{ALPHA_FILE}"))
+    return os.environ.get(VARIABLE) or (str(saved[0]) if saved else NANO_CAPTIONER)
+
+
+def _load_captioner(name: str, device: torch.device, batch_size: int | None) -> Describer:
+    from alphaclip.language.vector_captioner import load_captioner
+
+    if name != NANO_CAPTIONER:
+        return load_captioner(Path(name).expanduser(), name, device, batch_size)
+    logger.warning(
+        "%s knows drawings, not photographs: it shows how everything works; for your own pictures "
+        "name a larger model, such as Qwen/Qwen2.5-VL-3B-Instruct, here or in %s",
+        name,
+        VARIABLE,
+    )
+    return load_captioner(NANO_FOLDER / "captioner.safetensors", name, device, batch_size)
 
 
 def _describe(name: str) -> tuple[Any, Any]:

@@ -38,6 +38,18 @@ class Question:
         object.__setattr__(self, "choices", tuple(one.strip() for one in choices))
 
 
+def listed_questions(questions: Any) -> list[Question]:
+    """Questions as a list.
+
+    Raises:
+        AlphaClipError: they are something else, or none
+    """
+    several = listed(questions)
+    if not several or not all(isinstance(one, Question) for one in several):
+        raise AlphaClipError(f"questions are {brief(questions)}: expected a list of Question")
+    return several
+
+
 def fill(text: str, attributes: Mapping[str, Any]) -> str:
     """Puts a label's attributes in the place of their names in braces.
 

@@ -47,7 +47,7 @@ class Tokens:
         """The tokens of each choice as the model would write them after a prompt.
 
         Raises:
-            AlphaClipError: see `_told_apart`
+            AlphaClipError: see `told_apart`
         """
         joint = "" if prompt[-1:].isspace() or prompt.endswith(tuple(self._marks)) else " "
         before = self.of(prompt)
@@ -57,7 +57,7 @@ class Tokens:
             is_behind = both[: len(before)] == before
             return both[len(before) :] if is_behind else self.of(joint + choice)
 
-        return _told_apart(choices, cut)
+        return told_apart(choices, cut)
 
     def decoded(self, choices: Sequence[str]) -> list[list[int]]:
         """The tokens of each choice as a decoder of its own writes them, without the last mark."""
@@ -66,7 +66,7 @@ class Tokens:
             ids = self._tokenizer(choice)["input_ids"]
             return ids[:-1] if ids and ids[-1] == self._tokenizer.eos_token_id else ids
 
-        return _told_apart(choices, cut)
+        return told_apart(choices, cut)
 
     def count_words(self, ids: Sequence[int]) -> int:
         """How many tokens there are behind the marks that a text begins with."""
@@ -74,7 +74,7 @@ class Tokens:
         return len(ids) - next((n for n, one in enumerate(ids) if one not in marks), 0)
 
 
-def _told_apart(choices: Sequence[str], cut: Callable[[str], Sequence[int]]) -> list[list[int]]:
+def told_apart(choices: Sequence[str], cut: Callable[[str], Sequence[int]]) -> list[list[int]]:
     """The tokens of each choice.
 
     Raises:

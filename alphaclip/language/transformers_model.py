@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from alphaclip.arguments import checked, listed
-from alphaclip.errors import AlphaClipError, brief
+from alphaclip.arguments import checked
+from alphaclip.errors import AlphaClipError
 from alphaclip.language.alpha_tower import ALPHA_KEY, save_model
-from alphaclip.language.batches import run_batches
+from alphaclip.language.batches import NO_CAPTION, run_batches, run_questions
 from alphaclip.language.describer import Answers, Caption, Describer, Item
 from alphaclip.language.dialects import Dialect, picture_size
-from alphaclip.language.engine import NOT_FINITE, Engine, Prompt, Scored
-from alphaclip.language.questions import Question, fill
+from alphaclip.language.engine import Engine, Prompt, Scored
+from alphaclip.language.questions import Question, fill, listed_questions
 from alphaclip.language.shown import Showing, Shown, show_nothing
 from alphaclip.regions.region import Region
 from alphaclip.views.prefetch import OnError
@@ -26,8 +26,6 @@ from alphaclip.views.prefetch import OnError
 TaskT = TypeVar("TaskT")
 Asked = tuple[Shown, tuple[Question, ...]]
 """What is shown of a region, and what is asked of it, with nothing left to fill in."""
-
-_FAILED = Caption("", float("nan"))
 
 _PASSING = ("_name_or_path", "dtype", "transformers_version")
 """In configurations, and in those that are parts of them: what says nothing of the model."""
@@ -103,7 +101,7 @@ class TransformersModel(Describer):
             return self._engine.write(prompts, max_tokens)
 
         prepare = self._showing(prompted)
-        return run_batches(items, prepare, write, self._batch_size, _FAILED, on_error)
+        return run_batches(items, prepare, write, self._batch_size, NO_CAPTION, on_error)
 
     def ask_many(
         self,
@@ -112,9 +110,7 @@ class TransformersModel(Describer):
         on_error: OnError | None = None,
     ) -> Iterator[list[Answers]]:
         """See :meth:`Describer.ask_many`."""
-        several = listed(questions)
-        if not several or not all(isinstance(one, Question) for one in several):
-            raise AlphaClipError(f"questions are {brief(questions)}: expected a list of Question")
+        several = listed_questions(questions)
         for choice in (choice for question in several for choice in question.choices):
             self._engine.tokens.check_text(choice)
 
@@ -122,17 +118,13 @@ class TransformersModel(Describer):
             filled = (self._filled(question.text, attributes) for question in several)
             return shown, tuple(map(Question, filled, (q.choices for q in several)))
 
-        failed = [np.full((2, len(q.choices)), np.nan, np.float32) for q in several]
+        def priors(task: Asked) -> list[np.ndarray]:
+            return self._priors(task[1])
+
         prepare = self._showing(asked)
-        for rows in run_batches(items, prepare, self._answer, self._batch_size, failed, on_error):
-            tables = [
-                np.array([row[number] for row in rows], np.float32).reshape(-1, *nothing.shape)
-                for number, nothing in enumerate(failed)
-            ]
-            yield [
-                Answers(question.choices, table[:, 0], table[:, 1])
-                for question, table in zip(several, tables, strict=True)
-            ]
+        yield from run_questions(
+            items, several, prepare, self._score, priors, self._batch_size, on_error
+        )
 
     def _filled(self, text: str, attributes: Mapping[str, Any]) -> str:
         filled = fill(text, attributes)
@@ -147,17 +139,6 @@ class TransformersModel(Describer):
             return lambda region, attributes: make(showing.show(region), attributes)
 
         return prepare
-
-    def _answer(self, tasks: Sequence[Asked]) -> list[list[np.ndarray] | AlphaClipError]:
-        """Of each region and question the log-likelihoods of the choices, and what they are where
-        there is nothing to see: float32 (2, c)."""
-        results: list[list[np.ndarray] | AlphaClipError] = []
-        for (_, questions), scores in zip(tasks, self._score(tasks), strict=True):
-            both = zip(scores, self._priors(questions), strict=True)
-            tables = [np.stack(one) for one in both]
-            is_sound = all(np.isfinite(table).all() for table in tables)
-            results.append(tables if is_sound else AlphaClipError(NOT_FINITE))
-        return results
 
     def _compute_priors(self, questions: tuple[Question, ...]) -> list[np.ndarray]:
         (scores,) = self._score([(show_nothing(self._dialect.views, self._size), questions)])

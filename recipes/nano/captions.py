@@ -68,10 +68,10 @@ def _phrase(drawn: SceneObject, rng: np.random.Generator) -> str:
     if rng.random() < 0.2:
         noun = f"{color_word(drawn.color)} {noun}"
     if rng.random() < 0.1:
-        noun = f"{_size_word(drawn)} {noun}"
+        noun = f"{size_word(drawn.box)} {noun}"
     phrase = article(noun) if rng.random() < 0.7 else noun
     if rng.random() < 0.15:
-        phrase = f"{phrase} {_position_words(drawn)}"
+        phrase = f"{phrase} {position_words(drawn.box)}"
     return phrase
 
 
@@ -99,13 +99,15 @@ def color_word(color: tuple[float, float, float]) -> str:
     return names[int(np.searchsorted(edges, hue))]
 
 
-def _size_word(drawn: SceneObject) -> str:
-    side = max(drawn.box[2], drawn.box[3])
+def size_word(box: Sequence[float]) -> str:
+    """How large a box is, relative ``[x, y, w, h]``."""
+    side = max(box[2], box[3])
     return "small" if side < 0.25 else "large" if side > 0.5 else "medium sized"
 
 
-def _position_words(drawn: SceneObject) -> str:
-    x, y = drawn.box[0] + drawn.box[2] / 2, drawn.box[1] + drawn.box[3] / 2
+def position_words(box: Sequence[float]) -> str:
+    """Where the middle of a box is, relative ``[x, y, w, h]``."""
+    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
     column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
     row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
     return " ".join(filter(None, (row, column))) or "in the middle"

@@ -52,7 +52,7 @@ def make_card(
         "default_view": view.to_dict(),
         "figures": figures,
         "recipe": recipe.to_dict(),
-        "sources": _sources(),
+        "sources": sources(),
         "concepts": [
             {"name": c.name, "code_point": c.code_point, "keywords": list(c.keywords)}
             for c in concepts()
@@ -92,7 +92,8 @@ def _captions(model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene]) -> dic
     return {"scenes": len(scenes), **recalls}
 
 
-def _sources() -> list[dict[str, Any]]:
+def sources() -> list[dict[str, Any]]:
+    """Whose drawings are used, and for what."""
     return [
         {
             "artist": s.artist,

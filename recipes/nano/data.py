@@ -118,7 +118,7 @@ class NanoBatches(Dataset[Batch]):
         most_pairs = plan.size - most_wholes
         while len(pairs) < most_pairs or len(wholes) < most_wholes:
             needs_pairs = len(pairs) < most_pairs
-            scene = compose(self._book, rng, _scene_config(rng, plan) if needs_pairs else TRAINING)
+            scene = compose(self._book, rng, scene_config(rng, plan) if needs_pairs else TRAINING)
             if needs_pairs:
                 fresh = [o for o in scene.objects if o.concept not in concepts]
                 for drawn in fresh[-min(plan.regions_per_scene, most_pairs - len(pairs)) :]:
@@ -152,7 +152,8 @@ def square_window(
     return center_x - side / 2, center_y - side / 2, side
 
 
-def _scene_config(rng: np.random.Generator, plan: BatchPlan) -> SceneConfig:
+def scene_config(rng: np.random.Generator, plan: BatchPlan) -> SceneConfig:
+    """What the next scene of a plan looks like."""
     config = CLOSE_UP if rng.random() < plan.close_up else TRAINING
     return replace(config, augmentation=PLAIN) if rng.random() < plan.plain else config
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import torch
-from open_clip.loss import ClipLoss
-from torch import Tensor, nn
+from torch import nn
+from torch.utils.data import Dataset
 
 from alphaclip.training.finetune.checkpoints import read_training, write_training
 from alphaclip.training.finetune.logs import RowLog
 from alphaclip.training.finetune.loop import Figures, Pace, run_steps
 from alphaclip.training.finetune.optimization.optimizer import scale_rates
-from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.recipe import Phase
 
 logger = logging.getLogger(__name__)
@@ -24,23 +23,8 @@ CHECKPOINT_EVERY = 100
 """Steps: some minutes on a CPU, which is what a stop may lose."""
 
 
-class Outputs(NamedTuple):
-    """What the loss is made of.
-
-    Attributes:
-        image: (N, D), unit length
-        text: (N, D), unit length
-        scale: the logit scale
-        named: a further loss, of telling the concepts apart by name
-    """
-
-    image: Tensor
-    text: Tensor
-    scale: Tensor
-    named: Tensor
-
-
-Forward = Callable[[Batch], Outputs]
+Forward = Callable[[Any], Figures]
+"""From a batch to its figures; ``loss``, a tensor, is what is trained on."""
 
 
 def run_phase(
@@ -50,7 +34,9 @@ def run_phase(
     forward: Forward,
     optimizers: list[torch.optim.Optimizer],
     folder: Path,
-    batches: Callable[[int, int], NanoBatches],
+    batches: Callable[[int, int], Dataset[Any]],
+    row: Callable[[Figures], Mapping[str, float]],
+    workers: int | None = None,
 ) -> None:
     """Trains until the phase's last step, starting from its checkpoint if there is one.
 
@@ -58,37 +44,33 @@ def run_phase(
         name: of the phase; names the checkpoint and the log
         phase: steps and rates
         model: changed in place, on the device where it is
-        forward: one batch to what the loss compares
+        forward: see :data:`Forward`
         optimizers: their groups' rates, ``initial_lr``, are scaled along the phase's schedule
         folder: where ``<name>.pt`` and ``<name>.jsonl`` are kept
         batches: first step and stop to the batches between them
+        row: from figures to what is logged of them, ``loss`` first
+        workers (None): see `alphaclip.training.finetune.loop.make_loader`
     """
     checkpoint, log = folder / f"{name}.pt", RowLog(folder / f"{name}.jsonl")
     first = _resume(checkpoint, model, optimizers)
     log.cut(first)
-    loss_of, device = ClipLoss(), next(model.parameters()).device
     model.train()
 
-    def step(index: int, batch: Batch) -> Figures:
-        outputs = forward(batch.to(device))
-        paired = loss_of(outputs.image, outputs.text, outputs.scale)
+    def step(index: int, batch: Any) -> Figures:
+        figures = forward(batch)
         for optimizer in optimizers:
             optimizer.zero_grad()
-        (paired + outputs.named).backward()
+        figures["loss"].backward()
         for optimizer in optimizers:
             scale_rates(optimizer, phase.scale(index))
             optimizer.step()
-        return outputs._asdict() | {"loss": paired}
+        return figures
 
     def write_row(index: int, figures: Figures, pace: Pace) -> dict[str, str]:
         with torch.no_grad():
-            nearest = (figures["image"] @ figures["text"].T).argmax(dim=1)
-            own = torch.arange(len(nearest), device=nearest.device)
-            hit = (nearest == own).float().mean().item()
-        row = {"step": index, "loss": figures["loss"].item(), "named": figures["named"].item()}
-        row |= {"hit": hit, "scale": figures["scale"].item(), "seconds": round(pace.seconds, 1)}
-        log.append(row)
-        return {"loss": f"{row['loss']:.3f}", "hit": f"{hit:.2f}"}
+            said = row(figures)
+        log.append({"step": index, **said, "seconds": round(pace.seconds, 1)})
+        return {name: f"{value:.3f}" for name, value in said.items()}
 
     def keep(done: int) -> bool:
         if done % CHECKPOINT_EVERY == 0 or done == phase.steps:
@@ -97,7 +79,8 @@ def run_phase(
             write_training(checkpoint, content)
         return False
 
-    run_steps(name, range(first, phase.steps), batches(first, phase.steps), step, write_row, keep)
+    steps = range(first, phase.steps)
+    run_steps(name, steps, batches(first, phase.steps), step, write_row, keep, workers=workers)
 
 
 def _resume(checkpoint: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from open_clip import CLIP, SimpleTokenizer
+from open_clip.loss import ClipLoss
 from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -19,13 +20,14 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 import alphaclip.nano
 from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.finetune.loop import Figures
 from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.checkpoints import write_checkpoint
 from recipes.nano.captions import TEMPLATES, article
 from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.drawings import concepts
-from recipes.nano.phase import Outputs, run_phase
+from recipes.nano.phase import run_phase
 from recipes.nano.recipe import NanoRecipe, Phase
 
 logger = logging.getLogger(__name__)
@@ -58,18 +60,19 @@ def train_base(
     model, names = CLIP(**config), _Prototypes(config["embed_dim"])
     tokenizer = nano_tokenizer(config["text_cfg"]["context_length"])
 
-    def forward(batch: Batch) -> Outputs:
-        with _mixed_precision(batch.images.device):
+    def forward(batch: Batch) -> Figures:
+        batch = batch.to(device)
+        with mixed_half(batch.images.device):
             image = encode_pixels(model.visual, normalize_pixels(batch.images))
             text = encode_captions(model, tokenizer, batch)
         scale = model.logit_scale.clamp(max=MOST_SCALE).exp()
-        return Outputs(image, text, scale, names.loss(image, text, batch.concepts))
+        return _figures(image, text, scale, names.loss(image, text, batch.concepts))
 
     size = config["vision_cfg"]["image_size"]
     batches = partial(NanoBatches, drawings, recipe.base.plan, size, recipe.seed)
     both = nn.ModuleDict({"model": model, "names": names}).to(device)
     optimizers = make_optimizers(both.named_parameters(), recipe.base)
-    run_phase("base", recipe.base, both, forward, optimizers, folder, batches)
+    run_phase("base", recipe.base, both, forward, optimizers, folder, batches, _row)
     return model.eval()
 
 
@@ -93,19 +96,39 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
     scale = model.clip.logit_scale.clamp(max=MOST_SCALE).exp()
     names = concept_features(model.clip, tokenizer)
 
-    def forward(batch: Batch) -> Outputs:
+    def forward(batch: Batch) -> Figures:
+        batch = batch.to(scale.device)
         pixels, alpha = normalize_pixels(batch.images), normalize_alpha(batch.alpha)
-        with _mixed_precision(pixels.device):
+        with mixed_half(pixels.device):
             image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
             with torch.no_grad():
                 text = encode_captions(model.clip, tokenizer, batch)
-        return Outputs(image, text, scale, _named_loss(image, names, scale, batch.concepts))
+        return _figures(image, text, scale, _named_loss(image, names, scale, batch.concepts))
 
     for seed, (name, phase) in enumerate(recipe.alpha_phases().items(), start=recipe.seed + 1):
         batches = partial(NanoBatches, drawings, phase.plan, model.image_size, seed)
         optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
-        run_phase(name, phase, model, forward, optimizers, folder, batches)
+        run_phase(name, phase, model, forward, optimizers, folder, batches, _row)
     return model.eval()
+
+
+def _figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figures:
+    """Of unit vectors (N, D) that belong together, the logit scale, and the loss of telling the
+    concepts apart by name."""
+    paired = ClipLoss()(image, text, scale)
+    return {
+        "loss": paired + named, "paired": paired, "named": named, "scale": scale, "image": image,
+        "text": text,
+    }  # fmt: skip
+
+
+def _row(figures: Figures) -> dict[str, float]:
+    nearest = (figures["image"] @ figures["text"].T).argmax(dim=1)
+    hits = nearest == torch.arange(len(nearest), device=nearest.device)
+    row = {"loss": figures["paired"], "named": figures["named"], "scale": figures["scale"]}
+    return {name: figure.item() for name, figure in row.items()} | {
+        "hit": hits.float().mean().item()
+    }
 
 
 def with_alpha(base: CLIP) -> AlphaCLIP:
@@ -226,7 +249,8 @@ class _Prototypes(nn.Module):
 
 
 @contextmanager
-def _mixed_precision(device: torch.device) -> Iterator[None]:
+def mixed_half(device: torch.device) -> Iterator[None]:
+    """Matrix products in bfloat16, which the CPUs that this is trained on have."""
     with mixed_precision(device, torch.bfloat16), fast_attention(device, torch.bfloat16):
         yield
 

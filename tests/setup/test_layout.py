@@ -35,14 +35,14 @@ NEVER = {
 ORDER = {
     "alphaclip": (
         "errors < arguments | files | regions < views | weights < catalog | pages < network "
-        "< encoder | detectors | language < sam < cli"
+        "< encoder | detectors < language | sam < cli"
     ),
     "indexing": (
         "progress | store | calibration < nearest | dataset < retrieval | masks "
         "< explore | act | brain < labelling | language | similarity | embedding "
         "< region_index | zoo_model < cli"
     ),
-    "training": "datasets < evaluation | pairs < finetune < cli",
+    "training": "datasets < evaluation | pairs < finetune < language < cli",
     "plugin": "common < panel | label_panel < operators",
 }
 """Which parts of a house may import which: those that stand left of them."""

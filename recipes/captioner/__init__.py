@@ -1,0 +1,1 @@
+"""How ``alphaclip-nano-captioner`` is made; not installed."""

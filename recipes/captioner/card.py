@@ -1,0 +1,85 @@
+"""Makes ``alphaclip-nano-captioner`` and its card: figures, recipe, sources."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alphaclip import language, load
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.files import write_text
+from alphaclip.language.vector_captioner import save_captioner
+from recipes.captioner.figures import measure
+from recipes.captioner.regions import draw_regions, encode_scenes
+from recipes.captioner.texts import QUESTIONS
+from recipes.captioner.training import NAME, CaptionerRecipe, learnt_words, near_names, train
+from recipes.nano.card import FIGURE_SEED, sources
+from recipes.nano.drawings import concepts
+from recipes.nano.figures import held_out_scenes
+from recipes.nano.scenes import SpriteBook, held_out_sets, training_sets
+
+logger = logging.getLogger(__name__)
+
+FILE, CARD, LICENCE = "captioner.safetensors", "captioner.json", "Apache-2.0"
+SCENES = 250
+
+
+def make_captioner(recipe: CaptionerRecipe, folder: Path, scenes: int = SCENES) -> Path:
+    """Draws, trains and measures; what is there already is not made again.
+
+    Args:
+        recipe: what to do
+        folder: holds ``drawings``; for all that is made
+        scenes (250): to measure on, of each kind
+
+    Returns:
+        where the captioner is
+    """
+    encoder = load("alphaclip-nano", device="cpu", precision="fp32")
+    near, words, path = near_names(encoder), learnt_words(), folder / FILE
+    book = SpriteBook(folder / "drawings", training_sets())
+    regions = draw_regions(
+        encoder, book, folder / "regions", range(recipe.parts), recipe.scenes, recipe.seed
+    )
+    network = train(recipe, regions, words, near, folder)
+    save_captioner(network, words, encoder, path, LICENCE)
+    numbers = sum(parameter.numel() for parameter in network.parameters())
+    card = {
+        "name": NAME,
+        "licence": LICENCE,
+        "reads": f"vectors of {encoder.name}",
+        "parameters": numbers,
+        "regions": len(regions),
+        "figures": measure_captioner(path, encoder, near, folder / "drawings", scenes),
+        "questions": QUESTIONS,
+        "names": [one.name for one in concepts()],
+        "recipe": recipe.to_dict(),
+        "sources": sources(),
+    }
+    write_text(folder / CARD, json.dumps(card, indent=1) + "\n")
+    return path
+
+
+def measure_captioner(
+    path: Path, encoder: Encoder, near: np.ndarray, drawings: Path, scenes: int
+) -> dict[str, Any]:
+    """Figures on scenes that training never saw, and on those of an artist that it never saw.
+
+    Args:
+        path: of the captioner, which is measured as it is shipped
+        encoder: nano
+        near: the nearest names of each concept
+        drawings: the artists' archives
+        scenes: of each kind
+    """
+    model = language.load(path, device="cpu")
+    figures = {}
+    for title, sets in (("held-out scenes", training_sets()), ("kept-out artist", held_out_sets())):
+        drawn = held_out_scenes(SpriteBook(drawings, sets), scenes, FIGURE_SEED)
+        figures[title] = measure(model, encoder, encode_scenes(encoder, drawn), near, FIGURE_SEED)
+        logger.info("%s: %s", title, figures[title])
+    return figures

@@ -1,0 +1,132 @@
+"""What is said and asked of a region of a scene, phrased in several ways."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recipes.nano.captions import article, position_words, size_word
+from recipes.nano.drawings import concepts
+
+COLORS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black",
+          "gray", "white")  # fmt: skip
+SIZES = ("small", "medium sized", "large")
+PLACES = (
+    "at the top on the left", "at the top", "at the top on the right", "on the left",
+    "in the middle", "on the right", "at the bottom on the left", "at the bottom",
+    "at the bottom on the right",
+)  # fmt: skip
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+
+QUESTIONS = {
+    "kind": ("what is it?", "what is this?", "what is that?", "what is in the picture?"),
+    "color": ("what color is it?", "what colour is it?", "which color is it?"),
+    "place": ("where is it?", "where is this?", "where is it in the picture?"),
+    "size": ("how large is it?", "how big is it?", "what size is it?"),
+    "count": ("how many objects are there?", "how many things are in the picture?"),
+    "is": ("is it {}?", "is this {}?", "is that {}?"),
+}
+"""By kind; figures are measured with the first of each."""
+
+SHARES = {"kind": 0.2, "color": 0.2, "place": 0.07, "size": 0.07, "count": 0.04, "is": 0.42}
+"""How often each is asked."""
+
+HARD = 10
+"""Nearest other names, of which most wrong ones are taken."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is true of a region.
+
+    Attributes:
+        concept: see :func:`~recipes.nano.drawings.concepts`
+        color: one of ``COLORS``
+        size: one of ``SIZES``
+        place: one of ``PLACES``
+        count: drawings in the scene
+    """
+
+    concept: int
+    color: str
+    size: str
+    place: str
+    count: int
+
+    @classmethod
+    def of(cls, concept: int, color: str, box: np.ndarray, count: int) -> Facts:
+        """Of a region of this box, relative ``[x, y, w, h]``."""
+        return cls(concept, color, size_word(box), position_words(box), count)
+
+    @property
+    def kind(self) -> str:
+        """The concept's name."""
+        return concepts()[self.concept].name
+
+    def answer(self, kind: str) -> str:
+        """What is answered to a kind of question."""
+        return NUMBERS[self.count - 1] if kind == "count" else str(getattr(self, kind))
+
+
+def caption(facts: Facts) -> str:
+    """All of it, in the one way that is learnt."""
+    return f"{article(f'{facts.size} {facts.color} {facts.kind}')} {facts.place}"
+
+
+def references(facts: Facts) -> list[str]:
+    """Three captions that say what is true, in different words."""
+    noun = f"{facts.color} {facts.kind}"
+    return [
+        caption(facts),
+        f"{article(noun)} {facts.place}",
+        f"there is {article(f'{facts.size} {noun}')} {facts.place} of the picture",
+    ]
+
+
+def ask(facts: Facts, near: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
+    """A question about a region, and the answer.
+
+    Args:
+        facts: of the region
+        near: (concepts, HARD), see :func:`wrong_name`
+        rng: the source of chance
+    """
+    kinds = list(SHARES)
+    kind = kinds[rng.choice(len(kinds), p=list(SHARES.values()))]
+    question = _one(QUESTIONS[kind], rng)
+    if kind != "is":
+        return question, facts.answer(kind)
+    is_so = bool(rng.random() < 0.5)
+    return question.format(_claim(facts, is_so, near, rng)), "yes" if is_so else "no"
+
+
+def wrong_name(concept: int, near: np.ndarray, rng: np.random.Generator, hard: float = 0.6) -> str:
+    """The name of another concept.
+
+    Args:
+        concept: that it is not
+        near: (concepts, HARD), the other concepts whose names are nearest
+        rng: the source of chance
+        hard (0.6): how often it is one of the nearest
+    """
+    if rng.random() < hard:
+        return concepts()[_one(near[concept], rng)].name
+    return concepts()[(concept + rng.integers(1, len(concepts()))) % len(concepts())].name
+
+
+def _claim(facts: Facts, is_so: bool, near: np.ndarray, rng: np.random.Generator) -> str:
+    chance = rng.random()
+    if chance < 0.7:
+        name = facts.kind if is_so else wrong_name(facts.concept, near, rng)
+        # A label in a question's braces has the article that stands there
+        return article(name) if rng.random() < 0.7 else f"a {name}"
+    said, all_ = (
+        (facts.color, COLORS) if chance < 0.86 else
+        (facts.size, SIZES) if chance < 0.93 else (facts.place, PLACES)
+    )  # fmt: skip
+    return said if is_so else _one([one for one in all_ if one != said], rng)
+
+
+def _one(options, rng: np.random.Generator):
+    return options[rng.integers(len(options))]

@@ -1,0 +1,115 @@
+"""Trains ``alphaclip-nano-captioner``; stopped at any time, it goes on from the last checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.language.captioner_network import PAD, CaptionerConfig, CaptionerNetwork
+from alphaclip.language.captioner_words import Words
+from alphaclip.training.finetune.loop import Figures
+from recipes.captioner.lessons import Lesson, LessonPlan, Lessons
+from recipes.captioner.regions import SceneRegions
+from recipes.captioner.texts import COLORS, HARD, NUMBERS, PLACES, QUESTIONS, SIZES
+from recipes.nano.captions import TEMPLATES, article
+from recipes.nano.data import BatchPlan
+from recipes.nano.drawings import concepts
+from recipes.nano.phase import run_phase
+from recipes.nano.recipe import NanoRecipe, Phase
+from recipes.nano.training import make_optimizers, mixed_half
+
+NAME = "alphaclip-nano-captioner"
+
+
+@dataclass(frozen=True)
+class CaptionerRecipe:
+    """Everything that decides the weights, beside nano's.
+
+    Attributes:
+        parts: of ``PART`` scenes each, whose regions are spoken of
+        scenes: what these are like
+        phase: steps and rates
+        plan: what a batch holds
+        seed: nano's phases have those before
+        width, layers: of the network
+    """
+
+    parts: int = 46
+    scenes: BatchPlan = field(default_factory=lambda: NanoRecipe().boxes.plan)
+    phase: Phase = field(
+        default_factory=lambda: Phase(steps=2600, rate=2e-3, weight_decay=0.02, decay=0.7)
+    )
+    plan: LessonPlan = field(default_factory=LessonPlan)
+    seed: int = NanoRecipe().seed + 3
+    width: int = 192
+    layers: int = 4
+
+    @classmethod
+    def of(cls, steps: int | None = None, **changes: Any) -> CaptionerRecipe:
+        """The usual one with another number of steps, or other fields."""
+        usual = cls()
+        phase = usual.phase if steps is None else replace(usual.phase, steps=steps)
+        return replace(usual, phase=phase, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The recipe as JSON holds it."""
+        return asdict(self)
+
+
+def learnt_words() -> Words:
+    """Every word of what is said and asked."""
+    said = [*COLORS, *SIZES, *PLACES, *NUMBERS, "yes", "no", "there is of the picture a an"]
+    asked = [text.replace("{}", "") for several in QUESTIONS.values() for text in several]
+    return Words.in_texts([*said, *asked, *(one.name for one in concepts())], NAME)
+
+
+def near_names(encoder: Encoder) -> np.ndarray:
+    """int64 (concepts, HARD): of each name the nearest others, to nano."""
+    prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
+    vectors = encoder.encode_text(prompts, templates=None)
+    alike = vectors @ vectors.T
+    np.fill_diagonal(alike, -1)
+    return np.argsort(-alike, axis=1, kind="stable")[:, :HARD]
+
+
+def train(
+    recipe: CaptionerRecipe, regions: SceneRegions, words: Words, near: np.ndarray, folder: Path
+) -> CaptionerNetwork:
+    """Trains a captioner.
+
+    Args:
+        recipe: what to do
+        regions: to speak of
+        words: see :func:`learnt_words`
+        near: see :func:`near_names`
+        folder: where checkpoint and log are kept; a run found there is continued
+    """
+    torch.manual_seed(recipe.seed)
+    dim = regions.vectors.shape[1]
+    network = CaptionerNetwork(CaptionerConfig(dim, len(words), recipe.width, recipe.layers))
+
+    def loss_of(lesson: Lesson) -> torch.Tensor:
+        with mixed_half(lesson.vectors.device):
+            expected = network(*lesson).float()
+        return cross_entropy(expected.flatten(0, 1), lesson.texts.flatten(), ignore_index=PAD)
+
+    def forward(lessons: tuple[Lesson, Lesson]) -> Figures:
+        captions, answers = map(loss_of, lessons)
+        return {"loss": captions + answers, "captions": captions, "answers": answers}
+
+    def row(figures: Figures) -> dict[str, float]:
+        return {name: figure.item() for name, figure in figures.items()}
+
+    optimizers = make_optimizers(network.named_parameters(), recipe.phase)
+    batches = partial(Lessons, regions, words, near, recipe.plan, recipe.seed)
+    run_phase(
+        "captioner", recipe.phase, network, forward, optimizers, folder, batches, row, workers=0
+    )
+    return network.eval()
