@@ -39,6 +39,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--avoid", nargs="+", help="text that the regions should not match")
     search.add_argument("--min-score", type=float, help="the lowest cosine, in [-1, 1]")
     search.add_argument("--per-image", action="store_true", help="only the best of each image")
+    text = "match the words with this attribute of the labels too"
+    search.add_argument("--captions", nargs="?", const="caption", default=False, help=text)
     search.add_argument(
         "--verify",
         metavar="DETECTOR",
@@ -91,6 +93,7 @@ def _search(args: argparse.Namespace) -> int:
         negative=args.avoid,
         min_score=args.min_score,
         per_image=args.per_image,
+        captions=args.captions,
     )
     if args.verify:
         verified = indexing.verify(hits, args.query[0], args.verify)

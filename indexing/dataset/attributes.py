@@ -76,7 +76,7 @@ def _no_such_attribute(samples: fo.SampleCollection, field: str, attribute: str)
 
 
 def names_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> list[str | None]:
-    """The class of each label: a text, or None where it has none.
+    """The text of each label, such as its class; None where it has none.
 
     Raises:
         FieldError: see :func:`values_of`; or if the attribute holds something else than text
@@ -85,7 +85,6 @@ def names_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> li
     wrong = next((name for name in names if not isinstance(name, str | None)), None)
     if wrong is not None:
         raise FieldError(
-            f"{field}.{attribute} holds {type(wrong).__name__} ({wrong!r:.60}): expected text, the "
-            "name of a class"
+            f"{field}.{attribute} holds {type(wrong).__name__} ({wrong!r:.60}): expected text"
         )
     return names

@@ -91,10 +91,12 @@ def keep_concept(
             be encoded
     """
     check_record_name("a concept", name)
-    if search.mode != "regions" or search.reverse:
+    if search.mode != "regions" or search.reverse or search.captions is not None:
+        with_captions = search.captions is not None
         raise AlphaClipError(
             "a concept is watched by the scores of single regions: keep a search of mode "
-            f"'regions', best first, not of mode {search.mode!r}{', reversed' * search.reverse}"
+            f"'regions', best first, without captions, not of mode {search.mode!r}"
+            f"{', reversed' * search.reverse}{', with captions' * with_captions}"
         )
     check_together(indexes)
     encoded = ranking or search.ranking(indexes)

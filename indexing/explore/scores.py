@@ -17,7 +17,7 @@ from alphaclip.arguments import COSINE, COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.retrieval.queries import Query
+from alphaclip.indexing.retrieval.queries import NO_WORDS, Query
 from alphaclip.indexing.retrieval.ranking import Ranking, find
 from alphaclip.indexing.retrieval.snapshot import Snapshot, sampled
 
@@ -145,8 +145,11 @@ def find_and_measure(
 
     Of a large index the best :data:`BEST` are found through FAISS, and the others are counted in a
     sample of :data:`SAMPLED`; not where what is to be avoided, or weights, make another order than
-    the scores.
+    the scores. Captions are matched for the hits alone: the scores are the cosines.
     """
+    if ranking.words.captions is not None:
+        by_vectors = replace(ranking, words=NO_WORDS)
+        return index.find(ranking, k, view), find_and_measure(index, by_vectors, 1, view)[1]
     now = index.snapshot()
     only = None if view is None else index.rows_in(now, view)
     total = len(now) if only is None else len(only)

@@ -29,7 +29,14 @@ from alphaclip.indexing.explore.scores import Distribution, find_and_measure
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.explore.unlabelled import MAX_IOU, find_uncovered
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.retrieval.queries import Aggregate, Example, Query, QueryPart, unit_vectors
+from alphaclip.indexing.retrieval.queries import (
+    Aggregate,
+    Example,
+    Query,
+    QueryPart,
+    Words,
+    unit_vectors,
+)
 from alphaclip.indexing.retrieval.ranking import Ranking
 from alphaclip.regions.region import Region
 
@@ -89,6 +96,8 @@ class Search:
             or one that whoever runs the search knows how to open; None without. The mode
             ``pictures`` does not take one
         box: ``(x, y, width, height)``, relative: the region of the picture; None is the whole
+        captions: the attribute of labels whose text the words are matched with too, in the mode
+            ``regions``; None for none
     """
 
     texts: tuple[str, ...] = ()
@@ -106,6 +115,7 @@ class Search:
     mode: Mode = "regions"
     picture: str | None = None
     box: tuple[float, ...] | None = None
+    captions: str | None = None
 
     def __post_init__(self) -> None:
         for name in _LISTS:
@@ -120,6 +130,10 @@ class Search:
             raise AlphaClipError("the mode 'pictures' takes texts and examples, no picture")
         if not self.keys:
             raise AlphaClipError("keys is empty: name the indexes to search")
+        if self.captions is not None and self.mode != "regions":
+            raise AlphaClipError(
+                f"captions are matched in the mode 'regions', not in {self.mode!r}: leave them out"
+            )
         check_fields(self, k=COUNT, min_score=COSINE, mode=Mode, aggregate=Aggregate)
 
     def to_dict(self) -> dict[str, Any]:
@@ -127,7 +141,7 @@ class Search:
         values = asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
         if self.box is not None:
             values["box"] = list(self.box)
-        unused = [name for name in ("picture", "box") if values[name] is None]
+        unused = [name for name in ("picture", "box", "captions") if values[name] is None]
         return {name: value for name, value in values.items() if name not in unused}
 
     @classmethod
@@ -200,12 +214,13 @@ class Search:
         if self.picture is not None:
             image = (open_picture or partial(open_kept, indexes[0].dataset))(self.picture)
             query.append((image, Region.from_box(self.box) if self.box else Region.whole_image()))
+        words = Words.of(query, negative or None, self.captions or False)
         if self.right or self.wrong:
             query = [refine(indexes, query, self.right, self.wrong, negative or None)]
             negative = []
         positive = unit_vectors(encode_in(indexes, query))
         against = unit_vectors(encode_in(indexes, negative)) if negative else None
-        return Ranking.of(positive, against, self.aggregate, reverse=self.reverse)
+        return Ranking.of(positive, against, self.aggregate, reverse=self.reverse, words=words)
 
     def run(
         self,

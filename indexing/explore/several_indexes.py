@@ -16,6 +16,7 @@ from alphaclip.indexing.retrieval.queries import (
     Example,
     Query,
     QueryPart,
+    Words,
     parts_of,
     unit_vectors,
 )
@@ -37,6 +38,7 @@ def search(
     min_score: float | None = None,
     per_image: bool = False,
     reverse: bool = False,
+    captions: bool | str = False,
 ) -> Hits:
     """Finds the best regions of several indexes, in one ranking.
 
@@ -46,7 +48,7 @@ def search(
         k: regions to find; None finds all
         view (None): the part of the dataset to search
         negative (None): what to avoid
-        aggregate, weights, min_score, per_image, reverse: see :meth:`RegionIndex.search`
+        aggregate, weights, min_score, per_image, reverse, captions: see :meth:`RegionIndex.search`
 
     Raises:
         AlphaClipError: if there is no index, or they are of different datasets or encoders
@@ -54,7 +56,8 @@ def search(
     check_together(indexes)
     positive = unit_vectors(encode_in(indexes, parts_of(query)))
     against = None if negative is None else unit_vectors(encode_in(indexes, parts_of(negative)))
-    ranking = Ranking.of(positive, against, aggregate, weights, reverse)
+    words = Words.of(query, negative, captions)
+    ranking = Ranking.of(positive, against, aggregate, weights, reverse, words)
     hits = [index.find(ranking, k, view, min_score, per_image) for index in indexes]
     return Hits.joined(hits, k, per_image)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,8 @@ class ListedHit:
         label_id: of the region; with the sample id it tells regions apart
         region: where it is, None if the label was edited and has no area any more
         tags: of the region's label
+        ranks: of a search with captions: its rank by vectors and by captions, see :class:`Hits`
+        attributes: of the label, such as ``label``: those that hold a text or a number
     """
 
     rank: int
@@ -39,14 +42,21 @@ class ListedHit:
     label_id: str
     region: Region | None
     tags: tuple[str, ...] = ()
+    ranks: tuple[int, int] | None = None
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """All but the region and its tags, as JSON holds it."""
+        """All but the region, its tags and attributes, as JSON holds it."""
         names = ("rank", "score", "label", "image", "sample_id", "label_id")
-        return {name: getattr(self, name) for name in names}
+        values = {name: getattr(self, name) for name in names}
+        return values if self.ranks is None else {**values, "ranks": list(self.ranks)}
 
     def __str__(self) -> str:
-        return f"{self.rank:>4}  {self.score:.3f}  {self.label or '-':<24} {self.image}"
+        told = f"{self.rank:>4}  {self.score:.3f}  "
+        if self.ranks is not None:
+            vectors, captions = self.ranks
+            told += f"vectors {vectors:>4}, caption {captions or '-':>4}  "
+        return f"{told}{self.label or '-':<24} {self.image}"
 
 
 def list_hits(hits: Hits) -> list[ListedHit]:
@@ -56,18 +66,21 @@ def list_hits(hits: Hits) -> list[ListedHit]:
     if not len(hits):
         return []
     labels, listed = dict(_labels(hits)), list[ListedHit]()
-    columns = zip(hits.fields.tolist(), hits.region_ids, hits.scores, strict=True)
-    for rank, (field, region_id, score) in enumerate(columns, start=1):
+    ranks = [None] * len(hits) if hits.ranks is None else map(tuple, hits.ranks.tolist())
+    columns = zip(hits.fields.tolist(), hits.region_ids, hits.scores, ranks, strict=True)
+    for rank, (field, region_id, score, both) in enumerate(columns, start=1):
         if (field, region_id) in labels:
             image, label = labels[field, region_id]
             region = None
             with suppress(RegionError):
                 region = label_region(label)
-            number = round(float(score), 4)
-            listed.append(
-                ListedHit(rank, number, label.label, image, *region_id, region, tuple(label.tags))
-            )
+            told = (rank, round(float(score), 4), label.label, image, *region_id, region)
+            listed.append(ListedHit(*told, tuple(label.tags), both, _plain(label)))
     return listed
+
+
+def _plain(label: Any) -> dict[str, Any]:
+    return {name: one for name, one in label.iter_fields() if isinstance(one, (str, int, float))}
 
 
 def _labels(hits: Hits) -> Iterator[tuple[tuple[str, tuple[str, str]], tuple[str, Any]]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -41,6 +41,9 @@ class Hits:
         scores: float32 (k,), cosine to the query, in [-1, 1]
         rank_scores: float32 (k,), what the order follows
         dataset: that was searched
+        ranks: of a search with captions, int64 (k, 2), the rank of each by vectors and by captions,
+            1 the best, 0 where the caption has none of the words; otherwise None
+        query: the words that were searched for, if there were any
     """
 
     sample_ids: np.ndarray
@@ -49,6 +52,12 @@ class Hits:
     scores: np.ndarray
     rank_scores: np.ndarray
     dataset: fo.Dataset
+    ranks: np.ndarray | None = None
+    query: str = ""
+
+    verify: ClassVar[Callable[..., Any]]
+    """A second look at them; it is :func:`alphaclip.indexing.verify`, which stands above and sets
+    it."""
 
     def __len__(self) -> int:
         return len(self.label_ids)
@@ -76,7 +85,9 @@ class Hits:
             _, first = np.unique(columns[0][order], return_index=True)
             order = order[np.sort(first)]
         best = {name: column[order[:k]] for name, column in zip(_COLUMNS, columns, strict=True)}
-        return cls(**best, dataset=parts[0].dataset)
+        ranks = [hits.ranks for hits in parts if hits.ranks is not None]
+        both = np.concatenate(ranks)[order[:k]] if len(ranks) == len(parts) else None
+        return cls(**best, dataset=parts[0].dataset, ranks=both, query=parts[0].query)
 
     def take(self, which: slice | np.ndarray) -> Hits:
         """Some of the hits.
@@ -85,7 +96,8 @@ class Hits:
             which: a slice; int (m,) positions in the ranking, in the order wanted, 0 the best; or
                 a mask (k,)
         """
-        return replace(self, **{name: getattr(self, name)[which] for name in _COLUMNS})
+        ranks = None if self.ranks is None else self.ranks[which]
+        return replace(self, ranks=ranks, **{name: getattr(self, name)[which] for name in _COLUMNS})
 
     def once(self) -> Hits:
         """Each region once, where it ranks best."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from alphaclip.indexing.dataset.labels import labels_in
 from alphaclip.indexing.dataset.locations import index_folder
 from alphaclip.indexing.dataset.tuning_texts import probe_texts
 from alphaclip.indexing.progress import Progress
+from alphaclip.indexing.retrieval.captions import Captions, fuse
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.queries import (
     NEGATIVE_WEIGHT,
@@ -21,10 +23,11 @@ from alphaclip.indexing.retrieval.queries import (
     Example,
     Query,
     QueryPart,
+    Words,
     parts_of,
     unit_vectors,
 )
-from alphaclip.indexing.retrieval.ranking import Ranking, find
+from alphaclip.indexing.retrieval.ranking import Ranking, find, first_of_each
 from alphaclip.indexing.retrieval.snapshot import Snapshot, open_snapshot
 from alphaclip.indexing.retrieval.view_rows import state_of
 from alphaclip.indexing.store.entries import check_kinds
@@ -49,6 +52,7 @@ class SearchIndex:
         self.dataset = dataset
         self.key = key
         self._newest: Snapshot | None = None
+        self._captions: tuple[Any, Captions] | None = None
         self._lock = RLock()
 
     def __len__(self) -> int:
@@ -126,8 +130,14 @@ class SearchIndex:
         min_score: float | None = None,
         per_image: bool = False,
         reverse: bool = False,
+        captions: bool | str = False,
     ) -> Hits:
         """Finds the regions that match a query best.
+
+        With ``captions`` there are two rankings, by vectors and by the captions that have words of
+        the query, the rarer the better; they are joined by reciprocal rank fusion, and
+        :attr:`Hits.ranks` says which rank came from where. Vectors hardly know where in its picture
+        a region lies, and what is beside it; captions may.
 
         Args:
             query: text; a vector (dim,); :class:`Example`, a region of the index; or
@@ -142,12 +152,15 @@ class SearchIndex:
             min_score (None): the lowest cosine to the query, in [-1, 1]
             per_image (False): only the best region of each image
             reverse (False): the least similar first
+            captions (False): also match the words of the query with the attribute ``caption`` of
+                the labels, or with the one of this name; it looks at every region
 
         Raises:
             AlphaClipError: if the query is empty, k is below 1, a vector does not fit, an example
                 is not in the index, or the view is one of another dataset
+            FieldError: if the labels have no captions
         """
-        ranking = self.ranking(query, negative, aggregate, weights, reverse)
+        ranking = self.ranking(query, negative, aggregate, weights, reverse, captions)
         return self.find(ranking, k, view, min_score, per_image)
 
     @checked(k=COUNT)
@@ -163,7 +176,10 @@ class SearchIndex:
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
         scores, rows = now.engine().search(np.concatenate(vectors), k, only)
-        return [self.hits(now, r, s, s) for r, s in zip(rows, scores, strict=True)]
+        return [
+            replace(self.hits(now, row, score, score), query=Words.of(query).text)
+            for query, row, score in zip(queries, rows, scores, strict=True)
+        ]
 
     def encode(self, query: Query) -> np.ndarray:
         """The vectors of a query, one for each part: float32 (m, dim), of unit length."""
@@ -209,10 +225,12 @@ class SearchIndex:
         aggregate: str = "max",
         weights: Sequence[float] | None = None,
         reverse: bool = False,
+        captions: bool | str = False,
     ) -> Ranking:
         """Encodes a query; see :meth:`search`."""
+        words = Words.of(query, negative, captions)
         against = None if negative is None else self.encode(negative)
-        return Ranking.of(self.encode(query), against, aggregate, weights, reverse)
+        return Ranking.of(self.encode(query), against, aggregate, weights, reverse, words)
 
     def find(
         self,
@@ -225,9 +243,44 @@ class SearchIndex:
         """:meth:`search` with an encoded query."""
         now = self.snapshot()
         only = None if view is None else self.rows_in(now, view)
-        groups = now.pictures_of if per_image else None
-        ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
-        return self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+        if ranking.words.captions is not None:
+            hits = self._find_by_both(now, ranking, k, only, min_score, per_image)
+        else:
+            groups = now.pictures_of if per_image else None
+            ranked = find(now.engine(), now.version.table, ranking, k, only, min_score, groups)
+            hits = self.hits(now, ranked.rows, ranked.scores, ranked.rank_scores)
+        return replace(hits, query=ranking.words.text)
+
+    def _find_by_both(
+        self,
+        now: Snapshot,
+        ranking: Ranking,
+        k: int | None,
+        only: np.ndarray | None,
+        min_score: float | None,
+        per_image: bool,
+    ) -> Hits:
+        """The best rows by vectors and captions."""
+        captions = self._captions_of(now, str(ranking.words.captions))
+        ranked = find(now.engine(), now.version.table, ranking, None, only, min_score)
+        matches = captions.match(ranking.words, ranked.rows)
+        order, keys, ranks = fuse(ranked.rank_scores, matches)
+        rows, best = ranked.rows[order], slice(k)
+        if per_image:
+            best = first_of_each(now.pictures_of(rows))[:k]
+        hits = self.hits(now, rows[best], ranked.scores[order][best], keys[best])
+        return replace(hits, ranks=ranks[best])
+
+    def _captions_of(self, now: Snapshot, attribute: str) -> Captions:
+        """The captions of a version; read again where the dataset was modified since."""
+        state = state_of(self.dataset)
+        made_of = (now.version.number, attribute, state)
+        with self._lock:
+            if state is None or self._captions is None or self._captions[0] != made_of:
+                ids = now.version.ids
+                read = Captions.read(self.dataset, self.field, attribute, ids)
+                self._captions = (made_of, read)
+            return self._captions[1]
 
     def matching(
         self, now: Snapshot, ranking: Ranking, min_score: float, only: np.ndarray | None = None

@@ -40,6 +40,46 @@ QueryPart = str | np.ndarray | Example | tuple[Any, Region]
 Query = QueryPart | Sequence[QueryPart]
 """One part, or several that are ONE query; an array (m, dim) is several vectors."""
 
+CAPTION = "caption"
+"""The attribute of labels that captions are looked for in, where none is named."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a query.
+
+    Attributes:
+        text: what is looked for
+        avoided: what is to be avoided
+        captions: the attribute of labels whose text they are to be matched with; None for none
+    """
+
+    text: str = ""
+    avoided: str = ""
+    captions: str | None = None
+
+    @classmethod
+    def of(cls, query: Query, negative: Query | None = None, captions: bool | str = False) -> Words:
+        """The texts among the parts of a query.
+
+        Raises:
+            AlphaClipError: if captions are to be matched with, and there are none
+        """
+        text, avoided = (
+            ", ".join(part for part in parts_of(some) if isinstance(part, str))
+            for some in (query, [""] if negative is None else negative)
+        )
+        attribute = CAPTION if captions is True else captions or None
+        if attribute is not None and not text.strip():
+            raise AlphaClipError(
+                "captions are matched with words, and the query has none: give a text, or leave "
+                "captions out"
+            )
+        return cls(text, avoided, attribute)
+
+
+NO_WORDS = Words()
+
 
 def parts_of(query: Query) -> list[QueryPart]:
     """The parts of a query.

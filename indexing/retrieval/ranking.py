@@ -14,7 +14,7 @@ from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.nearest.brute_force import Best, scan
 from alphaclip.indexing.nearest.metrics import similarity
-from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, Aggregate
+from alphaclip.indexing.retrieval.queries import NEGATIVE_WEIGHT, NO_WORDS, Aggregate, Words
 from alphaclip.indexing.store.table import VectorTable
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class Ranking:
         is_plain: whether the order follows the scores, best first
         probes: float32 (n, dim), vectors among whose k nearest rows the best k are; None if only a
             look at every row can tell
+        words: of the query
     """
 
     vectors: np.ndarray
@@ -52,6 +53,7 @@ class Ranking:
     reverse: bool
     is_plain: bool
     probes: np.ndarray | None
+    words: Words = NO_WORDS
 
     @classmethod
     def of(
@@ -61,6 +63,7 @@ class Ranking:
         aggregate: str = "max",
         weights: Sequence[float] | None = None,
         reverse: bool = False,
+        words: Words = NO_WORDS,
     ) -> Ranking:
         """Checks the options of a query.
 
@@ -70,10 +73,14 @@ class Ranking:
             aggregate: "max" or "mean"
             weights (None): positive numbers, one for each part; None weighs them equally
             reverse (False): the least similar first
+            words: of the query
 
         Raises:
-            AlphaClipError: if aggregate or weights are not that
+            AlphaClipError: if aggregate or weights are not that, or captions are to be matched
+                the least similar first
         """
+        if reverse and words.captions is not None:
+            raise AlphaClipError("captions are matched best first: leave reverse or captions out")
         aggregate = check("aggregate", aggregate, "Aggregate", Aggregate)
         weighing = np.ones(len(positive), np.float32)
         if weights is not None:
@@ -96,7 +103,8 @@ class Ranking:
             if np.linalg.norm(direction) > 1e-6:
                 probes = direction
         vectors = np.concatenate([positive, against])
-        return cls(vectors, weighing, aggregate, reverse, is_plain, probes)  # type: ignore[arg-type]
+        options = (aggregate, reverse, is_plain, probes, words)
+        return cls(vectors, weighing, *options)  # type: ignore[arg-type]
 
     def score(self, cosines: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Scores of n rows, and what their order follows, the largest first: float32 (n,) each.
@@ -158,7 +166,7 @@ def find(
         return _nearest(engine, table, ranking, probes, k, only, min_score)
     more = min(k * MORE, FEW)
     ranked = _nearest(engine, table, ranking, probes, more, only, min_score)
-    best = ranked.take(_first_of_each(groups(ranked.rows))[:k])
+    best = ranked.take(first_of_each(groups(ranked.rows))[:k])
     if len(best.rows) == k or len(ranked.rows) < more:
         return best
     return _scan(table, ranking, k, only, min_score, groups)
@@ -200,10 +208,10 @@ def _scan(
     rows, keys, scores = (column[0] for column in best.ranked())
     ranked = Ranked(rows, scores, keys)
     if groups is not None:
-        ranked = ranked.take(_first_of_each(groups(rows))[:k])
+        ranked = ranked.take(first_of_each(groups(rows))[:k])
     return ranked
 
 
-def _first_of_each(groups: np.ndarray) -> np.ndarray:
+def first_of_each(groups: np.ndarray) -> np.ndarray:
     """The first place of each value, ascending: int64 (m,)."""
     return np.sort(np.unique(groups, return_index=True)[1])
