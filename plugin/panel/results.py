@@ -91,7 +91,9 @@ def _answer(dataset, question):
     from alphaclip.indexing.explore.thresholds import suggest_threshold
 
     hits = find(dataset, question)
-    is_of_regions = question["mode"] == REGIONS and not question["concept"] and not question["prompt"]
+    is_of_regions = (
+        question["mode"] == REGIONS and not question["concept"] and not question["prompt"]
+    )
     spread = measure(dataset, question) if is_of_regions else Distribution.of([hits.scores])
     scores = base64.b64encode(hits.scores.astype("<f4").tobytes()).decode()
     if not len(spread):

@@ -1,19 +1,21 @@
-"""What a detector of words is asked: whether hits show what was searched for, and where there is
-more of it."""
+"""A second look: a detector of words, or a language model, is asked whether hits show what was
+searched for, and the detector where there is more of it."""
 
+import dataclasses
 import hashlib
 import re
 
+from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 
 from ..common import jobs
-from ..common.forms import count, split
+from ..common.forms import count, shorten, split
 from ..common.indexes import open_index
 from ..common.panels import event
 from .questions import REGIONS, completed, find, keep_order
 
 MOST = 100
-"""Hits that are looked at: a detector takes a second or more for a picture on a CPU."""
+"""Hits that are looked at: it takes a second or more for each on a CPU."""
 
 
 class SecondLookEvents:
@@ -42,6 +44,35 @@ class SecondLookEvents:
             job.said = str(verified)
 
         return {"question": keep_order(dataset, question, verified.hits), "said": str(verified)}
+
+    @event
+    def ask_model(self, ctx):
+        """Asks a language model about the best hits, which are then all that is left, with the
+        scores of its first choice for theirs.
+
+        What it returns as ``question`` is answered in the new order.
+        """
+        from alphaclip import language
+        from alphaclip.indexing import verify
+
+        dataset, params = ctx.dataset, ctx.params
+        question = completed(dataset, params["question"])
+        text = check("text", params["text"], "str").strip()
+        choices = check("choices", params["choices"], "Sequence[str]")
+        if question["mode"] != REGIONS:
+            raise AlphaClipError("Only regions are asked about: search for regions first")
+
+        title = "Asking about hits: “%s”" % shorten(text, 60)
+        with jobs.stoppable(dataset, question["keys"][0], title) as job:
+            model, hits = language.load("auto"), find(dataset, question)
+            asked = verify(hits, text, model, MOST, progress=job.progress, choices=choices)
+            job.said = str(asked)
+
+        answered = asked.hits.take(asked.detected >= 0)
+        scored = dataclasses.replace(answered, scores=asked.detected[asked.detected >= 0])
+        prompt = {"text": text, "choices": choices}
+        said = "%s says: %s" % (model.name, asked)
+        return {"question": keep_order(dataset, question, scored, prompt), "said": said}
 
     @event
     def find_everywhere(self, ctx):
