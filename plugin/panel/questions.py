@@ -12,8 +12,8 @@ A question is a dict:
 -   ``stages``: of the view to search in, None for everything
 -   ``right``, ``wrong``: ids of labels that were marked
 -   ``concept``: the name of the concept whose waiting regions are the hits, else None
--   ``prompt``: None, or a dict of ``text`` and ``choices``: what a language model was asked about the
-    hits, whose scores are then those of its first choice
+-   ``prompt``: None, or a dict of ``text`` and ``choices``: what a language model was asked about
+    the hits, whose scores are then those of its first choice
 -   ``at``: when it was put, so that the same question put anew is answered anew
 """
 
