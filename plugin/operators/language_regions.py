@@ -61,7 +61,6 @@ class LanguageOperator(JobOperator):
             label="Attribute of the labels",
             description="That it is written to; who wrote it goes beside it",
             default=self.default_into,
-            required=True,
         )
         _add_model(ctx, inputs)
         inputs.int("limit", label="At most so many regions", description="Empty: all", min=1)
