@@ -84,5 +84,5 @@ def test_forms__without_an_index(drawings):
 
 
 def test_ask__says_what_is_wrong(embedded):
-    with pytest.raises(AlphaClipError, match="colour.*label"):
+    with pytest.raises(AlphaClipError, match=r"colour.*label"):
         run(embedded, "ask_regions", question="is the {colour} right?")
