@@ -210,6 +210,10 @@ class LanguageRun:
         made_of = zip(as_text(ids.fingerprints).tolist(), self._attributes, strict=True)
         self._made_of = [made + _digest(its) for made, its in made_of]
         self._model = load(model) if isinstance(model, str | Path) else _checked_model(model)
+        # Of what sees vectors of one encoder only
+        check_encoder = getattr(self._model, "check_encoder", None)
+        if check_encoder is not None:
+            check_encoder(index.encoder)
         self._by = f"{self._model.name}@{self._model.fingerprint}"
         self._kept = KeptAnswers(store, [self._model.fingerprint, *task.about])
 
