@@ -146,7 +146,7 @@ def fit(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
     return AnswerCalibration(*curve, len(truths), error, interval)
 
 
-def _measured(sure: np.ndarray, right: np.ndarray) -> tuple[float, tuple[float, float]]:
+def _measured(sure: np.ndarray, right: np.ndarray) -> tuple[float, list[float]]:
     """The expected calibration error and its interval, at a confidence of ``CONFIDENCE``.
 
     Few regions make the error larger than it is. What drawing them again adds is taken off the
@@ -159,14 +159,14 @@ def _measured(sure: np.ndarray, right: np.ndarray) -> tuple[float, tuple[float, 
     perfect = [expected_error(sure, row < sure) for row in rng.random(drawn.shape)]
     spread = np.quantile(again, (1 + CONFIDENCE) / 2) - np.mean(again)
     low, high = error - np.mean(perfect) - spread, error + spread
-    return error, (max(float(low), 0.0), min(float(high), 1.0))
+    return error, [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def _fitted(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    unmeasured = (len(truths), float("nan"), (0.0, 1.0))
+    unmeasured = (len(truths), float("nan"), [0.0, 1.0])
     if gains.shape[1] == 2:
         curve = calibrate(gains[:, 0] - gains[:, 1], truths == 0, np.zeros(len(truths), int)).common
         return AnswerCalibration(curve.scores.tolist(), curve.log_odds.tolist(), 1.0, *unmeasured)
@@ -176,4 +176,4 @@ def _fitted(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
         return -float(told[np.arange(len(truths)), truths].mean())
 
     found = minimize_scalar(loss, bounds=(-5, 7), method="bounded")
-    return AnswerCalibration((), (), float(np.exp(found.x)), *unmeasured)
+    return AnswerCalibration([], [], float(np.exp(found.x)), *unmeasured)

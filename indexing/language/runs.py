@@ -335,7 +335,8 @@ class LanguageRun:
             return self._task
         if self._truths is None:
             content = self._kept.calibration
-            return replace(self._task, calibration=content and AnswerCalibration.from_dict(content))
+            kept = AnswerCalibration.from_dict(content) if content else None
+            return replace(self._task, calibration=kept)
         pairs = zip(said, self._truths.tolist(), strict=True)
         answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
         gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)

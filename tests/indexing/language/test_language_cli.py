@@ -36,7 +36,7 @@ def test_describe__says_the_cost_and_writes(
 
 def test_ask__of_tagged_labels(index: RegionIndex, capsys: pytest.CaptureFixture[str]) -> None:
     name = index.dataset.name
-    index.dataset.match_labels(fields="boxes").skip(1).tag_labels("odd", label_fields="boxes")
+    index.dataset.skip(1).tag_labels("odd", label_fields="boxes")
     command = ["ask", name, "regions", "is this a {truth}?", "--choices", "yes", "no", "unsure"]
     assert main([*command, "--into", "verified", "--view", "odd"]) == 0
     printed = capsys.readouterr().out
