@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LEAST = 50
 """Reviews: with fewer, the error of what was fitted says next to nothing."""
 
-_FOLDS = 5
+_FOLDS, _DRAWS = 5, 500
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,6 @@ def fit(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
     Raises:
         AlphaClipError: if too many of the reviewed regions have no answer
     """
-    from scipy.stats import bootstrap
     from sklearn.model_selection import KFold
 
     if len(truths) < LEAST or len(set(truths.tolist())) < 2:
@@ -141,24 +140,33 @@ def fit(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
     for seen, unseen in KFold(_FOLDS, shuffle=True, random_state=0).split(gains):
         chances = _fitted(gains[seen], truths[seen]).probabilities(gains[unseen])
         sure[unseen], right[unseen] = chances.max(axis=1), chances.argmax(axis=1) == truths[unseen]
-    error = expected_error(sure, right)
-    # Few regions make the error larger than it is, and drawing among them once more: "basic" takes
-    # off as much again as that adds.
-    bounds = bootstrap(
-        (sure, right), expected_error, n_resamples=999, vectorized=False, paired=True,
-        confidence_level=CONFIDENCE, method="basic", random_state=0,
-    ).confidence_interval  # fmt: skip
-    interval = [float(np.clip(bound, 0, 1)) for bound in (bounds.low, bounds.high)]
     fitted = _fitted(gains, truths)
     curve = (fitted.knots, fitted.log_odds, fitted.temperature)
+    error, interval = _measured(sure, right)
     return AnswerCalibration(*curve, len(truths), error, interval)
+
+
+def _measured(sure: np.ndarray, right: np.ndarray) -> tuple[float, list[float]]:
+    """The expected calibration error and its interval, at a confidence of ``CONFIDENCE``.
+
+    Few regions make the error larger than it is. What drawing them again adds is taken off the
+    upper bound; what perfect probabilities would have is taken off the lower one. On drawn answers
+    it holds the true error in 93 % of cases or more, from 60 reviews on.
+    """
+    rng, error = np.random.default_rng(0), expected_error(sure, right)
+    drawn = rng.integers(len(sure), size=(_DRAWS, len(sure)))
+    again = [expected_error(sure[rows], right[rows]) for rows in drawn]
+    perfect = [expected_error(sure, row < sure) for row in rng.random(drawn.shape)]
+    spread = np.quantile(again, (1 + CONFIDENCE) / 2) - np.mean(again)
+    low, high = error - np.mean(perfect) - spread, error + spread
+    return error, [max(float(low), 0.0), min(float(high), 1.0)]
 
 
 def _fitted(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    unmeasured = (len(truths), float("nan"), (0.0, 1.0))
+    unmeasured = (len(truths), float("nan"), [0.0, 1.0])
     if gains.shape[1] == 2:
         curve = calibrate(gains[:, 0] - gains[:, 1], truths == 0, np.zeros(len(truths), int)).common
         return AnswerCalibration(curve.scores.tolist(), curve.log_odds.tolist(), 1.0, *unmeasured)
@@ -168,4 +176,4 @@ def _fitted(gains: np.ndarray, truths: np.ndarray) -> AnswerCalibration:
         return -float(told[np.arange(len(truths)), truths].mean())
 
     found = minimize_scalar(loss, bounds=(-5, 7), method="bounded")
-    return AnswerCalibration((), (), float(np.exp(found.x)), *unmeasured)
+    return AnswerCalibration([], [], float(np.exp(found.x)), *unmeasured)

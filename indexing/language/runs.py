@@ -210,6 +210,10 @@ class LanguageRun:
         made_of = zip(as_text(ids.fingerprints).tolist(), self._attributes, strict=True)
         self._made_of = [made + _digest(its) for made, its in made_of]
         self._model = load(model) if isinstance(model, str | Path) else _checked_model(model)
+        # Of what sees vectors of one encoder only
+        check_encoder = getattr(self._model, "check_encoder", None)
+        if check_encoder is not None:
+            check_encoder(index.encoder)
         self._by = f"{self._model.name}@{self._model.fingerprint}"
         self._kept = KeptAnswers(store, [self._model.fingerprint, *task.about])
 
@@ -331,7 +335,8 @@ class LanguageRun:
             return self._task
         if self._truths is None:
             content = self._kept.calibration
-            return replace(self._task, calibration=content and AnswerCalibration.from_dict(content))
+            kept = AnswerCalibration.from_dict(content) if content else None
+            return replace(self._task, calibration=kept)
         pairs = zip(said, self._truths.tolist(), strict=True)
         answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
         gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)

@@ -8,6 +8,7 @@ A store is a folder::
     data/<hash>.parquet      whose the vectors are; which pictures a version was made of
     cache/                   FAISS indexes, made again from the vectors whenever needed
     work/                    shards of an embedding job on its way
+    language/                what language models have said of regions
     newest.json              which version was published last
     writer.lock, writer.txt  who writes at the moment
 

@@ -80,7 +80,7 @@ def test_python_of_a_page__runs(page: str, dataset: fo.Dataset) -> None:
     names = {"dataset": dataset}
     if page == "docs/language.md":
         write_model("qwen2_5_vl", Path("qwen"))
-    if page == "docs/labelling.md":
+    if page in ("docs/labelling.md", "docs/language.md"):
         indexing.build(dataset, "objects", encoder="alphaclip-nano")
     if page == "docs/python.md":
         names["other"] = indexing.build(dataset, "outlines", "alphaclip-nano", key="other")

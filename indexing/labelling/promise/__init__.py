@@ -1,1 +1,1 @@
-"""Whether a precision can be promised: tests, bounds and calibration."""
+"""Whether a precision can be promised: tests, bounds and drift."""

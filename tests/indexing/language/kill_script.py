@@ -1,0 +1,67 @@
+"""Describes the regions of a dataset again and again; each process is killed at another moment.
+
+A plain script: forks of it are killed, and a test must not be.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from alphaclip import indexing
+from alphaclip.indexing.act import attribute_writes
+from alphaclip.indexing.dataset.records import Records
+from alphaclip.indexing.language import kept, runs
+from tests.indexing.language.fakes import FakeDescriber
+
+
+def describe(name: str, moment: int) -> None:
+    """Describes all regions, and is killed at the so-manieth thing that is written or said."""
+    import fiftyone as fo
+
+    moments = count()
+
+    def note() -> None:
+        if next(moments) == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def noted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            note()
+            result = function(*args, **kwargs)
+            note()
+            return result
+
+        return run
+
+    runs.PART = 2
+    for owner, function in (
+        (kept, "write_checked"),
+        (Records, "set"),
+        (attribute_writes, "write_labels"),
+        (FakeDescriber, "_tell"),
+    ):
+        setattr(owner, function, noted(getattr(owner, function)))
+    index = indexing.load(fo.load_dataset(name), "regions")
+    index.describe(model=FakeDescriber("painted"), progress=lambda *counts: None)
+
+
+def main(name: str, moments: list[int]) -> None:
+    """Says how many of the processes were killed."""
+    killed = 0
+    for moment in moments:
+        process = os.fork()
+        if not process:
+            describe(name, moment)
+            os._exit(0)
+        _, status = os.waitpid(process, 0)
+        killed += os.WIFSIGNALED(status)
+    sys.stdout.write(f"{killed}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], [int(number) for number in sys.argv[2:]])
