@@ -166,7 +166,7 @@ class VectorCaptioner(Describer):
 
     @cached_property
     def _encoder(self) -> Encoder:
-        encoder = load(NANO, self._device)
+        encoder = load(NANO, self._device, precision="fp32")
         self.check_encoder(encoder)
         return encoder
 

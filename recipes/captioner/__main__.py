@@ -21,14 +21,13 @@ def main() -> None:
     """Runs the recipe."""
     parser = argparse.ArgumentParser(description="train alphaclip-nano-captioner from nothing")
     parser.add_argument("folder", type=Path, help="where all that is made is kept")
-    parser.add_argument("--steps", type=int, help="of training; for trying it out")
+    parser.add_argument("--steps", type=int, help="of each course; for trying it out")
     parser.add_argument("--parts", type=int, help="of drawn scenes; likewise")
-    options = vars(parser.parse_args())
-    folder = options.pop("folder")
+    args = parser.parse_args()
+    folder: Path = args.folder
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     fetch(folder / "drawings")
-    changes = {name: value for name, value in options.items() if value is not None}
-    path = make_captioner(CaptionerRecipe.of(**changes), folder)
+    path = make_captioner(CaptionerRecipe().shortened(args.steps, args.parts), folder)
     logging.info("%s and its card are there; alphaclip.language.load takes the file", path)
 
 

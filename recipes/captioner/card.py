@@ -17,9 +17,8 @@ from recipes.captioner.figures import measure
 from recipes.captioner.regions import draw_regions, encode_scenes
 from recipes.captioner.texts import QUESTIONS
 from recipes.captioner.training import NAME, CaptionerRecipe, learnt_words, near_names, train
-from recipes.nano.card import FIGURE_SEED, sources
-from recipes.nano.drawings import concepts
-from recipes.nano.figures import held_out_scenes
+from recipes.nano.drawings import concepts, sources
+from recipes.nano.figures import FIGURE_SEED, held_out_scenes
 from recipes.nano.scenes import SpriteBook, held_out_sets, training_sets
 
 logger = logging.getLogger(__name__)

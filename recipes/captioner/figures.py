@@ -90,7 +90,7 @@ def _caption_scores(captions: Sequence[str], facts: Sequence[Facts]) -> dict[str
 def _shares(answers: Sequence[str], truth: Sequence[str]) -> dict[str, float]:
     right = np.array(answers) == np.array(truth)
     most = np.unique(truth, return_counts=True)[1].max()
-    return {"right": round(float(right.mean()), 4), "majority": round(most / len(truth), 4)}
+    return {"right": round(float(right.mean()), 4), "majority": round(float(most) / len(truth), 4)}
 
 
 def _checks(

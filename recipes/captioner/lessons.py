@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from alphaclip.language.captioner_network import END, PAD, pad_in_front
 from alphaclip.language.captioner_words import Words
 from recipes.captioner.regions import SceneRegions
-from recipes.captioner.texts import ask, caption
+from recipes.captioner.texts import SHARES, ask, caption
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,16 @@ class LessonPlan:
         unseen: share of regions of which vector and box are hidden, so that what is likely to be
             said of any region is learnt too
         noise: largest length of what is added to a vector, so that none is learnt by heart
+        shares: how often each kind of question is asked
+        hard: how often a wrong name is one of those nearest to the true one
     """
 
     captions: int = 32
     questions: int = 96
     unseen: float = 0.06
     noise: float = 0.3
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(SHARES))
+    hard: float = 0.6
 
 
 class Lesson(NamedTuple):
@@ -75,7 +79,9 @@ class Lessons(Dataset[tuple[Lesson, Lesson]]):
             rng.integers(len(self._regions), size=plan.captions + plan.questions), [plan.captions]
         )
         captions = [("", caption(self._regions.facts(one))) for one in described]
-        answers = [ask(self._regions.facts(one), self._near, rng) for one in asked]
+        answers = [
+            ask(self._regions.facts(one), self._near, rng, plan.shares, plan.hard) for one in asked
+        ]
         return self._lesson(described, captions, rng), self._lesson(asked, answers, rng)
 
     def _lesson(

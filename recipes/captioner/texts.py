@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ QUESTIONS = {
 """By kind; figures are measured with the first of each."""
 
 SHARES = {"kind": 0.2, "color": 0.2, "place": 0.07, "size": 0.07, "count": 0.04, "is": 0.42}
-"""How often each is asked."""
+"""How often each is asked at first."""
 
 HARD = 10
 """Nearest other names, of which most wrong ones are taken."""
@@ -84,21 +85,27 @@ def references(facts: Facts) -> list[str]:
     ]
 
 
-def ask(facts: Facts, near: np.ndarray, rng: np.random.Generator) -> tuple[str, str]:
+def ask(
+    facts: Facts,
+    near: np.ndarray,
+    rng: np.random.Generator,
+    shares: Mapping[str, float] = SHARES,
+    hard: float = 0.6,
+) -> tuple[str, str]:
     """A question about a region, and the answer.
 
     Args:
         facts: of the region
-        near: (concepts, HARD), see :func:`wrong_name`
-        rng: the source of chance
+        near, rng, hard: see :func:`wrong_name`
+        shares: how often each kind is asked
     """
-    kinds = list(SHARES)
-    kind = kinds[rng.choice(len(kinds), p=list(SHARES.values()))]
+    kinds = list(shares)
+    kind = kinds[rng.choice(len(kinds), p=list(shares.values()))]
     question = _one(QUESTIONS[kind], rng)
     if kind != "is":
         return question, facts.answer(kind)
     is_so = bool(rng.random() < 0.5)
-    return question.format(_claim(facts, is_so, near, rng)), "yes" if is_so else "no"
+    return question.format(_claim(facts, is_so, near, rng, hard)), "yes" if is_so else "no"
 
 
 def wrong_name(concept: int, near: np.ndarray, rng: np.random.Generator, hard: float = 0.6) -> str:
@@ -108,17 +115,19 @@ def wrong_name(concept: int, near: np.ndarray, rng: np.random.Generator, hard: f
         concept: that it is not
         near: (concepts, HARD), the other concepts whose names are nearest
         rng: the source of chance
-        hard (0.6): how often it is one of the nearest
+        hard: how often it is one of the nearest
     """
     if rng.random() < hard:
         return concepts()[_one(near[concept], rng)].name
     return concepts()[(concept + rng.integers(1, len(concepts()))) % len(concepts())].name
 
 
-def _claim(facts: Facts, is_so: bool, near: np.ndarray, rng: np.random.Generator) -> str:
+def _claim(
+    facts: Facts, is_so: bool, near: np.ndarray, rng: np.random.Generator, hard: float
+) -> str:
     chance = rng.random()
     if chance < 0.7:
-        name = facts.kind if is_so else wrong_name(facts.concept, near, rng)
+        name = facts.kind if is_so else wrong_name(facts.concept, near, rng, hard)
         # A label in a question's braces has the article that stands there
         return article(name) if rng.random() < 0.7 else f"a {name}"
     said, all_ = (

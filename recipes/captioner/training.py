@@ -29,34 +29,54 @@ NAME = "alphaclip-nano-captioner"
 
 
 @dataclass(frozen=True)
+class Course:
+    """Steps and rates, and what the batches hold."""
+
+    phase: Phase
+    plan: LessonPlan = field(default_factory=LessonPlan)
+
+
+def _checking() -> Course:
+    """Whether it is a NAME is learnt late: names have to be read first. So it is asked much more,
+    and wrong names are easier."""
+    shares = {"kind": 0.14, "color": 0.14, "place": 0.04, "size": 0.04, "count": 0.02, "is": 0.62}
+    plan = LessonPlan(captions=20, questions=140, shares=shares, hard=0.4)
+    return Course(Phase(steps=1500, rate=1.5e-3, warm_up=50, decay=0.8), plan)
+
+
+@dataclass(frozen=True)
 class CaptionerRecipe:
     """Everything that decides the weights, beside nano's.
 
     Attributes:
         parts: of ``PART`` scenes each, whose regions are spoken of
         scenes: what these are like
-        phase: steps and rates
-        plan: what a batch holds
-        seed: nano's phases have those before
+        describing, checking: the two courses, in this order
+        seed: of regions and of the first course; nano's phases have those before
         width, layers: of the network
     """
 
     parts: int = 46
     scenes: BatchPlan = field(default_factory=lambda: NanoRecipe().boxes.plan)
-    phase: Phase = field(
-        default_factory=lambda: Phase(steps=2600, rate=2e-3, weight_decay=0.02, decay=0.7)
+    describing: Course = field(
+        default_factory=lambda: Course(Phase(steps=2600, rate=2e-3, decay=0.7))
     )
-    plan: LessonPlan = field(default_factory=LessonPlan)
+    checking: Course = field(default_factory=_checking)
     seed: int = NanoRecipe().seed + 3
     width: int = 192
     layers: int = 4
 
-    @classmethod
-    def of(cls, steps: int | None = None, **changes: Any) -> CaptionerRecipe:
-        """The usual one with another number of steps, or other fields."""
-        usual = cls()
-        phase = usual.phase if steps is None else replace(usual.phase, steps=steps)
-        return replace(usual, phase=phase, **changes)
+    def courses(self) -> dict[str, Course]:
+        """By name and in order."""
+        return {"describing": self.describing, "checking": self.checking}
+
+    def shortened(self, steps: int | None, parts: int | None) -> CaptionerRecipe:
+        """The same with so many steps of each course and parts, where they are stated."""
+        courses = {
+            name: replace(course, phase=replace(course.phase, steps=steps or course.phase.steps))
+            for name, course in self.courses().items()
+        }
+        return replace(self, parts=parts or self.parts, **courses)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""
@@ -89,7 +109,7 @@ def train(
         regions: to speak of
         words: see :func:`learnt_words`
         near: see :func:`near_names`
-        folder: where checkpoint and log are kept; a run found there is continued
+        folder: where checkpoints and logs are kept; a run found there is continued
     """
     torch.manual_seed(recipe.seed)
     dim = regions.vectors.shape[1]
@@ -107,9 +127,8 @@ def train(
     def row(figures: Figures) -> dict[str, float]:
         return {name: figure.item() for name, figure in figures.items()}
 
-    optimizers = make_optimizers(network.named_parameters(), recipe.phase)
-    batches = partial(Lessons, regions, words, near, recipe.plan, recipe.seed)
-    run_phase(
-        "captioner", recipe.phase, network, forward, optimizers, folder, batches, row, workers=0
-    )
+    for seed, (name, course) in enumerate(recipe.courses().items(), start=recipe.seed):
+        optimizers = make_optimizers(network.named_parameters(), course.phase)
+        batches = partial(Lessons, regions, words, near, course.plan, seed)
+        run_phase(name, course.phase, network, forward, optimizers, folder, batches, row, workers=0)
     return network.eval()

@@ -10,14 +10,19 @@ from typing import Any
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.evaluation.report.plots import written_figure
 from alphaclip.training.finetune.logs import smooth
-from recipes.nano.drawings import DRAWING_SETS, concepts, fetch
-from recipes.nano.figures import best_view, caption_recall, held_out_scenes, measure
+from recipes.nano.drawings import concepts, fetch, sources
+from recipes.nano.figures import (
+    FIGURE_SEED,
+    VIEW_SEED,
+    best_view,
+    caption_recall,
+    held_out_scenes,
+    measure,
+)
 from recipes.nano.recipe import NanoRecipe
 from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
 
 SCENES = 1000
-VIEW_SEED, FIGURE_SEED = 7001, 7002
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0, 1 or 2."""
 
 
 def make_card(
@@ -90,16 +95,3 @@ def _captions(model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene]) -> dic
     figures = {"alpha fine-tune, all-ones alpha": model, "base": base}
     recalls = {title: round(caption_recall(m, scenes), 4) for title, m in figures.items()}
     return {"scenes": len(scenes), **recalls}
-
-
-def sources() -> list[dict[str, Any]]:
-    """Whose drawings are used, and for what."""
-    return [
-        {
-            "artist": s.artist,
-            "package": f"{s.package}@{s.version}",
-            "licence": s.license,
-            "used for": "validation only" if s.held_out else "training",
-        }
-        for s in DRAWING_SETS
-    ]

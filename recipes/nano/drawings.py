@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -67,6 +68,19 @@ def concepts() -> tuple[Concept, ...]:
     """The concepts of ``alphaclip-nano``, in the order of ``concepts.json``."""
     rows = json.loads((Path(__file__).parent / "concepts.json").read_text("utf-8"))
     return tuple(Concept(r["name"], r["code_point"], tuple(r["keywords"])) for r in rows)
+
+
+def sources() -> list[dict[str, Any]]:
+    """Whose drawings are used, and for what."""
+    return [
+        {
+            "artist": s.artist,
+            "package": f"{s.package}@{s.version}",
+            "licence": s.license,
+            "used for": "validation only" if s.held_out else "training",
+        }
+        for s in DRAWING_SETS
+    ]
 
 
 def fetch(folder: Path, sets: Iterable[DrawingSet] = DRAWING_SETS) -> None:

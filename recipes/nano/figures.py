@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 VIEWS = (View("image"), View("context", 1.2), View("context", 1.5), View("context", 2.0))
 """Tried for the default."""
 
+VIEW_SEED, FIGURE_SEED = 7001, 7002
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 4, of which the last
+two are the captioner's."""
+
 ALPHAS = ("mask", "box", "all-ones")
 
 

@@ -20,7 +20,8 @@ from recipes.nano.drawings import concepts
 from recipes.nano.scenes import HELD_OUT, Scene, SceneObject, SpriteBook, compose, training_sets
 
 SEED = 20240611
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0, 1 or 2."""
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 4, of which the last
+two are the captioner's."""
 
 SCENES = 320
 WRONG = 0.03

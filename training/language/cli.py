@@ -19,7 +19,7 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
         help="train alphaclip-nano-captioner from nothing; run again to go on",
     )
     parser.add_argument("folder", type=Path, help="for drawings, checkpoints, captioner and card")
-    parser.add_argument("--steps", type=int, help="of training; fewer are for trying it out")
+    parser.add_argument("--steps", type=int, help="of each course; fewer are for trying it out")
     parser.add_argument("--parts", type=int, help="of 250 drawn scenes; likewise")
     parser.set_defaults(run=_train)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from alphaclip import Region, language
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError, CheckpointError, EmptyRegionError, ImageError
 from alphaclip.language import Question
+from alphaclip.language.alpha_tower import ALPHA_FILE
 from alphaclip.language.captioner_network import (
     END,
     CaptionerConfig,
@@ -22,10 +24,13 @@ from alphaclip.language.captioner_network import (
     write,
 )
 from alphaclip.language.captioner_words import Words
+from alphaclip.language.loading import NANO_CAPTIONER, VARIABLE, find_auto
 from alphaclip.language.region_vectors import relative_box
 from alphaclip.language.vector_captioner import VectorCaptioner, save_captioner
+from alphaclip.regions.rle import decode_rle
 from alphaclip.views.prefetch import Failure
 
+SAMPLE = Path(__file__).resolve().parents[3] / "sample"
 TEXTS = ["is it a red fox?", "what is it?", "yes", "no", "racing car", "t-shirt"]
 
 
@@ -237,3 +242,37 @@ def test_load__of_what_is_no_captioner(tmp_path: Path) -> None:
         language.load(nano)
     with pytest.raises(AlphaClipError, match="leave alpha and shown out"):
         language.load("alphaclip-nano-captioner", shown="crop")
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_auto__takes_what_is_here(
+    saved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALPHACLIP_MODELS", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if saved:
+        (tmp_path / "llava-alpha").mkdir()
+        (tmp_path / "llava-alpha" / ALPHA_FILE).touch()
+    assert find_auto() == (str(tmp_path / "llava-alpha") if saved else NANO_CAPTIONER)
+    monkeypatch.setenv(VARIABLE, "some/model")
+    assert find_auto() == "some/model"
+
+
+def test_the_captioner_that_ships__knows_the_sample(encoder: Encoder) -> None:
+    content = json.loads((SAMPLE / "scenes.json").read_text("utf-8"))
+    items, labels = [], []
+    for scene in content["scenes"][:25]:
+        regions = [
+            Region.from_mask(decode_rle(one["mask"]), one["box"]) for one in scene["regions"]
+        ]
+        items.append((encoder.encode_regions(SAMPLE / scene["image"], regions), regions))
+        labels += [one.get("true_label", one["label"]) for one in scene["regions"]]
+    model = language.load("auto", device="cpu")
+    assert model.sees == "vectors"
+    names = [one.text for some in model.describe_many(items, "what is it?") for one in some]
+    captions = [one.text for some in model.describe_many(items) for one in some]
+    right = np.array(names) == np.array([label.lower() for label in labels])
+    assert len(labels) > 100
+    assert right.mean() > 0.8
+    assert np.mean([name in text for name, text in zip(names, captions, strict=True)]) > 0.8
+    assert all(text.startswith(("a ", "an ")) for text in captions)
