@@ -90,6 +90,26 @@ def test_panel__threshold_tag_and_undo(panel: Panel, scenes: fo.Dataset) -> None
     expect(panel.tile(1)).not_to_have_attribute("aria-label", re.compile(re.escape(HOSTILE)))
 
 
+def test_panel__asks_a_language_model(panel: Panel, scenes: fo.Dataset) -> None:
+    panel.open(scenes)
+    panel.search("an apple")
+    panel.press("Ask")
+    expect(panel.content.get_by_label("Question")).to_have_value("is this an apple?")
+    panel.page.keyboard.press("Enter")
+    panel.expect_text("alphaclip-nano-captioner says: 100 hits looked at")
+    status = panel.content.get_by_role("status")
+    expect(status).to_have_text("100 of 100 asked about")
+    expect(panel.tile(1)).to_have_attribute("aria-label", re.compile("apple, “yes” 0"))
+    panel.shoot("asked")
+    panel.set_threshold(150)
+    expect(status).to_have_text(re.compile(r"^\d\d? of 100 asked about"))
+    panel.press("Tag")
+    panel.page.keyboard.press("Enter")
+    panel.press(re.compile(r"^Undo tagging \d\d? regions?"))
+    panel.expect_text("Taken back")
+    assert scenes.count_label_tags() == {}
+
+
 def test_panel__marks_refine_and_explain(panel: Panel, scenes: fo.Dataset) -> None:
     panel.open(scenes)
     panel.search("an apple")

@@ -74,6 +74,38 @@ def test_verify__says_what_to_install(panel, monkeypatch):
     assert "Only the regions" in panel.do("verify", question=panel.question)["error"]
 
 
+def test_ask_model__ranks_by_the_first_answer(panel):
+    panel.search("a red circle")
+    answer = panel.do(
+        "ask_model", question=panel.question, text="is it red?", choices=["yes", "no"]
+    )
+    assert answer["said"].startswith("alphaclip-nano-captioner says: 24 hits looked at")
+    asked = panel.search(**answer["question"])
+    scores = [tile["score"] for tile in panel.tiles()]
+    assert asked["total"] == 24 and asked["suggestion"] is None
+    assert scores == sorted(scores, reverse=True) and 0 <= scores[-1] < scores[0] <= 1
+
+    least = scores[4]
+    above = sum(score >= least for score in scores)
+    panel.do("act", question=panel.question, action="tag", value="red", min_score=least)
+    assert 5 <= panel.dataset.count_label_tags()["red"] <= above
+    # Asked again, those that were left are asked
+    answer = panel.do(
+        "ask_model", question=panel.question, text="is it big?", choices=["yes", "no"]
+    )
+    assert answer["question"]["prompt"]["text"] == "is it big?"
+
+
+def test_ask_model__says_what_is_wrong(panel):
+    panel.search("a red circle")
+    ask = {"question": panel.question, "text": "is it red?", "choices": ["yes"]}
+    assert "choices" in panel.do("ask_model", **ask)["error"]
+    ask |= {"choices": ["yes", "no"], "text": "is the {colour} right?"}
+    assert "colour" in panel.do("ask_model", **ask)["error"]
+    forgotten = {**panel.question, "prompt": {"text": "is it red?", "choices": ["yes", "no"]}}
+    assert "ask again" in panel.search(**forgotten)["error"]
+
+
 def test_find_everywhere__segments_embeds_and_is_searched(panel, monkeypatch):
     dataset = panel.dataset
 

@@ -39,7 +39,7 @@ export function Scores({ found, threshold, onThreshold }: Props) {
       </div>
       <div style={{ flex: "4 1 200px", fontSize: 14 }}>
         <b role="status" title={`${measure} of at least ${threshold.toFixed(3)}`}>
-          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : found.question.prompt ? "of those asked about" : "match"}
+          {count.toLocaleString("en")} of {found.total.toLocaleString("en")} {found.question.concept ? "waiting" : found.question.prompt ? "asked about" : "match"}
         </b>
         {found.off_by > 0 && count > found.cosines.length && (
           <span title="Counted in a sample: so much it may be off, in 19 of 20 searches"> ± {found.off_by.toLocaleString("en")}</span>
