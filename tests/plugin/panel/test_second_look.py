@@ -13,6 +13,8 @@ from ..conftest import plugin_module
 from .panel_driver import PanelDriver
 from .test_panel import wait_for
 
+YES_NO = ["yes", "no"]
+
 pytestmark = pytest.mark.usefixtures("plugins_dir")
 
 
@@ -100,9 +102,9 @@ def test_ask_model__says_what_is_wrong(panel):
     panel.search("a red circle")
     ask = {"question": panel.question, "text": "is it red?", "choices": ["yes"]}
     assert "choices" in panel.do("ask_model", **ask)["error"]
-    ask |= {"choices": ["yes", "no"], "text": "is the {colour} right?"}
+    ask |= {"choices": YES_NO, "text": "is the {colour} right?"}
     assert "colour" in panel.do("ask_model", **ask)["error"]
-    forgotten = {**panel.question, "prompt": {"text": "is it red?", "choices": ["yes", "no"]}}
+    forgotten = {**panel.question, "prompt": {"text": "is it red?", "choices": YES_NO}}
     assert "ask again" in panel.search(**forgotten)["error"]
 
 
