@@ -180,7 +180,7 @@ class _Block(nn.Module):
             keys, values = cache.put(layer, keys, values)
         found = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         states = states + self.joined(found.transpose(1, 2).flatten(2))
-        return states + self.mlp(self.norm_2(states))  # type: ignore[no-any-return]
+        return states + self.mlp(self.norm_2(states))
 
 
 def _seen(prompts: Tensor, length: int) -> Tensor:

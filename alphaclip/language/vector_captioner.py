@@ -225,13 +225,13 @@ class VectorCaptioner(Describer):
         (scores,) = self._score([(nothing, prompts, choices)])
         return scores
 
-    def _inputs(self, several: Sequence[Prompted]) -> list[Tensor]:
+    def _inputs(self, several: Sequence[Prompted]) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors, boxes and prompts of a batch, on the device."""
         vectors = np.stack([sight.vector for sight, _ in several])
-        boxes = np.array([sight.box for sight, _ in several], np.float32)
+        boxes = torch.tensor([sight.box for sight, _ in several])
         prompts = pad_in_front([prompt for _, prompt in several])
-        inputs = torch.from_numpy(vectors), torch.from_numpy(boxes), prompts
-        return [one.to(self._device) for one in inputs]
+        device = self._device
+        return torch.from_numpy(vectors).to(device), boxes.to(device), prompts.to(device)
 
 
 class _Reading:

@@ -48,7 +48,7 @@ class SceneRegions:
     def facts(self, number: int) -> Facts:
         """What is true of one of them."""
         concept, count = int(self.concepts[number]), int(self.counts[number])
-        return Facts.of(concept, str(self.colors[number]), self.boxes[number], count)
+        return Facts.of(concept, str(self.colors[number]), self.boxes[number].tolist(), count)
 
     @classmethod
     def join(cls, parts: Sequence[SceneRegions]) -> SceneRegions:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from recipes.nano.captions import article, position_words, size_word
 from recipes.nano.drawings import concepts
+
+OptionT = TypeVar("OptionT")
 
 COLORS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black",
           "gray", "white")  # fmt: skip
@@ -56,7 +59,7 @@ class Facts:
     count: int
 
     @classmethod
-    def of(cls, concept: int, color: str, box: np.ndarray, count: int) -> Facts:
+    def of(cls, concept: int, color: str, box: Sequence[float], count: int) -> Facts:
         """Of a region of this box, relative ``[x, y, w, h]``."""
         return cls(concept, color, size_word(box), position_words(box), count)
 
@@ -118,7 +121,7 @@ def wrong_name(concept: int, near: np.ndarray, rng: np.random.Generator, hard: f
         hard: how often it is one of the nearest
     """
     if rng.random() < hard:
-        return concepts()[_one(near[concept], rng)].name
+        return concepts()[_one(near[concept].tolist(), rng)].name
     return concepts()[(concept + rng.integers(1, len(concepts()))) % len(concepts())].name
 
 
@@ -137,5 +140,5 @@ def _claim(
     return said if is_so else _one([one for one in all_ if one != said], rng)
 
 
-def _one(options, rng: np.random.Generator):
+def _one(options: Sequence[OptionT], rng: np.random.Generator) -> OptionT:
     return options[rng.integers(len(options))]

@@ -72,11 +72,11 @@ class CaptionerRecipe:
 
     def shortened(self, steps: int | None, parts: int | None) -> CaptionerRecipe:
         """The same with so many steps of each course and parts, where they are stated."""
-        courses = {
-            name: replace(course, phase=replace(course.phase, steps=steps or course.phase.steps))
-            for name, course in self.courses().items()
-        }
-        return replace(self, parts=parts or self.parts, **courses)
+        describing, checking = (
+            replace(course, phase=replace(course.phase, steps=steps or course.phase.steps))
+            for course in (self.describing, self.checking)
+        )
+        return replace(self, parts=parts or self.parts, describing=describing, checking=checking)
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""

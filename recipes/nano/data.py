@@ -70,7 +70,7 @@ class Batch:
     concepts: torch.Tensor
     whole: int
 
-    def to(self, device: torch.device) -> Batch:
+    def to(self, device: str | torch.device) -> Batch:
         """The same batch with its tensors on a device."""
         tensors = {name: getattr(self, name).to(device) for name in ("images", "alpha", "concepts")}
         return replace(self, **tensors)

@@ -25,7 +25,7 @@ from recipes.nano.drawings import concepts
 from recipes.nano.recipe import Phase
 from recipes.nano.scenes import SpriteBook, training_sets
 
-FACTS = Facts.of(0, "orange", np.array([0.7, 0.1, 0.2, 0.2]), 3)
+FACTS = Facts.of(0, "orange", [0.7, 0.1, 0.2, 0.2], 3)
 
 
 @pytest.fixture(scope="module")
