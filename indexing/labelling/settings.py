@@ -32,6 +32,7 @@ class LabelSettings:
         seed: of the draw, and of the folds
         overwrite: also labels that people wrote
         new_only: write only regions that are new or edited since the last run
+        scorer: name of the language model that scores in place of the vectors
         retrain: learn again from all reviews, those of the sample too, which is given up as it is,
             and draw a new one; one whose test has failed is given up by itself
     """
@@ -47,6 +48,7 @@ class LabelSettings:
     overwrite: bool = False
     new_only: bool = False
     retrain: bool = False
+    scorer: str | None = None
 
     def __post_init__(self) -> None:
         # Kept runs of an earlier version may still ask for it.
