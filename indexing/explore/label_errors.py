@@ -21,7 +21,7 @@ from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
 from alphaclip.indexing.explore.verification import open_describer
 from alphaclip.indexing.progress import Progress, shown
-from alphaclip.indexing.retrieval.asking import ask_hits
+from alphaclip.indexing.retrieval.asking import ask_rows
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.language.questions import Question
 
@@ -208,9 +208,7 @@ def _by_language(
 ) -> Judge:
     """By how likely a language model takes each name; it is not told the label."""
     question = Question("what is it?", tuple(labelled.names.tolist()))
-    rows, nothing = labelled.rows, np.zeros(len(labelled.rows), np.float32)
-    hits = index.hits(now, rows, nothing, nothing)
-    evidence = ask_hits(hits, describer, question, show, lambda at: now.vectors(rows[at])).evidence
+    evidence = ask_rows(index, now, labelled.rows, describer, question, show)
     return _by_softmax(labelled, lambda which: evidence[which], _WEIGHTS)
 
 

@@ -32,9 +32,9 @@ class LabelSettings:
         seed: of the draw, and of the folds
         overwrite: also labels that people wrote
         new_only: write only regions that are new or edited since the last run
-        scorer: name of the language model that scores in place of the vectors
         retrain: learn again from all reviews, those of the sample too, which is given up as it is,
             and draw a new one; one whose test has failed is given up by itself
+        scorer: name of the language model that scores in place of the vectors
     """
 
     into: str = "auto"

@@ -36,6 +36,29 @@ class Asked:
     skipped: list[Skipped]
 
 
+def ask_rows(
+    index: Any, now: Any, rows: np.ndarray, describer: Any, question: Any, show: Progress
+) -> np.ndarray:
+    """Asks about rows of an index, int64 (n,): the evidence, float32 (n, c).
+
+    A model that sees vectors gets those of the index, and no picture is opened.
+
+    Args:
+        index: a :class:`alphaclip.indexing.retrieval.index.SearchIndex`, which stands above
+        now: its snapshot
+        rows: of that
+        describer, question, show: see :func:`ask_hits`
+
+    Raises:
+        AlphaClipError: see :func:`ask_hits`; or if the model sees vectors of another encoder
+    """
+    if describer.sees == "vectors" and hasattr(describer, "check_encoder"):
+        describer.check_encoder(index.encoder)
+    nothing = np.zeros(len(rows), np.float32)
+    hits = index.hits(now, rows, nothing, nothing)
+    return ask_hits(hits, describer, question, show, lambda at: now.vectors(rows[at])).evidence
+
+
 def ask_hits(
     hits: Hits, describer: Any, question: Any, show: Progress, vectors: Vectors | None = None
 ) -> Asked:

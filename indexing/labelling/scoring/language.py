@@ -21,7 +21,7 @@ from alphaclip.indexing.labelling.scoring.classes import ClassSet
 from alphaclip.indexing.labelling.scoring.scored import LanguageScores
 from alphaclip.indexing.labelling.scoring.scoring import SCALE, Scorer
 from alphaclip.indexing.progress import Progress
-from alphaclip.indexing.retrieval.asking import ask_hits
+from alphaclip.indexing.retrieval.asking import ask_rows
 from alphaclip.language.questions import Question
 
 if TYPE_CHECKING:
@@ -67,9 +67,7 @@ def _evidence(
             question = Question("what is it?", choices)
         else:
             question = Question(f"is it {choices[0]}?", ("yes", "no"))
-        nothing = np.zeros(len(now), np.float32)
-        hits = index.hits(now, np.arange(len(now)), nothing, nothing)
-        evidence = ask_hits(hits, describer, question, show, now.vectors).evidence
+        evidence = ask_rows(index, now, np.arange(len(now)), describer, question, show)
         if len(choices) == 1:
             evidence = evidence[:, :1] - evidence[:, 1:]
         now.answers.clear()

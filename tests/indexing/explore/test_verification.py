@@ -1,5 +1,6 @@
 """A second look at hits, by a detector or by a language model."""
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from alphaclip.detectors import phrase_detectors
 from alphaclip.detectors.boxes import FoundBox
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import verify
+from alphaclip.indexing.explore import verification
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.language import Answers, Caption, Describer, Question
 from alphaclip.language.describer import Item
@@ -153,7 +155,18 @@ def test_verify__what_a_model_fails_at(index: RegionIndex) -> None:
     assert "regions skipped: 1" in str(verified)
 
 
-def test_verify__a_question_without_words(index: RegionIndex) -> None:
+def test_search__asked_about_in_a_shell(
+    index: RegionIndex, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verification, "load", lambda name, device: Answering("3"))
+    search = ["search", index.dataset.name, index.key, "red apple", "-k", "12", "--json"]
+    assert main([*search, "--question", "is this {label}?"]) == 0
+    told = capsys.readouterr()
+    assert "of 3 'yes'" in told.err
+    assert [json.loads(one)["label"][1] for one in told.out.splitlines()[:3]] == ["3"] * 3
+
+
+def test_verify__what_cannot_be_asked(index: RegionIndex) -> None:
     hits = index.search(np.ones(192, np.float32))
     with pytest.raises(AlphaClipError, match="of no search for words"):
         hits.verify("is this a {query}?", Answering(""))
