@@ -37,6 +37,7 @@ from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
 from alphaclip.indexing.explore.concepts import score_new
+from alphaclip.indexing.explore.verification import open_describer
 from alphaclip.indexing.labelling.auditing import Audit, open_audit
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
@@ -56,6 +57,8 @@ from alphaclip.language.describer import Describer
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+    from alphaclip.language.describer import Describer
 
 logger = logging.getLogger(__name__)
 
@@ -258,6 +261,7 @@ class RegionIndex(SearchIndex):
         reviews: Reviews = None,
         training: Mapping[str, str | None] | None = None,
         progress: Progress | None = None,
+        scorer: str | Path | Describer | None = None,
         **options: Any,
     ) -> LabelReport:
         """Gives regions a class where the stated precision can be promised, and queues the rest.
@@ -280,14 +284,19 @@ class RegionIndex(SearchIndex):
             training (None): label id to class of regions to learn from; reviews of the queue come
                 to them
             progress (None): told how far it is; None shows a bar in the terminal
+            scorer (None): a language model, or its name, see :func:`alphaclip.language.load`, that
+                is asked about every region in place of the vectors: the texts of the classes are
+                its choices. The promise is the same: it is tested, whatever the scores are
             options: the others of :class:`alphaclip.indexing.labelling.settings.LabelSettings`
 
         Raises:
             AlphaClipError: if classes contradict each other, the precision cannot be tested, the
                 target does not fit, or regions to learn from are in the sample
         """
-        settings = LabelSettings(into, precision, confidence, **options)
-        return label_dataset(self, classes, settings, reviews, training, progress)
+        describer = None if scorer is None else open_describer(scorer)
+        named = None if describer is None else describer.name
+        settings = LabelSettings(into, precision, confidence, scorer=named, **options)
+        return label_dataset(self, classes, settings, reviews, training, progress, describer)
 
     def audit(
         self, concept: str, pictures: int = 100, confidence: float = 0.9, seed: int = 0

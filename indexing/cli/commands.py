@@ -43,9 +43,10 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--captions", nargs="?", const="caption", default=False, help=text)
     search.add_argument(
         "--verify",
-        metavar="DETECTOR",
-        help="look for the first text again, by this detector",
+        metavar="MODEL",
+        help="look for the first text again, by this detector, or ask this language model",
     )
+    search.add_argument("--question", help="that is asked, such as “is this a {query}?”")
     search.add_argument("--json", action="store_true", help="print JSON, one object for each hit")
     add_photos_parser(subparsers)
     add_segment_parser(subparsers)
@@ -95,8 +96,9 @@ def _search(args: argparse.Namespace) -> int:
         per_image=args.per_image,
         captions=args.captions,
     )
-    if args.verify:
-        verified = indexing.verify(hits, args.query[0], args.verify)
+    if args.verify or args.question:
+        words = args.question or args.query[0]
+        verified = indexing.verify(hits, words, args.verify or "auto")
         print(verified, file=sys.stderr)
         hits = verified.hits
     for hit in list_hits(hits):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.labelling.label_dataset import Reviews
     from alphaclip.indexing.labelling.settings import LabelSettings
     from alphaclip.indexing.region_index import RegionIndex
+    from alphaclip.language.describer import Describer
 
 USAGE = 2
 CODES = {"done": 0, "not reachable": 3, "moved": 4}
@@ -47,6 +48,9 @@ def add_label_parsers(subparsers: argparse._SubParsersAction) -> None:
     label.add_argument("--new-only", action="store_true", help="only what is new or edited")
     label.add_argument(
         "--retrain", action="store_true", help="learn again from all reviews, draw a new sample"
+    )
+    label.add_argument(
+        "--scorer", metavar="MODEL", help="a language model, asked about each region"
     )
     label.add_argument("--report", type=Path, help="a folder for labels.json")
     label.add_argument("--html", type=Path, metavar="FILE", help="the report as pictures, one page")
@@ -107,8 +111,10 @@ def _tag(args: argparse.Namespace) -> int:
 
 def _read_arguments(
     args: argparse.Namespace,
-) -> tuple[RegionIndex, Any, LabelSettings, Reviews, dict[str, str | None]]:
-    """What the arguments say, checked as far as that can be done before any work."""
+) -> tuple[RegionIndex, Any, LabelSettings, Reviews, dict[str, str | None], None, Describer | None]:
+    """What the arguments say, checked as far as that can be done before any work, as
+    ``label_dataset`` takes it."""
+    from alphaclip.indexing.explore.verification import open_describer
     from alphaclip.indexing.labelling.label_dataset import check_run
     from alphaclip.indexing.labelling.scoring.classes import ClassSet
     from alphaclip.indexing.labelling.settings import LabelSettings
@@ -126,7 +132,8 @@ def _read_arguments(
     if name is not None and (name.endswith(".json") or Path(name).is_file()):
         reviews = _answers(Path(name))
     check_run(index, settings, reviews)
-    return index, classes, settings, reviews, training
+    describer = None if args.scorer is None else open_describer(args.scorer)
+    return index, classes, settings, reviews, training, None, describer
 
 
 def _open(args: argparse.Namespace) -> RegionIndex:

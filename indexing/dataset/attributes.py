@@ -26,6 +26,8 @@ def values_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> l
     """
     check_field(dataset, field)
     samples = images_of(dataset)
+    if attribute.startswith("$"):  # which to the database is no name
+        raise _no_such_attribute(samples, field, attribute)
     _, path = samples._get_label_field_path(field, attribute)
     there, (values,) = label_values(samples, field, attribute)
     declared = samples.get_field(path) is not None

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -18,15 +19,19 @@ from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
+from alphaclip.indexing.explore.verification import open_describer
 from alphaclip.indexing.progress import Progress, shown
+from alphaclip.indexing.retrieval.asking import ask_rows
 from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.language.questions import Question
 
 if TYPE_CHECKING:
     from alphaclip.indexing.retrieval.index import SearchIndex
     from alphaclip.indexing.retrieval.snapshot import Snapshot
     from alphaclip.indexing.store.table import VectorTable
+    from alphaclip.language.describer import Describer
 
-By = Literal["auto", "texts", "regions"]
+By = Literal["auto", "texts", "regions", "language"]
 
 FOLDS = 5
 LEARNT = 50_000
@@ -44,6 +49,9 @@ _TRIED = 2000
 _SCALES = (10.0, 20.0, 40.0, 80.0, 160.0)
 """That are tried, round CLIP's own of 100: other encoders spread their cosines more, or less."""
 
+_WEIGHTS = (0.125, 0.25, 0.5, 1.0, 2.0)
+"""The same for log-likelihoods: models that write are mostly too sure."""
+
 _SEED = 0
 
 
@@ -57,7 +65,7 @@ class LabelErrors:
         suggested: str (k,), what the vectors say
         suggested_scores: float32 (k,), the probabilities of that, in [0, 1]
         is_sure: bool (k,), whether confident learning counts the region among the errors
-        judged_by: "texts" or "regions"; see :func:`find_label_errors`
+        judged_by: "texts", "regions" or "language"; see :func:`find_label_errors`
         agreement: share of all judged labels that the vectors agree with, in [0, 1]
         errors: how many of all labels confident learning estimates to be wrong
         judged: how many labels were looked at
@@ -89,6 +97,7 @@ def find_label_errors(
     templates: Sequence[str] | None = None,
     progress: Progress | None = None,
     skip_decided: bool = True,
+    model: str | Path | Describer = "auto",
 ) -> LabelErrors:
     """Finds the regions whose label is most probably wrong.
 
@@ -99,21 +108,27 @@ def find_label_errors(
         by ("auto"): where the probabilities are from. "texts": the cosines to the names of the
             classes, which suits an encoder that knows them, and many classes with few regions.
             "regions": logistic regression on the vectors, cross-validated in five parts by
-            picture, which suits classes that words do not tell apart. "auto": whichever agrees
-            with more of the labels
+            picture, which suits classes that words do not tell apart. "language": a language
+            model, asked what each region is, with the classes for choices. "auto": whichever of
+            the first two agrees with more of the labels
         templates (None): that the names are put into, as "a photo of a {}."; None takes the names
         progress (None): told how far it is; None shows a bar in the terminal
         skip_decided (True): leave out what :func:`decide` was told about; the estimates are of all
+        model ("auto"): that is asked; what :func:`alphaclip.language.load` gives, or its name
 
     Raises:
         AlphaClipError: if count is below 1, the attribute is missing, there are fewer than two
-            classes, or cleanlab is not installed
+            classes, cleanlab is not installed, or the model answers for no region
     """
     _inspector_class()
+    describer = open_describer(model) if by == "language" else None
     snapshot = index.snapshot()
     labelled = _Labelled.of(index, snapshot, attribute)
     with shown(progress) as show:
-        name, judge = _choose(index, labelled, by, templates, show)
+        if describer is not None:
+            name, judge = "language", _by_language(index, snapshot, labelled, describer, show)
+        else:
+            name, judge = _choose(index, labelled, by, templates, show)
         which, quality, best, chance, errors = _inspect(judge, labelled, show)
     given = labelled.given[which]
     rows, differs = labelled.rows[which], best != given
@@ -184,18 +199,32 @@ region's own label had a share in; lines of NaN where they cannot be judged."""
 
 
 def _by_texts(labelled: _Labelled, texts: np.ndarray) -> Judge:
-    """Softmax of the cosines to the names; its scale is the one that fits the labels best."""
+    """By the cosines to the names."""
+    return _by_softmax(labelled, lambda which: labelled.vectors(which) @ texts.T, _SCALES)
+
+
+def _by_language(
+    index: SearchIndex, now: Snapshot, labelled: _Labelled, describer: Describer, show: Progress
+) -> Judge:
+    """By how likely a language model takes each name; it is not told the label."""
+    question = Question("what is it?", tuple(labelled.names.tolist()))
+    evidence = ask_rows(index, now, labelled.rows, describer, question, show)
+    return _by_softmax(labelled, lambda which: evidence[which], _WEIGHTS)
+
+
+def _by_softmax(labelled: _Labelled, scores: Judge, scales: Sequence[float]) -> Judge:
+    """Softmax of scores of the names; of some scales with the one that fits the labels best."""
     from scipy.special import softmax
 
     count = len(labelled.rows)
     sample = np.unique(np.linspace(0, count - 1, min(count, _TRIED)).astype(np.int64))
-    cosines, given = labelled.vectors(sample) @ texts.T, labelled.given[sample]
+    tried, given = scores(sample), labelled.given[sample]
     losses = []
-    for scale in _SCALES:
-        own = softmax(scale * cosines, axis=1)[np.arange(len(given)), given]
-        losses.append((float(-np.log(np.maximum(own, 1e-12)).mean()), scale))
+    for scale in scales:
+        own = softmax(scale * tried, axis=1)[np.arange(len(given)), given]
+        losses.append((float(-np.nanmean(np.log(np.maximum(own, 1e-12)))), scale))
     best = min(losses)[1]
-    return lambda which: np.asarray(softmax(best * (labelled.vectors(which) @ texts.T), axis=1))
+    return lambda which: np.asarray(softmax(best * scores(which), axis=1))
 
 
 def _by_regions(labelled: _Labelled, show: Progress) -> Judge:

@@ -30,6 +30,7 @@ from alphaclip.indexing.labelling.review.runs import (
     report_of,
 )
 from alphaclip.indexing.labelling.scoring.classes import Answer, Classes, ClassSet
+from alphaclip.indexing.labelling.scoring.language import ask_classes
 from alphaclip.indexing.labelling.scoring.scored import Scored, in_index, score
 from alphaclip.indexing.labelling.seen import Seen
 from alphaclip.indexing.labelling.settings import LabelSettings
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
     from alphaclip.indexing.retrieval.hits import Hits
     from alphaclip.indexing.retrieval.index import SearchIndex
+    from alphaclip.language.describer import Describer
 
 REVIEW = "review"
 """What stands for the model where a person gave the answer."""
@@ -61,6 +63,7 @@ def label_dataset(
     reviews: Reviews = None,
     training: Mapping[str, str | None] | None = None,
     progress: Progress | None = None,
+    describer: Describer | None = None,
 ) -> LabelReport:
     """Labels the regions of an index; see :meth:`RegionIndex.label`.
 
@@ -81,8 +84,11 @@ def label_dataset(
     book.is_spent = (book.is_spent or (settings.retrain and bool(book.draws))) and not is_again
     learnt = _learnt(index, state, book, checked, training, settings)
     with shown(progress) as show:
-        scored = score(index, checked, learnt, settings.templates, settings.seed, show)
-    digest, ids = _digest(settings, scored, learnt), scored.snapshot.version.ids
+        said = None
+        if describer is not None:
+            said = ask_classes(index, index.snapshot(), checked, describer, show)
+        scored = score(index, checked, learnt, settings.templates, settings.seed, show, said)
+    digest, ids = _digest(settings, scored, learnt, describer), scored.snapshot.version.ids
     class_set = tuple(one.to_dict() for one in checked)
     fits = len(json.dumps(class_set)) <= MOST_KEPT
     state = replace(state, class_set=class_set if fits else (), settings=asdict(settings))
@@ -228,13 +234,20 @@ def _keeps_scorer(state: Labelling, book: ReviewBook, settings: LabelSettings) -
     return is_begun and settings.chosen_mode == "promise"
 
 
-def _digest(settings: LabelSettings, scored: Scored, learnt: Mapping[str, Answer]) -> str:
+def _digest(
+    settings: LabelSettings,
+    scored: Scored,
+    learnt: Mapping[str, Answer],
+    describer: Describer | None,
+) -> str:
     """Of all that decides an answer and its test; it is kept with the state, so it must not change
     between versions."""
     mode, encoder = settings.chosen_mode, scored.snapshot.version.info["fingerprint"]
     classes = [asdict(one) for one in scored.classes]
     shares = (settings.precision, settings.confidence, settings.per_class)
     goal = (mode, *shares, settings.sample, settings.seed)
+    if describer is not None:
+        encoder = f"{encoder} {describer.fingerprint}"
     parts = (goal, classes, settings.templates, sorted(learnt.items()), encoder)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -307,7 +320,7 @@ def _answers(
     pairs = zip(labelled.reviewed.tolist(), labelled.names, strict=True)
     by_people = {row: name for row, name in pairs if name is not None}
     rows = np.concatenate([passing, np.array(list(by_people), np.int64)])
-    snapshot, model = scored.snapshot, f"{index.info()['encoder']}, {scored.choice.kind}"
+    snapshot, model = scored.snapshot, f"{scored.model}, {scored.choice.kind}"
     hits = index.hits(snapshot, rows, scores[rows], scores[rows])
     names = [*map(str, scored.names(passing)), *by_people.values()]
     models = [model] * len(passing) + [REVIEW] * len(by_people)

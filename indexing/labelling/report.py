@@ -211,14 +211,15 @@ def make_report(
         "index": index.key,
         "field": index.field,
         "index_version": scored.snapshot.version.number,
-        "model": index.info()["encoder"],
+        "model": scored.model,
         "into": state.into,
         "run": action.id,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     counts = {
         "regions": len(scored),
-        "none of these": int((~scored.is_candidate).sum()),
+        "none of these": int((~scored.is_candidate).sum()) - len(scored.failed),
+        "not answered": len(scored.failed),
         "written": action.count,
         "left as they were": action.left,
         "by people": sum(name is not None for name in labelled.names),

@@ -71,6 +71,8 @@ def _others(report: Report) -> Iterator[str]:
         told.append(f"{_count(counts['held back'], 'new region')} held back")
     if counts["none of these"]:
         told.append(f"{counts['none of these']:,} taken for none of these")
+    if counts.get("not answered"):  # earlier versions did not count them
+        told.append(f"{_count(counts['not answered'], 'region')} not answered by the model")
     if told:
         yield _sentence("; ".join(told))
 

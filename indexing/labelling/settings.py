@@ -34,6 +34,7 @@ class LabelSettings:
         new_only: write only regions that are new or edited since the last run
         retrain: learn again from all reviews, those of the sample too, which is given up as it is,
             and draw a new one; one whose test has failed is given up by itself
+        scorer: name of the language model that scores in place of the vectors
     """
 
     into: str = "auto"
@@ -47,6 +48,7 @@ class LabelSettings:
     overwrite: bool = False
     new_only: bool = False
     retrain: bool = False
+    scorer: str | None = None
 
     def __post_init__(self) -> None:
         # Kept runs of an earlier version may still ask for it.

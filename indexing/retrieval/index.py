@@ -274,13 +274,11 @@ class SearchIndex:
     def _captions_of(self, now: Snapshot, attribute: str) -> Captions:
         """The captions of a version; read again where the dataset was modified since."""
         state = state_of(self.dataset)
-        made_of = (now.version.number, attribute, state)
-        with self._lock:
-            if state is None or self._captions is None or self._captions[0] != made_of:
-                ids = now.version.ids
-                read = Captions.read(self.dataset, self.field, attribute, ids)
-                self._captions = (made_of, read)
-            return self._captions[1]
+        kept, made_of = self._captions, (now, attribute, state)
+        if kept is None or state is None or kept[0] != made_of:
+            kept = (made_of, Captions.read(self.dataset, self.field, attribute, now.version.ids))
+            self._captions = kept
+        return kept[1]
 
     def matching(
         self, now: Snapshot, ranking: Ranking, min_score: float, only: np.ndarray | None = None

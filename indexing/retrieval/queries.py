@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from alphaclip.arguments import check_fields
+from alphaclip.arguments import check, check_fields
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Region
 
@@ -70,6 +70,7 @@ class Words:
             for some in (query, [""] if negative is None else negative)
         )
         attribute = CAPTION if captions is True else captions or None
+        check("captions", attribute, "str | None")
         if attribute is not None and not text.strip():
             raise AlphaClipError(
                 "captions are matched with words, and the query has none: give a text, or leave "

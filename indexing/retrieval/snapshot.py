@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class Snapshot:
         version: the same
         metric: that vectors are compared by
         views: remembers the rows of views
+        answers: remembers what was last said of all rows, by what was asked
     """
 
     has_cache = True
@@ -60,6 +61,7 @@ class Snapshot:
         self.version = version
         self.metric = check_metric(version.info.get("metric", metric))
         self.views = ViewRows()
+        self.answers: dict[Any, np.ndarray] = {}
         self._text_queries = text_queries
         self._engine: Engine | None = None
         self._lock = RLock()

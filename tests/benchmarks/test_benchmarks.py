@@ -234,6 +234,7 @@ def test_label_errors(load: Callable, call: Callable, cells: Path) -> None:
 
 def test_thresholds(load: Callable, call: Callable) -> None:
     assert len(call(load("thresholds")).splitlines()) == 4
+    assert len(call(load("thresholds"), "--captions").splitlines()) == 6
 
 
 @pytest.mark.usefixtures("installed_plugin")

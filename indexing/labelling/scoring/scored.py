@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import compress
 from typing import TYPE_CHECKING
@@ -15,8 +15,10 @@ from alphaclip.indexing.labelling.scoring.choosing import Choice, choose_scorer
 from alphaclip.indexing.labelling.scoring.classes import Answer, ClassSet
 from alphaclip.indexing.labelling.scoring.scoring import (
     Answers,
+    Scorer,
     answer,
     answer_logits,
+    with_background,
     zero_shot,
 )
 from alphaclip.indexing.progress import Progress
@@ -30,6 +32,25 @@ BLOCK = 65_536
 
 
 @dataclass(frozen=True, eq=False)
+class LanguageScores:
+    """What a language model says of all regions of a snapshot, in place of their vectors.
+
+    Attributes:
+        snapshot: the same
+        scorer: of the evidence
+        evidence: float32 (n, t), of each region and text, over ``SCALE``; 0 where it failed
+        failed: bool (n,), where it did
+        model: its name
+    """
+
+    snapshot: Snapshot
+    scorer: Scorer
+    evidence: np.ndarray
+    failed: np.ndarray
+    model: str
+
+
+@dataclass(frozen=True, eq=False)
 class Scored:
     """All regions of one snapshot of an index, and what they were taken for.
 
@@ -40,6 +61,9 @@ class Scored:
         answers: for each region, in the order of the rows
         training: rows of the regions that the scorer learned from, int64 (t,)
         truths: of these, the numbers of their classes, int64 (t,)
+        model: name of the encoder, or of the language model that was asked
+        failed: rows that the language model had no answer for, int64 (f,); they are taken for none
+            of the classes
     """
 
     snapshot: Snapshot
@@ -48,6 +72,8 @@ class Scored:
     answers: Answers
     training: np.ndarray
     truths: np.ndarray
+    model: str = ""
+    failed: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.answers)
@@ -87,6 +113,7 @@ def score(
     templates: Sequence[str] | None,
     seed: int,
     show: Progress,
+    said: LanguageScores | None = None,
 ) -> Scored:
     """Answers for all regions.
 
@@ -97,21 +124,33 @@ def score(
         templates: of the prompts
         seed: of the folds that the scorer is chosen by
         show: told how far it is
+        said (None): what a language model says of them, in place of their vectors
 
     Raises:
         AlphaClipError: if the index is empty, or a region to learn from is not in it
     """
     if not len(index):
         raise AlphaClipError(f"index {index.key!r} holds no regions: there is nothing to label")
-    snapshot = index.snapshot()
-    choice, learnt, truths = choose(index, snapshot, classes, training, templates, seed, show)
+    snapshot = index.snapshot() if said is None else said.snapshot
+    choice, learnt, truths = choose(index, snapshot, classes, training, templates, seed, show, said)
     parts, total = [], len(snapshot.version)
     for start in range(0, total, BLOCK):
         rows = np.arange(start, min(start + BLOCK, total))
-        block = np.asarray(snapshot.version.table.take(rows), np.float32)
-        parts.append(answer(block, choice.scorer, classes))
+        parts.append(answer(_seen(snapshot, rows, said), choice.scorer, classes))
         show("regions scored", int(rows[-1]) + 1, total)
-    return Scored(snapshot, classes, choice, Answers.joined(parts), learnt, truths)
+    scored = Scored(snapshot, classes, choice, Answers.joined(parts), learnt, truths)
+    if said is None:
+        return replace(scored, model=snapshot.version.info["encoder"])
+    failed = np.flatnonzero(said.failed)
+    scored.answers.classes[failed] = len(classes)
+    return replace(scored, model=said.model, failed=failed)
+
+
+def _seen(snapshot: Snapshot, rows: np.ndarray, said: LanguageScores | None) -> np.ndarray:
+    """What some rows are scored by: float32 (n, dim)."""
+    if said is not None:
+        return said.evidence[rows]
+    return np.asarray(snapshot.version.table.take(rows), np.float32)
 
 
 def in_index(index: SearchIndex, answers: Mapping[str, Answer]) -> dict[str, Answer]:
@@ -128,6 +167,7 @@ def choose(
     templates: Sequence[str] | None,
     seed: int,
     show: Progress | None = None,
+    said: LanguageScores | None = None,
 ) -> tuple[Choice, np.ndarray, np.ndarray]:
     """The scorer of the regions of a snapshot; see :func:`score`.
 
@@ -143,11 +183,14 @@ def choose(
             "out"
         )
     truths = np.array([classes.number(name) for name in training.values()], np.int64)
-    vectors = np.asarray(snapshot.version.table.take(rows), np.float32)
+    vectors = _seen(snapshot, rows, said)
     background = vectors[truths == len(classes)]
     try:
-        encode = partial(index.encoder.recall_text, show=show)
-        by_text = zero_shot(classes, encode, templates, background)
+        if said is not None:
+            by_text = with_background(said.scorer, background)
+        else:
+            encode = partial(index.encoder.recall_text, show=show)
+            by_text = zero_shot(classes, encode, templates, background)
     except MissingWeightsError as error:
         raise AlphaClipError(
             f"{error}; labels start from the classes' names, which needs the model's text weights"

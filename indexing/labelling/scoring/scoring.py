@@ -127,17 +127,22 @@ def zero_shot(
     if any(one.negatives for one in classes):
         penalty = SCALE * _means([one.negatives for one in classes], encode, templates) - weights
         penalty[[not one.negatives for one in classes]] = 0
-    scorer = Scorer(weights, offset, len(classes), penalty)
+    return with_background(Scorer(weights, offset, len(classes), penalty), background)
+
+
+def with_background(scorer: Scorer, background: np.ndarray | None) -> Scorer:
+    """The same with "none of these", whose level is learned from regions that are none of the
+    classes: float (b, dim), their vectors. Without any the same as it was."""
     if background is None or not len(background):
         return scorer
     best = [scorer.logits(some).max(axis=1) for some in batches(background, scorer)]
     level = np.quantile(np.concatenate(best), BACKGROUND_SHARE).astype(np.float32)
-    nothing = np.zeros((1, weights.shape[1]), np.float32)
+    nothing = np.zeros((1, scorer.weights.shape[1]), np.float32)
     return replace(
         scorer,
-        weights=np.concatenate([weights, nothing]),
-        offset=np.append(offset, level),
-        penalty=None if penalty is None else np.concatenate([penalty, nothing]),
+        weights=np.concatenate([scorer.weights, nothing]),
+        offset=np.append(scorer.offset, level),
+        penalty=None if scorer.penalty is None else np.concatenate([scorer.penalty, nothing]),
     )
 
 

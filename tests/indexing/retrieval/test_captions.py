@@ -128,6 +128,8 @@ def test_search_run__as_it_is_remembered(index: RegionIndex) -> None:
         ({"captions": True, "reverse": True}, "best first"),
         ({"captions": True, "query": np.ones(192, np.float32)}, "the query has none"),
         ({"captions": "bounding_box"}, "holds list"),
+        ({"captions": "$where"}, r"no captions in '\$where'"),
+        ({"captions": 5}, "captions is 5: expected a text"),
     ],
 )
 def test_search__what_cannot_be_matched(
