@@ -22,7 +22,6 @@ def register(plugin):
 
     from .common.zoo import show_models
     from .label_panel import LabelRegionsPanel
-    from .operators.act_on_regions import ActOnRegions
     from .operators.delete_index import DeleteIndex
     from .operators.download_model import DownloadModel
     from .operators.embed_regions import EmbedRegions
@@ -38,6 +37,7 @@ def register(plugin):
     from .operators.similar_regions import FindSimilarRegions, SimilarRegionsButton
     from .operators.update_index import UpdateIndex
     from .panel import RegionSearchPanel
+    from .panel.act_on_regions import ActOnRegions
 
     show_models()
     for operator in (

@@ -13,6 +13,9 @@ SHOWN_CHARACTERS = 120
 MESSAGE_CHARACTERS = 600
 """Of what a person typed and of a message: names of fields and classes may be of any length."""
 
+QUERY_CHARACTERS = 2_000
+"""Of what is searched for, at most."""
+
 LINK_START = re.compile(r"://|www(?=\.)|@", re.IGNORECASE)
 """Where the App would begin a link, escaped or not; an invisible character keeps it from that."""
 

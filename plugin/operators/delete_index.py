@@ -7,7 +7,7 @@ from alphaclip.indexing.dataset.locations import lost_keys
 from ..common.forms import choose_index, reject
 from ..common.grid import reload, state
 from ..common.indexes import open_index
-from .base import FormOperator, configure
+from ..common.operators import FormOperator, configure
 
 
 class DeleteIndex(FormOperator):

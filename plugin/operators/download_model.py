@@ -4,7 +4,7 @@ import fiftyone.operators.types as types
 
 from ..common.forms import add_background, refuse
 from ..common.models import add_model, downloads_of, fetch
-from .base import JobOperator, configure
+from ..common.operators import JobOperator, configure
 
 
 class DownloadModel(JobOperator):

@@ -4,6 +4,7 @@ import fiftyone.operators.types as types
 
 from ..common.forms import add_background, dropdown, reject, target_images
 from ..common.models import fetch
+from ..common.operators import JobOperator, configure
 from ..common.region_forms import (
     add_encoder,
     add_key,
@@ -12,7 +13,6 @@ from ..common.region_forms import (
     refuse_without_regions,
 )
 from ..common.reports import add_summary, in_words, summarize
-from .base import JobOperator, configure
 
 ITSELF, WORKERS = "itself", 2
 

@@ -7,7 +7,7 @@ from alphaclip.indexing.dataset.locations import CONFIG_CLASS
 
 from ..common.forms import check_run_name, choose_index, dropdown
 from ..common.indexes import open_index
-from .base import JobOperator, configure
+from ..common.operators import JobOperator, configure
 
 
 class ExportIndex(JobOperator):

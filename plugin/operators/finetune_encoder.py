@@ -8,6 +8,7 @@ from alphaclip.indexing.labelling.review.runs import labelled_fields
 
 from ..common.forms import add_background, add_table, dropdown, reject, shorten, target_images
 from ..common.models import encoders_of, trainable
+from ..common.operators import JobOperator, configure
 from ..common.region_forms import (
     add_encoder,
     add_key,
@@ -17,7 +18,6 @@ from ..common.region_forms import (
     text_attributes,
 )
 from ..common.reports import add_counts
-from .base import JobOperator, configure
 
 SHARES = {0.2: "a fifth of the pictures", 0.5: "half of the pictures"}
 GAIN_COLUMNS = {

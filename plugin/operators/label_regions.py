@@ -8,7 +8,7 @@ from ..common.forms import add_table, alert, count, text
 from ..common.indexes import open_index
 from ..common.label_form import add_form, read_form
 from ..common.label_reports import CLASS_COLUMNS, class_rows, figures
-from .base import JobOperator, configure
+from ..common.operators import JobOperator, configure
 
 WAITS = "waits"
 SAID = {

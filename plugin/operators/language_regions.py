@@ -18,8 +18,8 @@ from ..common.forms import (
     split,
 )
 from ..common.indexes import open_index
+from ..common.operators import JobOperator, configure
 from ..common.reports import SHOWN_SKIPPED, add_counts, add_skipped
-from .base import JobOperator, configure
 
 AUTO = "auto"
 MODEL_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")

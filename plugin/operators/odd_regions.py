@@ -11,9 +11,9 @@ from ..common.forms import add_table, alert, choose_index, count, dropdown, reje
 from ..common.grid import show_view
 from ..common.indexes import named_hits, open_index
 from ..common.label_reports import percent
+from ..common.operators import JobOperator, configure, show_in_panel
 from ..common.region_forms import text_attributes
 from ..common.reports import ids_and_scores
-from .base import JobOperator, configure, show_in_panel
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
 KINDS = {

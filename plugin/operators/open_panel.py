@@ -4,7 +4,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from ..common.forms import form_button
-from .base import configure
+from ..common.operators import configure
 
 
 class OpenRegionSearch(foo.Operator):

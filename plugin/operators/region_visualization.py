@@ -9,7 +9,7 @@ from alphaclip.indexing.brain.exporting import similarity_run
 
 from ..common.forms import check_run_name, choose_index, count, dropdown, reject
 from ..common.indexes import open_index
-from .base import JobOperator, configure
+from ..common.operators import JobOperator, configure
 
 METHODS = {
     "umap": ("UMAP", "umap", "umap-learn", "keeps neighbours together"),

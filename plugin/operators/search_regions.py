@@ -7,6 +7,7 @@ from alphaclip.indexing.store.store import StoreError
 
 from ..common.forms import (
     MESSAGE_CHARACTERS,
+    QUERY_CHARACTERS,
     alert,
     dropdown,
     plain,
@@ -17,9 +18,8 @@ from ..common.forms import (
 )
 from ..common.grid import show_view
 from ..common.indexes import describe_index, open_index
+from ..common.operators import FormOperator, configure
 from ..common.reports import describe_search, ids_and_scores
-from ..panel.questions import MAX_CHARACTERS
-from .base import FormOperator, configure
 
 DEFAULT_K = 50
 
@@ -86,8 +86,8 @@ def _add_fields(ctx, inputs, indexes):
     query = str(ctx.params.get("query") or "")
     if "query" in ctx.params and not query.strip():
         reject(prop, "Type what to look for.")
-    elif len(query) > MAX_CHARACTERS:
-        reject(prop, "A few words are enough: at most %d characters." % MAX_CHARACTERS)
+    elif len(query) > QUERY_CHARACTERS:
+        reject(prop, "A few words are enough: at most %d characters." % QUERY_CHARACTERS)
 
     dropdown(inputs, "key", indexes, ctx.params.get("key"), label="Index", required=True)
     inputs.int("k", label="How many regions", default=DEFAULT_K, min=1, max=10000)

@@ -7,10 +7,10 @@ from alphaclip.errors import AlphaClipError
 
 from ..common.forms import alert, count, target_images
 from ..common.models import fetch
+from ..common.operators import JobOperator, configure
 from ..common.reports import SHOWN_SKIPPED, add_counts, add_skipped
 from ..common.segment_form import WORDS, add_form, read_form
 from ..common.tiles import data_uri
-from .base import JobOperator, configure
 
 TRIAL_SIZE = (640, 640)
 DROPPED = {

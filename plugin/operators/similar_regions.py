@@ -11,8 +11,8 @@ from alphaclip.indexing.dataset.locations import index_keys
 from ..common.forms import choose_index, count, form_button, refuse
 from ..common.grid import show_view
 from ..common.indexes import named_hits, open_index, selected_names, selected_regions
+from ..common.operators import FormOperator, configure, show_in_panel
 from ..common.reports import ids_and_scores
-from .base import FormOperator, configure, show_in_panel
 
 DEFAULT_K = 50
 

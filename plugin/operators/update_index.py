@@ -4,8 +4,8 @@ import fiftyone.operators.types as types
 
 from ..common.forms import add_background, choose_index
 from ..common.indexes import open_index, update_in_words
+from ..common.operators import JobOperator, configure
 from ..common.reports import add_summary, summarize
-from .base import JobOperator, configure
 
 
 class UpdateIndex(JobOperator):

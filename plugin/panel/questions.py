@@ -29,12 +29,11 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 from alphaclip.indexing.dataset.stages import view_of
 
-from ..common.forms import shorten, split
+from ..common.forms import QUERY_CHARACTERS, shorten, split
 from ..common.indexes import open_index
 from .pictures import load_picture
 
 REGIONS, UNLABELLED, PICTURES = "regions", "unlabelled", "pictures"
-MAX_CHARACTERS = 2_000
 ANSWERS = 32
 NOTHING = {
     "mode": REGIONS, "words": "", "avoid": "", "like": [], "unlike": [], "picture": None,
@@ -66,9 +65,9 @@ def completed(dataset, question):
         whole[name] = check(name, whole[name], kind)
 
     for name in ("words", "avoid"):
-        if len(whole[name]) > MAX_CHARACTERS:
+        if len(whole[name]) > QUERY_CHARACTERS:
             told = "%s has %d characters: a few words are enough, %d at most"
-            raise AlphaClipError(told % (name, len(whole[name]), MAX_CHARACTERS))
+            raise AlphaClipError(told % (name, len(whole[name]), QUERY_CHARACTERS))
 
     for name in ("captions", "concept"):
         whole[name] = check(name, whole[name], "str | None")

@@ -43,7 +43,7 @@ ORDER = {
         "< region_index | zoo_model < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < language < cli",
-    "plugin": "common < panel | label_panel < operators",
+    "plugin": "common < panel | label_panel | operators",
 }
 """Which parts of a house may import which: those that stand left of them."""
 

@@ -135,7 +135,7 @@ def test_embed__by_workers(indexed, monkeypatch):
 
 
 def test_update__in_the_background_says_so(indexed, monkeypatch):
-    base = plugin_module(foo.get_operator(URI + "update_index"), "operators.base")
+    base = plugin_module(foo.get_operator(URI + "update_index"), "common.operators")
     monkeypatch.setattr(base, "run_alone", lambda work: work())
     told = run(indexed, "update_index", key="regions", background=True)
     assert told == {"in_background": "Updating regions"}

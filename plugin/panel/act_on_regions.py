@@ -8,10 +8,10 @@ from alphaclip.indexing.dataset.schema import check_name
 
 from ..common.forms import MESSAGE_CHARACTERS, count, plain, refuse
 from ..common.grid import reload, state
+from ..common.operators import FormOperator, configure
 from ..common.reports import ids_and_scores
-from ..panel.actions import act, hits_to_act_on, ids_url
-from ..panel.questions import completed
-from .base import FormOperator, configure
+from .actions import act, hits_to_act_on, ids_url
+from .questions import completed
 
 VERBS = {"tag": "Tag", "label": "Label", "save_view": "Save", "export": "Export"}
 PARTS = {

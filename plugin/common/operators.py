@@ -8,9 +8,9 @@ from concurrent.futures import Future
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..common.forms import alert, read_types
-from ..common.grid import reload, state
-from ..common.jobs import JobStopped, request_of, run_alone, stoppable
+from .forms import alert, read_types
+from .grid import reload, state
+from .jobs import JobStopped, request_of, run_alone, stoppable
 
 SHOW_SECONDS = 0.25
 """Between two messages of progress: each is drawn by the browser, and a job may report 1,000."""
