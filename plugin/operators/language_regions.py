@@ -1,9 +1,11 @@
 """The operators by which a language model describes regions, and answers a question about each."""
 
-import re
 from pathlib import Path
 
 import fiftyone.operators.types as types
+
+from alphaclip.indexing.dataset.labels import FieldError
+from alphaclip.indexing.dataset.schema import check_attribute
 
 from ..common.forms import (
     MESSAGE_CHARACTERS,
@@ -12,6 +14,7 @@ from ..common.forms import (
     add_table,
     alert,
     choose_index,
+    dropdown,
     plain,
     reject,
     shorten,
@@ -19,12 +22,10 @@ from ..common.forms import (
 )
 from ..common.indexes import open_index
 from ..common.operators import JobOperator, configure
+from ..common.region_forms import text_attributes
 from ..common.reports import SHOWN_SKIPPED, add_counts, add_skipped
 
 AUTO = "auto"
-MODEL_NAME = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?")
-"""A name on the Hugging Face Hub, or of our own; a folder of the server is no model's name."""
-
 COUNTS = {
     "answered": "Regions asked about now",
     "answered_before": "Asked about before",
@@ -42,7 +43,7 @@ class LanguageOperator(JobOperator):
 
     default_into = None
 
-    def add_task(self, ctx, inputs):
+    def add_task(self, ctx, inputs, index):
         """Lays out what the model is to say."""
         raise NotImplementedError
 
@@ -51,17 +52,14 @@ class LanguageOperator(JobOperator):
         raise NotImplementedError
 
     def add_form(self, ctx, inputs):
-        if choose_index(ctx, inputs) is None:
+        key = choose_index(ctx, inputs)
+        if key is None:
             return
 
+        index = open_index(ctx.dataset, key)
         add_images(ctx, inputs, self.action)
-        self.add_task(ctx, inputs)
-        inputs.str(
-            "into",
-            label="Attribute of the labels",
-            description="That it is written to; who wrote it goes beside it",
-            default=self.default_into,
-        )
+        self.add_task(ctx, inputs, index)
+        _add_into(ctx, inputs, index, self.default_into)
         _add_model(ctx, inputs)
         inputs.int("limit", label="At most so many regions", description="Empty: all", min=1)
         inputs.bool(
@@ -138,7 +136,7 @@ class DescribeRegions(LanguageOperator):
     action = "Describe the regions"
     default_into = "caption"
 
-    def add_task(self, ctx, inputs):
+    def add_task(self, ctx, inputs, index):
         inputs.str(
             "prompt",
             label="What to say",
@@ -167,7 +165,7 @@ class AskRegions(LanguageOperator):
     action = "Ask about the regions"
     default_into = "answer"
 
-    def add_task(self, ctx, inputs):
+    def add_task(self, ctx, inputs, index):
         inputs.str(
             "question",
             label="Question",
@@ -183,12 +181,7 @@ class AskRegions(LanguageOperator):
         if len(_choices(ctx)) < 2:
             reject(prop, "Give two or more, separated by commas: yes, no")
 
-        inputs.str(
-            "reviews",
-            label="Reviews",
-            description="field.attribute with the right answer of at least 50 regions: scores "
-            "become probabilities",
-        )
+        _add_reviews(ctx, inputs, index)
         inputs.bool("uncertain", label="What it was least sure of first", default=False)
 
     def prepare(self, ctx, index):
@@ -199,26 +192,51 @@ class AskRegions(LanguageOperator):
             ctx.params["question"],
             _choices(ctx),
             order="uncertain" if ctx.params.get("uncertain") else None,
-            reviews=(ctx.params.get("reviews") or "").strip() or None,
+            reviews=ctx.params.get("reviews") or None,
             **_shared(ctx, self.default_into),
         )
 
 
-def _add_model(ctx, inputs):
+def _add_into(ctx, inputs, index, default):
     prop = inputs.str(
-        "model",
-        label="Language model",
-        description="“auto” takes what is here. Or a name on the Hugging Face Hub, which is "
-        "downloaded first, as Qwen/Qwen2.5-VL-3B-Instruct: mind its licence",
-        default=AUTO,
+        "into",
+        label="Attribute of the labels",
+        description="That it is written to; who wrote it goes beside it",
+        default=default,
     )
-    name = _model(ctx)
-    if not MODEL_NAME.fullmatch(name) or Path(name).exists():
-        reject(prop, "%r is no name of a model: auto, or as owner/name" % shorten(name, 80))
+    try:
+        check_attribute(ctx.dataset, index.field, _into(ctx, default), "StringField")
+    except FieldError as error:
+        reject(prop, str(error))
 
 
-def _model(ctx):
-    return str(ctx.params.get("model") or AUTO).strip()
+def _add_model(ctx, inputs):
+    from alphaclip.language.loading import NANO_CAPTIONER, find_auto
+
+    # A model that the server has: the browser names no folder, and nothing is downloaded unasked
+    choices = {AUTO: "%s (auto)" % Path(find_auto()).name, NANO_CAPTIONER: NANO_CAPTIONER}
+    about = "Another is taken where the server's ALPHACLIP_LANGUAGE_MODEL names it"
+    chosen = ctx.params.get("model")
+    dropdown(inputs, "model", choices, chosen, label="Language model", description=about)
+
+
+def _add_reviews(ctx, inputs, index):
+    names = text_attributes(ctx.dataset, index.field)
+    choices = {"": "none", **{"%s.%s" % (index.field, name): name for name in names}}
+    dropdown(
+        inputs,
+        "reviews",
+        choices,
+        ctx.params.get("reviews"),
+        label="Reviews",
+        description="The attribute with the right answer of at least 50 regions, by which scores "
+        "become probabilities",
+    )
+
+
+def _into(ctx, default):
+    into = ctx.params.get("into") or default
+    return into.strip() if isinstance(into, str) else default
 
 
 def _choices(ctx):
@@ -228,8 +246,8 @@ def _choices(ctx):
 def _shared(ctx, default_into):
     view = ctx.target_view()
     return {
-        "into": (ctx.params.get("into") or default_into).strip(),
-        "model": _model(ctx),
+        "into": _into(ctx, default_into),
+        "model": ctx.params.get("model") or AUTO,
         "view": None if view == ctx.dataset else view,
         "limit": ctx.params.get("limit"),
         "overwrite": ctx.params.get("overwrite", False),

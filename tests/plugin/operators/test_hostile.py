@@ -42,6 +42,8 @@ USUAL = {
     "compute_region_visualization": {"key": "regions", "method": "pca", "brain_key": "points"},
     "find_odd_regions": {"key": "regions", "kind": "distinct"},
     "finetune_encoder": {"field": "shapes", "encoder": NANO, "key": "other"},
+    "describe_regions": {"key": "regions"},
+    "ask_regions": {"key": "regions", "question": "is it red?"},
     "label_regions": {"key": "regions", "classes": "red\nblue", "mode": "ranking"},
 }
 PARAMS = [
@@ -57,6 +59,11 @@ PARAMS = [
     ("finetune_encoder", "encoder"),
     ("finetune_encoder", "text"),
     ("finetune_encoder", "held_out"),
+    ("describe_regions", "into"),
+    ("describe_regions", "model"),
+    ("ask_regions", "into"),
+    ("ask_regions", "model"),
+    ("ask_regions", "reviews"),
     ("label_regions", "class_set"),
     ("label_regions", "into"),
     ("label_regions", "mode"),

@@ -2,9 +2,8 @@
 
 import fiftyone.operators as foo
 import pytest
-from fiftyone.operators.executor import ExecutionContext
+from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
-from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import undo
 
 URI = "@alphaclip/regions/"
@@ -60,22 +59,9 @@ def test_ask__of_the_current_view(embedded):
     assert foo.execute_operator(URI + "ask_regions", context).result["written"] == 4
 
 
-@pytest.mark.parametrize(
-    ("params", "field", "message"),
-    [
-        ({"choices": "yes"}, "choices", "two or more"),
-        ({"model": "/etc"}, "model", "no name of a model"),
-        ({"model": "../models"}, "model", "no name of a model"),
-        ({"model": "plugin/panel"}, "model", "no name of a model"),
-        ({"model": ""}, "model", None),
-        ({"model": "Qwen/Qwen2.5-VL-3B-Instruct"}, "model", None),
-    ],
-)
-def test_form__refuses(embedded, monkeypatch, params, field, message):
-    monkeypatch.chdir(__file__.partition("/tests/")[0])
-    prop = form(embedded, "ask_regions", **params)[field]
-    assert prop.invalid == bool(message)
-    assert message is None or message in prop.error_message
+def test_form__refuses_a_single_answer(embedded):
+    prop = form(embedded, "ask_regions", choices="yes")["choices"]
+    assert prop.invalid and "two or more" in prop.error_message
 
 
 def test_forms__without_an_index(drawings):
@@ -84,5 +70,5 @@ def test_forms__without_an_index(drawings):
 
 
 def test_ask__says_what_is_wrong(embedded):
-    with pytest.raises(AlphaClipError, match=r"colour.*label"):
+    with pytest.raises(ExecutionError, match=r"colour.*label"):
         run(embedded, "ask_regions", question="is the {colour} right?")
