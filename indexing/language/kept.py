@@ -66,7 +66,7 @@ class KeptAnswers:
             except DamagedError as error:
                 logger.warning("%s", error)
                 continue
-            for sample, label, made_of, said in (content or {})["regions"]:
+            for sample, label, made_of, said in (content or {}).get("regions", ()):
                 answers[sample, label] = (made_of, said)
         return answers
 

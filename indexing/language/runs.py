@@ -228,7 +228,7 @@ class LanguageRun:
             left = _missing(said)
             first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
             start = time.perf_counter()
-            self._ask(first, said, lambda *counts: None, [].append)
+            self._ask(first, said, lambda *counts: None, list[Skipped]().append)
             seconds = time.perf_counter() - start
         rate = len(first) / max(seconds, 1e-9) if len(first) else None
         return Estimate(len(said), len(said) - len(left) + len(first), rate)

@@ -10,7 +10,7 @@ import numpy as np
 
 from alphaclip.errors import RegionError
 from alphaclip.indexing.dataset.labels import Skipped, images_of
-from alphaclip.indexing.dataset.raw_labels import read_pictures
+from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures
 from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.indexing.store.segments import as_text
 from alphaclip.regions.region import Region
@@ -73,15 +73,17 @@ def _regions(
     ids = now.version.ids_of(rows)
     samples, labels = as_text(ids.sample_ids).tolist(), as_text(ids.label_ids).tolist()
     pictures = read_pictures(images_of(dataset), now.version.info["field"], sorted(set(samples)))
-    there = {}
+    there: dict[tuple[str, str], tuple[RawPicture, int]] = {}
     for picture in pictures:
         for number, label_id in enumerate(picture.label_ids):
             there.setdefault((picture.sample_id, label_id), (picture, number))
     for row, region_id in zip(rows.tolist(), zip(samples, labels, strict=True), strict=True):
-        picture, number = there.get(region_id, (None, 0))
+        found = there.get(region_id)
+        if found is None:
+            skip(Skipped("", region_id[1], "it is gone since it was embedded: update the index"))
+            continue
+        named = (found[0].filepath, region_id[1])
         try:
-            if picture is None:
-                raise RegionError("it is gone since it was embedded: update the index")
-            yield row, picture.region(number), (picture.filepath, region_id[1])
+            yield row, found[0].region(found[1]), named
         except RegionError as error:
-            skip(Skipped("" if picture is None else picture.filepath, region_id[1], str(error)))
+            skip(Skipped(*named, str(error)))
