@@ -122,7 +122,9 @@ def _load_captioner(name: str, device: torch.device, batch_size: int | None) -> 
         name,
         VARIABLE,
     )
-    return load_captioner(NANO_FOLDER / "captioner.safetensors", name, device, batch_size)
+    return load_captioner(
+        NANO_FOLDER / "captioner" / "captioner.safetensors", name, device, batch_size
+    )
 
 
 def _describe(name: str) -> tuple[Any, Any]:

@@ -1,0 +1,1 @@
+"""The captioner that reads nano's vectors: weights and card."""
