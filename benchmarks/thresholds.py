@@ -127,7 +127,7 @@ def write_captions(dataset: fo.Dataset) -> dict[str, dict[str, set[str]]]:
     }
     for sample in dataset:
         things = [
-            (one, one.true_label or one.label, one.bounding_box)
+            (one, getattr(one, "true_label", None) or one.label, one.bounding_box)
             for one in sample[OBJECTS].detections
         ]
         for thing, name, box in things:

@@ -118,7 +118,7 @@ def verify(
     with shown(progress) as show:
         is_asked = isinstance(model, str | Path) and text.endswith(_QUESTION_MARKS)
         if isinstance(model, Describer) or is_asked:
-            question = Question(text, tuple(choices))
+            question = Question(text, choices)  # type: ignore[arg-type]
             describer = open_describer(cast("str | Path | Describer", model), device)
             asked = ask_hits(first, describer, question, show)
             seen, skipped = _share_of_first(asked.evidence), asked.skipped

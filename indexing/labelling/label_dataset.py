@@ -84,10 +84,10 @@ def label_dataset(
     book.is_spent = (book.is_spent or (settings.retrain and bool(book.draws))) and not is_again
     learnt = _learnt(index, state, book, checked, training, settings)
     with shown(progress) as show:
-        said = None
+        in_words = None
         if describer is not None:
-            said = ask_classes(index, index.snapshot(), checked, describer, show)
-        scored = score(index, checked, learnt, settings.templates, settings.seed, show, said)
+            in_words = ask_classes(index, index.snapshot(), checked, describer, show)
+        scored = score(index, checked, learnt, settings.templates, settings.seed, show, in_words)
     digest, ids = _digest(settings, scored, learnt, describer), scored.snapshot.version.ids
     class_set = tuple(one.to_dict() for one in checked)
     fits = len(json.dumps(class_set)) <= MOST_KEPT

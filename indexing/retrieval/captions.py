@@ -94,9 +94,9 @@ def fuse(rank_scores: np.ndarray, matches: np.ndarray) -> tuple[np.ndarray, np.n
     """
     by_caption = np.where(matches > 0, _ranks(matches), 0)
     ranks = np.stack([_ranks(rank_scores), by_caption], axis=1)
-    keys = np.where(ranks > 0, 1 / (FUSION + ranks), 0).sum(axis=1).astype(np.float32)
+    keys = np.where(ranks > 0, 1 / (FUSION + ranks), 0).sum(axis=1)
     order = np.lexsort((ranks[:, 0], -keys))
-    return order, keys[order], ranks[order]
+    return order, keys[order].astype(np.float32), ranks[order]
 
 
 def _ranks(scores: np.ndarray) -> np.ndarray:

@@ -265,10 +265,10 @@ class SearchIndex:
         ranked = find(now.engine(), now.version.table, ranking, None, only, min_score)
         matches = captions.match(ranking.words, ranked.rows)
         order, keys, ranks = fuse(ranked.rank_scores, matches)
-        rows, best = ranked.rows[order], slice(k)
-        if per_image:
-            best = first_of_each(now.pictures_of(rows))[:k]
-        hits = self.hits(now, rows[best], ranked.scores[order][best], keys[best])
+        rows = ranked.rows[order]
+        best = first_of_each(now.pictures_of(rows)) if per_image else np.arange(len(rows))
+        best = best[:k]
+        hits = self.hits(now, rows[best], ranked.scores[order[best]], keys[best])
         return replace(hits, ranks=ranks[best])
 
     def _captions_of(self, now: Snapshot, attribute: str) -> Captions:

@@ -53,7 +53,7 @@ def dataset(dataset_factory: Callable[..., fo.Dataset], tmp_path: Path) -> fo.Da
                 note="white and square",
                 tags=["reviewed"],
             ),
-            fo.Detection(label="pear", bounding_box=[0.5, 0.5, 1, 1], checked=True),
+            fo.Detection(label="pear", bounding_box=[0.5, 0.5, 1, 1], checked=True, note=""),
             fo.Detection(label="flat", bounding_box=[0, 0, 0, 0.25]),
             fo.Detection(bounding_box=[0, 0, 1, 1], words=["one", "two"]),
         ]
@@ -101,7 +101,7 @@ def test_polylines__become_masks(dataset: fo.Dataset, tmp_path: Path) -> None:
 
 
 def test_texts__may_come_from_attributes(dataset: fo.Dataset, tmp_path: Path) -> None:
-    """Several, and lists; what is no text is no text."""
+    """Several, such as captions, and lists; what is no text is no text, nor is an empty caption."""
     text = ("note", "words", "label", "confidence")
     pairs_from_dataset(dataset, "things", tmp_path, text=text, validation=0, templates=("the {}",))
     assert texts_of(tmp_path / "train") == [
