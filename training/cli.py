@@ -5,13 +5,15 @@ from __future__ import annotations
 import argparse
 
 from alphaclip.training.finetune import cli as train
+from alphaclip.training.language import llava_cli as train_llava
 from alphaclip.training.pairs import cli as pairs
 
 
 def add_parsers(subparsers: argparse._SubParsersAction) -> None:
-    """Adds ``pairs``, ``train`` and ``eval``."""
+    """Adds ``pairs``, ``train``, ``train-llava`` and ``eval``."""
     pairs.add_parsers(subparsers)
     train.add_parsers(subparsers)
+    train_llava.add_parsers(subparsers)
     evaluation = subparsers.add_parser("eval", help="measure which encoder finds regions best")
     evaluation.add_later(_add_evaluation)
 

@@ -41,7 +41,7 @@ ORDER = {
         "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"
         " < labelling | similarity | embedding < region_index | zoo_model < cli"
     ),
-    "training": "datasets < evaluation | pairs < finetune < cli",
+    "training": "datasets < evaluation | pairs < finetune < language < cli",
     "plugin": "common < panel | label_panel < operators",
 }
 """Which parts of a house may import which: those that stand left of them."""

@@ -1,0 +1,1 @@
+"""Language models on regions: trained, and judged by what they say."""

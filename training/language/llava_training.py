@@ -1,0 +1,283 @@
+"""LLaVA's two stages with an Alpha-CLIP tower: first the projector, then the language model.
+
+Source: Sun et al., "Alpha-CLIP", 2023 (arXiv 2312.03818), section 4.3, whose authors say of their
+code: the projector is LLaVA's own, from the original CLIP; then Alpha-CLIP takes the tower's place,
+tower and projector are frozen, and the language model is fine-tuned on regions' descriptions.
+Rates, batches, warm-up and adapters are LLaVA 1.5's (Liu et al. 2023, arXiv 2310.03744).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from alphaclip.arguments import COUNT, check_fields
+from alphaclip.errors import AlphaClipError
+from alphaclip.files import write_text
+from alphaclip.language.dialects import choose_dialect, picture_size
+from alphaclip.language.inputs import Inputs
+from alphaclip.language.loading import load
+from alphaclip.language.transformers_model import TransformersModel
+from alphaclip.training.finetune.checkpoints import replace_folder, settle_folder
+from alphaclip.training.finetune.config import FinetuneError
+from alphaclip.training.finetune.logs import REPORT, RunLogs
+from alphaclip.training.finetune.processes import Ranks, StopRequest, only_run
+from alphaclip.training.language.conversations import AlphaMaps, Conversations, count_units
+from alphaclip.training.pairs.format.jobs import Progress, agree
+from alphaclip.training.pairs.format.reading import PairSet, open_pairs
+
+MODEL, PLAN = "model", "plan.json"
+"""In the output folder: the trained model, and what the run was begun with."""
+
+_FREE = (
+    "model", "pairs", "output", "micro_batch", "workers", "checkpoint_every", "log_every"
+)  # fmt: skip
+"""What a run may go on with others of: it does not decide the weights but by rounding, or what it
+names is compared by its content."""
+
+
+@dataclass(frozen=True)
+class LlavaConfig:
+    """A stage of training; the defaults are LLaVA 1.5's.
+
+    Attributes:
+        model: a LLaVA, by its name on the Hugging Face Hub or its folder
+        pairs: the folders of pairs to train on
+        output: the folder for checkpoints, logs, and the model
+        stage: 1 trains the projector, on whole pictures with their captions; 2 the language model,
+            on regions with their texts
+        tower: a checkpoint with an alpha channel, which takes the place of the image encoder before
+            anything is trained; None leaves the model's own
+        alpha: what stage 2 shows of a region
+        lora: rank of the adapters that stage 2 trains in the place of the language model's weights,
+            and then adds to them; None trains the weights
+        seed: of the order, of texts, and of adapters
+        epochs: passes over the pairs; counts where ``steps`` is None
+        steps: optimiser steps
+        batch_size: conversations in a step, over all processes; None is 256 in stage 1, else 128
+        micro_batch: conversations that a process computes at a time
+        rate: at its highest; None is 1e-3 in stage 1, 2e-4 for adapters, else 2e-5
+        precision: ``auto`` is bf16 or fp16 on a GPU and fp32 on the CPU; weights in training are
+            float32
+        workers: processes of each that make batches; 0 makes them in the training's own
+        checkpoint_every: steps
+        log_every: steps
+    """
+
+    model: str
+    pairs: tuple[str, ...]
+    output: str
+    stage: int
+    tower: str | None = None
+    alpha: AlphaMaps = "box"
+    lora: int | None = None
+    seed: int = 0
+    epochs: float = 1.0
+    steps: int | None = None
+    batch_size: int | None = None
+    micro_batch: int = 8
+    rate: float | None = None
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    workers: int = 0
+    checkpoint_every: int = 500
+    log_every: int = 10
+
+    def __post_init__(self) -> None:
+        counts = ("lora", "steps", "batch_size", "micro_batch", "checkpoint_every", "log_every")
+        check_fields(self, stage=(1, 2), alpha=AlphaMaps, **dict.fromkeys(counts, COUNT))
+        if self.stage == 1 and self.lora is not None:
+            raise FinetuneError("lora is for stage 2: stage 1 trains the projector itself")
+
+    @property
+    def batch(self) -> int:
+        """Conversations in a step."""
+        return self.batch_size or (256 if self.stage == 1 else 128)
+
+    @property
+    def peak_rate(self) -> float:
+        """The rate at its highest."""
+        return self.rate or (1e-3 if self.stage == 1 else 2e-5 if self.lora is None else 2e-4)
+
+
+@dataclass(frozen=True)
+class LlavaReport:
+    """A run, after its last step or where it was stopped.
+
+    Attributes:
+        output: the run's folder
+        stage: 1 or 2
+        trained: what was, in words
+        weights: how many of the model's weights, or of adapters to them, were trained
+        steps: that it has in all
+        done: steps that are done
+        batch_size: conversations in a step
+        units: pairs, or in stage 1 pictures, that it trains on
+        losses: the first and the last that were logged, nats for each token of an answer
+    """
+
+    output: Path
+    stage: int
+    trained: str
+    weights: int
+    steps: int
+    done: int
+    batch_size: int
+    units: int
+    losses: tuple[float, float]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all steps are done, and the model is there."""
+        return self.done == self.steps
+
+    def write(self) -> None:
+        """Writes ``report.json`` into the run's folder."""
+        content = asdict(self) | {"output": str(self.output)}
+        write_text(self.output / REPORT, json.dumps(content, indent=1) + "\n")
+
+    def lines(self) -> list[str]:
+        """What a person should know, a line each."""
+        what = "pictures" if self.stage == 1 else "pairs"
+        return [
+            f"stage {self.stage}: trained {self.trained}, {self.weights:,} weights; all else is as "
+            "it was",
+            f"{self.done} of {self.steps} steps of {self.batch_size} on {self.units:,} {what}; "
+            f"loss {self.losses[0]:.3f} at first, {self.losses[1]:.3f} at last",
+        ]
+
+
+def train_llava(config: LlavaConfig, progress: Progress | None = None) -> LlavaReport:
+    """Trains one stage.
+
+    The output folder gets ``model/``, which `alphaclip.language.load` takes, when all steps are
+    done; ``log.csv``, the same for TensorBoard, and ``report.json``. Interrupted at any moment, the
+    same call goes on from the last checkpoint that is whole; on the CPU the weights at the end are
+    then the same bit for bit. Ctrl-C and SIGTERM stop the run after a step. Processes that
+    ``torchrun`` started share each batch.
+
+    Args:
+        config: everything that decides the weights
+        progress (None): called with steps done and steps in all
+
+    Returns:
+        what came of it; ``finished`` is False where it was stopped
+
+    Raises:
+        FinetuneError: it cannot start or go on as asked for, or the loss is not finite
+        PairError: there are no pairs to read, or the folder holds another run
+        AlphaClipError: the model cannot be loaded, or packages are missing
+    """
+    pairs = open_pairs(*map(Path, config.pairs))
+    rank = int(os.environ.get("RANK", 0))
+    with only_run(Path(config.output), Ranks(rank)):
+        return _train(config, pairs, rank == 0, progress)
+
+
+def _train(
+    config: LlavaConfig, pairs: PairSet, is_first: bool, progress: Progress | None
+) -> LlavaReport:
+    try:
+        from alphaclip.training.language.llava_trainer import (
+            StageTrainer,
+            last_checkpoint,
+            training_arguments,
+        )
+    except ImportError as error:
+        raise AlphaClipError(
+            f"training a language model needs a package that is missing ({error}): run `pip "
+            "install 'alphaclip-fiftyone[language]'`"
+        ) from error
+    folder, units = Path(config.output), count_units(pairs, config.stage == 1)
+    steps = config.steps or max(1, round(config.epochs * units / config.batch))
+    arguments = training_arguments(config, steps)
+    described = load(config.model, config.tower, None, arguments.device, config.precision)
+    _check(described, config)
+    plan = {name: value for name, value in asdict(config).items() if name not in _FREE}
+    content = {"pairs": pairs.fingerprint, "model": described.fingerprint, "steps": steps}
+    agree(folder / PLAN, {**plan, **content})
+    dtype = described.model.dtype
+    network, trained = _prepare(described.model, config)
+    weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    last, done = last_checkpoint(folder, is_first)
+    with closing(RunLogs(folder, done, is_first)) as logs, StopRequest() as stop:
+        conversations, inputs = _conversations(described, config, pairs, steps)
+        trainer = StageTrainer(network, arguments, conversations, inputs, logs, stop, progress)
+        trainer.train(resume_from_checkpoint=last)
+        losses = [row["loss"] for row in logs.steps.rows()] or [math.nan]
+    done = trainer.state.global_step
+    report = LlavaReport(
+        folder, config.stage, trained, weights, steps, done, config.batch, units,
+        (losses[0], losses[-1]),
+    )  # fmt: skip
+    if is_first and report.finished:
+        merged = network.merge_and_unload() if config.lora else network
+        merged.to(dtype)
+        settle_folder(folder / MODEL)
+        replace_folder(folder / MODEL, described.save)
+    if is_first:
+        report.write()
+    return report
+
+
+def _check(described: TransformersModel, config: LlavaConfig) -> None:
+    kind = described.model.config.model_type
+    if kind != "llava":
+        raise FinetuneError(
+            f"{config.model} is of the type {kind}: the two stages are those of LLaVA 1.5, such as "
+            "llava-hf/llava-1.5-7b-hf"
+        )
+    if config.stage == 2 and described.sees != "alpha":
+        raise FinetuneError(
+            f"{config.model} has no alpha channel, without which it sees no region: name a "
+            "checkpoint as the tower, such as alphaclip-vit-l14-336-grit20m"
+        )
+
+
+def _prepare(model: Any, config: LlavaConfig) -> tuple[Any, str]:
+    """Freezes what is not trained, in place; the network to train, and what it trains in words."""
+    model.requires_grad_(False)
+    if config.stage == 1:
+        return _thawed(model, model.model.multi_modal_projector), "the projector"
+    speaker = model.model.language_model
+    if config.lora is None:
+        return _thawed(model, speaker, model.lm_head), "the language model"
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(config.seed)
+    prefix = next(name for name, module in model.named_modules() if module is speaker)
+    layers = [
+        f"{prefix}.{name}" for name, one in speaker.named_modules() if isinstance(one, nn.Linear)
+    ]
+    adapters = LoraConfig(
+        r=config.lora, lora_alpha=2 * config.lora, lora_dropout=0.05, target_modules=layers
+    )
+    return get_peft_model(model, adapters), f"adapters of rank {config.lora} on the language model"
+
+
+def _thawed(model: Any, *parts: nn.Module) -> Any:
+    for parameter in (p for part in parts for p in part.parameters()):
+        parameter.data = parameter.data.float()
+        parameter.requires_grad_(True)
+    return model
+
+
+def _conversations(
+    described: TransformersModel, config: LlavaConfig, pairs: PairSet, steps: int
+) -> tuple[Conversations, Inputs]:
+    processor = described.processor
+    # The whole picture, also before the tower has its alpha channel
+    dialect = choose_dialect(processor, described.model.config, None, has_alpha=True)
+    inputs = Inputs(processor, dialect, described.sees == "alpha")
+    conversations = Conversations(
+        pairs, dialect, inputs, picture_size(processor), config.stage == 1, config.alpha,
+        config.seed, steps * config.batch,
+    )  # fmt: skip
+    return conversations, inputs
