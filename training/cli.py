@@ -14,11 +14,13 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     pairs.add_parsers(subparsers)
     train.add_parsers(subparsers)
     train_llava.add_parsers(subparsers)
-    evaluation = subparsers.add_parser("eval", help="measure which encoder finds regions best")
+    evaluation = subparsers.add_parser("eval", help="measure encoders and describers")
     evaluation.add_later(_add_evaluation)
 
 
 def _add_evaluation(parser: argparse.ArgumentParser) -> None:
     from alphaclip.training.evaluation.cli import add_tasks
+    from alphaclip.training.language.describing import DESCRIBE
+    from alphaclip.training.language.vqa import VQA
 
-    add_tasks(parser)
+    add_tasks(parser, (DESCRIBE, VQA))

@@ -35,7 +35,7 @@ class Inputs:
         self.tokens = Tokens(processor.tokenizer)
         self._processor = processor
         self._tokenizer = processor.tokenizer
-        self._dialect = dialect
+        self.dialect = dialect
         self._has_alpha = has_alpha
         self._is_blip = is_blip
 
@@ -47,7 +47,7 @@ class Inputs:
         images: list[Any] = [
             [Image.fromarray(picture) for picture in shown.pictures] for shown, _ in prompts
         ]
-        if not self._dialect.nested:
+        if not self.dialect.nested:
             images = [one for several in images for one in several]
         texts = [text for _, text in prompts]
         options: dict[str, Any] = {"text": texts}

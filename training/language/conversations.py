@@ -11,7 +11,6 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.language.dialects import Dialect
 from alphaclip.language.inputs import Inputs
 from alphaclip.language.shown import Showing, Shown
 from alphaclip.regions.region import Region
@@ -46,8 +45,7 @@ class Conversations(Dataset[Conversation]):
 
     Args:
         pairs: regions with texts
-        dialect: how the model is spoken to
-        inputs: of the model, which knows its marks
+        inputs: of the model, which know how it is spoken to, and its marks
         size: of the picture that it is shown
         wholes: whether whole pictures with their captions are shown, one of each picture
         alpha: see :data:`AlphaMaps`; whole pictures have none
@@ -58,7 +56,6 @@ class Conversations(Dataset[Conversation]):
     def __init__(
         self,
         pairs: PairSet,
-        dialect: Dialect,
         inputs: Inputs,
         size: int,
         wholes: bool,
@@ -66,7 +63,7 @@ class Conversations(Dataset[Conversation]):
         seed: int,
         count: int,
     ) -> None:
-        self._pairs, self._dialect, self._inputs, self._size = pairs, dialect, inputs, size
+        self._pairs, self._inputs, self._size = pairs, inputs, size
         self._wholes, self._alpha, self._seed, self._count = wholes, alpha, seed, count
         self._order: tuple[int, np.ndarray] = (-1, np.empty(0, int))
 
@@ -103,7 +100,7 @@ class Conversations(Dataset[Conversation]):
             yield self._pairs.of_picture(unit)[0] if self._wholes else unit
 
     def _of(self, pair: Pair, rng: np.random.Generator) -> Conversation:
-        (view,) = self._dialect.views
+        (view,) = self._inputs.dialect.views
         if self._wholes:
             region, answer = Region.whole_image(), pair.caption
         else:
@@ -111,7 +108,7 @@ class Conversations(Dataset[Conversation]):
             boxed = self._alpha == "box" or (self._alpha == "mixed" and rng.random() < 0.5)
             view = replace(view, alpha="box" if boxed else "region")
         shown = Showing(pair.image, (view,), self._size).show(region)
-        prompt = self._dialect.describing("", shown.box)
+        prompt = self._inputs.dialect.describing("", shown.box)
         return Conversation(shown, prompt, self._inputs.tokens.check_text(answer))
 
 

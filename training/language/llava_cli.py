@@ -55,7 +55,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from alphaclip.training.language.llava_training import MODEL, LlavaConfig, train_llava
+    from alphaclip.training.language.llava_config import LlavaConfig
+    from alphaclip.training.language.llava_training import MODEL, train_llava
 
     logging.getLogger("alphaclip").setLevel(logging.INFO)
     named = {field.name: getattr(args, field.name, None) for field in fields(LlavaConfig)}

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,11 +27,9 @@ from alphaclip.training.finetune.logs import RunLogs
 from alphaclip.training.finetune.optimization.precision import find_dtype
 from alphaclip.training.finetune.processes import StopRequest
 from alphaclip.training.language.conversations import Conversation, Conversations
+from alphaclip.training.language.llava_config import LlavaConfig
 from alphaclip.training.pairs.format.jobs import Progress
 from alphaclip.weights.checkpoints import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from alphaclip.training.language.llava_training import LlavaConfig
 
 _TRAINED = "trained.safetensors"
 """In a checkpoint: the weights in training alone."""
@@ -74,6 +72,7 @@ def training_arguments(config: LlavaConfig, steps: int) -> TrainingArguments:
         # The one before stays until the last is known to be whole
         save_total_limit=2,
         logging_steps=config.log_every,
+        logging_first_step=True,
         logging_nan_inf_filter=False,
         report_to="none",
         remove_unused_columns=False,
@@ -182,6 +181,7 @@ class _Following(TrainerCallback):
     ) -> None:
         if self._progress is not None:
             self._progress(state.global_step, state.max_steps)
+        control.should_log |= state.global_step == state.max_steps
         if self._stop.requested:
             control.should_save = control.should_training_stop = True
 
