@@ -61,7 +61,7 @@ def _run(args: argparse.Namespace) -> int:
     logging.getLogger("alphaclip").setLevel(logging.INFO)
     named = {field.name: getattr(args, field.name, None) for field in fields(LlavaConfig)}
     stated = {name: value for name, value in named.items() if value is not None}
-    report = train_llava(LlavaConfig(**{**stated, "pairs": tuple(args.pairs)}))
+    report = train_llava(LlavaConfig(**stated))
     print(*report.lines(), sep="\n")
     if not report.finished:
         print("stopped: run the same again to go on")

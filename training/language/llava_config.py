@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from alphaclip.arguments import COUNT, check_fields
+from alphaclip.language.loading import Precision
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.language.conversations import AlphaMaps
 
 FREE = (
-    "model", "pairs", "output", "micro_batch", "workers", "checkpoint_every", "log_every"
+    "model", "tower", "pairs", "output", "micro_batch", "workers", "checkpoint_every", "log_every"
 )  # fmt: skip
 """What a run may go on with others of: it does not decide the weights but by rounding, or what it
 names is compared by its content."""
@@ -45,7 +47,7 @@ class LlavaConfig:
     """
 
     model: str
-    pairs: tuple[str, ...]
+    pairs: Sequence[str]
     output: str
     stage: int
     tower: str | None = None
@@ -57,14 +59,21 @@ class LlavaConfig:
     batch_size: int | None = None
     micro_batch: int = 8
     rate: float | None = None
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Precision = "auto"
     workers: int = 0
     checkpoint_every: int = 500
     log_every: int = 10
 
     def __post_init__(self) -> None:
         counts = ("lora", "steps", "batch_size", "micro_batch", "checkpoint_every", "log_every")
-        check_fields(self, stage=(1, 2), alpha=AlphaMaps, **dict.fromkeys(counts, COUNT))
+        check_fields(
+            self,
+            stage=(1, 2),
+            alpha=AlphaMaps,
+            precision=Precision,
+            **dict.fromkeys(counts, COUNT),
+            **dict.fromkeys(("epochs", "rate", "workers", "seed"), (0, math.inf)),
+        )
         if self.stage == 1 and self.lora is not None:
             raise FinetuneError("lora is for stage 2: stage 1 trains the projector itself")
 

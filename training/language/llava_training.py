@@ -106,51 +106,52 @@ def train_llava(config: LlavaConfig, progress: Progress | None = None) -> LlavaR
         PairError: there are no pairs to read, or the folder holds another run
         AlphaClipError: the model cannot be loaded, or packages are missing
     """
+    _require_packages()
     pairs = open_pairs(*map(Path, config.pairs))
     rank = int(os.environ.get("RANK", 0))
     with only_run(Path(config.output), Ranks(rank)):
         return _train(config, pairs, rank == 0, progress)
 
 
-def _train(
-    config: LlavaConfig, pairs: PairSet, is_first: bool, progress: Progress | None
-) -> LlavaReport:
+def _require_packages() -> None:
     try:
-        from alphaclip.training.language.llava_trainer import (
-            StageTrainer,
-            last_checkpoint,
-            training_arguments,
-        )
+        import accelerate  # noqa: F401
+        import peft  # noqa: F401
+        import transformers  # noqa: F401
     except ImportError as error:
         raise AlphaClipError(
             f"training a language model needs a package that is missing ({error}): run `pip "
             "install 'alphaclip-fiftyone[language]'`"
         ) from error
+
+
+def _train(
+    config: LlavaConfig, pairs: PairSet, is_first: bool, progress: Progress | None
+) -> LlavaReport:
+    from alphaclip.training.language import llava_trainer
+
     folder, units = Path(config.output), count_units(pairs, config.stage == 1)
     steps = config.steps or max(1, round(config.epochs * units / config.batch))
-    arguments = training_arguments(config, steps)
-    described = load(config.model, config.tower, None, arguments.device, config.precision)
-    _check(described, config)
-    plan = {name: value for name, value in asdict(config).items() if name not in FREE}
-    content = {"pairs": pairs.fingerprint, "model": described.fingerprint, "steps": steps}
-    agree(folder / PLAN, {**plan, **content})
+    arguments = llava_trainer.training_arguments(config, steps)
+    described = _load(config, arguments.device)
+    _agree(config, pairs, described, steps)
     dtype = described.model.dtype
     network, trained = _prepare(described.model, config)
     weights = sum(p.numel() for p in network.parameters() if p.requires_grad)
-    last, done = last_checkpoint(folder, is_first)
+    conversations, inputs = _conversations(described, config, pairs, steps)
+    last, done = llava_trainer.last_checkpoint(folder, is_first)
     with closing(RunLogs(folder, done, is_first)) as logs, StopRequest() as stop:
-        conversations, inputs = _conversations(described, config, pairs, steps)
-        trainer = StageTrainer(network, arguments, conversations, inputs, logs, stop, progress)
+        trainer = llava_trainer.StageTrainer(
+            network, arguments, conversations, inputs, logs, stop, progress
+        )
         trainer.train(resume_from_checkpoint=last)
         losses = [row["loss"] for row in logs.steps.rows()] or [math.nan]
-    done = trainer.state.global_step
     report = LlavaReport(
-        folder, config.stage, trained, weights, steps, done, config.batch, units,
-        (losses[0], losses[-1]),
+        folder, config.stage, trained, weights, steps, trainer.state.global_step, config.batch,
+        units, (losses[0], losses[-1]),
     )  # fmt: skip
     if is_first and report.finished:
-        merged = network.merge_and_unload() if config.lora else network
-        merged.to(dtype)
+        (network.merge_and_unload() if config.lora else network).to(dtype)
         settle_folder(folder / MODEL)
         replace_folder(folder / MODEL, described.save)
     if is_first:
@@ -158,11 +159,21 @@ def _train(
     return report
 
 
-def _check(described: TransformersModel, config: LlavaConfig) -> None:
-    kind = described.model.config.model_type
-    if kind != "llava":
+def _agree(config: LlavaConfig, pairs: PairSet, described: TransformersModel, steps: int) -> None:
+    """Keeps what the run is begun with, or compares it with what it was begun with."""
+    stated = {name: value for name, value in asdict(config).items() if name not in FREE}
+    content = {"pairs": pairs.fingerprint, "model": described.fingerprint, "steps": steps}
+    agree(Path(config.output) / PLAN, {**stated, **content})
+
+
+def _load(config: LlavaConfig, device: torch.device) -> TransformersModel:
+    described = load(config.model, config.tower, device=device, precision=config.precision)
+    is_llava = isinstance(described, TransformersModel) and (
+        described.model.config.model_type == "llava"
+    )
+    if not is_llava:
         raise FinetuneError(
-            f"{config.model} is of the type {kind}: the two stages are those of LLaVA 1.5, such as "
+            f"{config.model} is no LLaVA 1.5, whose two stages these are: name one, such as "
             "llava-hf/llava-1.5-7b-hf"
         )
     if config.stage == 2 and described.sees != "alpha":
@@ -170,6 +181,7 @@ def _check(described: TransformersModel, config: LlavaConfig) -> None:
             f"{config.model} has no alpha channel, without which it sees no region: name a "
             "checkpoint as the tower, such as alphaclip-vit-l14-336-grit20m"
         )
+    return described
 
 
 def _prepare(model: Any, config: LlavaConfig) -> tuple[Any, str]:

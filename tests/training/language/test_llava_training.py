@@ -148,6 +148,8 @@ def test_losses__fall(make: Make) -> None:
         ({"stage": 1}, "lora is for stage 2"),
         ({"stage": 3}, "stage is 3: expected"),
         ({"alpha": "circle"}, "alpha is 'circle': expected one of box, mask, mixed"),
+        ({"pairs": "pairs"}, "pairs is 'pairs': expected a list of texts"),
+        ({"rate": -1.0}, r"rate is -1\.0: expected a number of at least 0"),
         ({"pairs": ("nowhere",)}, "nowhere has no shards of pairs"),
     ],
 )
