@@ -87,7 +87,7 @@ def collect(
         count = sum(len(example.regions) for example in part)
         own = attributes[len(said) : len(said) + count]
         path = _path(subject, part, f"{asked} {own}", means.cache)
-        content = path and read_checked(path, "delete it, it is made again")
+        content = None if path is None else read_checked(path, "delete it, it is made again")
         if content is None:
             responses, failures = _respond(subject, part, say, own)
             skipped += failures

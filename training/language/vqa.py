@@ -119,7 +119,14 @@ def _majority(outcome: Outcome) -> Outcome:
             group=row.group)
         for row in outcome.rows
     )  # fmt: skip
-    return replace(outcome, encoder=MAJORITY, rows=rows, metrics=_metrics(rows), skipped=())
+    return replace(
+        outcome,
+        encoder=MAJORITY,
+        rows=rows,
+        metrics=_metrics(rows),
+        settings={n: v for n, v in outcome.settings.items() if n not in ("sees", "fingerprint")},
+        skipped=(),
+    )
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
