@@ -22,8 +22,8 @@ from alphaclip.language.choices import (
 )
 from alphaclip.language.describer import Caption, clean
 from alphaclip.language.dialects import Dialect
+from alphaclip.language.inputs import Inputs, Prompt
 from alphaclip.language.shown import Shown
-from alphaclip.language.tokens import Tokens
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +35,8 @@ _NEVER_PADDED = ("blip", "kosmos-2")
 """BLIP overwrites the first token of a prompt and drops the last; Kosmos-2 counts what is padded as
 positions while it writes. So what is written together has prompts of one length."""
 
-Prompt = tuple[Shown, str]
-"""What is shown of a region, and the text with it."""
+NOT_FINITE = "what the model computes is not finite: load it with precision='fp32'"
+
 Batch = tuple[Reading, list[Continuation]]
 """What was read, and what may follow it, in order of region, prompt and choice."""
 
@@ -66,14 +66,13 @@ class Engine:
     """
 
     def __init__(self, processor: Any, model: Any, dialect: Dialect, has_alpha: bool) -> None:
-        self.tokens = Tokens(processor.tokenizer)
-        self._processor = processor
+        self._kind = model.config.model_type
+        self._is_blip = self._kind == "blip"
+        self._prepare = Inputs(processor, dialect, has_alpha, self._is_blip)
+        self.tokens = self._prepare.tokens
         self._tokenizer = processor.tokenizer
         self._model = model
         self._dialect = dialect
-        self._has_alpha = has_alpha
-        self._kind = model.config.model_type
-        self._is_blip = self._kind == "blip"
         token = getattr(model.config, "image_token_id", None)
         self._pictures = () if token is None else (int(token),)
 
@@ -174,34 +173,8 @@ class Engine:
 
     def _inputs(self, prompts: Sequence[Prompt], side: str) -> Any:
         """What the model takes of a batch, on its device; ``side`` is where it is padded."""
-        from PIL import Image
-
-        self._tokenizer.padding_side = side
-        images: list[Any] = [
-            [Image.fromarray(picture) for picture in shown.pictures] for shown, _ in prompts
-        ]
-        if not self._dialect.nested:
-            images = [one for several in images for one in several]
-        texts = [text for _, text in prompts]
-        options: dict[str, Any] = {"text": texts}
-        if self._is_blip and not any(texts):
-            options = {}
-        elif (first := self._tokenizer.bos_token) and texts[0].startswith(first):
-            options["add_special_tokens"] = False  # The chat template has written it
-        inputs = self._run(
-            self._processor, images=images, padding=True, return_tensors="pt", **options
-        ).to(self._model.device, dtype=self._model.dtype)
-        if self._has_alpha:
-            inputs["pixel_values"] = self._with_alpha(inputs["pixel_values"], prompts)
-        return inputs
-
-    def _with_alpha(self, pixels: Tensor, prompts: Sequence[Prompt]) -> Tensor:
-        import torch
-
-        from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, join_alpha
-
-        maps = torch.stack([shown.alpha for shown, _ in prompts]).to(pixels.device)
-        return join_alpha(pixels, (maps.float() / 255 - ALPHA_MEAN) / ALPHA_STD)
+        inputs = self._run(self._prepare.of, prompts, side)
+        return inputs.to(self._model.device, dtype=self._model.dtype)
 
     def _check_length(self, length: int) -> None:
         most = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)

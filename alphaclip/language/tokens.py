@@ -20,6 +20,10 @@ class Tokens:
         self._tokenizer = tokenizer
         self.of = lru_cache(maxsize=4096)(self._of)
 
+    def __reduce__(self) -> tuple[type[Tokens], tuple[Any]]:
+        """To another process goes what it is made of, not what it remembers."""
+        return Tokens, (self._tokenizer,)
+
     def _of(self, text: str) -> tuple[int, ...]:
         return tuple(self._tokenizer(text, add_special_tokens=False)["input_ids"])
 

@@ -17,7 +17,8 @@ from alphaclip.language.alpha_tower import ALPHA_KEY, save_model
 from alphaclip.language.batches import NO_CAPTION, run_batches, run_questions
 from alphaclip.language.describer import Answers, Caption, Describer, Item
 from alphaclip.language.dialects import Dialect, picture_size
-from alphaclip.language.engine import Engine, Prompt, Scored
+from alphaclip.language.engine import NOT_FINITE, Engine, Scored
+from alphaclip.language.inputs import Prompt
 from alphaclip.language.questions import Question, fill, listed_questions
 from alphaclip.language.shown import Showing, Shown, show_nothing
 from alphaclip.regions.region import Region
@@ -43,6 +44,10 @@ class TransformersModel(Describer):
         name: loads the same again
         dialect: how it is spoken to
         batch_size: regions at a time
+
+    Attributes:
+        processor: the same, as is
+        model: to be trained
     """
 
     def __init__(
@@ -52,8 +57,8 @@ class TransformersModel(Describer):
         self.name = name
         self.sees = "alpha" if has_alpha else "painted"
         self._batch_size = batch_size
-        self._processor = processor
-        self._model = model
+        self.processor = processor
+        self.model = model
         self._dialect = dialect
         self._size = picture_size(processor)
         self._engine = Engine(processor, model, dialect, has_alpha)
@@ -64,13 +69,13 @@ class TransformersModel(Describer):
         """Of configuration, weights, prompts and views. The device does not count, nor does the
         precision, as weights are looked at as bfloat16."""
         stated = {
-            "config": _without(self._model.config.to_dict(), _PASSING),
+            "config": _without(self.model.config.to_dict(), _PASSING),
             "views": [view.to_dict() for view in self._dialect.views],
             "says": self._dialect.says,
             "size": self._size,
         }
         content = hashlib.sha256(json.dumps(stated, sort_keys=True, default=str).encode())
-        for name, tensor in sorted(self._model.state_dict().items()):
+        for name, tensor in sorted(self.model.state_dict().items()):
             flat = tensor.detach().reshape(-1)
             some = flat[:: max(1, len(flat) // _SAMPLED)].bfloat16().float().cpu().numpy()
             content.update(f"{name} {tuple(tensor.shape)}".encode())
@@ -80,8 +85,8 @@ class TransformersModel(Describer):
     def save(self, folder: str | Path) -> None:
         """Saves the model for :func:`alphaclip.language.load`; with its alpha channel, which
         transformers by itself would lose."""
-        save_model(self._model, Path(folder))
-        self._processor.save_pretrained(folder)
+        save_model(self.model, Path(folder))
+        self.processor.save_pretrained(folder)
 
     @checked(max_tokens=(1, 1000))
     def describe_many(

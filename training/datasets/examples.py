@@ -95,6 +95,15 @@ def take_first(regions: RegionSet, limit: int | None) -> RegionSet:
     return replace(regions, examples=regions.examples[:limit])
 
 
+def with_texts(regions: RegionSet) -> RegionSet:
+    """The regions of a set that have a description, and the pictures that have such regions."""
+    examples = (
+        replace(example, regions=tuple(r for r in example.regions if any(map(str.strip, r.texts))))
+        for example in regions.examples
+    )
+    return replace(regions, examples=tuple(example for example in examples if example.regions))
+
+
 @dataclass(frozen=True)
 class Expression:
     """Words that refer to one object of a picture.

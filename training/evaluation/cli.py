@@ -23,16 +23,21 @@ from alphaclip.training.evaluation.retrieval.retrieval import RETRIEVAL
 from alphaclip.training.evaluation.tasks import Task
 
 TASKS = (IMAGENET_S, REGIONS, RETRIEVAL, REFERRING, DETECTION, CAPTIONS)
-"""In the order of the help text."""
+"""In the order of the help text; those of describers come after them."""
 
 OUT = "alphaclip-eval"
 CACHE = "vectors"
 
 
-def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Adds a subcommand for each task, and ``report``, to the parser of ``alphaclip eval``."""
+def add_tasks(parser: argparse.ArgumentParser, further: Sequence[Task] = ()) -> None:
+    """Adds a subcommand for each task, and ``report``, to the parser of ``alphaclip eval``.
+
+    Args:
+        parser: of ``alphaclip eval``
+        further (()): tasks of parts that stand above this one
+    """
     tasks = parser.add_subparsers(title="tasks", metavar="TASK", required=True)
-    for task in TASKS:
+    for task in (*TASKS, *further):
         _add_task(tasks, task)
     report = tasks.add_parser("report", help="write the tables and plots of one or several runs")
     report.add_argument("folder", type=Path, help="--out of a run, or the folder of several runs")
@@ -42,7 +47,7 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
 
 def _add_task(tasks: argparse._SubParsersAction, task: Task) -> None:
     parser = tasks.add_parser(task.name, help=task.help, description=task.help)
-    what = "NAME" if task.subjects == "encoder" else "FILE"
+    what = "FILE" if task.subjects == "predictions" else "NAME"
     parser.add_argument(
         f"--{task.subjects}",
         dest="subjects",

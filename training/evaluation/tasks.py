@@ -10,15 +10,20 @@ from typing import Any, Literal
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.datasets.examples import RegionSet
+from alphaclip.training.datasets.refcoco import read_refs_regions
+from alphaclip.training.datasets.visual_genome import read_visual_genome
 from alphaclip.training.evaluation.outcomes import Means, Outcome
+
+DESCRIBED = ("refcoco", "refcoco+", "refcocog", "visual-genome")
+"""Published sets whose regions have descriptions."""
 
 
 @dataclass(frozen=True)
 class Task:
     """A task of ``alphaclip eval``.
 
-    ``--encoder`` (or ``--predictions``), ``--data``, ``--out``, ``--limit``, ``--cache``,
-    ``--device`` and ``--precision`` are added for every task.
+    ``--encoder`` (or ``--predictions``, ``--model``), ``--data``, ``--out``, ``--limit``,
+    ``--cache``, ``--device`` and ``--precision`` are added for every task.
 
     Attributes:
         name: as typed
@@ -26,7 +31,8 @@ class Task:
         add_arguments: adds the task's own options
         load: reads the data once; each entry is a set in a setting and gives one outcome for each
             encoder. Raises :class:`MissingDataError` where a file is not there
-        run: judges one encoder (its name, or the path of a file of predictions) on one entry
+        run: judges one encoder (its name, or the path of a file of predictions, or a describer's
+            name) on one entry
         subjects: what is judged
         summarize: outcomes of one encoder on all entries to further ones, such as a mean of splits
         regions: the regions of an entry whose ids are those of the outcome's rows, so that a
@@ -38,7 +44,7 @@ class Task:
     add_arguments: Callable[[argparse.ArgumentParser], None]
     load: Callable[[argparse.Namespace], Sequence[Any]]
     run: Callable[[str, Any, Means], Outcome]
-    subjects: Literal["encoder", "predictions"] = "encoder"
+    subjects: Literal["encoder", "predictions", "model"] = "encoder"
     summarize: Callable[[Sequence[Outcome]], Sequence[Outcome]] | None = None
     regions: Callable[[Any], RegionSet] | None = None
 
@@ -72,3 +78,33 @@ def data_folder(args: argparse.Namespace, what: str) -> Path:
     if args.data is None:
         raise AlphaClipError(f"--data is missing: name the folder of {what}")
     return Path(args.data)
+
+
+def add_described_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of a published set with descriptions, and of a FiftyOne dataset."""
+    parser.add_argument(
+        "--format", choices=DESCRIBED, default="refcocog", help="of --data (default: %(default)s)"
+    )
+    parser.add_argument("--split", default="val", help="of RefCOCO's files (default: %(default)s)")
+    parser.add_argument(
+        "--shape",
+        choices=("mask", "box"),
+        default="mask",
+        help="what RefCOCO's regions are; Visual Genome has boxes only (default: %(default)s)",
+    )
+    add_dataset_options(parser)
+    parser.add_argument(
+        "--text",
+        metavar="ATTRIBUTE",
+        help="attribute of its labels with descriptions (default: their label)",
+    )
+
+
+def read_described(args: argparse.Namespace) -> RegionSet:
+    """Reads the described regions that `add_described_options` names."""
+    if args.dataset is not None:
+        return read_dataset(args, text=args.text)
+    data = data_folder(args, f"{args.format}'s files")
+    if args.format == "visual-genome":
+        return read_visual_genome(data, args.limit)
+    return read_refs_regions(data, args.format, args.split, shape=args.shape, limit=args.limit)

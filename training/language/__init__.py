@@ -1,1 +1,1 @@
-"""Training of language models on regions."""
+"""Language models on regions: trained, and judged by what they say."""

@@ -114,7 +114,7 @@ def test_zero_tower__says_what_its_base_says(
     ]
     assert [model.sees for model in models] == ["painted", "alpha"]
     # The base is told in words where the region is; the swapped tower is not
-    models[0]._dialect = models[0]._engine._dialect = models[1]._dialect
+    models[0]._dialect = models[1]._dialect
     plain, swapped = (list(model.describe_many([(image, regions)])) for model in models)
     assert plain == swapped
     plain_answers, answers = (model.ask(image, regions, "red?") for model in models)

@@ -193,7 +193,7 @@ def test_fingerprint__tells_weights_and_ways_apart(
     outlined = language.load(folder, device="cpu", shown="outline")
     assert again.fingerprint == model_of("llava").fingerprint != outlined.fingerprint
     changed = language.load(folder, device="cpu")
-    next(iter(changed._model.parameters())).data += 1
+    next(iter(changed.model.parameters())).data += 1
     assert changed.fingerprint != again.fingerprint
 
 
@@ -301,7 +301,7 @@ def test_numbers_that_are_not_finite__are_reported(
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     model = language.load(folder_of("llava"), device="cpu")
-    model._model.lm_head.weight.data[7] = torch.nan
+    model.model.lm_head.weight.data[7] = torch.nan
     with caplog.at_level(logging.WARNING, "alphaclip"):
         assert model.describe(image, regions, max_tokens=4) == ["", "", ""]
         answers = model.ask(image, regions, "red?")
@@ -314,8 +314,8 @@ def test_an_empty_text__is_reported(
     folder_of: Callable[[str], Path], image: np.ndarray, regions: list[Region]
 ) -> None:
     model = language.load(folder_of("llava"), device="cpu")
-    model._model.lm_head.weight.data[:] = 0
-    model._model.generation_config.suppress_tokens = [*range(2), *range(3, 261)]
+    model.model.lm_head.weight.data[:] = 0
+    model.model.generation_config.suppress_tokens = [*range(2), *range(3, 261)]
     failures: list[Failure] = []
     (captions,) = model.describe_many([(image, regions[:1])], on_error=failures.append)
     assert captions[0].text == ""

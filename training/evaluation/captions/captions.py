@@ -47,30 +47,70 @@ def run(predictions: str, entry: CaptionEntry, means: Means | None = None) -> Ou
     """Scores a file of predictions, COCO's caption results.
 
     Returns:
-        scores times 100, as papers print CIDEr; a row a picture, whose ``correct`` is its CIDEr,
-        0 to 10, with document frequencies from all references
+        see `caption_outcome`
 
     Raises:
         AlphaClipError: if a picture has no prediction, and ``subset`` is not set; and see
-            :func:`~alphaclip.training.evaluation.captions.captioning.score_captions`
+            `caption_outcome`
     """
     skipped = list(entry.skipped)
     captions = _matching(read_predictions(Path(predictions), skipped), entry, skipped)
-    references = {key: entry.references[key] for key in captions}
-    scores = score_captions(captions, references, entry.spice)
     left_out = len(entry.references) - len(captions)
+    return caption_outcome(
+        "captions",
+        entry.name,
+        predictions,
+        captions,
+        {key: entry.references[key] for key in captions},
+        {key: key for key in captions},
+        {"setting": f"{left_out} pictures left out" if left_out else ""},
+        skipped,
+        entry.spice,
+    )
+
+
+def caption_outcome(
+    task: str,
+    set_name: str,
+    subject: str,
+    captions: Mapping[str, str],
+    references: Mapping[str, Sequence[str]],
+    examples: Mapping[str, str],
+    settings: Mapping[str, Any],
+    skipped: Sequence[str],
+    spice: bool = False,
+) -> Outcome:
+    """Scores captions.
+
+    Args:
+        task, set_name, subject, skipped: as the outcome has them
+        captions: by picture or region
+        references: of the same
+        examples: the pictures that they are of
+        settings: of the protocol; what the scores are is added
+        spice: whether SPICE is computed
+
+    Returns:
+        scores times 100, as papers print CIDEr; a row a caption, whose ``correct`` is its CIDEr,
+        0 to 10, with document frequencies from all references
+
+    Raises:
+        AlphaClipError: see
+            :func:`~alphaclip.training.evaluation.captions.captioning.score_captions`
+    """
+    scores = score_captions(captions, references, spice)
     rows = (
-        Row(key, key, cider / 100.0, caption, " / ".join(references[key]))
+        Row(key, examples[key], cider / 100.0, caption, " / ".join(references[key]))
         for (key, caption), cider in zip(captions.items(), scores.each[PRIMARY], strict=True)
     )
     return Outcome(
-        task="captions",
-        set=entry.name,
-        encoder=predictions,
-        metrics={**scores.overall, "pictures": float(len(captions))},
+        task=task,
+        set=set_name,
+        encoder=subject,
+        metrics={**scores.overall, "pictures": float(len(set(examples.values())))},
         rows=tuple(rows),
         settings={
-            "setting": f"{left_out} pictures left out" if left_out else "",
+            **settings,
             "tokenizer": "Stanford PTB 3.4.1, lower case, without punctuation",
             "code": f"pycocoevalcap {version('pycocoevalcap')}",
             "CIDEr": "CIDEr-D, sigma 6",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Literal
 
@@ -13,17 +13,16 @@ import numpy as np
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import load
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.datasets.examples import SIZES, Example, LabelledRegion, RegionSet
-from alphaclip.training.datasets.refcoco import read_refs_regions
-from alphaclip.training.datasets.visual_genome import read_visual_genome
+from alphaclip.training.datasets.examples import (
+    SIZES,
+    Example,
+    LabelledRegion,
+    RegionSet,
+    with_texts,
+)
 from alphaclip.training.evaluation.outcomes import Means, Outcome, Row, percent
 from alphaclip.training.evaluation.retrieval.ranking import Ranking, average_precision, rank
-from alphaclip.training.evaluation.tasks import (
-    Task,
-    add_dataset_options,
-    data_folder,
-    read_dataset,
-)
+from alphaclip.training.evaluation.tasks import Task, add_described_options, read_described
 from alphaclip.training.evaluation.vectors import region_vectors, text_vectors
 
 Direction = Literal["text to region", "region to text"]
@@ -32,7 +31,6 @@ DIRECTIONS: tuple[Direction, ...] = ("text to region", "region to text")
 PRIMARY = "mAP"
 CUTS = (1, 5, 10, 100)
 MIXED = "mixed sizes"
-FORMATS = ("refcoco", "refcoco+", "refcocog", "visual-genome")
 
 
 def retrieve(
@@ -68,7 +66,7 @@ def retrieve(
     """
     means = means or Means()
     loaded = load(encoder, means.device, means.precision) if isinstance(encoder, str) else encoder
-    described, skipped = _with_texts(regions), list(regions.skipped)
+    described, skipped = with_texts(regions), list(regions.skipped)
     vectors = region_vectors(loaded, described, means.cache, means.progress, skipped.append)
     pairs = _Pairs.of(described, vectors)
     texts = text_vectors(loaded, pairs.texts, templates, means.cache)
@@ -90,14 +88,6 @@ def retrieve(
         skipped=tuple(skipped),
         primary=PRIMARY,
     )
-
-
-def _with_texts(regions: RegionSet) -> RegionSet:
-    examples = (
-        replace(example, regions=tuple(r for r in example.regions if _texts(r)))
-        for example in regions.examples
-    )
-    return replace(regions, examples=tuple(example for example in examples if example.regions))
 
 
 def _texts(region: LabelledRegion) -> list[str]:
@@ -232,22 +222,7 @@ def _run(encoder: str, entry: RetrievalEntry, means: Means) -> Outcome:
 
 
 def _add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--format", choices=FORMATS, default="refcocog", help="of --data (default: %(default)s)"
-    )
-    parser.add_argument("--split", default="val", help="of RefCOCO's files (default: %(default)s)")
-    parser.add_argument(
-        "--shape",
-        choices=("mask", "box"),
-        default="mask",
-        help="what RefCOCO's regions are; Visual Genome has boxes only (default: %(default)s)",
-    )
-    add_dataset_options(parser)
-    parser.add_argument(
-        "--text",
-        metavar="ATTRIBUTE",
-        help="attribute of its labels with descriptions (default: their label)",
-    )
+    add_described_options(parser)
     parser.add_argument(
         "--template",
         nargs="+",
@@ -256,15 +231,7 @@ def _add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _load(args: argparse.Namespace) -> Sequence[RetrievalEntry]:
-    if args.dataset is not None:
-        regions = read_dataset(args, text=args.text)
-    else:
-        data = data_folder(args, f"{args.format}'s files")
-        if args.format == "visual-genome":
-            regions = read_visual_genome(data, args.limit)
-        else:
-            shape, limit = args.shape, args.limit
-            regions = read_refs_regions(data, args.format, args.split, shape=shape, limit=limit)
+    regions = read_described(args)
     templates = tuple(args.template) if args.template else None
     return [RetrievalEntry(regions, direction, templates) for direction in DIRECTIONS]
 

@@ -1,0 +1,134 @@
+"""Questions about regions whose answers a set knows: from labels, texts, and where regions are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from alphaclip.errors import AlphaClipError
+from alphaclip.language.questions import Question
+from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+
+COLORS = (
+    "red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "gray",
+    "white",
+)  # fmt: skip
+SIZES = ("small", "medium sized", "large")
+PLACES = (
+    "at the top on the left", "at the top", "at the top on the right", "on the left",
+    "in the middle", "on the right", "at the bottom on the left", "at the bottom",
+    "at the bottom on the right",
+)  # fmt: skip
+NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
+YES_NO = ("yes", "no")
+
+WORDING = {
+    "kind": "what is it?",
+    "is": "is it {name}?",
+    "fits": "does '{text}' describe it?",
+    "color": "what color is it?",
+    "place": "where is it?",
+    "size": "how large is it?",
+    "count": "how many objects are there?",
+}
+"""The kinds of questions: the class, among the most frequent ones; whether it is of a class, for
+half of the regions a wrong one; whether a text is one of its own, for half another region's; the
+one color that its texts name; where the middle of its bounds is, and their longer side as a share
+of the picture's; and how many regions the picture has, where a set has all of its objects."""
+
+MOST_CLASSES = 20
+
+
+@dataclass(frozen=True)
+class VqaSet:
+    """Questions with answers.
+
+    Attributes:
+        regions: that are asked about
+        questions: by kind
+        attributes: of each region, what stands in the questions' braces
+        truths: of each region, the right choice by kind; a kind that it has no answer to is missing
+    """
+
+    regions: RegionSet
+    questions: Mapping[str, Question]
+    attributes: Sequence[Mapping[str, str]]
+    truths: Sequence[Mapping[str, str]]
+
+
+def make_vqa_set(regions: RegionSet, kinds: Sequence[str]) -> VqaSet:
+    """Asks of each region what the set has an answer to; the same set, the same questions.
+
+    Args:
+        regions: with texts, and labels or none
+        kinds: of :data:`WORDING`
+
+    Raises:
+        AlphaClipError: nothing can be asked
+    """
+    counts = Counter(region.label for _, region in regions.regions if region.label)
+    classes = tuple(name for name, _ in counts.most_common(MOST_CLASSES))
+    texts = list(dict.fromkeys(text for _, region in regions.regions for text in region.texts))
+    rng = np.random.default_rng(0)
+    attributes, truths = [], []
+    for example, region in regions.regions:
+        name, is_so = _claim([region.label] if region.label else [], list(counts), rng)
+        text, fits = _claim(region.texts, texts, rng)
+        attributes.append({"name": article(name or "thing"), "text": text or "a thing"})
+        facts = {**_facts(example, region), "is": is_so, "fits": fits}
+        if region.label in classes and len(classes) > 1:
+            facts["kind"] = region.label
+        truths.append({kind: fact for kind in kinds if (fact := facts.get(kind))})
+    choices = {
+        "kind": classes, "color": COLORS, "place": PLACES, "size": SIZES, "count": NUMBERS
+    }  # fmt: skip
+    questions = {
+        kind: Question(WORDING[kind], choices.get(kind, YES_NO))
+        for kind in kinds
+        if any(kind in truth for truth in truths)
+    }
+    if not questions:
+        raise AlphaClipError(
+            f"{regions.name} has no answer to questions of the kind {', '.join(kinds)}: ask others"
+        )
+    return VqaSet(regions, questions, attributes, truths)
+
+
+def article(name: str) -> str:
+    """A name behind "a" or "an", as one asks for it."""
+    return f"{'an' if name[:1].lower() in [*'aeiou'] else 'a'} {name}"
+
+
+def _claim(
+    own: Sequence[str], every: Sequence[str], rng: np.random.Generator
+) -> tuple[str | None, str | None]:
+    """One of a region's own words, or as often one of the others', and whether that is so; None
+    where there are none."""
+    others = [one for one in every if one not in own]
+    if not own or not others:
+        return None, None
+    is_so = bool(rng.random() < 0.5)
+    some = own if is_so else others
+    return some[rng.integers(len(some))], YES_NO[not is_so]
+
+
+def _facts(example: Example, region: LabelledRegion) -> dict[str, str | None]:
+    """What is known of a region without its label."""
+    x0, y0, x1, y1 = region.region.bounds(example.height, example.width)
+    width, height = (x1 - x0) / example.width, (y1 - y0) / example.height
+    x, y = (x0 + x1) / 2 / example.width, (y0 + y1) / 2 / example.height
+    column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
+    row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
+    words = re.findall(r"[a-z]+", " ".join(region.texts).lower().replace("grey", "gray"))
+    colors = {word for word in words if word in COLORS}
+    count, side = len(example.regions), max(width, height)
+    return {
+        "color": colors.pop() if len(colors) == 1 else None,
+        "place": " ".join(filter(None, (row, column))) or "in the middle",
+        "size": SIZES[(side >= 0.25) + (side > 0.5)],
+        "count": NUMBERS[count - 1] if count <= len(NUMBERS) else None,
+    }
