@@ -35,8 +35,6 @@ _NEVER_PADDED = ("blip", "kosmos-2")
 """BLIP overwrites the first token of a prompt and drops the last; Kosmos-2 counts what is padded as
 positions while it writes. So what is written together has prompts of one length."""
 
-NOT_FINITE = "what the model computes is not finite: load it with precision='fp32'"
-
 Batch = tuple[Reading, list[Continuation]]
 """What was read, and what may follow it, in order of region, prompt and choice."""
 

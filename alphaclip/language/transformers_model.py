@@ -17,7 +17,7 @@ from alphaclip.language.alpha_tower import ALPHA_KEY, save_model
 from alphaclip.language.batches import NO_CAPTION, run_batches, run_questions
 from alphaclip.language.describer import Answers, Caption, Describer, Item
 from alphaclip.language.dialects import Dialect, picture_size
-from alphaclip.language.engine import NOT_FINITE, Engine, Scored
+from alphaclip.language.engine import Engine, Scored
 from alphaclip.language.inputs import Prompt
 from alphaclip.language.questions import Question, fill, listed_questions
 from alphaclip.language.shown import Showing, Shown, show_nothing
