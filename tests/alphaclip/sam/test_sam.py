@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,17 +80,25 @@ def iou(one: np.ndarray, other: np.ndarray) -> float:
     return float((one & other).sum() / max(1, (one | other).sum()))
 
 
-def prompted(small: SamModel) -> Iterator[tuple[SamMask, np.ndarray, list[float]]]:
+@pytest.fixture(scope="module")
+def prompted(small: SamModel) -> list[tuple[SamMask, np.ndarray, list[float]]]:
     """The mask for each box, the true mask, and the box."""
-    for scene in PROMPTED:
-        masks = masks_for_boxes(small, scene.image, [shape.box for shape in scene.shapes])
-        for mask, shape in zip(masks, scene.shapes, strict=True):
-            yield mask, shape.mask, shape.box
+    return [
+        (mask, shape.mask, shape.box)
+        for scene in PROMPTED
+        for mask, shape in zip(
+            masks_for_boxes(small, scene.image, [shape.box for shape in scene.shapes]),
+            scene.shapes,
+            strict=True,
+        )
+    ]
 
 
-def test_masks_for_boxes__fit_the_known_masks_better_than_the_boxes(small: SamModel) -> None:
+def test_masks_for_boxes__fit_the_known_masks_better_than_the_boxes(
+    prompted: list[tuple[SamMask, np.ndarray, list[float]]],
+) -> None:
     found, filled = [], []
-    for mask, true, box in prompted(small):
+    for mask, true, box in prompted:
         found.append(iou(mask.full(*true.shape), true))
         filled.append(iou(Region.from_box(box).alpha_map(*true.shape) > 0, true))
     assert len(found) > 60
@@ -99,8 +107,10 @@ def test_masks_for_boxes__fit_the_known_masks_better_than_the_boxes(small: SamMo
     assert np.mean(np.array(found) > 0.5) > 0.95
 
 
-def test_masks_for_boxes__predicted_quality_follows_the_iou(small: SamModel) -> None:
-    pairs = [(mask.quality, iou(mask.full(*true.shape), true)) for mask, true, _ in prompted(small)]
+def test_masks_for_boxes__predicted_quality_follows_the_iou(
+    prompted: list[tuple[SamMask, np.ndarray, list[float]]],
+) -> None:
+    pairs = [(mask.quality, iou(mask.full(*true.shape), true)) for mask, true, _ in prompted]
     quality, overlap = np.array(pairs).T
     assert ((quality >= 0) & (quality <= 1)).all()
     assert abs(quality.mean() - overlap.mean()) < 0.05
