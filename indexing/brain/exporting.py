@@ -24,6 +24,7 @@ from alphaclip.indexing.dataset.locations import (
     has_run,
     index_keys,
     new_store_id,
+    own_folder,
     store_folder,
 )
 from alphaclip.indexing.retrieval.index import SearchIndex
@@ -91,6 +92,7 @@ def export(
     source = index if isinstance(index, SearchIndex) else None
     if isinstance(index, SearchIndex):
         index = similarity_run(index.dataset, index.key)
+        own_folder(index.samples._root_dataset, index.key)  # a clone's: the copy's run names it
     if not isinstance(index, fob.SimilarityIndex):
         raise AlphaClipError(f"index is {index!r:.80}: expected one that holds vectors")
     dataset = index.samples._root_dataset

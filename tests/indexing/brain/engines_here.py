@@ -112,10 +112,11 @@ class Collection:
         some = [one for one in self.entities if f'"{one[0]}"' in expression]
         return [{"pk": key, "vector": vector, "sample_id": of} for key, vector, of in some]
 
-    def search(self, data: list, limit: int, expr: None = None, **kwargs: Any) -> list[list]:
-        vectors = np.array([vector for _, vector, _ in self.entities])
-        order = np.argsort(-(vectors @ np.array(data[0])))[:limit]
-        return [[SimpleNamespace(id=self.entities[i][0], entity={"sample_id": ""}) for i in order]]
+    def search(self, data: list, limit: int, expr: str | None = None, **kwargs: Any) -> list[list]:
+        some = [one for one in self.entities if expr is None or f'"{one[0]}"' in expr]
+        order = np.argsort(-(np.array([vector for _, vector, _ in some]) @ np.array(data[0])))
+        best = [some[i] for i in order[:limit]]
+        return [[SimpleNamespace(id=key, entity={"sample_id": of}) for key, _, of in best]]
 
     def create_index(self, *args: Any, **kwargs: Any) -> None: ...
     def load(self) -> None: ...

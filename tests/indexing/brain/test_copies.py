@@ -3,6 +3,8 @@ which are stand-ins, `engines_here` says."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -11,6 +13,7 @@ import pytest
 from fiftyone import ViewField as F
 
 from alphaclip import indexing
+from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.brain import copies
 from alphaclip.indexing.brain.syncing import SyncReport
@@ -261,4 +264,112 @@ def test_sync__of_an_engine_that_lost_all(dataset: fo.Dataset, engine: tuple[str
     index.copy.engine.drop()
     assert index.info()["engine"]["vectors"] in (0, None)
     assert indexing.sync(index, "copy", progress=False).anew
+    assert answers(index) == answers(indexing.load(dataset))
+
+
+def test_search__of_few_regions_among_many(
+    dataset: fo.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    index, own = exported(dataset, ("lancedb", {"uri": str(tmp_path)})), indexing.load(dataset)
+    monkeypatch.setattr(copies, "FEW", 1)
+    monkeypatch.setattr(copies, "LEAST_CANDIDATES", 10)
+    ranked = own.search(TEXTS[0], k=None).label_ids.tolist()
+    far = dataset.select_labels(ids=ranked[-12:], fields="gt")
+    assert index.search(TEXTS[0], 10, far).label_ids.tolist() == ranked[-12:-2]
+    assert caplog.text == ""
+    monkeypatch.setattr(VectorEngine, "most", 60)
+    hits = index.search(TEXTS[0], 10, far)
+    assert hits.label_ids.tolist() == ranked[-12:-2]
+    assert "copy: LanceDB came back with 0 of 10 regions; all are compared here" in caplog.text
+
+
+def test_search__for_many_is_answered_here(dataset: fo.Dataset, tmp_path: Path) -> None:
+    index = exported(dataset, ("lancedb", {"uri": str(tmp_path)}))
+    queries = np.random.default_rng(2).normal(size=(copies.MANY + 1, DIM))
+    index.copy.engine.drop()
+    found = index.snapshot().engine().search(queries, 3)
+    assert (found[1] == indexing.load(dataset).snapshot().engine().search(queries, 3)[1]).all()
+
+
+def test_update__brings_its_copy_in_step(index: RegionIndex, tmp_path: Path) -> None:
+    dataset = index.dataset
+    indexing.export(index, "lancedb", "copy", uri=str(tmp_path))
+    there = indexing.load(dataset, engine="copy", uri=str(tmp_path))
+    texts = there.info()["engine"]["recall"]["text"]
+    assert texts == 1 and there.info()["search"]["recall"]["k"] == 6
+    sample = dataset.first()
+    sample.boxes.detections[0].bounding_box = [0.2, 0.3, 0.4, 0.4]
+    sample.save()
+    assert there.update(progress=False).edited == 1
+    assert there.info()["engine"]["in_step"]
+    right = indexing.load(dataset).search("a box", k=5)
+    found = there.search("a box", k=5)
+    assert found.label_ids.tolist() == right.label_ids.tolist()
+    assert found.scores.tolist() == right.scores.tolist()
+
+
+@pytest.mark.parametrize(("backend", "package"), [("redis", "redis"), ("qdrant", "qdrant-client")])
+@pytest.mark.parametrize("installed", ["99.1", None])
+def test_export__names_a_client_that_the_brain_cannot_use(
+    dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, backend: str, package: str, installed: Any
+) -> None:
+    def version(name: str) -> str:
+        if installed is None:
+            raise metadata.PackageNotFoundError(name)
+        return installed
+
+    monkeypatch.setattr(metadata, "version", version)
+    says = f'{package} 99.1 is installed.*pip install "{package}<' if installed else "is missing"
+    with pytest.raises(AlphaClipError, match=says):
+        indexing.export(indexing.load(dataset), backend, "copy")
+    assert dataset.list_brain_runs() == ["regions"]
+
+
+def test_load__only_of_the_index_that_was_copied(dataset: fo.Dataset, tmp_path: Path) -> None:
+    uri = str(tmp_path)
+    exported(dataset, ("lancedb", {"uri": uri}))
+    with pytest.raises(AlphaClipError, match="no copy 'other'; it has: copy"):
+        indexing.load(dataset, engine="other")
+    with pytest.raises(AlphaClipError, match="has no copy 'regions'"):
+        indexing.sync(indexing.load(dataset), "regions")
+    clone = dataset.clone()
+    try:
+        # Both would change one table.
+        with pytest.raises(AlphaClipError, match=r"no copy 'copy'; it has: none.*export"):
+            indexing.load(clone, engine="copy", uri=uri)
+    finally:
+        clone.delete()
+
+
+def test_export__that_was_killed_begins_anew(dataset: fo.Dataset, tmp_path: Path) -> None:
+    settings = {"uri": str(tmp_path)}
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(CutOffError):
+        for owner in (engines.ENGINES["lancedb"], type(dataset)):
+            patch.setattr(owner, "finish" if owner is not type(dataset) else "save", killed)
+        patch.setattr(engines.ENGINES["lancedb"], "drop", killed)
+        exported(dataset, ("lancedb", settings))
+    dataset.reload()
+    dataset._brain_cache = {}
+    left = list(tmp_path.iterdir())
+    index = exported(dataset, ("lancedb", settings))
+    assert answers(index) == answers(indexing.load(dataset))
+    assert len(list(tmp_path.iterdir())) == 1 and left[0] not in tmp_path.iterdir()
+
+
+def test_sync__of_a_damaged_record_loads_anew(dataset: fo.Dataset, tmp_path: Path) -> None:
+    index = exported(dataset, ("lancedb", {"uri": str(tmp_path)}))
+    (index.copy.folder / "copy.json").write_text("{}")
+    assert index.info()["engine"]["behind"] == COUNT
+    with pytest.raises(AlphaClipError, match=r"is not known.*indexing\.sync"):
+        answers(index)
+    assert indexing.sync(index, "copy", progress=False).anew
+    assert answers(index) == answers(indexing.load(dataset))
+
+
+def test_cli__syncs(dataset: fo.Dataset, capsys: pytest.CaptureFixture) -> None:
+    assert main(["index", "export", dataset.name, "regions", "sklearn", "copy"]) == 0
+    publish(dataset, edited=1)
+    assert main(["index", "sync", dataset.name, "regions", "copy"]) == 0
+    assert "copy: version 2, 1 vectors moved, 0 dropped" in capsys.readouterr().out
+    index = indexing.load(dataset, engine="copy")
     assert answers(index) == answers(indexing.load(dataset))
