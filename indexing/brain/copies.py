@@ -83,7 +83,7 @@ class Copy:
         self.dataset, self.key, self.brain_key = dataset, key, brain_key
         self.method, self.folder = str(config.method), store_folder(config.store)
         self.title = title_of(self.method)
-        self._settings, self._run = settings, run
+        self.settings, self._run, self._lock = settings, run, RLock()
         self._held: tuple[Stamp | None, Held | None] = (None, None)
 
     @cached_property
@@ -96,19 +96,20 @@ class Copy:
         check_client(self.method)
         # The Brain's own is shared: who restricts it to a view would restrict these searches, too.
         run = self._run or self.dataset.load_brain_results(
-            self.brain_key, cache=False, load_view=False, **self._settings
+            self.brain_key, cache=False, load_view=False, **self.settings
         )
         return engine_of(run)
 
     @contextmanager
     def reaching(self) -> Iterator[VectorEngine]:
-        """Gives the engine, to be asked inside.
+        """Gives the engine, to be asked inside, by one thread at a time.
 
         Raises:
             AlphaClipError: whatever goes wrong there; each client raises its own
         """
         try:
-            yield self.engine
+            with self._lock:
+                yield self.engine
         except AlphaClipError:
             raise
         except Exception as error:
@@ -178,7 +179,7 @@ class CopySearch:
     """
 
     def __init__(self, now: Snapshot, copy: Copy) -> None:
-        self._now, self._copy, self._lock = now, copy, RLock()
+        self._now, self._copy = now, copy
         self._seen: Held | None = None
         self._behind = np.zeros(0, np.int64)
 
@@ -219,13 +220,13 @@ class CopySearch:
         """The nearest vectors to each prepared query, as far as the engine finds them: -inf and -1
         stand for what is not found. Scores are exact."""
         table, metric = self._now.table, self._now.metric
-        with self._lock, self._copy.reaching() as engine:
+        with self._copy.reaching() as engine:
             held = self._held()
             late = self._behind if rows is None else np.intersect1d(self._behind, rows)
             near = scan_top(table, vectors, count, metric, late)[1]
             findable = np.full(len(table), rows is None)
             findable[rows] = True
-            most = min(engine.most, len(held.ids))
+            most = min(engine.most, held.count)
             lines = [
                 np.union1d(self._candidates(engine, vector, count, findable, most), here)
                 for vector, here in zip(vectors, near, strict=True)

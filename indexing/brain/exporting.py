@@ -190,7 +190,7 @@ def _export(
         if dataset.has_brain_run(brain_key):
             dataset.delete_brain_run(brain_key)
         raise
-    if now is not None and hasattr(run.config, COPY_OF):
+    if source is not None and now is not None and hasattr(run.config, COPY_OF):
         copy = Copy(dataset, source.key, brain_key, kwargs, run)
         copy.note(Held.of(now.version, copy.measured(now)))
     return run

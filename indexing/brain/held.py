@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,9 @@ from alphaclip.indexing.store.segments import RowIds, read_ids, write_data_ids
 from alphaclip.indexing.store.store import StoreVersion
 
 RECORD = "copy.json"
-_KINDS: Kinds = {"version": int, "files": str, "dim": int, "rows": dict, "recall": dict}
+_KINDS: Kinds = {
+    "version": int, "files": str, "dim": int, "count": int, "recall": dict, "rows": dict,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,25 +43,33 @@ class Held:
         version: of the index, that it was brought in step with
         files: tells the files of that version from those of others
         dim: numbers in a vector
-        ids: of the vectors; one without fingerprint may be there or not, and be another
+        count: of the vectors
         recall: as it was measured; empty if it was not
+        read: gives the ids
     """
 
     version: int
     files: str
     dim: int
-    ids: RowIds
-    recall: dict[str, Any] = field(default_factory=dict)
+    count: int
+    recall: dict[str, Any]
+    read: Callable[[], RowIds]
+
+    @cached_property
+    def ids(self) -> RowIds:
+        """Of the vectors; one without fingerprint may be there or not, and be another."""
+        return self.read()
 
     @classmethod
     def nothing(cls, dim: int) -> Held:
         """No vector."""
-        return cls(0, "", dim, RowIds.of([]))
+        return cls(0, "", dim, 0, {}, lambda: RowIds.of([]))
 
     @classmethod
     def of(cls, version: StoreVersion, recall: dict[str, Any]) -> Held:
         """All of a version."""
-        return cls(version.number, files_in(version), version.dim, version.ids, recall)
+        files, count = files_in(version), len(version)
+        return cls(version.number, files, version.dim, count, recall, lambda: version.ids)
 
     def difference(self, version: StoreVersion) -> Difference:
         """What has to be moved for a copy to hold this version."""
@@ -80,7 +92,7 @@ class Held:
         doubtful = RowIds.joined([moved, self.ids.take(difference.gone)])
         doubtful = replace(doubtful, fingerprints=np.full(len(doubtful), b"", "S1"))
         ids = RowIds.joined([self.ids.take(stays), doubtful])
-        return replace(self, files="", ids=ids)
+        return replace(self, files="", count=len(ids), read=lambda: ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,8 +117,8 @@ def files_in(version: StoreVersion) -> str:
 def write_held(folder: Path, held: Held) -> None:
     """Writes down what a copy holds."""
     rows = write_data_ids(folder, held.ids)
-    record = {"version": held.version, "files": held.files, "dim": held.dim}
-    write_checked(folder / RECORD, {**record, "rows": rows, "recall": held.recall})
+    record = {name: getattr(held, name) for name in _KINDS if name != "rows"}
+    write_checked(folder / RECORD, {**record, "rows": rows})
     for path in (folder / "data").glob("*"):
         if path.name != Path(rows["file"]).name:
             with suppress(OSError):
@@ -127,5 +139,6 @@ def read_held(path: Path) -> Held | None:
     record = read_checked(path, "indexing.sync(index, NAME) loads the copy anew", check=check)
     if record is None:
         return None
-    ids = read_ids(path.parent, record.pop("rows"))
-    return Held(ids=ids, **{name: record[name] for name in _KINDS if name in record})
+    rows = record.pop("rows")
+    said = {name: record[name] for name in _KINDS if name in record}
+    return Held(**said, read=partial(read_ids, path.parent, rows))

@@ -71,22 +71,22 @@ def sync(
             one that FiftyOne's Brain cannot use
         StoreBusyError: if another process brings it in step
     """
-    copy = index.copy
-    if copy is None or copy.brain_key != brain_key or settings:
-        copy = Copy(index.dataset, index.key, brain_key, settings)
+    if not settings and index.copy is not None and index.copy.brain_key == brain_key:
+        settings = dict(index.copy.settings)
+    # Opened by itself, so that searches need not wait.
+    copy = Copy(index.dataset, index.key, brain_key, settings)
     with writer_lock(copy.folder), shown(progress) as show:
-        return bring_in_step(copy, index.snapshot(), show)
+        return _bring_in_step(copy, index.snapshot(), show)
 
 
-def bring_in_step(copy: Copy, now: Snapshot, show: Progress) -> SyncReport:
-    """See :func:`sync`; nobody else may do so at the same time."""
+def _bring_in_step(copy: Copy, now: Snapshot, show: Progress) -> SyncReport:
     version, held = now.version, copy.held()
     check_unique(version.ids.keys)
     with copy.reaching() as engine:
         if held is None or held.dim != version.dim or _has_lost(engine, held):
             held = Held.nothing(version.dim)
         difference = held.difference(version)
-        anew = len(difference.moved) > MOST_MOVED * len(version) or not len(held.ids)
+        anew = len(difference.moved) > MOST_MOVED * len(version) or not held.count
         if anew:
             copy.note(Held.nothing(version.dim))
             engine.empty()
@@ -142,4 +142,4 @@ def _has_lost(engine: VectorEngine, held: Held) -> bool:
     """Whether an engine holds fewer vectors than it must, or more than it may, as one that began
     anew with an empty memory."""
     count, certain = engine.count(), int((held.ids.fingerprints != b"").sum())
-    return count is not None and not certain <= count <= len(held.ids)
+    return count is not None and not certain <= count <= held.count

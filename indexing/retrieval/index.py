@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -42,6 +42,7 @@ class SearchedCopy(Protocol):
     """An index's vectors in another engine, see :mod:`alphaclip.indexing.brain.copies`."""
 
     brain_key: str
+    settings: Mapping[str, Any]
 
     def searching(self, now: Snapshot) -> Engine: ...
     def info(self, version: StoreVersion) -> dict[str, Any]: ...

@@ -45,8 +45,15 @@ class LanceDB(VectorEngine):
             listed = ", ".join(f"'{one}'" for one in ids[start : start + IDS])
             self._table().delete(f"id IN ({listed})")
 
+    def empty(self) -> None:
+        if self.run.table is not None:
+            self._table().delete("true")
+
+    def count(self) -> int:
+        return 0 if self.run.table is None else len(self._table())
+
     def finish(self) -> None:
-        """Takes what was added into the table's index, and forgets older versions of it."""
+        """Takes what was added into the table's index, and joins its files."""
         if self.run.table is not None:
             self.run.table.optimize()
 
