@@ -143,7 +143,10 @@ class Copy:
         """The recall of its engine, for texts and for regions; empty if it cannot be measured."""
         try:
             queries = make_queries(now.table, now.metric, 0, now.text_queries)
-            few = {kind: some[:RECALL_QUERIES] for kind, some in queries.items()}
+            few = {
+                kind: prepare(some[:RECALL_QUERIES], now.metric, now.table.dim)
+                for kind, some in queries.items()
+            }
             return measure(self.searching(now).ask, now.table, now.metric, few, RECALL_K)
         except AlphaClipError as error:
             logger.warning("the recall of %s is not measured: %s", self.brain_key, error)

