@@ -243,8 +243,8 @@ class CopySearch:
         self, engine: VectorEngine, query: np.ndarray, count: int, findable: np.ndarray, most: int
     ) -> np.ndarray:
         """Rows that the engine finds, and that may be found: more than count, if there are."""
-        number = OVERSAMPLE * count * len(findable) // max(1, np.count_nonzero(findable))
-        number = int(min(most, max(LEAST_CANDIDATES, number)))
+        share = max(1, int(findable.sum())) / len(findable)
+        number = min(most, max(LEAST_CANDIDATES, int(OVERSAMPLE * count / share)))
         while True:
             ids = engine.search(query, number) if number else []
             rows = self._now.lookup.find_keys(as_bytes(ids))

@@ -134,7 +134,7 @@ def read_held(path: Path) -> Held | None:
 
     def check(content: dict[str, Any], where: Path) -> None:
         check_kinds(content, _KINDS, where)
-        check_data_file(content["rows"], "rows", where)
+        check_data_file(content["rows"], where, "rows")
 
     record = read_checked(path, "indexing.sync(index, NAME) loads the copy anew", check=check)
     if record is None:
