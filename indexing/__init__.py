@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     )
     from alphaclip.indexing.brain.duplicates import find_duplicates
     from alphaclip.indexing.brain.exporting import export
+    from alphaclip.indexing.brain.syncing import sync
     from alphaclip.indexing.dataset.decisions import decide, decisions, undecide
     from alphaclip.indexing.embedding.building import embed_part, plan
     from alphaclip.indexing.embedding.engines.running import run, status
@@ -114,6 +115,7 @@ __all__ = [
     "segment_one",
     "status",
     "suggest_threshold",
+    "sync",
     "tag",
     "tag_samples",
     "undecide",
@@ -176,6 +178,7 @@ _HOMES = {
     "segment_one": "masks.segmenting",
     "status": "embedding.engines.running",
     "suggest_threshold": "explore.thresholds",
+    "sync": "brain.syncing",
     "tag": "act.acting",
     "tag_samples": "act.acting",
     "undecide": "dataset.decisions",

@@ -13,6 +13,8 @@ from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.load import encoder_of
 from alphaclip.encoder.load import load as load_encoder
 from alphaclip.indexing.act.actions import Action
+from alphaclip.indexing.brain.copies import Copy
+from alphaclip.indexing.brain.syncing import sync
 from alphaclip.indexing.dataset.locations import (
     check_key,
     deleting_index,
@@ -64,15 +66,28 @@ logger = logging.getLogger(__name__)
 
 
 @checked()
-def load(dataset: fo.Dataset, key: str = "regions") -> RegionIndex:
+def load(
+    dataset: fo.Dataset, key: str = "regions", engine: str | None = None, **settings: Any
+) -> RegionIndex:
     """Opens an index; nothing is read before it is needed.
 
+    Args:
+        dataset: whose index
+        key: of the index
+        engine (None): the Brain run of a copy of it, made by :func:`alphaclip.indexing.export`, to
+            be searched in that engine: it proposes regions, and this index's vectors score them,
+            so scores are the same
+        **settings: to reach the engine with, as ``dataset.load_brain_results`` takes them, where
+            FiftyOne's Brain config does not have them
+
     Raises:
-        AlphaClipError: if the dataset has no index of this name; says which it has
+        AlphaClipError: if the dataset has no index of this name, or it no such copy; says which
+            there are
     """
     if not has_store(index_folder(dataset, key)):
         raise no_index(dataset, key)
-    return RegionIndex(dataset, key)
+    copy = None if engine is None else Copy(dataset, key, engine, settings)
+    return RegionIndex(dataset, key, copy=copy)
 
 
 @checked(identify=Identify)
@@ -171,10 +186,17 @@ class RegionIndex(SearchIndex):
         key: of the index
         encoder (None): the one it was built with; None loads it by name when text or an example
             is first searched
+        copy (None): in whose engine it is searched
     """
 
-    def __init__(self, dataset: fo.Dataset, key: str, encoder: Encoder | None = None) -> None:
-        super().__init__(dataset, key)
+    def __init__(
+        self,
+        dataset: fo.Dataset,
+        key: str,
+        encoder: Encoder | None = None,
+        copy: Copy | None = None,
+    ) -> None:
+        super().__init__(dataset, key, copy)
         self._built_with = encoder
         self._watch = ChangeWatch()
 
@@ -211,7 +233,8 @@ class RegionIndex(SearchIndex):
         What an index was built on is looked at again: the dataset, or the view as it is now.
         Damaged pieces of the store are embedded again. An interrupted update goes on where it was
         when it is run again. Where a picture cannot be reached, its vectors stay. What is new is
-        scored for the concepts that are watched, see :func:`keep_concept`.
+        scored for the concepts that are watched, see :func:`keep_concept`. A copy that it is
+        searched by is brought in step.
 
         Args:
             progress (None): told how far it is; None shows bars in the terminal
@@ -220,6 +243,8 @@ class RegionIndex(SearchIndex):
             how many regions there are, were embedded, kept, dropped and skipped
         """
         _, report = _embed_again(self.dataset, self.key, settings_in, self._built_with, progress)
+        if self.copy is not None:
+            sync(self, self.copy.brain_key, progress)
         return report
 
     def tag(

@@ -12,17 +12,29 @@ import numpy as np
 from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import deleting, make_folder
-from alphaclip.indexing.dataset.locations import export_folder, has_run, index_keys
+from alphaclip.indexing.brain.copies import Copy
+from alphaclip.indexing.brain.held import Held, write_held
+from alphaclip.indexing.brain.syncing import batches_of, check_unique, load
+from alphaclip.indexing.brain.vector_engines.engines import check_client, engine_of, names_for
+from alphaclip.indexing.brain.vector_engines.vector_engine import Batch, VectorEngine
+from alphaclip.indexing.dataset.locations import (
+    COPY_OF,
+    UNFINISHED,
+    export_folder,
+    has_run,
+    index_keys,
+    new_store_id,
+    own_folder,
+    store_folder,
+)
 from alphaclip.indexing.retrieval.index import SearchIndex
+from alphaclip.indexing.retrieval.snapshot import Snapshot
 
 if TYPE_CHECKING:
     import fiftyone as fo
     from fiftyone.brain import SimilarityIndex
 
 logger = logging.getLogger(__name__)
-
-UNFINISHED = "alphaclip_unfinished"
-"""What the settings of a run have for as long as its vectors are on their way."""
 
 
 def similarity_run(dataset: fo.Dataset, key: str) -> SimilarityIndex:
@@ -53,8 +65,10 @@ def export(
     """Makes a run of another Brain backend with the same vectors, on the same dataset.
 
     The new run is of the same field, and takes text where the index does. A backend that can
-    be asked for a metric gets the index's own. An export that was cut off begins anew when it is
-    run again.
+    be asked for a metric gets the index's own. Vectors are moved in bulk, and what speeds up
+    searches is made once, at the end. An export that was cut off begins anew when it is run again.
+    The copy of a region index can be searched by :func:`alphaclip.indexing.load` and is kept in
+    step by :func:`alphaclip.indexing.sync`.
 
     Args:
         index: a region index; or one of any backend of the Brain that gives its ids, as
@@ -75,8 +89,10 @@ def export(
     """
     import fiftyone.brain as fob
 
+    source = index if isinstance(index, SearchIndex) else None
     if isinstance(index, SearchIndex):
         index = similarity_run(index.dataset, index.key)
+        own_folder(index.samples._root_dataset, index.key)  # a clone's: the copy's run names it
     if not isinstance(index, fob.SimilarityIndex):
         raise AlphaClipError(f"index is {index!r:.80}: expected one that holds vectors")
     dataset = index.samples._root_dataset
@@ -88,11 +104,12 @@ def export(
     names = sorted(fob.brain_config.similarity_backends)
     if not isinstance(backend, type) and str(backend) not in names:
         raise AlphaClipError(f"backend is {backend!r:.80}: expected one of {', '.join(names)}")
+    check_client(str(backend))
     folder = export_folder(dataset, brain_key)
     make_folder(folder)
     with deleting(folder):  # also what an export left that was cut off after its last vector
-        if not _is_taken(dataset, brain_key):
-            return _export(index, backend, brain_key, batch_size, **kwargs)
+        if not _is_taken(dataset, brain_key, kwargs):
+            return _export(index, source, backend, brain_key, batch_size, **kwargs)
     raise AlphaClipError(
         f"dataset {dataset.name!r} has a Brain run {brain_key!r}: choose another key"
     )
@@ -103,59 +120,105 @@ def is_unfinished(dataset: fo.Dataset, brain_key: str) -> bool:
     return bool(getattr(dataset.get_brain_info(brain_key).config, UNFINISHED, False))
 
 
-def _is_taken(dataset: fo.Dataset, brain_key: str) -> bool:
+def _is_taken(dataset: fo.Dataset, brain_key: str, settings: Mapping[str, Any]) -> bool:
     """Whether there is a run of this key; what is left of an export is none, and is deleted."""
     if not has_run(dataset, brain_key):
         return False
     if not is_unfinished(dataset, brain_key):
         return True
     logger.warning("the export to %r was cut off: it begins anew", brain_key)
+    _drop(dataset, brain_key, settings)
     dataset.delete_brain_run(brain_key)
     return False
 
 
+def _drop(dataset: fo.Dataset, brain_key: str, settings: Mapping[str, Any]) -> None:
+    """Deletes what a run has in its engine, if that can be reached."""
+    try:
+        reach = inspect.signature(dataset.get_brain_info(brain_key).config.load_credentials)
+        here = {name: value for name, value in settings.items() if name in reach.parameters}
+        run = dataset.load_brain_results(brain_key, cache=False, **here)
+        if run is not None:
+            engine_of(run).drop()
+    except Exception as error:  # of the engine's client
+        logger.warning("what it left in its engine stays there: %s", error)
+
+
 def _export(
-    index: SimilarityIndex, backend: str | type, brain_key: str, batch_size: int, **kwargs: Any
+    index: SimilarityIndex,
+    source: SearchIndex | None,
+    backend: str | type,
+    brain_key: str,
+    batch_size: int,
+    **kwargs: Any,
 ) -> SimilarityIndex:
     import fiftyone.brain as fob
 
     dataset = index.samples._root_dataset
-    metric = getattr(index.config, "metric", None)
-    copy = None
+    now = None if source is None else source.snapshot()
+    engine: VectorEngine | None = None
     try:
         try:
-            parameters = _parameters(backend)
-            if metric is not None and "metric" in parameters:
-                kwargs.setdefault("metric", metric)
-            if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-                kwargs[UNFINISHED] = True
-            copy = fob.compute_similarity(
+            run = fob.compute_similarity(
                 index.samples,
                 patches_field=index.config.patches_field,
                 roi_field=index.config.roi_field,
                 embeddings=False,
                 backend=backend,
                 brain_key=brain_key,
-                **kwargs,
+                **_settings(index, now, backend, brain_key, kwargs),
             )
+            engine = engine_of(run)
         except Exception as error:
             # A package or server that is missing, or a setting: each backend raises its own.
             raise AlphaClipError(f"backend {backend!r} cannot be set up: {error}") from error
-        _check_copies(copy, index)
-        _take_model(copy, index)
-        for batch in _batches(index, batch_size):
-            copy.add_to_index(*batch, reload=False)
-        copy.reload()
-        copy.save()
-        vars(copy.config).pop(UNFINISHED, None)
-        copy.save_config()
+        if type(run) is not type(index) and index.label_ids is not None:
+            check_unique(index.label_ids)
+        _take_model(run, index)
+        batches = _batches(index, batch_size)
+        if now is not None:
+            batches = batches_of(now.version, lambda *counts: None, size=batch_size)
+        load(engine, batches)
+        engine.finish()
+        if now is not None and hasattr(run.config, COPY_OF):
+            write_held(store_folder(run.config.store), Held.of(now.version, {}))
+        vars(run.config).pop(UNFINISHED, None)
+        run.save_config()
     except BaseException:
-        if copy is not None:
-            copy.cleanup()
+        if engine is not None:
+            engine.drop()
         if dataset.has_brain_run(brain_key):
             dataset.delete_brain_run(brain_key)
         raise
-    return copy
+    if source is not None and now is not None and hasattr(run.config, COPY_OF):
+        copy = Copy(dataset, source.key, brain_key, kwargs, run)
+        copy.note(Held.of(now.version, copy.measured(now)))
+    return run
+
+
+def _settings(
+    index: SimilarityIndex,
+    now: Snapshot | None,
+    backend: str | type,
+    brain_key: str,
+    kwargs: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Of the new run: what was said, and what it is called in its engine; that of a region index
+    names the index, so that it can be kept in step."""
+    parameters = _parameters(backend)
+    settings: dict[str, Any] = names_for(str(backend), brain_key)
+    metric = getattr(index.config, "metric", None)
+    if metric is not None and "metric" in parameters:
+        settings["metric"] = metric
+    if now is not None and now.version.dtype == np.float16 and "vector_type" in parameters:
+        settings["vector_type"] = "halfvec"
+    if any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
+        settings[UNFINISHED] = True
+        if now is not None and "store" not in parameters:
+            folder = now.version.folder
+            settings[COPY_OF] = f"{folder.parent.name}/{folder.name}"
+            settings["store"] = new_store_id(index.samples._root_dataset, f"copy_{brain_key}")
+    return {**settings, **kwargs}
 
 
 def _parameters(backend: str | type) -> Mapping[str, inspect.Parameter]:
@@ -174,16 +237,6 @@ def _parameters(backend: str | type) -> Mapping[str, inspect.Parameter]:
     return inspect.signature(config).parameters
 
 
-def _check_copies(copy: SimilarityIndex, index: SimilarityIndex) -> None:
-    ids = index.label_ids
-    copies = 0 if ids is None else len(ids) - len(set(ids))
-    if copies and type(copy) is not type(index):
-        raise AlphaClipError(
-            f"{copies} label ids are in several samples, as labels of a copied sample are: other "
-            "backends tell regions by the label id alone; give the copies ids of their own first"
-        )
-
-
 def _take_model(copy: SimilarityIndex, index: SimilarityIndex) -> None:
     """Given to ``compute_similarity``, the model would be loaded only to see what it can do."""
     copy.config.model = index.config.model
@@ -193,9 +246,7 @@ def _take_model(copy: SimilarityIndex, index: SimilarityIndex) -> None:
     copy._model, copy._supports_prompts = index._model, index._supports_prompts
 
 
-def _batches(
-    index: SimilarityIndex, size: int
-) -> Iterator[tuple[np.ndarray, list[str], list[str] | None]]:
+def _batches(index: SimilarityIndex, size: int) -> Iterator[Batch]:
     of_patches = index.config.patches_field is not None
     ids = index.label_ids if of_patches else index.sample_ids
     ids = getattr(index, "names", ids)
@@ -207,8 +258,5 @@ def _batches(
             **{"label_ids" if of_patches else "sample_ids": some}
         )
         # Some backends join lists of ids only.
-        yield (
-            np.asarray(vectors),
-            list(map(str, samples)),
-            list(map(str, labels)) if of_patches else None,
-        )
+        names, samples = list(map(str, labels if of_patches else samples)), list(map(str, samples))
+        yield Batch(names, samples, np.asarray(vectors))

@@ -34,6 +34,10 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     export.add_argument("key", help="of the index")
     export.add_argument("backend", help="as FiftyOne calls it: sklearn, lancedb, qdrant, ...")
     export.add_argument("brain_key", help="what the copy is called")
+    about = "move what a copy in another engine lacks of its index's newest version"
+    sync = command(actions, "sync", about, _sync)
+    sync.add_argument("key", help="of the index")
+    sync.add_argument("brain_key", help="what the copy is called")
     plan = command(actions, "plan", "write the shards of a build, to be embedded elsewhere", _plan)
     add_build_options(plan)
     plan.add_argument("--workers", type=int, default=1, help="that are to embed it")
@@ -192,10 +196,23 @@ def _verify(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> int:
     from alphaclip import indexing
     from alphaclip.indexing.brain.exporting import similarity_run
+    from alphaclip.indexing.dataset.locations import index_keys
 
-    index = similarity_run(open_dataset(args.dataset), args.key)
+    dataset = open_dataset(args.dataset)
+    is_of_regions = args.key in index_keys(dataset)
+    index = (indexing.load if is_of_regions else similarity_run)(dataset, args.key)
     copy = indexing.export(index, args.backend, args.brain_key)
     print(f"{copy.total_index_size} vectors are in {args.backend} as {args.brain_key!r}")
+    return 0
+
+
+def _sync(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    report = indexing.sync(index, args.brain_key)
+    how = "loaded anew" if report.anew else f"{report.dropped} dropped"
+    print(f"{args.brain_key}: version {report.version}, {report.moved} vectors moved, {how}")
     return 0
 
 

@@ -33,6 +33,13 @@ REGIONS = "regions"
 EXTERNAL = "external"
 """The kind of a store whose vectors were given to FiftyOne's Brain."""
 
+COPY_OF = "alphaclip_copy_of"
+"""What the settings of a run have that holds a copy of a region index in another engine: the
+index's store. The run's own store has the record of what it holds."""
+
+UNFINISHED = "alphaclip_unfinished"
+"""What the settings of a run have for as long as its vectors are on their way."""
+
 _KEY = re.compile(r"[a-z][a-z0-9_]{0,63}")
 _STORE = re.compile(r"[0-9a-f]{24}/[a-z][a-z0-9_]{0,79}")
 """A store is named like its key, with room for a number behind it. Nothing that a run's document in
@@ -153,6 +160,17 @@ def index_keys(dataset: fo.Dataset) -> list[str]:
     unnamed = {store for store in stores if _STORE.fullmatch(store)} - set(map(_store_of, runs))
     unnamed -= named_stores() if unnamed else set()
     return sorted(keys | {stores[s].name for s in unnamed if _holds_regions(stores[s])})
+
+
+def copies(dataset: fo.Dataset) -> dict[str, str]:
+    """The Brain runs of a dataset that hold copies of its region indexes in other engines, and the
+    key of each one's index. Those of a clone are the original's."""
+    runs = _runs({"_dataset_id": _id(dataset)})
+    keys = {_store_of(run): run["key"] for run in runs if _is_ours(run)}
+    own = [run for run in runs if not _is_ours(run) and owns(dataset, _store_of(run))]
+    own = [run for run in own if not run["config"].get(UNFINISHED)]
+    pairs = {run["key"]: keys.get(run["config"].get(COPY_OF)) for run in own}
+    return {copy: key for copy, key in sorted(pairs.items()) if key is not None}
 
 
 def own_stores(dataset: fo.Dataset) -> dict[str, Path]:

@@ -6,8 +6,8 @@ import logging
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,10 @@ QUERIES = 200
 
 MIXED = 3
 """Vectors in the mean that stands in for a text: like a text it is near several, and at none."""
+
+
+Search = Callable[[np.ndarray, int], tuple[np.ndarray, np.ndarray]]
+"""The scores and rows of the k nearest to each query."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +64,15 @@ def tune(
     k = max(1, min(k, len(table) // 20))
     if not queries:
         return Tuned(index.nlist, index.oversample, {}, k, 0)
-    exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
-    parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
-    truths = dict(zip(queries, parts, strict=True))
+    truths = _truths(table, metric, queries, k)
     few, every = index.oversample, index.nlist
     lists = sorted({n for i in range(every.bit_length()) for n in (1 << i, 3 << i) if n < every})
 
     @cache
     def recalls(nprobe: int, oversample: int) -> dict[str, float]:
         index.oversample = oversample
-        reached = {
-            kind: _recall(index, part, truths[kind], nprobe) for kind, part in queries.items()
-        }
+        search = partial(index.search, nprobe=nprobe)
+        reached = {kind: _recall(search, part, truths[kind]) for kind, part in queries.items()}
         logger.info("nprobe %d, oversample %d: recall at %d: %s", nprobe, oversample, k, reached)
         return reached
 
@@ -85,7 +86,17 @@ def tune(
     # Recall grows with every step, so that only a few have to be measured.
     nprobe = [*lists, every][bisect_left(lists, target, key=lambda n: worst(n, oversample))]
     index.oversample = oversample
-    return Tuned(nprobe, oversample, recalls(nprobe, oversample), k, len(exact))
+    return Tuned(nprobe, oversample, recalls(nprobe, oversample), k, sum(map(len, truths.values())))
+
+
+def measure(
+    search: Search, table: VectorTable, metric: Metric, queries: Mapping[str, np.ndarray], k: int
+) -> dict[str, Any]:
+    """The recall at k of a search, for each kind of query, with k and the number of queries."""
+    k = max(1, min(k, len(table) // 2))
+    truths = _truths(table, metric, queries, k) if queries else {}
+    recalls = {kind: _recall(search, part, truths[kind]) for kind, part in queries.items()}
+    return {"k": k, "queries": sum(map(len, truths.values())), **recalls}
 
 
 def make_queries(
@@ -118,8 +129,17 @@ def make_queries(
     return {"shifted": np.asarray(vectors.mean(axis=1) + noise, np.float32), "region": regions}
 
 
-def _recall(index: IvfIndex, queries: np.ndarray, truth: np.ndarray, nprobe: int) -> float:
+def _truths(
+    table: VectorTable, metric: Metric, queries: Mapping[str, np.ndarray], k: int
+) -> dict[str, np.ndarray]:
+    """The exact scores of the k nearest to each query, by kind."""
+    exact = scan_top(table, np.concatenate(list(queries.values())), k, metric)[0]
+    parts = np.split(exact, np.cumsum([len(part) for part in queries.values()])[:-1])
+    return dict(zip(queries, parts, strict=True))
+
+
+def _recall(search: Search, queries: np.ndarray, truth: np.ndarray) -> float:
     """By score: of vectors that are equally near, any may be found."""
-    scores, _ = index.search(queries, truth.shape[1], nprobe=nprobe)
+    scores, _ = search(queries, truth.shape[1])
     rounding = 1e-6 * np.abs(truth).max(axis=1, keepdims=True)
     return float((scores >= truth[:, -1:] - rounding).mean())

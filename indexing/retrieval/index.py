@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -37,6 +37,19 @@ from alphaclip.indexing.store.segments import RowIds, as_text
 if TYPE_CHECKING:
     import fiftyone as fo
 
+    from alphaclip.indexing.nearest.engine import Engine
+    from alphaclip.indexing.store.store import StoreVersion
+
+
+class SearchedCopy(Protocol):
+    """An index's vectors in another engine, see :mod:`alphaclip.indexing.brain.copies`."""
+
+    brain_key: str
+    settings: Mapping[str, Any]
+
+    def searching(self, now: Snapshot) -> Engine: ...
+    def info(self, version: StoreVersion) -> dict[str, Any]: ...
+
 
 class SearchIndex:
     """The regions of one field of a dataset, as they can be read and searched.
@@ -46,11 +59,13 @@ class SearchIndex:
     Args:
         dataset: whose regions
         key: of the index
+        copy (None): of its vectors in another engine, which is searched then
     """
 
-    def __init__(self, dataset: fo.Dataset, key: str) -> None:
+    def __init__(self, dataset: fo.Dataset, key: str, copy: SearchedCopy | None = None) -> None:
         self.dataset = dataset
         self.key = key
+        self.copy = copy
         self._newest: Snapshot | None = None
         self._captions: tuple[Any, Captions] | None = None
         self._lock = RLock()
@@ -67,8 +82,11 @@ class SearchIndex:
         with self._lock:
             # The folder is looked up each time: a cloned dataset gets its own.
             folder = index_folder(self.dataset, self.key)
-            texts = self._text_probes
-            self._newest = open_snapshot(folder, self._newest, text_queries=texts)
+            texts, copy = self._text_probes, self.copy
+            engine_of = None if copy is None else copy.searching
+            self._newest = open_snapshot(
+                folder, self._newest, text_queries=texts, engine_of=engine_of
+            )
             return self._newest
 
     @property
@@ -101,14 +119,16 @@ class SearchIndex:
         Returns:
             key, count, dimension, version, field, encoder, fingerprint, view, the report of the
             last build or update, and as ``search`` how it is searched: exactly, or by which FAISS
-            index, with its measured recall
+            index, with its measured recall; of one that is searched in another engine, as
+            ``engine``, how far that is in step
         """
         now = self.snapshot()
         version = now.version
         if version.info.get("kind") == "regions":
             check_report(version.info, version.folder)
         shape = {"count": len(version), "dim": version.dim, "version": version.number}
-        return {"key": self.key, **shape, **version.info, "search": now.engine().facts}
+        info = {"key": self.key, **shape, **version.info, "search": now.engine().facts}
+        return info if self.copy is None else {**info, "engine": self.copy.info(version)}
 
     def prepare(self, progress: Progress | None = None) -> None:
         """Makes the index ready to be searched: a large one takes a while, the first time.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from alphaclip.indexing.nearest.engine import Engine
 
 TextQueries = Callable[[], np.ndarray]
+EngineOf = Callable[["Snapshot"], "Engine"]
+"""Opens what searches a snapshot, in place of its own engine."""
 
 FEW_PARTS = 4
 """For so many vectors FAISS compares and sorts all rows faster than a scan converts them."""
@@ -41,9 +43,10 @@ class Snapshot:
         version: opened
         metric ("cosine"): to compare by, where the store itself names none
         text_queries (None): vectors of texts, for the engine to be tuned on
+        engine_of (None): opens another engine than its own
 
     Attributes:
-        version: the same
+        version, text_queries: the same
         metric: that vectors are compared by
         views: remembers the rows of views
         answers: remembers what was last said of all rows, by what was asked
@@ -57,12 +60,15 @@ class Snapshot:
         version: StoreVersion,
         metric: str = "cosine",
         text_queries: TextQueries | None = None,
+        engine_of: EngineOf | None = None,
     ) -> None:
         self.version = version
         self.metric = check_metric(version.info.get("metric", metric))
         self.views = ViewRows()
         self.answers: dict[Any, np.ndarray] = {}
-        self._text_queries = text_queries
+        self.text_queries = text_queries
+        self._engine_of = engine_of
+        self._own_engine: Engine | None = None
         self._engine: Engine | None = None
         self._lock = RLock()
 
@@ -79,15 +85,25 @@ class Snapshot:
         return vectors
 
     def engine(self, progress: Progress | None = None) -> Engine:
-        """Searches the vectors; a large one without its FAISS index in the cache builds it."""
+        """Searches the vectors."""
+        if self._engine_of is None:
+            return self.own_engine(progress)
         with self._lock:
-            if self._engine is None:
-                version, texts = self.version, self._text_queries
+            self._engine = self._engine or self._engine_of(self)
+            return self._engine
+
+    def own_engine(self, progress: Progress | None = None) -> Engine:
+        """Searches the vectors here; a large one without its FAISS index in the cache builds it."""
+        with self._lock:
+            if self._own_engine is None:
+                version, texts = self.version, self.text_queries
                 cache = version.folder / "cache" if self.has_cache else None
                 # Of a build on its way: what is made for its vectors would not serve for long
                 limit = len(version) if version.info.get("unfinished") else EXACT_LIMIT
-                self._engine = open_engine(self.table, self.metric, cache, texts, limit, progress)
-            return self._engine
+                self._own_engine = open_engine(
+                    self.table, self.metric, cache, texts, limit, progress
+                )
+            return self._own_engine
 
     def vectors(self, rows: np.ndarray) -> np.ndarray:
         """The vectors of some rows: float32 (n, dim)."""
@@ -168,6 +184,7 @@ def open_snapshot(
     metric: str = "cosine",
     text_queries: TextQueries | None = None,
     kind: type[Snapshot] = Snapshot,
+    engine_of: EngineOf | None = None,
 ) -> Snapshot:
     """The newest version of a store; ``before`` again, if that is still the newest.
 
@@ -177,4 +194,4 @@ def open_snapshot(
     version = open_store(folder, None if before is None else before.version)
     if before is not None and version is before.version:
         return before
-    return kind(version, metric, text_queries)
+    return kind(version, metric, text_queries, engine_of)

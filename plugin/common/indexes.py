@@ -7,7 +7,8 @@ from threading import Thread
 
 import fiftyone as fo
 
-from alphaclip.indexing.dataset.locations import index_folder, index_keys
+from alphaclip.indexing.brain.copies import Copy
+from alphaclip.indexing.dataset.locations import copies, index_folder, index_keys
 from alphaclip.indexing.retrieval.index import names_in
 from alphaclip.indexing.store.entries import check_kinds
 from alphaclip.indexing.store.manifests import check_report, read_manifest
@@ -18,12 +19,17 @@ from .reports import describe_search, in_words
 logger = logging.getLogger(__name__)
 
 
+def searched_keys(dataset):
+    """Lists what can be searched: the indexes of a dataset, then their copies in other engines."""
+    return [*index_keys(dataset), *copies(dataset)]
+
+
 def open_index(dataset, key):
     """Opens an index, or takes the one that an earlier search opened, which sees what has been
     published since.
 
     Args:
-        key: of the index
+        key: of the index, or of its copy in another engine
 
     Returns:
         an ``alphaclip.indexing`` index
@@ -39,7 +45,9 @@ def open_index(dataset, key):
 def _open(name, dataset_id, key):
     from alphaclip import indexing
 
-    return indexing.load(fo.load_dataset(name), key)
+    dataset = fo.load_dataset(name)
+    of = copies(dataset).get(key)
+    return indexing.load(dataset, key) if of is None else indexing.load(dataset, of, engine=key)
 
 
 def warm_up(dataset, key):
@@ -63,14 +71,22 @@ def describe_index(dataset, key, with_skipped=False):
     """Says what an index holds, without opening it.
 
     Args:
-        key: of the index
+        key: of the index, or of its copy in another engine
         with_skipped (False): also how many regions have no vector
 
     Raises:
         StoreError: if it cannot be read
     """
-    folder = index_folder(dataset, key)
+    of = copies(dataset).get(key, key)
+    folder = index_folder(dataset, of)
     manifest = read_manifest(folder)
+    if of != key:
+        copy = Copy(dataset, of, key, {})
+        held = copy.held()
+        is_in_step = held is not None and held.version == manifest["version"]
+        state = "in step" if is_in_step else "not in step: update it"
+        return "%s: %s in %s, %s" % (key, of, copy.title, state)
+
     info = manifest["info"]
     check_kinds(manifest, {"count": int}, folder)
     check_report(info, folder)
@@ -101,7 +117,7 @@ def selected_names(ctx, keys):
     Args:
         keys: of the indexes that may hold them; those that are gone are left out
     """
-    there = index_keys(ctx.dataset)
+    there = searched_keys(ctx.dataset)
     indexes = [open_index(ctx.dataset, key) for key in keys if key in there]
     return names_in(indexes, selected_regions(ctx))
 

@@ -85,12 +85,12 @@ def describe_search(info):
         info: ``index.info()``
 
     Returns:
-        "exact search", or the FAISS index and its measured recall
+        "exact search", or the FAISS index, or the engine of a copy, and its measured recall
     """
     search = info["search"]
     recall = search.get("recall")
     if not recall:
-        return "exact search"
+        return "exact search" if search["type"] == "exact" else search["type"]
 
     kinds = [kind for kind in ("text", "region") if kind in recall]
     measured = ", ".join("%.3f for %s queries" % (recall[kind], kind) for kind in kinds)

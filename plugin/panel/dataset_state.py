@@ -12,6 +12,7 @@ from ..common.indexes import (
     check_in_words,
     describe_index,
     freshness_of,
+    searched_keys,
     update_in_words,
     warm_up,
 )
@@ -37,7 +38,10 @@ class DatasetEvents:
         return {
             "dataset": dataset_id(ctx),
             "fields": list(fields),
-            "indexes": [{"key": key, "said": _describe(ctx.dataset, key)} for key in keys],
+            "indexes": [
+                {"key": key, "said": _describe(ctx.dataset, key)}
+                for key in searched_keys(ctx.dataset)
+            ],
             "history": past(ctx.dataset),
             "concepts": list_concepts(ctx.dataset),
             "actions": last_actions(ctx.dataset),
@@ -75,7 +79,7 @@ class DatasetEvents:
 
 def _start(ctx, title, work):
     key, dataset = ctx.params["key"], ctx.dataset
-    if key not in index_keys(dataset):
+    if key not in searched_keys(dataset):
         raise StoreError("there is no index %r" % key)
 
     if not any(job["key"] == key for job in jobs.running(dataset)):

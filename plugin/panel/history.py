@@ -5,6 +5,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_keys
 
 from ..common.forms import count
+from ..common.indexes import searched_keys
 from ..common.panels import event
 from .findings import describe_finding, opened
 from .pictures import is_token
@@ -35,7 +36,7 @@ class HistoryEvents:
             raise AlphaClipError("This search is by a picture that only a program can open")
 
         question = question_of(entry.content)
-        there = index_keys(ctx.dataset)
+        there = searched_keys(ctx.dataset)
         question["keys"] = [key for key in question["keys"] if key in there] or question["keys"]
         return {"question": question}
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import MissingWeightsError
-from alphaclip.indexing import Example, load
+from alphaclip.indexing import Example, export, load
 from alphaclip.indexing.explore import searches
 
 from ..conftest import plugin_module
@@ -476,6 +476,23 @@ def test_update__after_a_box_was_edited(panel):
     assert load(panel.dataset).freshness().is_fresh
     assert panel.do("freshness")["changes"] == {}
     assert "no index" in panel.do("update", key="other")["error"]
+
+
+def test_copies__are_listed_and_searched(panel):
+    export(load(panel.dataset), "sklearn", "copy")
+    about = panel.do("about")["indexes"]
+    assert [one["key"] for one in about] == ["regions", "copy"]
+    assert about[1]["said"] == "copy: regions in sklearn, in step"
+    panel.search("a red circle", keys=["copy"])
+    assert panel.hits == expected(panel, "a red circle")
+    assert "search each once" in panel.search("a circle", keys=["regions", "copy"])["error"]
+    sample = panel.dataset.first()
+    sample.shapes.detections.pop()
+    sample.save()
+    load(panel.dataset).update()
+    assert panel.do("about")["indexes"][1]["said"].endswith("not in step: update it")
+    load(panel.dataset, engine="copy").update()
+    assert panel.do("about")["indexes"][1]["said"].endswith("in step")
 
 
 def test_update__stopped_then_goes_on(panel, monkeypatch):
