@@ -380,7 +380,7 @@ def link_or_copy(source: Path, path: Path) -> None:
     """Puts a file that never changes into a second folder, in the place of what is there.
 
     A hard link, where the file system has them, takes neither time nor room; as the file never
-    changes, nobody can tell it from a copy.
+    changes, nobody can tell it from a copy. The folder is for the caller to flush, once for all.
     """
     with _partial(path.parent, path.name) as partial:
         try:
@@ -390,7 +390,6 @@ def link_or_copy(source: Path, path: Path) -> None:
                 shutil.copyfileobj(content, stream, BLOCK)
                 _flush(stream)
         partial.replace(path)
-        flush_folder(path.parent)
 
 
 def file_sha256(path: Path) -> str:
@@ -400,6 +399,14 @@ def file_sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def is_whole(path: Path, sha256: str, size: int) -> bool:

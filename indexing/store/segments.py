@@ -40,8 +40,9 @@ from alphaclip.indexing.store.text_table import as_fixed, read_texts
 
 logger = logging.getLogger(__name__)
 
-LARGE = 1 << 24
-"""Bytes of vectors, from which on a segment has tables: to hash fewer takes 10 ms at most."""
+LARGE = 1 << 19
+"""Bytes of vectors, from which on a segment has tables, and stays as it is: to hash fewer, or to
+write them again, takes a millisecond. A shard of 2048 vectors of 192 numbers has more."""
 
 COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
 
@@ -81,7 +82,7 @@ class RowIds:
         return cls(
             as_bytes(sample_ids),
             empty if label_ids is None else as_bytes(label_ids),
-            np.full(count, field.encode(), f"S{max(1, len(field.encode()))}"),
+            repeated_text(field, count),
             empty if fingerprints is None else as_bytes(fingerprints),
         )
 
@@ -107,7 +108,7 @@ class RowIds:
         has_labels = len(self) and self.label_ids[0]
         return self.label_ids if has_labels else self.sample_ids
 
-    @property
+    @cached_property
     def order(self) -> np.ndarray:
         """The rows by key, those of one key by sample: int64 (n,)."""
         order = np.argsort(self.keys, kind="stable")
@@ -145,18 +146,22 @@ class SegmentIds:
         self._rows = rows
         self._fixed = fixed
         if fixed is None:
-            _ = self.all
+            _ = self._parsed
+
+    @property
+    def all(self) -> RowIds:
+        """Those of all rows; they are not kept in memory, as whoever joins them has them then."""
+        fixed = self._read(slice(None))
+        return self._parsed if fixed is None else fixed
 
     @cached_property
-    def all(self) -> RowIds:
-        """Those of all rows."""
-        fixed = self._read(slice(None))
-        return read_ids(self._folder, self._rows) if fixed is None else fixed
+    def _parsed(self) -> RowIds:
+        return read_ids(self._folder, self._rows)
 
     def take(self, rows: np.ndarray) -> RowIds:
         """Those of some rows, by number; of the others nothing is read."""
-        some = None if "all" in vars(self) else self._read(rows)
-        return self.all.take(rows) if some is None else some
+        some = self._read(rows)
+        return self._parsed.take(rows) if some is None else some
 
     def _read(self, rows: slice | np.ndarray) -> RowIds | None:
         if self._fixed is not None:
@@ -196,6 +201,16 @@ class Segment:
         return self.row_ids.all
 
     @property
+    def kept_ids(self) -> RowIds:
+        """Of the rows that are kept."""
+        return self.ids if self.kept is None else self.ids.take(self.kept)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it is opened without reading it as a whole."""
+        return "ids" in self.entry
+
+    @property
     def name(self) -> str:
         """Of the vectors' file; equal names hold equal vectors."""
         return str(self.entry["vectors"]["file"])
@@ -220,6 +235,11 @@ def as_bytes(values: Sequence[str] | np.ndarray) -> np.ndarray:
         return np.array(values, "S") if len(values) else _NOTHING
     except UnicodeEncodeError:
         return np.char.encode(np.asarray(values).astype(str), "utf-8")
+
+
+def repeated_text(text: str, count: int) -> np.ndarray:
+    """A text for each of some rows, as bytes; it is there once."""
+    return np.broadcast_to(np.array(text.encode(), f"S{max(1, len(text.encode()))}"), count)
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
