@@ -423,7 +423,7 @@ def _has_dropped_many(segment: Segment) -> bool:
 
 
 def _is_as_checked(folder: Path, segment: Segment) -> bool:
-    return segment.stamp == file_stamp(folder / segment.name)
+    return segment.stamp == file_stamp(f"{folder}/{segment.name}")
 
 
 def _open_whole(folder: Path) -> StoreVersion | None:
