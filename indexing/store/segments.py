@@ -44,6 +44,9 @@ LARGE = 1 << 19
 """Bytes of vectors, from which on a segment has tables, and stays as it is: to hash fewer, or to
 write them again, takes a millisecond. A shard of 2048 vectors of 192 numbers has more."""
 
+GROUP_ROWS = 1 << 17
+"""Whose the rows are is written so many at a time: 12 MB."""
+
 COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
 
 
@@ -124,8 +127,8 @@ class RowIds:
         keys, samples = self.keys[order], self.sample_ids[order]
         return order[1:][(keys[1:] == keys[:-1]) & (samples[1:] == samples[:-1])]
 
-    def take(self, rows: np.ndarray) -> RowIds:
-        """Those of some rows, by number or by a mask."""
+    def take(self, rows: np.ndarray | slice) -> RowIds:
+        """Those of some rows, by number, by a mask, or a slice."""
         return RowIds(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
@@ -451,9 +454,11 @@ def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [pa.array(getattr(ids, column.name), pa.binary()) for column in fields(ids)]
-    columns = [column.cast(pa.string()) for column in columns]
-    table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=["sample_id", "field"])
+    buffer, schema = pa.BufferOutputStream(), pa.schema([(name, pa.string()) for name in COLUMNS])
+    often = ["sample_id", "field"]
+    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=often) as writer:
+        for begin in range(0, max(1, len(ids)), GROUP_ROWS):
+            some = ids.take(slice(begin, begin + GROUP_ROWS))
+            columns = [pa.array(getattr(some, name.name), pa.binary()) for name in fields(some)]
+            writer.write_table(pa.table([c.cast(pa.string()) for c in columns], schema))
     stream.write(memoryview(buffer.getvalue()))
