@@ -43,6 +43,7 @@ from alphaclip.indexing.labelling.report import LabelReport
 from alphaclip.indexing.labelling.scoring.classes import Classes
 from alphaclip.indexing.labelling.settings import LabelSettings
 from alphaclip.indexing.labelling.tagging import tag_matching
+from alphaclip.indexing.nearest.engine import move_cache
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.queries import Query
@@ -214,6 +215,26 @@ class RegionIndex(SearchIndex):
         """
         _, report = _embed_again(self.dataset, self.key, settings_in, self._built_with, progress)
         return report
+
+    def compact(self) -> tuple[int, int]:
+        """Writes the vectors of many shards or updates anew, in few segment files: a version is
+        opened and searched a little faster then. Every byte is checked first.
+
+        Returns:
+            how many segment files there were, and are
+
+        Raises:
+            StoreError: if one is damaged, or the disk has no room for a second copy
+        """
+        with writing(own_folder(self.dataset, self.key)) as writer:
+            before = writer.base
+            if before is None:
+                raise no_index(self.dataset, self.key)
+            after = writer.compact() or before
+            if after is not before:
+                metric = before.info.get("metric", "cosine")
+                move_cache(writer.folder / "cache", before.table, after.table, metric)
+        return len(before.segments), len(after.segments)
 
     def tag(
         self,

@@ -1,5 +1,6 @@
 """Plans: which regions are to be embedded, as files."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -136,6 +137,7 @@ def test_interrupted_while_it_is_made(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         to_files(tmp_path, interrupted(), SETTINGS, shard_regions=2)
+    assert not gc.get_freeze_count()
     assert read_plan(tmp_path) == first
     assert len(shards_in(read_plan(tmp_path))[0]) == 3
 
