@@ -467,14 +467,21 @@ def file_stamp(path: Path | str) -> Stamp | None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Makes sure that the names in a folder outlive a power cut, where the system can."""
+    """Makes sure that the names in a folder outlive a power cut, where the system can.
+
+    Raises:
+        StoreError: if the disk fails
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
 
 
 @contextmanager

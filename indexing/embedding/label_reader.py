@@ -108,11 +108,13 @@ class _Boxes(Sequence[Region]):
         return len(self._boxes)
 
     def __getitem__(self, number: Any) -> Any:
-        return Region(box=tuple(self._rows[number]))
+        left, top, width, height = self._rows[number]
+        return Region(box=(left, top, width, height))
 
     @cached_property
     def _rows(self) -> list[list[float]]:
-        return self._boxes.tolist()
+        rows: list[list[float]] = self._boxes.tolist()
+        return rows
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:

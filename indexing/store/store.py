@@ -295,7 +295,8 @@ class StoreWriter:
                     f"expected {np.dtype(dtype)} of {dim}"
                 )
         written = [with_kept_file(self.folder, s) for s in self._joined(used, dim, dtype)]
-        flush_folder(self.folder / "data")
+        if written:
+            flush_folder(self.folder / "data")
         number = next_version(self.folder)
         path = manifest_path(self.folder, number)
         manifest = {
