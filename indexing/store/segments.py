@@ -459,6 +459,6 @@ def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
     with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=often) as writer:
         for begin in range(0, max(1, len(ids)), GROUP_ROWS):
             some = ids.take(slice(begin, begin + GROUP_ROWS))
-            columns = [pa.array(getattr(some, name.name), pa.binary()) for name in fields(some)]
+            columns = [pa.array(getattr(some, one.name), pa.binary()) for one in fields(some)]
             writer.write_table(pa.table([c.cast(pa.string()) for c in columns], schema))
     stream.write(memoryview(buffer.getvalue()))
