@@ -380,7 +380,7 @@ def link_or_copy(source: Path, path: Path) -> None:
     """Puts a file that never changes into a second folder, in the place of what is there.
 
     A hard link, where the file system has them, takes neither time nor room; as the file never
-    changes, nobody can tell it from a copy.
+    changes, nobody can tell it from a copy. The folder is for the caller to flush, once for all.
     """
     with _partial(path.parent, path.name) as partial:
         try:
@@ -390,7 +390,6 @@ def link_or_copy(source: Path, path: Path) -> None:
                 shutil.copyfileobj(content, stream, BLOCK)
                 _flush(stream)
         partial.replace(path)
-        flush_folder(path.parent)
 
 
 def file_sha256(path: Path) -> str:
@@ -400,6 +399,14 @@ def file_sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_same(path: Path, other: Path) -> bool:
+    """Whether two names are of one file."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def is_whole(path: Path, sha256: str, size: int) -> bool:
@@ -447,27 +454,34 @@ def make_folder(folder: Path) -> None:
         raise _cannot_write(folder, error) from error
 
 
-def file_stamp(path: Path) -> Stamp | None:
+def file_stamp(path: Path | str) -> Stamp | None:
     """Tells a file from another of its name, and from itself written over; None if it is gone.
 
     Returns:
         inode, size in bytes, and time of change
     """
     with suppress(OSError):
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116 - asked of hundreds at each search
         return status.st_ino, status.st_size, status.st_mtime_ns
     return None
 
 
 def flush_folder(folder: Path) -> None:
-    """Makes sure that the names in a folder outlive a power cut, where the system can."""
+    """Makes sure that the names in a folder outlive a power cut, where the system can.
+
+    Raises:
+        StoreError: if the disk fails
+    """
     if os.name != "posix":
         return
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise _cannot_write(folder, error) from error
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     info.add_argument("--fresh", action="store_true", help="compare with the labels")
     _of_index(actions, "update", "embed what is new or edited, drop what is gone", _update)
     _of_index(actions, "verify", "check every byte of an index", _verify)
+    _of_index(actions, "compact", "write the vectors anew, in few files", _compact)
     export = command(
         actions, "export", "copy an index to another backend of FiftyOne's Brain", _export
     )
@@ -190,6 +191,14 @@ def _verify(args: argparse.Namespace) -> int:
     print(
         f"{version.folder}: version {version.number}, {len(version)} vectors, every byte is whole"
     )
+    return 0
+
+
+def _compact(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+
+    before, after = indexing.load(open_dataset(args.dataset), args.key).compact()
+    print(f"{after} segment files, {before} before")
     return 0
 
 

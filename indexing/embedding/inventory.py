@@ -92,7 +92,14 @@ class Inventory:
     def rows(self) -> RowIds:
         """All regions that were added."""
         self._join()
-        return RowIds.joined(self._joined)
+        parts = [[rows.sample_ids, rows.label_ids, rows.fingerprints] for rows in self._joined]
+        self._joined.clear()
+        # A column after the other, so that each is in memory once
+        samples, labels, fingerprints = (
+            np.concatenate([part.pop(0) for part in parts]) for _ in range(3)
+        )
+        self._joined.append(RowIds.of(samples, labels, self._field, fingerprints))
+        return self._joined[0]
 
     def _join(self) -> None:
         self._joined.append(RowIds.joined(self._waiting))

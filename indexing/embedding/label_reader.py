@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -107,8 +108,13 @@ class _Boxes(Sequence[Region]):
         return len(self._boxes)
 
     def __getitem__(self, number: Any) -> Any:
-        left, top, width, height = self._boxes[number].tolist()
+        left, top, width, height = self._rows[number]
         return Region(box=(left, top, width, height))
+
+    @cached_property
+    def _rows(self) -> list[list[float]]:
+        rows: list[list[float]] = self._boxes.tolist()
+        return rows
 
 
 def samples_of(dataset: fo.Dataset, settings: dict[str, Any]) -> fo.SampleCollection:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -62,7 +62,7 @@ def usable_base(version: StoreVersion | None, settings: Mapping[str, Any]) -> St
 def held_rows(version: StoreVersion | None, settings: Mapping[str, Any]) -> list[RowIds]:
     """The rows whose vectors a version has, if they are usable, for :func:`plans.make_plan`."""
     base = usable_base(version, settings)
-    return [base.ids] if base is not None else []
+    return [base.read_ids()] if base is not None else []
 
 
 def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> MergeReport:
@@ -81,9 +81,9 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
             at all could be embedded; says what to do
     """
     results = _results(plan)
-    segments, without = _segments(writer, plan, results)
-    _check_none_lost(without, plan, results)
-    report = _publish(writer, plan, results, segments, {}, seconds)
+    content = _content(writer, plan, results)
+    _check_none_lost(content.without, plan, results)
+    report = _publish(writer, plan, results, content, {}, seconds)
     shutil.rmtree(plan.folder, ignore_errors=True)
     return report
 
@@ -91,6 +91,11 @@ def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> Merg
 def is_unfinished(version: StoreVersion | None) -> bool:
     """Whether a version is what :func:`publish_part` has published."""
     return version is not None and bool(version.info.get(UNFINISHED))
+
+
+def _finished_version(writer: StoreWriter) -> StoreVersion | None:
+    """The version that a report compares with."""
+    return None if is_unfinished(writer.base) else writer.base
 
 
 def publish_part(writer: StoreWriter, plan: Plan) -> None:
@@ -102,44 +107,67 @@ def publish_part(writer: StoreWriter, plan: Plan) -> None:
     if writer.base is not None and not is_unfinished(writer.base):
         return
     results = [result for shard in plan.shards if (result := finished(plan, shard)) is not None]
-    segments, _ = _segments(writer, plan, results)
-    if any(len(segment.rows) for segment in segments):
-        _publish(writer, plan, results, segments, {UNFINISHED: True}, None)
+    content = _content(writer, plan, results)
+    if any(len(segment.rows) for segment in content.segments):
+        _publish(writer, plan, results, content, {UNFINISHED: True}, None)
 
 
-def _segments(
-    writer: StoreWriter, plan: Plan, results: Sequence[FinishedShard]
-) -> tuple[list[Segment], int]:
-    """What a version is made of: first the segments of the one before, then those of the plan; and
-    how many regions of the plan have no vector in them."""
+class _Content(NamedTuple):
+    """What a version is made of.
+
+    Attributes:
+        segments: first those of the version before, then those of the plan
+        kept, edited: how many rows of these were there before, and of those how many have another
+            vector now
+        without: how many regions of the plan have no vector in them
+        repeated: regions of the plan that are in it twice
+    """
+
+    segments: list[Segment]
+    kept: int
+    edited: int
+    without: int
+    repeated: RowIds
+
+
+def _content(writer: StoreWriter, plan: Plan, results: Sequence[FinishedShard]) -> _Content:
     base = usable_base(writer.base, plan.settings)
     inventory = plan.inventory()
-    lookup, taken = Lookup(inventory), np.zeros(len(inventory), bool)
-    entries = [*plan.taken_over, *(result.entry for result in results if result.entry)]
-    old = base.segments if base is not None else ()
-    segments = []
-    for segment in (*old, *(writer.adopt(plan.folder, entry) for entry in entries)):
+    lookup, repeated = Lookup(inventory), inventory.take(inventory.repeated)
+    taken, before = np.zeros((2, len(inventory)), bool)
+
+    def matched(segment: Segment) -> Segment:
         # What an earlier version dropped does not count, or it would be there twice
-        ids = segment.ids if segment.kept is None else segment.ids.take(segment.kept)
         mask = np.zeros(len(segment), bool)
-        mask[segment.rows[matching(inventory, ids, taken, lookup)]] = True
-        segments.append(segment.keeping(mask))
-    return segments, len(inventory) - len(inventory.repeated) - int(taken.sum())
+        mask[segment.rows[matching(inventory, segment.kept_ids, taken, lookup)]] = True
+        return segment.keeping(mask)
+
+    finished_version = _finished_version(writer)
+    for segment in finished_version.segments if finished_version is not None else ():
+        rows = lookup.find(segment.kept_ids)
+        before[rows[rows >= 0]] = True
+    segments = [matched(segment) for segment in (base.segments if base is not None else ())]
+    kept = int(taken.sum()) if finished_version is not None else 0
+    before &= ~taken
+    segments += [matched(writer.adopt(plan.folder, entry)) for entry in plan.taken_over]
+    # Each byte of what has just come was looked at, see :func:`plans.finished`
+    new = (result.entry for result in results if result.entry)
+    segments += [matched(writer.adopt(plan.folder, entry, whole=False)) for entry in new]
+    total = int(taken.sum())
+    without = len(inventory) - len(repeated) - total
+    return _Content(segments, kept, int((taken & before).sum()), without, repeated)
 
 
 def _publish(
     writer: StoreWriter,
     plan: Plan,
     results: Sequence[FinishedShard],
-    segments: Sequence[Segment],
+    content: _Content,
     about: Mapping[str, Any],
     seconds: float | None,
 ) -> MergeReport:
-    inventory = plan.inventory()
-    skipped = _skipped(plan, results, inventory.take(inventory.repeated))
-    before = None if is_unfinished(writer.base) else writer.base
-    base = usable_base(before, plan.settings)
-    report = _report(before, segments, len(base.segments) if base is not None else 0, plan, skipped)
+    segments, skipped = content.segments, _skipped(plan, results, content.repeated)
+    report = _report(_finished_version(writer), content, plan, skipped)
     dims = [segment.vectors.shape[1] for segment in segments if len(segment.rows)]
     dim = dims[0] if dims else writer.base.dim if writer.base is not None else 0
     told = {**plan.reading, **asdict(report), "seconds": seconds}
@@ -203,18 +231,14 @@ def _why_nothing(plan: Plan, skipped: Sequence[Skipped]) -> str:
 
 
 def _report(
-    base: StoreVersion | None,
-    segments: Sequence[Segment],
-    old: int,
-    plan: Plan,
-    skipped: list[Skipped],
+    base: StoreVersion | None, content: _Content, plan: Plan, skipped: list[Skipped]
 ) -> MergeReport:
-    """Counts what comes of a version, the first ``old`` pieces of which are its own.
+    """Counts what comes of a version.
 
     Raises:
         PlanError: if nothing does, where there was something or should be
     """
-    count = sum(len(segment.rows) for segment in segments)
+    count = sum(len(segment.rows) for segment in content.segments)
     if not count and (base is None or len(base) or plan.counts["wanted"]):
         why = _why_nothing(plan, skipped)
         if base is not None and len(base):
@@ -223,17 +247,13 @@ def _report(
                 "where that is meant, index.delete() removes it"
             )
         raise PlanError(why)
-    holding, edited = sum(len(segment.rows) for segment in segments[:old]), 0
-    if base is not None:
-        before = Lookup(base.ids)
-        fresh = (segment.ids.take(segment.rows) for segment in segments[old:])
-        edited = sum(int((before.find(ids) >= 0).sum()) for ids in fresh)
+    kept, edited = content.kept, content.edited
     return MergeReport(
         regions=count,
-        added=count - holding - edited,
+        added=count - kept - edited,
         edited=edited,
-        kept=holding,
-        gone=(len(base) if base is not None else 0) - holding - edited,
+        kept=kept,
+        gone=(len(base) if base is not None else 0) - kept - edited,
         unreachable=plan.counts["unreachable"],
         skipped=skipped,
     )

@@ -101,6 +101,22 @@ def open_engine(
     return IvfIndex(table, checked, ready.index, facts["nprobe"], facts["oversample"], said)
 
 
+def move_cache(folder: Path, before: VectorTable, after: VectorTable, metric: str) -> None:
+    """Lets the cache of a table serve another one, of the same rows in other files."""
+    import faiss
+
+    checked = check_metric(metric)
+    cached = load_cache(folder, before, checked)
+    if cached is None:
+        return
+    lists: Any = cached.index.invlists
+    for number in range(cached.index.nlist):
+        if size := lists.list_size(number):
+            slots = faiss.rev_swig_ptr(lists.get_ids(number), size)
+            slots[:] = after.slots[np.searchsorted(before.slots, slots)]
+    save_cache(folder, cached.index, {**cached.facts, **describe(after, checked)})
+
+
 def _cached(table: VectorTable, metric: Metric, cache: Path | None) -> Cached | None:
     """A cache that can be used as it is: of these rows, or of these and a few dropped ones."""
     if cache is None:

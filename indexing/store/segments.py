@@ -40,8 +40,12 @@ from alphaclip.indexing.store.text_table import as_fixed, read_texts
 
 logger = logging.getLogger(__name__)
 
-LARGE = 1 << 24
-"""Bytes of vectors, from which on a segment has tables: to hash fewer takes 10 ms at most."""
+LARGE = 1 << 19
+"""Bytes of vectors, from which on a segment has tables, and stays as it is: to hash fewer, or to
+write them again, takes a millisecond. A shard of 2048 vectors of 192 numbers has more."""
+
+GROUP_ROWS = 1 << 17
+"""Whose the rows are is written so many at a time: 12 MB."""
 
 COLUMNS = ("sample_id", "label_id", "field", "fingerprint")
 
@@ -81,7 +85,7 @@ class RowIds:
         return cls(
             as_bytes(sample_ids),
             empty if label_ids is None else as_bytes(label_ids),
-            np.full(count, field.encode(), f"S{max(1, len(field.encode()))}"),
+            repeated_text(field, count),
             empty if fingerprints is None else as_bytes(fingerprints),
         )
 
@@ -107,7 +111,7 @@ class RowIds:
         has_labels = len(self) and self.label_ids[0]
         return self.label_ids if has_labels else self.sample_ids
 
-    @property
+    @cached_property
     def order(self) -> np.ndarray:
         """The rows by key, those of one key by sample: int64 (n,)."""
         order = np.argsort(self.keys, kind="stable")
@@ -123,8 +127,8 @@ class RowIds:
         keys, samples = self.keys[order], self.sample_ids[order]
         return order[1:][(keys[1:] == keys[:-1]) & (samples[1:] == samples[:-1])]
 
-    def take(self, rows: np.ndarray) -> RowIds:
-        """Those of some rows, by number or by a mask."""
+    def take(self, rows: np.ndarray | slice) -> RowIds:
+        """Those of some rows, by number, by a mask, or a slice."""
         return RowIds(*(getattr(self, column.name)[rows] for column in fields(self)))
 
 
@@ -145,18 +149,22 @@ class SegmentIds:
         self._rows = rows
         self._fixed = fixed
         if fixed is None:
-            _ = self.all
+            _ = self._parsed
+
+    @property
+    def all(self) -> RowIds:
+        """Those of all rows; they are not kept in memory, as whoever joins them has them then."""
+        fixed = self._read(slice(None))
+        return self._parsed if fixed is None else fixed
 
     @cached_property
-    def all(self) -> RowIds:
-        """Those of all rows."""
-        fixed = self._read(slice(None))
-        return read_ids(self._folder, self._rows) if fixed is None else fixed
+    def _parsed(self) -> RowIds:
+        return read_ids(self._folder, self._rows)
 
     def take(self, rows: np.ndarray) -> RowIds:
         """Those of some rows, by number; of the others nothing is read."""
-        some = None if "all" in vars(self) else self._read(rows)
-        return self.all.take(rows) if some is None else some
+        some = self._read(rows)
+        return self._parsed.take(rows) if some is None else some
 
     def _read(self, rows: slice | np.ndarray) -> RowIds | None:
         if self._fixed is not None:
@@ -196,6 +204,16 @@ class Segment:
         return self.row_ids.all
 
     @property
+    def kept_ids(self) -> RowIds:
+        """Of the rows that are kept."""
+        return self.ids if self.kept is None else self.ids.take(self.kept)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it is opened without reading it as a whole."""
+        return "ids" in self.entry
+
+    @property
     def name(self) -> str:
         """Of the vectors' file; equal names hold equal vectors."""
         return str(self.entry["vectors"]["file"])
@@ -220,6 +238,11 @@ def as_bytes(values: Sequence[str] | np.ndarray) -> np.ndarray:
         return np.array(values, "S") if len(values) else _NOTHING
     except UnicodeEncodeError:
         return np.char.encode(np.asarray(values).astype(str), "utf-8")
+
+
+def repeated_text(text: str, count: int) -> np.ndarray:
+    """A text for each of some rows, as bytes; it is there once."""
+    return np.broadcast_to(np.array(text.encode(), f"S{max(1, len(text.encode()))}"), count)
 
 
 def as_text(values: np.ndarray) -> np.ndarray:
@@ -431,9 +454,11 @@ def _write_ids(stream: HashingWriter, ids: RowIds) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns = [pa.array(getattr(ids, column.name), pa.binary()) for column in fields(ids)]
-    columns = [column.cast(pa.string()) for column in columns]
-    table = pa.table(dict(zip(COLUMNS, columns, strict=True)))
-    buffer = pa.BufferOutputStream()
-    pq.write_table(table, buffer, compression="zstd", use_dictionary=["sample_id", "field"])
+    buffer, schema = pa.BufferOutputStream(), pa.schema([(name, pa.string()) for name in COLUMNS])
+    often = ["sample_id", "field"]
+    with pq.ParquetWriter(buffer, schema, compression="zstd", use_dictionary=often) as writer:
+        for begin in range(0, max(1, len(ids)), GROUP_ROWS):
+            some = ids.take(slice(begin, begin + GROUP_ROWS))
+            columns = [pa.array(getattr(some, one.name), pa.binary()) for one in fields(some)]
+            writer.write_table(pa.table([c.cast(pa.string()) for c in columns], schema))
     stream.write(memoryview(buffer.getvalue()))

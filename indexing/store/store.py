@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ from alphaclip.files import (
     StoreError,
     deleting,
     file_stamp,
+    flush_folder,
+    is_same,
     is_whole,
     link_or_copy,
     make_folder,
@@ -57,8 +60,10 @@ from alphaclip.indexing.store.segments import (
     RowIds,
     Segment,
     mended,
+    read_ids,
     read_kept,
     read_segment,
+    repeated_text,
     with_kept_file,
     write_data_ids,
     write_segment,
@@ -74,9 +79,12 @@ KEPT_VERSIONS = 2
 manifest is damaged; whoever still opens that one finds its files too."""
 
 MOST_DROPPED = 0.25
-"""Share of dropped rows from which a store is written anew without them: they cost a third of the
-disk and of the reading at most, and a store is rarely written anew."""
+"""Share of dropped rows from which a segment is written anew without them: they cost a third of the
+disk and of the reading at most, and a segment is rarely written anew."""
 
+FULL_BYTES = 1 << 29
+"""Of vectors in a segment that was compacted: a version names few of them, and one takes little
+time and memory to be written."""
 
 FEW = 10_000
 """The ids of more rows than these are found by reading those of all."""
@@ -118,8 +126,11 @@ class StoreVersion:
     @cached_property
     def ids(self) -> RowIds:
         """Whose the vectors are, in the order of the table."""
-        parts = (s.ids if s.kept is None else s.ids.take(s.kept) for s in self.segments)
-        return self._named(RowIds.joined(list(parts)))
+        return self.read_ids()
+
+    def read_ids(self) -> RowIds:
+        """The same, for whoever needs them for a while: they take some 100 bytes a row."""
+        return self._named(RowIds.joined([segment.kept_ids for segment in self.segments]))
 
     def ids_of(self, rows: np.ndarray) -> RowIds:
         """Whose some rows are; of the others nothing is read."""
@@ -146,8 +157,8 @@ class StoreVersion:
 
     def _named(self, ids: RowIds) -> RowIds:
         """The field is the version's: where it was renamed, older files say what it was called."""
-        field = self.info.get("field", "").encode()
-        return replace(ids, fields=np.full(len(ids), field)) if field else ids
+        field = self.info.get("field", "")
+        return replace(ids, fields=repeated_text(field, len(ids))) if field else ids
 
 
 def open_store(
@@ -237,8 +248,13 @@ class StoreWriter:
         """Writes a segment, to be published; see :func:`segments.write_segment`."""
         return write_segment(self.folder, blocks, ids, dim, np.dtype(dtype))
 
-    def adopt(self, source: Path, entry: dict[str, Any]) -> Segment:
+    def adopt(self, source: Path, entry: dict[str, Any], whole: bool = True) -> Segment:
         """Takes a segment of another folder, by hard link where the system can.
+
+        Args:
+            source: the folder
+            entry: of a manifest or a plan
+            whole (True): check every byte, which the caller has done otherwise
 
         Raises:
             StoreError: if it is damaged
@@ -247,10 +263,10 @@ class StoreWriter:
         refuse_link(source / "data")
         make_folder(self.folder / "data")
         for _, file in files_of_segment(entry):
-            here = self.folder / file["file"]
-            if not is_whole(here, file["sha256"], file["bytes"]):
-                link_or_copy(refuse_link(source / file["file"]), here)
-        return read_segment(self.folder, entry, whole=True)
+            here, there = self.folder / file["file"], refuse_link(source / file["file"])
+            if not is_same(here, there) and not is_whole(here, file["sha256"], file["bytes"]):
+                link_or_copy(there, here)
+        return read_segment(self.folder, entry, whole)
 
     def publish(
         self,
@@ -279,7 +295,9 @@ class StoreWriter:
                     f"{segment.name} holds {vectors.dtype} vectors of {vectors.shape[1]} numbers: "
                     f"expected {np.dtype(dtype)} of {dim}"
                 )
-        written = [with_kept_file(self.folder, s) for s in self._compacted(used, dim, dtype)]
+        written = [with_kept_file(self.folder, s) for s in self._joined(used, dim, dtype)]
+        if written:
+            flush_folder(self.folder / "data")
         number = next_version(self.folder)
         path = manifest_path(self.folder, number)
         manifest = {
@@ -298,24 +316,60 @@ class StoreWriter:
         collect_garbage(self.folder)
         return self.base
 
-    def _compacted(
-        self, segments: Sequence[Segment], dim: int, dtype: np.dtype
-    ) -> Sequence[Segment]:
-        """Segments joined so that they stay few, at a cost that is small on average.
+    def compact(self) -> StoreVersion | None:
+        """Publishes what the store holds in few files without dropped rows; None if it is so."""
+        base = self.base
+        if base is None or not len(base):
+            return None
+        most = FULL_BYTES // (base.dim * base.dtype.itemsize)
+        runs: list[list[Segment]] = [[]]
+        for segment in base.segments:
+            if runs[-1] and sum(len(one.rows) for one in [*runs[-1], segment]) > most:
+                runs.append([])
+            runs[-1].append(segment)
+        segments = [
+            run[0]
+            if len(run) == 1 and run[0].kept is None
+            else self._as_one(run, base.dim, base.dtype)
+            for run in runs
+        ]
+        if segments == list(base.segments):
+            return None
+        pictures = None if base.pictures is None else read_ids(self.folder, base.pictures)
+        return self.publish(segments, base.dim, base.dtype, base.info, pictures)
 
-        Each is at least twice as long as all after it, like the digits of a binary counter: of n
-        rows added one by one each is written at most log2(n) times.
+    def _joined(self, segments: Sequence[Segment], dim: int, dtype: np.dtype) -> list[Segment]:
+        """Small segments joined so that they stay few, at a cost that is small on average; others
+        only where they have dropped many of their rows.
+
+        Of small ones side by side each is at least twice as long as all after it, like the digits
+        of a binary counter: of n rows added one by one each is written at most log2(n) times.
         """
-        rows, lengths = sum(map(len, segments)), [len(s.rows) for s in segments]
-        many_dropped = rows - sum(lengths) > MOST_DROPPED * rows
-        short = (i for i in range(len(lengths) - 1) if lengths[i] < 2 * sum(lengths[i + 1 :]))
-        first = 0 if many_dropped else next(short, len(lengths) - 1)
-        tail = segments[max(first, 0) :]
-        if len(tail) < 2 and not many_dropped:
-            return segments
-        joined = _version(self.folder, {"dim": dim, "dtype": dtype, "version": 0, "info": {}}, tail)
-        blocks = (vectors for _, vectors in joined.table.blocks())
-        return [*segments[:first], self.add(blocks, joined.ids, dim, dtype)]
+        joined: list[Segment] = []
+        for stays, some in groupby(segments, lambda s: s.has_tables and not _has_dropped_many(s)):
+            run = list(some)
+            lengths = [len(segment.rows) for segment in run]
+            first = 0
+            while first < len(run) and (
+                stays
+                or (
+                    not _has_dropped_many(run[first])
+                    and lengths[first] >= 2 * sum(lengths[first + 1 :])
+                )
+            ):
+                first += 1
+            joined += run[:first]
+            if first < len(run):
+                joined.append(self._as_one(run[first:], dim, dtype))
+        return joined
+
+    def _as_one(self, segments: Sequence[Segment], dim: int, dtype: np.dtype) -> Segment:
+        """Writes what several segments keep as one."""
+        rows = _version(
+            self.folder, {"dim": dim, "dtype": dtype, "version": 0, "info": {}}, segments
+        )
+        blocks = (vectors for _, vectors in rows.table.blocks())
+        return self.add(blocks, rows.read_ids(), dim, dtype)
 
 
 def collect_garbage(folder: Path) -> list[str]:
@@ -366,8 +420,12 @@ def _opened(
     return segment
 
 
+def _has_dropped_many(segment: Segment) -> bool:
+    return len(segment) - len(segment.rows) > MOST_DROPPED * len(segment)
+
+
 def _is_as_checked(folder: Path, segment: Segment) -> bool:
-    return segment.stamp == file_stamp(folder / segment.name)
+    return segment.stamp == file_stamp(f"{folder}/{segment.name}")
 
 
 def _open_whole(folder: Path) -> StoreVersion | None:

@@ -63,8 +63,11 @@ class VectorTable:
         positions, and their numbers there."""
         slots = self.slots[rows]
         which = np.searchsorted(self._starts, slots, side="right") - 1
-        for segment in np.flatnonzero(np.bincount(which)).tolist():
-            here = np.flatnonzero(which == segment)
+        order = np.argsort(which, kind="stable")
+        ends = np.flatnonzero(np.diff(which[order], append=-1)) + 1
+        for begin, end in zip([0, *ends][:-1], ends, strict=True):
+            here = order[begin:end]
+            segment = int(which[here[0]])
             yield segment, here, slots[here] - self._starts[segment]
 
     def blocks(
@@ -72,22 +75,23 @@ class VectorTable:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Vectors, at most ``size`` at a time: int64 (b,) rows and (b, dim) vectors as stored.
 
-        Without ``rows`` it goes through all, and copies nothing where none is dropped; else through
-        these, in their order.
+        Without ``rows`` it goes through all, and copies nothing where none is dropped and all are
+        in one segment; else through these, in their order.
         """
         if rows is not None:
             for start in range(0, len(rows), size):
                 some = np.asarray(rows[start : start + size], np.int64)
                 yield some, self.take(some)
             return
-        for segment, start in zip(self.segments, self._starts, strict=True):
-            first, last = np.searchsorted(self.slots, [start, start + len(segment)])
-            for begin in range(first, last, size):
-                end = min(begin + size, last)
-                here = self.slots[begin:end] - start
-                whole = here[-1] - here[0] + 1 == len(here)
-                block = segment[here[0] : here[-1] + 1] if whole else segment[here]
-                yield np.arange(begin, end), block
+        for begin in range(0, len(self), size):
+            some = np.arange(begin, min(begin + size, len(self)))
+            parts = [self._inside(segment, inside) for segment, _, inside in self.located(some)]
+            yield some, parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _inside(self, segment: int, rows: np.ndarray) -> np.ndarray:
+        """Some rows of a segment, ascending."""
+        is_slice = rows[-1] - rows[0] + 1 == len(rows)
+        return self.segments[segment][slice(rows[0], rows[-1] + 1) if is_slice else rows]
 
     @cached_property
     def _starts(self) -> np.ndarray:

@@ -61,11 +61,14 @@ def as_fixed(table: pa.Table, path: Path) -> list[np.ndarray]:
         check_unpacked(path, sum(widths) * len(table))
     except AlphaClipError as error:
         raise DamagedError(str(error)) from error
-    columns = zip(table.columns, widths, strict=True)
-    return [
-        np.concatenate([np.zeros(0, f"S{width}"), *(_fixed(c, width) for c in column.chunks)])
-        for column, width in columns
-    ]
+    columns = []
+    for width in widths:
+        # One after the other, so that each is in memory once
+        chunks, table = table.column(0).chunks, table.remove_column(0)
+        columns.append(
+            np.concatenate([np.zeros(0, f"S{width}"), *(_fixed(c, width) for c in chunks)])
+        )
+    return columns
 
 
 def _longest(column: pa.ChunkedArray) -> int:
@@ -78,7 +81,12 @@ def _longest(column: pa.ChunkedArray) -> int:
 
 def _fixed(chunk: Any, width: int) -> np.ndarray:
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     if pa.types.is_dictionary(chunk.type):
         return _fixed(chunk.dictionary, width)[chunk.indices.to_numpy()]
+    if (pc.binary_length(chunk).to_numpy() == width).all():
+        _, offsets, content = chunk.buffers()
+        begin = np.frombuffer(offsets, np.int32)[chunk.offset] if len(chunk) else 0
+        return np.frombuffer(content or b"", f"S{width}", len(chunk), begin)
     return np.asarray(chunk.cast("binary").to_numpy(zero_copy_only=False), f"S{width}")

@@ -27,3 +27,21 @@ def test_updates__labels(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     finally:
         updates.drop(options)
         sys.modules.pop("updates")
+
+
+def test_growth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks" / "scale"))
+    import growth
+
+    name = f"benchmark-growth-{tmp_path.name}"
+    options = {"name": name, "all": 22, "pictures": 11, "work": str(tmp_path)}
+    try:
+        growth.prepare(options)
+        assert growth.build(options)["regions"] == growth.boxes_of(11) == 200
+        growth.update(options)
+        assert growth.opened(options)["segments"] >= 1
+    finally:
+        growth.drop(options)
+        for module in ("growth", "updates"):
+            sys.modules.pop(module)

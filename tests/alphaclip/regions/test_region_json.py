@@ -45,6 +45,8 @@ def test_box__by_hand() -> None:
     assert json.loads(region_to_json(Region.from_box([0, 0.25, 0.5, 1]))) == {
         "box": [0.0, 0.25, 0.5, 1.0]
     }
+    for box in ((0, 0, 1, 1), (np.float64(0.1), 0.2, 0.3, 1e-7), (-0.5, 1 / 3, 1e20, 0.1)):
+        assert region_to_json(Region(box=box)) == json.dumps({"box": box})
 
 
 def mask(shape: list, content: bytes) -> str:

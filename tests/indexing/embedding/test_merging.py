@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 import soak
 
+from alphaclip import files
+from alphaclip.files import file_sha256
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.embedding.label_reader import TWICE, LabelledPicture, region_stamp
 from alphaclip.indexing.embedding.merging import MergeReport, held_rows, merge
 from alphaclip.indexing.embedding.plans import Plan, PlanError, make_plan
 from alphaclip.indexing.embedding.shards import embed_shards
+from alphaclip.indexing.store import segments
 from alphaclip.indexing.store.segments import RowIds, as_text
 from alphaclip.indexing.store.store import StoreWriter, open_store, writing
 from alphaclip.regions.region import Region
@@ -95,6 +98,29 @@ def test_build_and_nothing_to_do(data: Set) -> None:
     assert (info["report"]["added"], info["report"]["seconds"]) == (3, 1.5)
     assert counts(data.update()) == (0, 0, 3, 0, 0)
     assert data.held() == data.expected()
+
+
+def test_shards_are_adopted_as_they_are(data: Set, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their files are hashed once, and not written again."""
+    monkeypatch.setattr(segments, "LARGE", 1)
+    hashed: list[str] = []
+
+    def counting(path: Path) -> str:
+        hashed.append(path.name)
+        return file_sha256(path)
+
+    with writing(data.folder, mend=True) as writer:
+        plan = data.plan(writer)
+        embed_shards(plan, soak.fault_job.Encoder())
+        names = {path.name for path in (plan.folder / "data").glob("*")}
+        inodes = {path.stat().st_ino for path in (plan.folder / "data").glob("*")}
+        monkeypatch.setattr(files, "file_sha256", counting)
+        merge(writer, plan)
+    assert len(plan.shards) > 1 and data.held() == data.expected()
+    assert {path.name for path in (data.folder / "data").glob("*")} == names
+    assert {path.stat().st_ino for path in (data.folder / "data").glob("*")} == inodes
+    vectors = [one.entry["vectors"]["file"] for one in open_store(data.folder).segments]
+    assert all(hashed.count(Path(file).name) == 1 for file in vectors)
 
 
 def test_edits(data: Set) -> None:

@@ -1,5 +1,6 @@
 """Plans: which regions are to be embedded, as files."""
 
+import gc
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -138,6 +139,23 @@ def test_interrupted_while_it_is_made(tmp_path: Path) -> None:
         to_files(tmp_path, interrupted(), SETTINGS, shard_regions=2)
     assert read_plan(tmp_path) == first
     assert len(shards_in(read_plan(tmp_path))[0]) == 3
+
+
+@pytest.mark.parametrize("frozen", [0, 5], ids=["ours", "the caller's"])
+def test_garbage_collector_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frozen: int
+) -> None:
+    def interrupted() -> Iterator[LabelledPicture]:
+        yield from pictures([3])
+        raise KeyboardInterrupt
+
+    calls: list[str] = []
+    monkeypatch.setattr(gc, "get_freeze_count", lambda: frozen)
+    for name in ("freeze", "unfreeze"):
+        monkeypatch.setattr(gc, name, lambda name=name: calls.append(name))
+    with pytest.raises(KeyboardInterrupt):
+        to_files(tmp_path, interrupted(), SETTINGS)
+    assert calls == ([] if frozen else ["freeze", "unfreeze"])
 
 
 def test_no_plan(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from alphaclip import indexing
+from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_folder
@@ -270,3 +271,21 @@ def test_build__by_workers(dataset: fo.Dataset, encoder: Encoder) -> None:
     assert_is_right(dataset, index, encoder)
     with pytest.raises(AlphaClipError, match="workers is 0"):
         indexing.plan(dataset, "boxes", "alphaclip-nano", "other", workers=0)
+
+
+def test_compact(
+    dataset: fo.Dataset, index: RegionIndex, encoder: Encoder, capsys: pytest.CaptureFixture
+) -> None:
+    """By the command; nothing is embedded, and searches stay as they are."""
+    sample = dataset.first()
+    sample.boxes.detections[0].bounding_box = [0.2, 0.2, 0.4, 0.4]
+    sample.save()
+    index.update()
+    before = index.search("noise", k=20)
+    assert main(["index", "compact", dataset.name, index.key]) == 0
+    assert "1 segment files, 2 before" in capsys.readouterr().out
+    after = index.search("noise", k=20)
+    for name in ("label_ids", "scores"):
+        assert np.array_equal(getattr(after, name), getattr(before, name))
+    assert index.compact() == (1, 1)
+    assert index.freshness().is_fresh

@@ -13,6 +13,7 @@ import pytest
 
 from alphaclip.files import StoreError
 from alphaclip.indexing.nearest.cache import Cached, describe, load_cache, load_relative, save_cache
+from alphaclip.indexing.nearest.engine import move_cache
 from alphaclip.indexing.nearest.ivf import kind_name
 from alphaclip.indexing.nearest.ivf_building import build_ivf
 from alphaclip.indexing.store.table import VectorTable
@@ -183,6 +184,21 @@ def test_load__an_older_one_where_the_newest_is_damaged(
     assert load(saved, table).facts["sha256"] == json.loads(newest.read_text())["facts"]["sha256"]
     newest.with_suffix(".faiss").write_bytes(b"damaged")
     assert load(saved, table).facts["nprobe"] == 9
+
+
+def test_move__of_the_same_rows_in_other_files(
+    saved: Path, table: VectorTable, index: faiss.IndexIVF
+) -> None:
+    vectors = table.take(np.arange(len(table)))
+    rows = np.arange(len(table))
+    after = VectorTable((vectors,), ("c",), rows, DIM, table.dtype)
+    move_cache(saved.parent, table, after, "cosine")
+    moved = load(saved, after)
+    assert moved is not None and moved.facts["nprobe"] == 8
+    query = vectors[:5]
+    for mine, slots in zip(moved.index.search(query, 9)[1], index.search(query, 9)[1], strict=True):
+        assert table.slots[mine].tolist() == slots.tolist()
+    move_cache(saved.parent / "nowhere", table, after, "cosine")
 
 
 def test_load_relative__shares_the_first_segment(saved: Path, table: VectorTable) -> None:

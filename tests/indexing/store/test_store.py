@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alphaclip.files import PARTIAL, StoreError, write_atomically
-from alphaclip.indexing.store import store
+from alphaclip.indexing.store import segments, store
 from alphaclip.indexing.store.manifests import FORMAT, manifest_path, versions, write_manifest
 from alphaclip.indexing.store.segments import RowIds, Segment
 from alphaclip.indexing.store.store import (
@@ -134,6 +134,34 @@ def test_one_dropped_row_does_not_copy_the_store(tmp_path: Path) -> None:
     third = publish(tmp_path, drop=range(50))
     assert third.segments[0].name != first.segments[0].name
     assert third.segments[0].kept is None
+
+
+def test_large_segments_stay_until_they_are_compacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "LARGE", 128 + 5 * DIM * 4)
+    first = publish(tmp_path, range(10), range(10, 20), [20], [21])
+    assert [len(segment.rows) for segment in first.segments] == [10, 10, 2]
+    second = publish(tmp_path, [22], drop=[0, *range(10, 15)])
+    assert [len(segment.rows) for segment in second.segments] == [9, 8]
+    assert second.segments[0].name == first.segments[0].name
+    with writing(tmp_path) as writer:
+        whole = writer.compact()
+        assert whole is not None and [len(one) for one in whole.segments] == [17]
+        assert (whole.info, numbers_in(whole)) == (second.info, numbers_in(second))
+        assert writer.compact() is None
+    publish(tmp_path, range(30, 40))
+    monkeypatch.setattr(store, "FULL_BYTES", 20 * DIM * 4)
+    with writing(tmp_path) as writer:
+        assert writer.compact() is None
+    assert numbers_in(open_store(tmp_path)) == [*numbers_in(second), *range(30, 40)]
+
+
+def test_compact__nothing(tmp_path: Path) -> None:
+    for _ in range(2):
+        with writing(tmp_path) as writer:
+            assert writer.compact() is None
+        publish(tmp_path, [])
 
 
 def test_wrong_pieces(tmp_path: Path) -> None:
