@@ -23,6 +23,7 @@ SIGN = "+"
 JOIN = " & "
 """Between the names of an ensemble's members."""
 
+REGIONS = "regions"
 PROMPTED = "maskprompt"
 """The one method that needs weights of its own."""
 
@@ -66,6 +67,7 @@ METHODS = (
     Method("gray", "without colours outside the region", {"background": "gray"}),
     Method("circle", "a red ellipse round the region", {"marker": "circle"}),
     Method("maskattn", "the last attention sees the region's patches only (MaskCLIP*)", pools=True),
+    Method(REGIONS, "region queries in the last blocks, as trained or by the mask", pools=True),
     Method("maskpool", "the mean of the region's patch vectors", pools=True),
     Method("roialign", "RoIAlign of the patch vectors over the region's box", pools=True),
     Method(

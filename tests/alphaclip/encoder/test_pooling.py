@@ -115,8 +115,7 @@ def test_tower__in_two_parts_is_the_model(tower_case: tuple[AlphaCLIP, type]) ->
     assert tokens.shape[1] == tower.prefix + tower.grid[0] * tower.grid[1]
     expected = model.clip.encode_image(joined)
     assert torch.equal(tower.whole(tokens), expected)
-    everything = torch.ones(2, tokens.shape[1], dtype=torch.bool)
-    attended = tower.attend(tokens[0], everything)
+    attended = tower.attend(tokens, [torch.zeros(1, 1, 2, tokens.shape[1] - tower.prefix)])[0]
     torch.testing.assert_close(attended, expected.expand(2, -1), atol=1e-5, rtol=1e-5)
 
 
@@ -124,13 +123,14 @@ def test_tower__in_two_parts_is_the_model(tower_case: tuple[AlphaCLIP, type]) ->
 def test_tower__attends_to_nothing_but_what_is_allowed(tower_case: tuple[AlphaCLIP, type]) -> None:
     model, _ = tower_case
     tower = find_tower(model.clip.visual, "random")
-    tokens = tower.trunk(picture_of(model))[0]
-    allowed = torch.ones(2, len(tokens), dtype=torch.bool)
-    allowed[0, tower.prefix + 2 :] = False
-    before = tower.attend(tokens, allowed)
+    tokens = tower.trunk(picture_of(model))
+    patches = tokens[0, tower.prefix :]
+    bias = torch.zeros(1, 1, 2, len(patches))
+    bias[..., 0, 2:] = float("-inf")
+    before = tower.attend(tokens, [bias])[0]
     assert (before[0] - before[1]).abs().max() > 1e-3
-    tokens[tower.prefix + 2 :] += 3 * torch.randn(tokens[tower.prefix + 2 :].shape)
-    after = tower.attend(tokens, allowed)
+    patches[2:] += 3 * torch.randn(patches[2:].shape)
+    after = tower.attend(tokens, [bias])[0]
     torch.testing.assert_close(after[0], before[0], atol=1e-5, rtol=1e-5)
     assert (after[1] - before[1]).abs().max() > 1e-3
 
