@@ -46,13 +46,14 @@ class Method:
 
     def lay_over(self, view: View) -> View:
         """Sets what the method shows, and leaves the rest as it is."""
-        if self.name == _WHOLE and view.kind != "context":
+        if self.name == _WHOLE and not view.is_local:
             return replace(view, **{**self.shows, "kind": view.kind})
         return replace(view, **self.shows)
 
 
 _WHOLE = "whole"
 _NEAR = {"kind": "context", "context": 1.5}
+_COVER = {"kind": "cover", "context": 3.0}
 _CROP = {"kind": "context", "context": 1.0, "alpha": "ones"}
 _MASKED = {**_CROP, "background": "mean"}
 
@@ -61,6 +62,7 @@ METHODS = (
     Method("ones", "the alpha map is all ones", {"alpha": "ones"}),
     Method(_WHOLE, "the whole picture, all-ones alpha", {"kind": "image", "alpha": "ones"}),
     Method("near", "1.5 times the region's box, with what is in it", _NEAR),
+    Method("cover", "squares of at most 3 times the box, each for all regions in it", _COVER),
     Method("crop", "the region's box alone, all-ones alpha", _CROP),
     Method("maskedcrop", "crop, the mean colour outside the region", _MASKED),
     Method("blur", "blurred outside the region", {"background": "blur"}),
@@ -128,7 +130,7 @@ def default_view(base: View, methods: Sequence[Method]) -> View:
     method says which part, so that a picture is encoded once for all its regions.
     """
     names = {method.name for method in methods}
-    if base.kind == "context" and pooling_of(methods) and not names & _FRAMES:
+    if base.is_local and pooling_of(methods) and not names & _FRAMES:
         base = replace(base, kind="image")
     return lay_over(base, methods)
 

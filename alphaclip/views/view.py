@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Drawn, PixelBox, Region
 
-Kind = Literal["image", "context", "squash", "center", "readme"]
+Kind = Literal["image", "context", "cover", "squash", "center", "readme"]
 Background = Literal["kept", "mean", "blur", "gray", "black", "white"]
 Alpha = Literal["region", "box", "ones"]
 
@@ -28,14 +28,17 @@ class View:
 
     Attributes:
         kind: ``image``, the whole picture padded to a square; ``context``, a square round the
-            region; ``squash``, the whole picture, its aspect given up; ``center``, the square in
-            the middle of the picture, as wide as its shorter side; ``readme``, for the published
-            README's figures only: the picture as with ``center`` but scaled before it is cut, the
-            alpha map as with ``squash``, so that they do not coincide unless the picture is
-            square. A whole-image region has alpha 1 over any padding too.
-        context: side of the square in longer sides of the region's bounds; for ``context`` only
+            region; ``cover``, few squares, each for all regions in it, that show no region too
+            small, see `alphaclip.views.cover`; ``squash``, the whole picture, its aspect given up;
+            ``center``, the square in the middle of the picture, as wide as its shorter side;
+            ``readme``, for the published README's figures only: the picture as with ``center``
+            but scaled before it is cut, the alpha map as with ``squash``, so that they do not
+            coincide unless the picture is square. A whole-image region has alpha 1 over any
+            padding too.
+        context: side of the square in longer sides of the region's bounds, for ``context``; the
+            greatest that it may have for any region in it, for ``cover``
         least: the square is at least this many pixels wide, so that a tiny region keeps
-            surroundings; for ``context`` only
+            surroundings; for ``context`` and ``cover``
         antialias: whether scaling down averages over all pixels, for picture and alpha map.
             The figures published for Alpha-CLIP are without.
         background: what is shown outside the region: ``kept``; ``mean``, CLIP's mean colour;
@@ -88,7 +91,12 @@ class View:
     @property
     def is_shared(self) -> bool:
         """Whether all regions of a picture are shown in the same pixels."""
-        return self.kind != "context" and not self.is_painted
+        return not self.is_local and not self.is_painted
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is shown of a picture depends on where the region is."""
+        return self.kind in ("context", "cover")
 
     @property
     def padding_value(self) -> int:
@@ -98,7 +106,7 @@ class View:
     def to_dict(self) -> dict[str, Any]:
         """What decides the pixels, as JSON holds it: the kind, and what is not the default."""
         content: dict[str, Any] = {"kind": self.kind}
-        if self.kind == "context":
+        if self.is_local:
             content |= {"context": self.context, "least": self.least}
         left_out = {"kind", "context", "least"}
         if self.background != "blur":
@@ -110,8 +118,8 @@ class View:
         return content
 
     def window(self, region: Region, height: int, width: int) -> PixelBox:
-        """The part of a picture of this size that is shown of a region; it may reach beyond the
-        picture. A square, except for ``squash``.
+        """The part of a picture of this size that is shown of a region by itself; it may reach
+        beyond the picture. A square, except for ``squash``.
 
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture
@@ -121,10 +129,16 @@ class View:
     def window_round(self, drawn: Drawn) -> PixelBox:
         """The same of a region that is more to be asked for."""
         left, top, right, bottom = drawn.bounds
-        if self.kind != "context" or drawn.region.is_whole_image:
+        if not self.is_local or drawn.region.is_whole_image:
             return self.whole_window(drawn.height, drawn.width)
-        longer = max(right - left, bottom - top)
-        return _square((left, top, right, bottom), max(self.least, round(self.context * longer)))
+        side = self.side_for(max(right - left, bottom - top))
+        if self.kind == "cover" and side >= max(drawn.height, drawn.width):
+            return self.whole_window(drawn.height, drawn.width)
+        return square_round(drawn.bounds, side)
+
+    def side_for(self, longer: int) -> int:
+        """How wide the square is that shows a region with this longer side."""
+        return max(self.least, round(self.context * longer))
 
     def whole_window(self, height: int, width: int) -> PixelBox:
         """What a whole-image region shows of a picture, see `window`."""
@@ -134,10 +148,11 @@ class View:
             side = min(height, width)
             left, top = width // 2 - side // 2, height // 2 - side // 2
             return left, top, left + side, top + side
-        return _square((0, 0, width, height), max(width, height))
+        return square_round((0, 0, width, height), max(width, height))
 
 
-def _square(box: PixelBox, side: int) -> PixelBox:
+def square_round(box: PixelBox, side: int) -> PixelBox:
+    """The square of this side with the same middle."""
     left, top, right, bottom = box
     left += (right - left - side) // 2
     top += (bottom - top - side) // 2
