@@ -130,7 +130,7 @@ def default_view(base: View, methods: Sequence[Method]) -> View:
     method says which part, so that a picture is encoded once for all its regions.
     """
     names = {method.name for method in methods}
-    if base.is_local and pooling_of(methods) and not names & _FRAMES:
+    if base.kind == "context" and pooling_of(methods) and not names & _FRAMES:
         base = replace(base, kind="image")
     return lay_over(base, methods)
 

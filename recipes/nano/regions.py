@@ -6,9 +6,12 @@
     alphaclip eval regions --data OUT/held-out/unseen --show own --template "a drawing of {}" \
         --encoder OUT/runs/alpha/last OUT/runs/regions-3/last ...
 
+    python -m recipes.nano.regions OUT --curve regions-3
+
 Every run starts from nano's weights with an alpha channel of zeros, and trains as long as the
-others: what a step takes is measured first. Which data are read is part of that time. A run that
-is there is not done again; one that was stopped goes on.
+others: what a step takes is measured first, reading its data included. A run that is there is not
+done again; one that was stopped goes on. The last line prints quality against passes: squares of
+the view ``cover``, from a region's own to the whole picture.
 """
 
 from __future__ import annotations
@@ -17,14 +20,22 @@ import argparse
 import json
 import logging
 import shutil
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alphaclip.encoder.load import load
 from alphaclip.files import write_text
+from alphaclip.training.datasets.coco import read_coco
+from alphaclip.training.datasets.examples import Example
+from alphaclip.training.evaluation.classification.classification import classify
+from alphaclip.training.evaluation.classification.protocols import region_protocol
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.run import finetune
+from alphaclip.views.cover import cover
+from alphaclip.views.view import View
 
 RECIPE: dict[str, Any] = {
     "model": "alphaclip-nano",
@@ -57,6 +68,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Runs by name; a picture has five regions or so, all of which are in a step of ``regions``."""
 
+CONTEXTS = (1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 100.0)
+
 PROBE = 4
 """Steps by which the time of one is measured; as many before them do not count."""
 
@@ -67,8 +80,12 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--seconds", type=float, default=1500.0, help="of a processor, for a run")
     parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
+    parser.add_argument("--curve", metavar="NAME", help="of a run: figures by view, and no run")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    if options.curve is not None:
+        curve(options.out, options.curve)
+        return
     for name in options.only:
         run(options.out, name, options.seconds)
 
@@ -98,6 +115,31 @@ def run(out: Path, name: str, seconds: float) -> Mapping[str, Any]:
     write_text(report, json.dumps(content))
     logging.info("%s: %s", name, content)
     return content
+
+
+def curve(out: Path, name: str) -> None:
+    """Prints passes a picture and top-1 in percent of a run's model, and of it with ``+maskattn``,
+    for squares of each width."""
+    protocol = region_protocol("own", templates=("a drawing of {}",))
+    model = out / "runs" / name / "last"
+    for which in ("seen", "unseen"):
+        regions = read_coco(out / "held-out" / which, "val2017")
+        for context in CONTEXTS:
+            view = View("cover", context=context)
+            squares = sum(len({*_squares(example, view).values()}) for example in regions.examples)
+            figures = [
+                classify(load(encoder, "cpu", "fp32", view), regions, protocol).metrics["top-1"]
+                for encoder in (str(model), f"{model}+maskattn")
+            ]
+            passes = squares / len(regions.examples)
+            sys.stdout.write(f"{which}, {context:g}: {passes:.2f} passes, {figures} %\n")
+            sys.stdout.flush()
+
+
+def _squares(example: Example, view: View) -> Mapping[Any, Any]:
+    shape = example.height, example.width
+    bounds = [labelled.region.bounds(*shape) for labelled in example.regions]
+    return cover(bounds, view, *shape)
 
 
 def _step_time(out: Path, name: str) -> float:
