@@ -102,7 +102,7 @@ def find_tower(visual: nn.Module, name: str, depth: int = 1) -> Tower:
             return HubAttentionPool(visual)
         raise AlphaClipError(
             f"{name}: of transformers' own SigLIP, regions have queries in the attention pool "
-            "alone: take 1 block, or the model of open_clip"
+            "alone: set region_blocks to 1, or take the model of open_clip"
         )
     kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
     raise AlphaClipError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from alphaclip import Region, load
 from alphaclip.encoder.pooling import Pooled
 from alphaclip.errors import AlphaClipError
 from alphaclip.training.finetune.batches import PairBatches
+from alphaclip.training.finetune.checkpoints import RunState
 from alphaclip.training.finetune.exporting import export_hub
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.steps import TrainingStep
@@ -144,6 +146,16 @@ def test_regions__at_the_beginning_everything_is_the_picture(shapes: Path, tiny:
 def test_config__says_what_does_not_go_together(fields: dict, message: str) -> None:
     with pytest.raises(AlphaClipError, match=message):
         shape_pairs.config_of(Path("x"), Path("y"), Path("z"), method="regions", **fields)
+
+
+def test_state__of_a_run_from_before_goes_on() -> None:
+    config = shape_pairs.config_of(Path("x"), Path("y"), Path("z")).to_dict()
+    older = {name: value for name, value in config.items() if "region" not in name}
+    del older["method"]
+    state = RunState(step=1, world=1, pairs="p", base="b", config=older)
+    state.check_fits(replace(state, config=config), Path("last"))
+    with pytest.raises(AlphaClipError, match="method is 'alpha' there and 'regions' here"):
+        state.check_fits(replace(state, config={**config, "method": "regions"}), Path("last"))
 
 
 def test_pooled__untrained_queries_change_no_model(tiny: Path) -> None:
