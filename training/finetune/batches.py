@@ -20,6 +20,7 @@ from alphaclip.regions.region import Region
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.processes import Ranks
 from alphaclip.training.pairs.format.reading import Pair, PairSet
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.views.cutter import Cutter
 from alphaclip.views.view import View
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
@@ -197,34 +198,28 @@ class PairBatches(Dataset[Drawn]):
         return build_tokenizer(self._model)
 
     def _batch(self, rows: list[list[_Sample]]) -> PairBatch:
-        samples = [sample for row in rows for sample in row]
-        config, images = self._config, torch.stack([row[0].image for row in rows])
-        texts = self._tokenizer([sample.text for sample in samples])
-        shape = len(rows), config.region_count if config.method == "regions" else 1
-        where = tuple(
-            torch.tensor([(i, n) for i, row in enumerate(rows) for n in range(len(row))]).T
-        )
-        alpha = images.new_zeros(*shape, 1, *images.shape[2:])
-        alpha[where] = torch.stack([sample.alpha for sample in samples])
-        tokens = texts.new_zeros(*shape, texts.shape[1])
-        tokens[where] = texts
-        negatives = texts.new_zeros(*shape, config.negatives, texts.shape[1])
-        for row, number, sample in zip(*where, samples, strict=True):
+        config, samples = self._config, [sample for row in rows for sample in row]
+        tokens = self._tokenizer([sample.text for sample in samples])
+        negatives = tokens.new_zeros(len(samples), config.negatives, tokens.shape[1])
+        for row, sample in zip(negatives, samples, strict=True):
             if sample.negatives:
-                wrong = self._tokenizer(list(sample.negatives))
-                negatives[row, number, : len(wrong)] = wrong
-        whole = torch.zeros(shape, dtype=torch.bool)
-        whole[where] = torch.tensor([sample.whole for sample in samples])
-        if config.method != "regions":
-            alpha, tokens, negatives, whole = (
-                alpha[:, 0],
-                tokens[:, 0],
-                negatives[:, 0],
-                whole[:, 0],
-            )
-        keys = tuple(row[0].key for row in rows)
+                row[: len(sample.negatives)] = self._tokenizer(list(sample.negatives))
+        places = torch.tensor([(i, n) for i, row in enumerate(rows) for n in range(len(row))])
+        shape = [len(rows), *([config.region_count] if config.method == "regions" else [])]
+
+        def placed(values: Tensor) -> Tensor:
+            """Of each sample to its place in the batch; zeros where a picture has no more."""
+            empty = values.new_zeros(*shape, *values.shape[1:])
+            empty[tuple(places.T[: len(shape)])] = values
+            return empty
+
         return PairBatch(
-            images, alpha, tokens, negatives if config.negatives else None, whole, keys
+            torch.stack([row[0].image for row in rows]),
+            placed(torch.stack([sample.alpha for sample in samples])),
+            placed(tokens),
+            placed(negatives) if config.negatives else None,
+            placed(torch.tensor([sample.whole for sample in samples])),
+            tuple(row[0].key for row in rows),
         )
 
 
@@ -280,6 +275,8 @@ def _draw_together(
     pairs: list[Pair], config: FinetuneConfig, size: int, rng: np.random.Generator
 ) -> list[_Sample]:
     """Regions of a picture that are shown in the same pixels, the whole picture among them."""
+    if not pairs:
+        raise PairError("a picture has no region")
     whole = rng.random() < config.whole_share
     view = View(antialias=config.antialias) if whole else _view(config, rng)
     view = replace(view, kind="cover") if view.is_local else view

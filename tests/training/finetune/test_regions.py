@@ -12,7 +12,7 @@ import torch
 from alphaclip import Region, load
 from alphaclip.encoder.pooling import Pooled
 from alphaclip.errors import AlphaClipError
-from alphaclip.training.finetune.batches import PairBatches
+from alphaclip.training.finetune.batches import PairBatch, PairBatches
 from alphaclip.training.finetune.checkpoints import RunState
 from alphaclip.training.finetune.exporting import export_hub
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
@@ -23,6 +23,7 @@ from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.weights.architectures import read_config
 
 from . import shape_pairs
+from .conftest import MakeBatch, MakeConfig, MakeModel
 
 FIELDS = {"method": "regions", "region_blocks": 2, "region_count": 3, "whole_share": 0.5}
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -109,6 +110,24 @@ def test_step__trains_what_is_asked_for(
     result = step.run(batch, 1.0)
     assert np.isfinite(result.loss) and result.gradient_norm > 0
     assert (trainable.encode_image(batch.images, batch.alpha) - before).abs().max() > 1e-5
+
+
+def test_step__an_attention_pools_query_learns_to_pass_a_block(
+    make_model: MakeModel, make_config: MakeConfig, make_batch: MakeBatch
+) -> None:
+    fields = {"region_blocks": 2, "region_count": 2, "batch_size": 4, "alpha_rate": 0.1}
+    model, config = make_model("siglip"), make_config(method="regions", **fields)
+    rows = make_batch(rows=8, size=160)
+    alpha, tokens, whole = (
+        tensor.unflatten(0, (4, 2)) for tensor in (rows.alpha, rows.tokens, rows.whole)
+    )
+    batch = PairBatch(rows.images[:4], alpha, tokens, None, whole, rows.keys[:4])
+    trainable = prepare(model, config)
+    step = TrainingStep(trainable, make_optimizer(trainable.trained(), config), config)
+    losses = [step.run(batch, 1.0).loss for _ in range(3)]
+    queries = model.clip.visual.regions
+    assert losses[-1] < losses[0] and queries.gate.abs().max() > 0
+    assert all((scale != 1).any() for scale in queries.scale)
 
 
 def test_step__cached_gradient_is_the_whole_batchs(shapes: Path, tiny: Path) -> None:
