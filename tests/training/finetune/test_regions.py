@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.weights.architectures import read_config
 
 from . import shape_pairs
-from .conftest import MakeBatch, MakeConfig, MakeModel
 
 FIELDS = {"method": "regions", "region_blocks": 2, "region_count": 3, "whole_share": 0.5}
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
@@ -113,7 +113,7 @@ def test_step__trains_what_is_asked_for(
 
 
 def test_step__an_attention_pools_query_learns_to_pass_a_block(
-    make_model: MakeModel, make_config: MakeConfig, make_batch: MakeBatch
+    make_model: Callable, make_config: Callable, make_batch: Callable
 ) -> None:
     fields = {"region_blocks": 2, "region_count": 2, "batch_size": 4, "alpha_rate": 0.1}
     model, config = make_model("siglip"), make_config(method="regions", **fields)
