@@ -94,12 +94,16 @@ class Trainable(nn.Module):
     def _encode_regions(
         tower: Tower, queries: RegionQueries, pixels: Tensor, maps: Tensor
     ) -> Tensor:
-        at_input = torch.ones_like(pixels[:, :1])
-        if queries.sees_alpha:
-            pixels, at_input = pixels.repeat_interleave(maps.shape[1], dim=0), maps.flatten(0, 1)
-            maps = at_input[:, None]
-        tokens = tower.trunk(join_alpha(pixels, (at_input - ALPHA_MEAN) / ALPHA_STD))
-        return queries.attend(tower, tokens, maps)
+        if not queries.sees_alpha:
+            ones = (torch.ones_like(pixels[:, :1]) - ALPHA_MEAN) / ALPHA_STD
+            return queries.attend(tower, tower.trunk(join_alpha(pixels, ones)), maps)
+        # A pass for each region, but for those that a picture does not have.
+        used = maps.flatten(2).any(dim=2).nonzero(as_tuple=True)
+        joined = join_alpha(pixels[used[0]], (maps[used] - ALPHA_MEAN) / ALPHA_STD)
+        vectors = queries.attend(tower, tower.trunk(joined), maps[used][:, None])[:, 0]
+        encoded = vectors.new_zeros(*maps.shape[:2], vectors.shape[1])
+        encoded[used] = vectors
+        return encoded
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
