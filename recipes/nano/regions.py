@@ -110,7 +110,8 @@ def run(out: Path, name: str, seconds: float) -> Mapping[str, Any]:
         write_text(plan, json.dumps({"step": step, "steps": max(PROBE, round(seconds / step))}))
     planned = json.loads(plan.read_text("utf-8"))
     started = time.process_time()
-    finetune(_config(out, name, planned["steps"], folder))
+    if not finetune(_config(out, name, planned["steps"], folder)).finished:
+        sys.exit("stopped: the same command goes on")
     content = {**planned, "seconds": time.process_time() - started}
     write_text(report, json.dumps(content))
     logging.info("%s: %s", name, content)
