@@ -18,8 +18,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Drawn, PixelBox, Region, tight_box
-from alphaclip.views.cover import cover
-from alphaclip.views.view import View
+from alphaclip.views.view import View, cover
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -34,8 +34,7 @@ from alphaclip.training.evaluation.classification.classification import classify
 from alphaclip.training.evaluation.classification.protocols import region_protocol
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.run import finetune
-from alphaclip.views.cover import cover
-from alphaclip.views.view import View
+from alphaclip.views.view import View, cover
 
 RECIPE: dict[str, Any] = {
     "model": "alphaclip-nano",

@@ -110,7 +110,8 @@ class FinetuneConfig:
         compile: the image encoder through ``torch.compile``
         geometry: ``pad``, the whole picture padded to a square with black, as the paper's;
             ``context``, a square round the region, its side drawn from ``context``; of regions
-            that are seen together, a square that several share, see `alphaclip.views.cover`
+            that are seen together, a square that several share, see
+            `alphaclip.views.view.cover`
         context: least and greatest side of that square, in longer sides of the region
         context_share: share of region samples with that square where ``geometry`` is
             ``context``; the others are padded

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from alphaclip import Region
-from alphaclip.views.cover import cover
 from alphaclip.views.cutter import Cutter, make_views
-from alphaclip.views.view import View
+from alphaclip.views.view import View, cover
 
 VIEW = View("cover", context=3.0, least=0)
 

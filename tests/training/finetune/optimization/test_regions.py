@@ -23,7 +23,7 @@ from alphaclip.training.finetune.run import finetune
 from alphaclip.training.pairs.format.reading import open_pairs
 from alphaclip.weights.architectures import read_config
 
-from . import shape_pairs
+from .. import shape_pairs
 
 FIELDS = {"method": "regions", "region_blocks": 2, "region_count": 3, "whole_share": 0.5}
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
