@@ -43,7 +43,7 @@ class Tower(Protocol):
     grid: tuple[int, int]
     prefix: int
     depth: int
-    heads: Sequence[int]
+    heads: list[int]
     has_pool: bool
 
     def trunk(self, pictures: Tensor) -> Tensor:
