@@ -26,15 +26,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from alphaclip.catalog.zoo import NANO, NANO_FOLDER
 from alphaclip.encoder.load import load
 from alphaclip.files import write_text
+from alphaclip.network.factory import create_model
 from alphaclip.training.datasets.coco import read_coco
 from alphaclip.training.datasets.examples import Example
 from alphaclip.training.evaluation.classification.classification import classify
 from alphaclip.training.evaluation.classification.protocols import region_protocol
+from alphaclip.training.finetune.checkpoints import write_configuration
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.run import finetune
 from alphaclip.views.view import View, cover
+from alphaclip.weights.checkpoints import write_tensors
 
 RECIPE: dict[str, Any] = {
     "model": "alphaclip-nano",
@@ -67,7 +73,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 """Runs by name; a picture has five regions or so, all of which are in a step of ``regions``."""
 
-CONTEXTS = (1.5, 2.0, 2.5, 3.0, 4.0, 6.0, 100.0)
+CONTEXTS = (1.5, 2.0, 3.0, 4.0, 6.0, 100.0)
 
 PROBE = 4
 """Steps by which the time of one is measured; as many before them do not count."""
@@ -80,13 +86,38 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=1500.0, help="of a processor, for a run")
     parser.add_argument("--only", nargs="+", choices=list(SETTINGS), default=list(SETTINGS))
     parser.add_argument("--curve", metavar="NAME", help="of a run: figures by view, and no run")
+    parser.add_argument(
+        "--scratch", action="store_true", help="runs from a new image tower, under OUT/scratch"
+    )
     options = parser.parse_args()
+    if options.scratch:
+        options.out = _scratch(options.out)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if options.curve is not None:
         curve(options.out, options.curve)
         return
     for name in options.only:
         run(options.out, name, options.seconds)
+
+
+def _scratch(out: Path) -> Path:
+    """A folder whose runs start from a random image tower beside nano's text tower."""
+    folder = out / "scratch"
+    if not (folder / "start").exists():
+        folder.mkdir()
+        for name in ("pairs", "held-out"):
+            (folder / name).symlink_to(Path("..", name))
+        torch.manual_seed(0)
+        nano, new = create_model(NANO), create_model(NANO_FOLDER / f"{NANO}.json")
+        new.clip.load_state_dict(
+            {n: t for n, t in nano.clip.state_dict().items() if not n.startswith("visual.")},
+            strict=False,
+        )
+        start = folder / "start"
+        start.mkdir()
+        write_configuration(nano, start)
+        write_tensors(new.clip.state_dict(), start / "model.safetensors", {"licence": "none"})
+    return folder
 
 
 def run(out: Path, name: str, seconds: float) -> Mapping[str, Any]:
@@ -155,8 +186,9 @@ def _step_time(out: Path, name: str) -> float:
 
 def _config(out: Path, name: str, steps: int, folder: Path) -> FinetuneConfig:
     stated = {"pairs": [str(out / "pairs")], "output": str(folder), "steps": steps}
+    start = {"model": str(out / "start")} if (out / "start").exists() else {}
     return FinetuneConfig.from_dict(
-        {**RECIPE, "warm_up": min(20, steps // 4), **SETTINGS[name], **stated}
+        {**RECIPE, **start, "warm_up": min(20, steps // 4), **SETTINGS[name], **stated}
     )
 
 
