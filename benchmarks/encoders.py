@@ -3,6 +3,7 @@
     .venv/bin/python benchmarks/encoders.py --encoder NAME [NAME ...] [--precision fp32 int8 ...]
     .venv/bin/python benchmarks/encoders.py --in-turn [--encoder random:ViT-B-16] [--threads 1]
     .venv/bin/python benchmarks/encoders.py --cutting [--sizes 1024x768 4000x3000]
+    .venv/bin/python benchmarks/encoders.py --queries 3 [--encoder random:ViT-B-16] [--counts 5 20]
 
 The last line is the reference's way with the first encoder: each region by itself, its picture
 opened and prepared anew, a pass for each, in fp32. Every figure is of a process of its own, one
@@ -13,6 +14,11 @@ With `--in-turn`, the precisions of a CPU, without reading and cutting: a batch 
 in each of them, again and again in turn, in one process. It says regions per second of processor
 time of all threads, how many times that is of PyTorch's float32 as it comes ("plain"), the least
 cosine to it, and the memory beside the model's own weights.
+
+With `--queries`, regions seen by queries in so many last blocks, one pass for a picture, beside a
+pass for each region, in turn and in one process: regions per second of processor time of all
+threads, cutting included, how many times as many that is, and by how much the process's greatest
+memory grew.
 
 With `--cutting`, what feeds an encoder: pictures opened and regions cut in a stream, as regions per
 second of processor time of all threads, which another load on the machine changes little; so two
@@ -71,6 +77,8 @@ def main() -> int:
         return _cutting(options)
     if options.in_turn:
         return _in_turn(options)
+    if options.queries is not None:
+        return _queries(options)
     asked = [
         {"name": name, "apart": False, "device": options.device, "precision": precision}
         for name in options.encoder
@@ -183,6 +191,49 @@ def _in_turn(options: argparse.Namespace) -> int:
         cosine = (turn.vectors * plain.vectors).sum(axis=1).min()
         line = [way, f"{options.batch / turn.median:.2f}", f"{gain:.2f}", f"{cosine:.6f}"]
         lines.append([*line, f"{turn.memory / 1e6:.0f} MB"])
+    sys.stdout.write(aligned(lines) + "\n")
+    return 0
+
+
+def _queries(options: argparse.Namespace) -> int:
+    """Prints the table of `--queries`."""
+    import resource
+
+    import torch
+
+    from alphaclip.network.factory import create_model
+    from alphaclip.network.precisions import set_precision
+    from alphaclip.network.region_queries import add_regions
+    from alphaclip.network.split_towers import find_tower
+    from alphaclip.views.view import View
+
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    cpu, name = torch.device("cpu"), options.encoder[0].removeprefix("random:")
+    apart = create_model(name)
+    together = create_model(name)
+    tower = find_tower(together.clip.visual, name, options.queries)
+    add_regions(together.clip.visual, tower, 0.0, sees_alpha=False)
+    encoders = []
+    for model, view in ((together, View("image")), (apart, View("context"))):
+        dtype, _ = set_precision(model, "fp32", cpu)
+        encoders.append(Encoder(model, name, view, cpu, dtype))
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    lines = [["regions in a picture", "queries", "apart", "times", "memory, queries", "apart"]]
+    for count in options.counts:
+        seconds: list[list[float]] = [[], []]
+        grown = [0.0, 0.0]
+        for _ in range(options.rounds):
+            for number, encoder in enumerate(encoders):
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                started = time.process_time()
+                encoder.encode_regions(picture, _boxes(count))
+                seconds[number].append(time.process_time() - started)
+                after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+                grown[number] = max(grown[number], (after - before) / 1e3)
+        one, other = (count / float(np.median(some)) for some in seconds)
+        rates = [f"{one:.1f}", f"{other:.1f}", f"{one / other:.1f}"]
+        lines.append([str(count), *rates, *(f"+{mb:.0f} MB" for mb in grown)])
     sys.stdout.write(aligned(lines) + "\n")
     return 0
 
@@ -317,9 +368,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--in-turn", action="store_true", help="precisions of a CPU, in one process"
     )
-    parser.add_argument("--threads", type=int, default=1, help="of the model, with --in-turn")
+    parser.add_argument(
+        "--queries", type=int, metavar="K", help="regions in the last K blocks, beside apart"
+    )
+    parser.add_argument("--threads", type=int, default=1, help="with --in-turn and --queries")
     parser.add_argument("--batch", type=int, default=32, help="regions, with --in-turn")
-    parser.add_argument("--rounds", type=int, default=5, help="that count, with --in-turn")
+    parser.add_argument("--rounds", type=int, default=5, help="with --in-turn and --queries")
     parser.add_argument("--cutting", action="store_true", help="no encoder: what feeds one")
     parser.add_argument("--sizes", nargs="+", default=["1024x768", "4000x3000"], metavar="WxH")
     parser.add_argument("--seconds", type=float, default=2.0, help="of CPU for a figure of cutting")

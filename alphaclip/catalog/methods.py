@@ -23,6 +23,7 @@ SIGN = "+"
 JOIN = " & "
 """Between the names of an ensemble's members."""
 
+REGIONS = "regions"
 PROMPTED = "maskprompt"
 """The one method that needs weights of its own."""
 
@@ -45,13 +46,14 @@ class Method:
 
     def lay_over(self, view: View) -> View:
         """Sets what the method shows, and leaves the rest as it is."""
-        if self.name == _WHOLE and view.kind != "context":
+        if self.name == _WHOLE and not view.is_local:
             return replace(view, **{**self.shows, "kind": view.kind})
         return replace(view, **self.shows)
 
 
 _WHOLE = "whole"
 _NEAR = {"kind": "context", "context": 1.5}
+_COVER = {"kind": "cover", "context": 3.0}
 _CROP = {"kind": "context", "context": 1.0, "alpha": "ones"}
 _MASKED = {**_CROP, "background": "mean"}
 
@@ -60,12 +62,14 @@ METHODS = (
     Method("ones", "the alpha map is all ones", {"alpha": "ones"}),
     Method(_WHOLE, "the whole picture, all-ones alpha", {"kind": "image", "alpha": "ones"}),
     Method("near", "1.5 times the region's box, with what is in it", _NEAR),
+    Method("cover", "squares of at most 3 times the box, each for all regions in it", _COVER),
     Method("crop", "the region's box alone, all-ones alpha", _CROP),
     Method("maskedcrop", "crop, the mean colour outside the region", _MASKED),
     Method("blur", "blurred outside the region", {"background": "blur"}),
     Method("gray", "without colours outside the region", {"background": "gray"}),
     Method("circle", "a red ellipse round the region", {"marker": "circle"}),
     Method("maskattn", "the last attention sees the region's patches only (MaskCLIP*)", pools=True),
+    Method(REGIONS, "region queries in the last blocks, as trained or by the mask", pools=True),
     Method("maskpool", "the mean of the region's patch vectors", pools=True),
     Method("roialign", "RoIAlign of the patch vectors over the region's box", pools=True),
     Method(

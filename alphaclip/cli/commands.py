@@ -200,6 +200,7 @@ def _describe(name: str) -> str:
     view = spec.default_view
     frames = {
         "context": f"a square of {view.context:g} times the region's longer side",
+        "cover": f"squares of at most {view.context:g} times a region's longer side, shared",
         "image": "the whole picture",
         "squash": "the whole picture, squashed to a square",
         "center": "the square in the middle of the picture",

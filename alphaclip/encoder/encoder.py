@@ -77,8 +77,7 @@ class Encoder:
         device: where the model runs
         dtype: what its matrix products are computed in; int8 where the image encoder's are, see
             `alphaclip.network.int8`, and the text encoder's in float32
-        way (None): how the model is used; None is one pass for each region, or for each picture
-            where the view shows all of it as the region
+        way (None): how the model is used; None is its own way, see `own_way`
     """
 
     def __init__(
@@ -90,15 +89,14 @@ class Encoder:
         dtype: torch.dtype,
         way: Way | None = None,
     ) -> None:
-        from alphaclip.encoder.pooling import Plain, WholePicture
+        from alphaclip.encoder.pooling import own_way
 
         self.name = name
         self.view = view
         self.device = device
         self.dtype = dtype
         self._model = model.to(device).eval().requires_grad_(False)
-        shows_all = view.is_shared and view.alpha == "ones"
-        self._way = way or (WholePicture if shows_all else Plain)(self._model)
+        self._way = way or own_way(self._model, view)
 
     @property
     def dim(self) -> int:
@@ -169,7 +167,7 @@ class Encoder:
         batch_size = batch_size or (256 if self.device.type == "cuda" else 32)
         way, keep_tiny = self._way, self._way.pooling is not None
         shared = None
-        if isinstance(way, (Pooled, WholePicture)):
+        if isinstance(way, (Pooled, WholePicture)) and way.runs_once:
             shared = SharedTrunk(way, self._normalise)
         waiting: deque[Item] = deque()
         running: deque[_Running] = deque()

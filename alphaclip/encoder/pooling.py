@@ -10,14 +10,20 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, adaptive_max_pool2d
 from torchvision.ops import roi_align
 
+from alphaclip.catalog.methods import REGIONS
+from alphaclip.network.region_queries import RegionQueries, region_queries
 from alphaclip.network.split_towers import Tower, find_tower
 from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, join_alpha
 
 if TYPE_CHECKING:
     from alphaclip.network.model import AlphaCLIP
+    from alphaclip.views.view import View
 
 _FOREGROUND = 0.5
 """From this share on a pixel belongs to the region, where it must or must not."""
+
+_AT_ONCE = 64
+"""Regions of a picture that are pooled at a time, so that memory stays bounded."""
 
 
 class Way(Protocol):
@@ -39,7 +45,9 @@ class Way(Protocol):
 
 
 class Sharing(Way, Protocol):
-    """A way whose regions share a part that is run once for a picture."""
+    """A way whose regions share a part that is run once for a picture, where it `runs_once`."""
+
+    runs_once: bool
 
     def trunk(self, images: Tensor) -> Tensor:
         """What all regions of a picture share: float (P, 3, R, R), normalised, to (P, ...)."""
@@ -63,6 +71,8 @@ class Plain:
 class WholePicture(Plain):
     """The model itself where every region is shown as the whole picture: one pass for all."""
 
+    runs_once = True
+
     def trunk(self, images: Tensor) -> Tensor:
         return self._model.encode_image(images, _all_ones(images))
 
@@ -79,7 +89,8 @@ class Pooled:
 
     Args:
         model: a vision transformer
-        pooling: ``maskattn``, ``maskpool`` or ``roialign``
+        pooling: ``maskattn``, ``maskpool``, ``roialign``, or ``regions``: the region queries that
+            the model was trained with, or else untrained ones in its last block or attention pool
 
     Raises:
         AlphaClipError: the model is of a kind that cannot be pooled; says which can
@@ -87,11 +98,16 @@ class Pooled:
 
     def __init__(self, model: AlphaCLIP, pooling: str) -> None:
         self.pooling: str | None = pooling
-        self._pool = POOLINGS[pooling]
-        self._tower = find_tower(model.clip.visual, f"{model.config.name}+{pooling}")
+        visual, name = model.clip.visual, f"{model.config.name}+{pooling}"
+        queries = region_queries(visual) if pooling == REGIONS else None
+        self._tower = find_tower(visual, name, len(queries.scale) if queries else 1)
+        queries = queries or RegionQueries(self._tower)
+        self._pool = POOLINGS.get(pooling, queries.attend_one)
+        self.runs_once = not queries.sees_alpha
 
     def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        tokens = self.trunk(images)
+        alpha = _all_ones(images) if self.runs_once else (maps - ALPHA_MEAN) / ALPHA_STD
+        tokens = self._tower.trunk(join_alpha(images, alpha))
         rows = [self.pool(t, maps[i : i + 1], whole[i : i + 1]) for i, t in enumerate(tokens)]
         return torch.cat(rows)
 
@@ -101,11 +117,21 @@ class Pooled:
     def pool(self, tokens: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
         if all(whole):
             return self._tower.whole(tokens[None]).expand(len(maps), -1)
-        vectors = self._pool(self._tower, tokens, maps)
+        parts = [self._pool(self._tower, tokens, some) for some in maps.split(_AT_ONCE)]
+        vectors = torch.cat(parts)
         if any(whole):
             vectors = vectors.clone()
             vectors[torch.tensor(whole)] = self._tower.whole(tokens[None]).to(vectors.dtype)
         return vectors
+
+
+def own_way(model: AlphaCLIP, view: View) -> Way:
+    """How a model encodes regions where no method is named."""
+    if view.is_shared and view.alpha == "ones":
+        return WholePicture(model)
+    if region_queries(model.clip.visual) is not None:
+        return Pooled(model, REGIONS)
+    return Plain(model)
 
 
 class SharedTrunk:
@@ -160,9 +186,9 @@ def mask_attention(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:
     Returns:
         (M, dim)
     """
-    patches = foreground(maps, tower.grid)
-    prefix = patches.new_ones(len(patches), tower.prefix)
-    return tower.attend(tokens, torch.cat((prefix, patches), dim=1))
+    hidden = ~foreground(maps, tower.grid)
+    bias = torch.zeros(hidden.shape, device=tokens.device).masked_fill_(hidden, float("-inf"))
+    return tower.attend(tokens[None], [bias[None, None]])[0]
 
 
 def mask_mean(tower: Tower, tokens: Tensor, maps: Tensor) -> Tensor:

@@ -17,7 +17,8 @@ from alphaclip.catalog import zoo
 from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError
 from alphaclip.files import Stamp, file_stamp
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.weights.alpha_channel import ALPHA_SUFFIX, add_alpha_channel
+from alphaclip.network.region_queries import is_added, restore_regions
+from alphaclip.weights.alpha_channel import add_alpha_channel
 from alphaclip.weights.architectures import ModelConfig, build_clip, is_architecture, read_config
 from alphaclip.weights.base_weights import download_base, find_base
 from alphaclip.weights.checkpoints import Checkpoint, check_tensors, read_checkpoint
@@ -121,6 +122,7 @@ def _fitting_architecture(name: str | Path, alpha: Checkpoint | None) -> str:
 
 
 def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) -> None:
+    restore_regions(clip.visual, alpha.tensors, alpha.source)
     kinds = {type(module) for module in clip.visual.modules()}
     is_quick = QuickGELU in kinds and nn.GELU not in kinds
     if (alpha.architecture or "").endswith(_QUICK_GELU) and not is_quick:
@@ -128,13 +130,11 @@ def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) ->
             f"{alpha.source}: made for {alpha.architecture}, whose activation is QuickGELU, but "
             f"{config.path or config.name} builds GELU; set quick_gelu to true there"
         )
-    channel = f"{ALPHA_SUFFIX}.weight"
-    is_channel = all(name.endswith(channel) for name in alpha.tensors)
+    is_channel = all(map(is_added, alpha.tensors))
     expected = {
         name: tuple(tensor.shape)
         for name, tensor in clip.state_dict().items()
-        if (name.endswith(channel) if is_channel else name.startswith("visual."))
-        or not alpha.visual_only
+        if (is_added(name) if is_channel else name.startswith("visual.")) or not alpha.visual_only
     }
     check_tensors(alpha.tensors, expected, alpha.source, config.name)
     clip.load_state_dict(alpha.tensors, strict=False)

@@ -96,7 +96,7 @@ class PackedAttention(nn.MultiheadAttention):
         **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """As PyTorch's; what open_clip does not ask of it is computed by PyTorch."""
-        is_additive = attn_mask is None or (attn_mask.ndim == 2 and attn_mask.dtype != torch.bool)
+        is_additive = attn_mask is None or attn_mask.dtype != torch.bool
         if need_weights or options or key is not value or query.ndim != 3 or not is_additive:
             return super().forward(
                 query, key, value, need_weights=need_weights, attn_mask=attn_mask, **options
@@ -109,6 +109,8 @@ class PackedAttention(nn.MultiheadAttention):
             keys, values = self._key_value(key, weight[width:], bias[width:]).chunk(2, dim=-1)
         queries, keys, values = map(self._split, (queries, keys, values))
         mask = None if attn_mask is None else attn_mask.to(queries.dtype)
+        if mask is not None and mask.ndim == 3:  # One for each head of each picture.
+            mask = mask.unflatten(0, (-1, self.num_heads))
         gathered = scaled_dot_product_attention(queries, keys, values, attn_mask=mask)
         merged = gathered.transpose(1, 2).flatten(2)
         return self._out(merged, self.out_proj.weight, self.out_proj.bias), None

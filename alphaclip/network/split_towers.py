@@ -1,19 +1,21 @@
 """How a vision transformer makes one vector of a picture's tokens, so that a region can choose.
 
-A tower is split where its class token, or the query of its attention pool, gathers the picture
-for the last time. What comes before is run once for a picture; what comes after, for each region,
-with only the region's patches to gather from.
+A tower is split before its last parts: blocks, and the attention pool where it has one. What comes
+before is run once for a picture. In the parts after it each region has a query of its own behind
+the picture's tokens: a copy of the class token, or of the pool's probe, with its own residual
+stream. The picture's tokens do not see it, and it sees those patches that its mask lets it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import pad, scaled_dot_product_attention
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.weights.dual_encoders import Pictures
@@ -23,20 +25,26 @@ WORKS_WITH = (
     "MetaCLIP 2, TIPSv2) or an attention pool (SigLIP, PE)"
 )
 
-_AT_ONCE = 32
-"""Regions that are given a whole last block at a time, so that memory stays bounded."""
+_ALL = 1 << 16
+"""More blocks than a tower has."""
 
 
 class Tower(Protocol):
-    """A vision transformer in two parts; L tokens of width W, the first `prefix` of them no patch.
+    """A vision transformer in two; L tokens of width W, the first `prefix` of them no patch.
 
     Attributes:
         grid: patches in a column and in a row
         prefix: how many tokens stand before the patches
+        depth: how many parts stand behind the split
+        heads: of the attention of each of these parts
+        has_pool: whether the last part is an attention pool, whose query passes no block
     """
 
     grid: tuple[int, int]
     prefix: int
+    depth: int
+    heads: list[int]
+    has_pool: bool
 
     def trunk(self, pictures: Tensor) -> Tensor:
         """What is run once for a picture: (P, 4, R, R), see `join_alpha`, to (P, L, W) tokens."""
@@ -44,37 +52,58 @@ class Tower(Protocol):
     def whole(self, tokens: Tensor) -> Tensor:
         """The tower's own output: (P, L, W) tokens to (P, dim)."""
 
-    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """The output where each of M regions may gather from some of one picture's tokens only:
-        (L, W) tokens and bool (M, L) to (M, dim)."""
+    def attend(
+        self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
+    ) -> Tensor:
+        """The output of S regions of each picture.
+
+        Args:
+            tokens: (P, L, W)
+            biases: for each part behind the split, what is added to the scores of a region's
+                attention to the patches: (P, heads or 1, S, patches)
+            gates (None): (depth - 1,), how much an attention pool's query takes from each block
+                before; None is nothing. A class token takes all
+
+        Returns:
+            (P, S, dim)
+        """
 
     def patches(self, tokens: Tensor) -> Tensor:
         """The output where each patch has gathered from itself alone: (L, W) to (patches, dim).
 
         That is MaskCLIP's way to dense features (Zhou et al. 2022, arXiv 2112.01071): the last
         attention gives a patch its own value; residual and feed-forward layer stay as they are.
+        Only of a tower that is split before its last part.
         """
 
 
-def find_tower(visual: nn.Module, name: str) -> Tower:
+def find_tower(visual: nn.Module, name: str, depth: int = 1) -> Tower:
     """Splits a visual tower.
 
     Args:
         visual: ``model.visual`` of an open_clip model
         name: of the model, for messages
+        depth (1): parts behind the split; 0, or more than there are, are all
 
     Raises:
         AlphaClipError: it is no vision transformer of a kind that can be split; says which can
     """
     if isinstance(visual, VisionTransformer) and _is_plain(visual):
-        return ClassToken(visual)
+        return ClassToken(visual, depth)
     if isinstance(visual, TimmModel) and _has_tokens(visual.trunk):
         if visual.trunk.attn_pool is not None:
-            return AttentionPool(visual)
+            return AttentionPool(visual, depth)
         if visual.trunk.global_pool == "token":
-            return TimmClassToken(visual)
+            return TimmClassToken(visual, depth)
     if isinstance(visual, Pictures):
-        return HubAttentionPool(visual) if hasattr(visual.tower, "head") else HubClassToken(visual)
+        if not hasattr(visual.tower, "head"):
+            return HubClassToken(visual, depth)
+        if depth == 1:
+            return HubAttentionPool(visual)
+        raise AlphaClipError(
+            f"{name}: of transformers' own SigLIP, regions have queries in the attention pool "
+            "alone: set region_blocks to 1, or take the model of open_clip"
+        )
     kind = type(visual.trunk if isinstance(visual, TimmModel) else visual).__name__
     raise AlphaClipError(
         f"{name}: its image encoder ({kind}) has no last attention that regions could be taken "
@@ -85,34 +114,44 @@ def find_tower(visual: nn.Module, name: str) -> Tower:
 class ClassToken:
     """A tower of open_clip's own whose class token gathers the picture."""
 
-    prefix = 1
+    prefix, has_pool = 1, False
 
-    def __init__(self, visual: VisionTransformer) -> None:
+    def __init__(self, visual: VisionTransformer, depth: int = 1) -> None:
         self._visual = visual
-        self._last = visual.transformer.resblocks[-1]
+        self._first, self._last = _split(visual.transformer.resblocks, depth or _ALL)
+        self.depth, self.heads = len(self._last), [b.attn.num_heads for b in self._last]
         self.grid = visual.grid_size
 
     def trunk(self, pictures: Tensor) -> Tensor:
-        tokens: Tensor = self._visual._embeds(pictures)
-        for block in self._visual.transformer.resblocks[:-1]:
-            tokens = block(tokens)
-        return tokens
+        return _run(self._first, self._visual._embeds(pictures))
 
     def whole(self, tokens: Tensor) -> Tensor:
-        return self._read(self._last(tokens))
+        return self._read(_run(self._last, tokens))
 
-    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """Only the class token's row of the last block is computed, for all regions at once."""
-        block, keys = self._last, self._last.ln_1(tokens[None])
-        queries = keys[:, :1].expand(1, len(allowed), -1)
-        gathered = block.attention(queries, keys, keys, attn_mask=_bias(allowed, tokens.dtype))
-        out = tokens[:1] + block.ls_1(gathered)
-        out = out + block.ls_2(block.mlp(block.ln_2(out)))
-        return self._read(out[0][:, None])
+    def attend(
+        self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
+    ) -> Tensor:
+        """In the last block only the regions' rows are computed."""
+        length, stream = tokens.shape[1], _with_queries(tokens, tokens[:, :1], biases)
+        for block, bias, heads in zip(self._last, biases, self.heads, strict=True):
+            start = length if block is self._last[-1] else 0
+            mask = _walls(bias, self.prefix, hidden=1)[:, :, start:]
+            is_one = mask.shape[:2] == (1, 1)
+            mask = mask[0, 0] if is_one else mask.expand(-1, heads, -1, -1).flatten(0, 1)
+            stream = self._step(block, stream, mask, start)
+        return self._read(stream.flatten(0, 1)[:, None]).unflatten(0, stream.shape[:2])
 
     def patches(self, tokens: Tensor) -> Tensor:
-        out = self._last(tokens[None], attn_mask=_bias(_alone(tokens), tokens.dtype))
+        out = self._last[-1](tokens[None], attn_mask=_bias(_alone(tokens), tokens.dtype))
         return self._read(out[0][self.prefix :, None])
+
+    def _step(self, block: Any, tokens: Tensor, mask: Tensor, start: int) -> Tensor:
+        """The rows from one on of what a block makes."""
+        keys = block.ln_1(tokens)
+        gathered = block.attention(keys[:, start:], keys, keys, attn_mask=mask)
+        out = tokens[:, start:] + block.ls_1(gathered)
+        stepped: Tensor = out + block.ls_2(block.mlp(block.ln_2(out)))
+        return stepped
 
     def _read(self, tokens: Tensor) -> Tensor:
         """Takes the first of each row as the class token: (N, L, W) to (N, dim)."""
@@ -120,84 +159,124 @@ class ClassToken:
         return pooled if self._visual.proj is None else pooled @ self._visual.proj
 
 
-class TimmClassToken:
-    """A tower of timm's whose class token gathers the picture; the last block is run for each."""
+class _Timm:
+    """A tower of timm's; its blocks are run as they are, on the picture's tokens and the queries
+    behind them."""
 
-    def __init__(self, visual: TimmModel) -> None:
+    def __init__(self, visual: TimmModel, blocks: int) -> None:
         self._head = visual.head
         self._trunk: Any = visual.trunk
-        self._rope: dict[str, Tensor] = {}
+        self._rope: Tensor | None = None
+        self._first, self._last = _split(self._trunk.blocks, blocks)
+        self.heads = [block.attn.num_heads for block in self._last]
         self.grid = self._trunk.patch_embed.grid_size
-        self.prefix = self._trunk.num_prefix_tokens
 
     def trunk(self, pictures: Tensor) -> Tensor:
         placed = self._trunk._pos_embed(self._trunk.patch_embed(pictures))
         if isinstance(placed, tuple):
-            placed, rope = placed
-            self._rope = {} if rope is None else {"rope": rope}
-        tokens: Tensor = self._trunk.norm_pre(placed)
-        for block in self._trunk.blocks[:-1]:
-            tokens = block(tokens, **self._rope)
+            placed, self._rope = placed
+        return self._through(self._first, self._trunk.norm_pre(placed))
+
+    def _through(self, blocks: Sequence[nn.Module], tokens: Tensor) -> Tensor:
+        for block in blocks:
+            tokens = self._step(block, tokens, None)
         return tokens
 
-    def whole(self, tokens: Tensor) -> Tensor:
-        return self._read(self._trunk.blocks[-1](tokens, **self._rope)[:, 0])
+    def _step(self, block: Any, tokens: Tensor, mask: Tensor | None, behind: int = 0) -> Tensor:
+        options: dict[str, Tensor] = {} if mask is None else {"attn_mask": mask}
+        if self._rope is not None:
+            # Turned by nothing, as the class token, are the queries behind the patches.
+            still = self._rope.new_zeros(behind, self._rope.shape[-1])
+            still[:, still.shape[1] // 2 :] = 1
+            options["rope"] = torch.cat((self._rope, still))
+        out: Tensor = block(tokens, **options)
+        return out
 
-    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        outs = []
-        for some in allowed.split(_AT_ONCE):
-            mask = torch.ones(len(some), 1, len(tokens), len(tokens), device=tokens.device).bool()
-            mask[:, 0, 0] = some
-            outs.append(self._read(self._last(tokens.expand(len(some), -1, -1), mask)[:, 0]))
-        return torch.cat(outs)
+
+class TimmClassToken(_Timm):
+    """A tower of timm's whose class token gathers the picture."""
+
+    has_pool = False
+
+    def __init__(self, visual: TimmModel, depth: int = 1) -> None:
+        super().__init__(visual, depth or _ALL)
+        self.depth = len(self._last)
+        self.prefix = self._trunk.num_prefix_tokens
+
+    def whole(self, tokens: Tensor) -> Tensor:
+        return self._read(self._through(self._last, tokens)[:, 0])
+
+    def attend(
+        self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
+    ) -> Tensor:
+        stream, count = _with_queries(tokens, tokens[:, :1], biases), biases[0].shape[2]
+        for block, bias in zip(self._last, biases, strict=True):
+            mask = _walls(bias, self.prefix, hidden=1).to(tokens.dtype)
+            stream = self._step(block, stream, mask, count)
+        return self._read(stream[:, -count:])
 
     def patches(self, tokens: Tensor) -> Tensor:
-        out = self._last(tokens[None], _alone(tokens)[None, None])
-        return self._read(out[0, self.prefix :])
-
-    def _last(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        mask = _bias(allowed, tokens.dtype)
-        out: Tensor = self._trunk.blocks[-1](tokens, attn_mask=mask, **self._rope)
-        return out
+        mask = _bias(_alone(tokens), tokens.dtype)[None, None]
+        return self._read(self._step(self._last[-1], tokens[None], mask)[0, self.prefix :])
 
     def _read(self, tokens: Tensor) -> Tensor:
         return _timm_head(self._trunk, self._head, self._trunk.norm(tokens))
 
 
-class AttentionPool:
+class AttentionPool(_Timm):
     """A tower of timm's whose attention pool gathers the picture, such as SigLIP's and PE's."""
 
-    def __init__(self, visual: TimmModel) -> None:
-        self._head = visual.head
-        self._trunk: Any = visual.trunk
+    has_pool = True
+
+    def __init__(self, visual: TimmModel, depth: int = 1) -> None:
+        super().__init__(visual, (depth or _ALL) - 1)
+        self._pool: Any = self._trunk.attn_pool
+        self.depth, self.heads = len(self._last) + 1, [*self.heads, self._pool.num_heads]
         # timm's plain transformer leaves class tokens out of its pool unless told; EVA's never.
         pools_prefix = getattr(visual.trunk, "pool_include_prefix", True)
-        self._left_out = 0 if pools_prefix else visual.trunk.num_prefix_tokens
-        self.grid = self._trunk.patch_embed.grid_size
-        self.prefix = self._trunk.num_prefix_tokens - self._left_out
-
-    def trunk(self, pictures: Tensor) -> Tensor:
-        tokens: Tensor = self._trunk.forward_features(pictures)
-        return tokens[:, self._left_out :]
+        self.prefix = self._trunk.num_prefix_tokens
+        self._left_out = 0 if pools_prefix else self.prefix
 
     def whole(self, tokens: Tensor) -> Tensor:
-        return _timm_head(self._trunk, self._head, self._trunk.attn_pool(tokens))
+        pooled = self._pool(self._pooled(self._through(self._last, tokens)))
+        return _timm_head(self._trunk, self._head, pooled)
 
-    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        """The steps of timm's ``AttentionPoolLatent``, its keys and values made once for all."""
-        pool = self._trunk.attn_pool
-        placed = tokens if pool.pos_embed is None else tokens + pool.pos_embed.to(tokens.dtype)
-        keys, values = pool.kv(placed).unflatten(-1, (2, pool.num_heads, -1)).permute(1, 2, 0, 3)
-        query = pool.q_norm(pool.q(pool.latent[0]).unflatten(-1, (pool.num_heads, -1)))
-        queries = query.transpose(0, 1).expand(-1, len(allowed), -1)
-        mask = _bias(allowed, values.dtype)
-        gathered = scaled_dot_product_attention(queries, pool.k_norm(keys), values, attn_mask=mask)
-        out = pool.proj(gathered.transpose(0, 1).flatten(1))
-        out = out if pool.mlp is None else out + pool.mlp(pool.norm(out))
-        return _timm_head(self._trunk, self._head, out)
+    def attend(
+        self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
+    ) -> Tensor:
+        length, count = tokens.shape[1], biases[0].shape[2]
+        probes = self._pool.latent.expand(len(tokens), count, -1).to(tokens.dtype)
+        for number, block in enumerate(self._last):
+            mask = _walls(biases[number], self.prefix, hidden=0).to(tokens.dtype)
+            stream = self._step(block, torch.cat((tokens, probes), 1), mask, count)
+            if gates is not None:
+                probes = probes + gates[number] * (stream[:, length:] - probes)
+            tokens = stream[:, :length]
+        mask = pad(biases[-1], (self.prefix - self._left_out, 0))
+        return self._gather(probes, self._pooled(tokens), mask)
 
     def patches(self, tokens: Tensor) -> Tensor:
-        return self.attend(tokens, _alone(tokens)[self.prefix :])
+        tokens = self._pooled(tokens[None])
+        alone = _bias(_alone(tokens[0]), tokens.dtype)[self.prefix - self._left_out :]
+        probes = self._pool.latent.expand(1, len(alone), -1)
+        return self._gather(probes, tokens, alone[None, None])[0]
+
+    def _pooled(self, tokens: Tensor) -> Tensor:
+        """What the pool is given."""
+        normed: Tensor = self._trunk.norm(tokens)[:, self._left_out :]
+        return normed
+
+    def _gather(self, probes: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The steps of timm's ``AttentionPoolLatent``, its keys and values made once for all."""
+        pool = self._pool
+        placed = tokens if pool.pos_embed is None else tokens + pool.pos_embed.to(tokens.dtype)
+        keys, values = pool.kv(placed).unflatten(-1, (2, pool.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        queries = pool.q_norm(pool.q(probes).unflatten(-1, (pool.num_heads, -1)).transpose(1, 2))
+        mask = mask.to(values.dtype)
+        gathered = scaled_dot_product_attention(queries, pool.k_norm(keys), values, attn_mask=mask)
+        out = pool.proj(gathered.transpose(1, 2).flatten(2))
+        out = out if pool.mlp is None else out + pool.mlp(pool.norm(out))
+        return _timm_head(self._trunk, self._head, out)
 
 
 class HubClassToken(TimmClassToken):
@@ -206,9 +285,11 @@ class HubClassToken(TimmClassToken):
     TIPSv2's patches were aligned to text in training, so they are taken as they are.
     """
 
-    def __init__(self, visual: Pictures) -> None:
-        self._tower, self._blocks = visual.tower, visual.blocks
-        self._projection = visual.projection
+    def __init__(self, visual: Pictures, depth: int = 1) -> None:
+        self._tower, self._projection = visual.tower, visual.projection
+        self._first, self._last = _split(visual.blocks, depth or _ALL)
+        self.depth = len(self._last)
+        self.heads = [self._tower.config.num_attention_heads] * self.depth
         self._is_aligned = self._tower.config.model_type.startswith("tipsv2")
         self.grid = visual.grid
         self.prefix = 1 + getattr(self._tower.config, "num_register_tokens", 0)
@@ -216,20 +297,15 @@ class HubClassToken(TimmClassToken):
     def trunk(self, pictures: Tensor) -> Tensor:
         tokens: Tensor = self._tower.embeddings(pictures)
         tokens = tokens if self._is_aligned else self._tower.pre_layrnorm(tokens)
-        for block in self._blocks[:-1]:
-            tokens = block(tokens, None)
-        return tokens
-
-    def whole(self, tokens: Tensor) -> Tensor:
-        return self._read(self._blocks[-1](tokens, None)[:, 0])
+        return self._through(self._first, tokens)
 
     def patches(self, tokens: Tensor) -> Tensor:
         if not self._is_aligned:
             return super().patches(tokens)
-        return self._read(self._blocks[-1](tokens[None], None)[0, self.prefix :])
+        return self._read(self._through(self._last, tokens[None])[0, self.prefix :])
 
-    def _last(self, tokens: Tensor, allowed: Tensor) -> Tensor:
-        out: Tensor = self._blocks[-1](tokens, _bias(allowed, tokens.dtype))
+    def _step(self, block: Any, tokens: Tensor, mask: Tensor | None, behind: int = 0) -> Tensor:
+        out: Tensor = block(tokens, mask)
         return out
 
     def _read(self, tokens: Tensor) -> Tensor:
@@ -241,11 +317,12 @@ class HubClassToken(TimmClassToken):
 class HubAttentionPool:
     """A tower of transformers' whose attention pool gathers the picture: SigLIP's and NaFlex."""
 
-    prefix = 0
+    prefix, depth, has_pool = 0, 1, True
 
     def __init__(self, visual: Pictures) -> None:
         self._visual = visual
         self._head: Any = visual.tower.head
+        self.heads = [self._head.attention.num_heads]
         self.grid = visual.grid
 
     def trunk(self, pictures: Tensor) -> Tensor:
@@ -255,16 +332,57 @@ class HubAttentionPool:
         out: Tensor = self._visual.projection(self._head(tokens))
         return out
 
-    def attend(self, tokens: Tensor, allowed: Tensor) -> Tensor:
+    def attend(
+        self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
+    ) -> Tensor:
         """The steps of the head, with a probe for each region, so that keys are made once."""
-        probes = self._head.probe.expand(1, len(allowed), -1)
-        gathered = self._head.attention(probes, tokens[None], tokens[None], attn_mask=~allowed)[0]
+        (bias,) = biases
+        probes = self._head.probe.expand(len(tokens), bias.shape[2], -1)
+        mask = bias.expand(len(tokens), *self.heads, -1, -1).flatten(0, 1).to(tokens.dtype)
+        gathered = self._head.attention(probes, tokens, tokens, attn_mask=mask)[0]
         out = gathered + self._head.mlp(self._head.layernorm(gathered))
-        encoded: Tensor = self._visual.projection(out[0])
+        encoded: Tensor = self._visual.projection(out)
         return encoded
 
     def patches(self, tokens: Tensor) -> Tensor:
-        return self.attend(tokens, _alone(tokens))
+        return self.attend(tokens[None], [_bias(_alone(tokens), tokens.dtype)[None, None]])[0]
+
+
+def _split(blocks: Any, count: int) -> tuple[list[Any], list[Any]]:
+    """The blocks before the last ``count``, and those."""
+    first = max(0, len(blocks) - count)
+    return list(blocks)[:first], list(blocks)[first:]
+
+
+def _run(blocks: Sequence[nn.Module], tokens: Tensor) -> Tensor:
+    for block in blocks:
+        tokens = block(tokens)
+    return tokens
+
+
+def _with_queries(tokens: Tensor, query: Tensor, biases: Sequence[Tensor]) -> Tensor:
+    """The tokens with a copy of the query behind them for each region: (P, L + S, W)."""
+    return torch.cat((tokens, query.expand(-1, biases[0].shape[2], -1)), dim=1)
+
+
+def _walls(bias: Tensor, prefix: int, hidden: int) -> Tensor:
+    """What is added to the scores of a block's attention where queries stand behind the tokens.
+
+    The picture's tokens do not see the queries, and these not each other.
+
+    Args:
+        bias: (P, heads or 1, S, patches), of the queries to the patches
+        prefix: tokens before the patches
+        hidden: how many of these the queries do not see: the class token that they are copies of
+
+    Returns:
+        (P, heads or 1, T + S, T + S) for T tokens
+    """
+    count, length = bias.shape[2], prefix + bias.shape[3]
+    walls = bias.new_zeros(length + count, length + count)
+    walls[:, length:] = walls[length:, :hidden] = float("-inf")
+    walls.diagonal()[length:] = 0
+    return walls + pad(bias, (prefix, count, length, 0))
 
 
 def _is_plain(visual: VisionTransformer) -> bool:

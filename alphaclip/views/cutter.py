@@ -6,8 +6,9 @@ picture's own pixels before they are scaled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Drawn, PixelBox, Region, tight_box
-from alphaclip.views.view import View
+from alphaclip.views.view import View, cover
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,23 +34,38 @@ class Cutter:
     Backgrounds and markers are painted in the picture's own pixels, inside the window that is
     shown, before it is scaled. That is what the published protocols do, and the region drawn in
     that window says both where to paint and what the alpha map is, so that there is one geometry.
-    The window of the whole picture is scaled once, whichever regions are shown in it; its tensor
-    is then one object for all of them.
+    A window that several regions are shown in is scaled once; its tensor is then one object for all
+    of them.
 
     Args:
         image: uint8 (H, W, 3)
         view: which part is shown of a region
         size: side of what is cut, in pixels
         keep_tiny: whether a region that scaling down loses keeps the one pixel at its middle
+        regions: all that will be cut, which decide the windows of a view that covers them
     """
 
-    def __init__(self, image: np.ndarray, view: View, size: int, keep_tiny: bool = False) -> None:
+    def __init__(
+        self,
+        image: np.ndarray,
+        view: View,
+        size: int,
+        keep_tiny: bool = False,
+        regions: Sequence[Region] = (),
+    ) -> None:
         self._image = image
         self._backdrop = Backdrop(image, view)
         self._view = view
         self._size = size
         self._keep_tiny = keep_tiny
-        self._whole: Tensor | None = None
+        self._windows: Mapping[PixelBox, PixelBox] = {}
+        shared = [view.whole_window(*image.shape[:2])]
+        if view.kind == "cover":
+            bounds = self._bounds(regions)
+            self._windows = cover(bounds, view, *image.shape[:2])
+            shown = Counter(self._windows[box] for box in bounds)
+            shared += [window for window, count in shown.items() if count > 1]
+        self._pictures: dict[PixelBox, Tensor | None] = dict.fromkeys(shared)
         self._lock = Lock()
 
     def cut(self, region: Region) -> tuple[Tensor, Tensor]:
@@ -64,10 +81,33 @@ class Cutter:
         """
         height, width = self._image.shape[:2]
         drawn = region.in_picture(height, width)
-        window = self._view.window_round(drawn)
+        window = self._window(drawn)
         mapped = (0, 0, width, height) if self._view.kind == "readme" else window
         draw = cache(partial(drawn.window, mapped))
         return self._picture(drawn.region, window, draw), self._alpha(drawn, mapped, draw)
+
+    def windows(self, regions: Sequence[Region]) -> list[PixelBox]:
+        """Where regions are shown: all 0 for those that cannot be."""
+        windows = []
+        for region in regions:
+            try:
+                windows.append(self._window(region.in_picture(*self._image.shape[:2])))
+            except AlphaClipError:
+                windows.append((0, 0, 0, 0))
+        return windows
+
+    def _window(self, drawn: Drawn) -> PixelBox:
+        if self._windows and not drawn.region.is_whole_image and drawn.bounds in self._windows:
+            return self._windows[drawn.bounds]
+        return self._view.window_round(drawn)
+
+    def _bounds(self, regions: Sequence[Region]) -> list[PixelBox]:
+        bounds = []
+        for region in regions:
+            # One that cannot be drawn is told of when it is cut.
+            with suppress(AlphaClipError):
+                bounds.append(region.bounds(*self._image.shape[:2]))
+        return bounds
 
     def _alpha(self, drawn: Drawn, window: PixelBox, draw: Callable[[], np.ndarray]) -> Tensor:
         import torch
@@ -98,18 +138,19 @@ class Cutter:
         view, square = self._view, [self._size] * 2
         if view.is_painted and not region.is_whole_image:
             return _scale(self._painted(window, draw()), square, view.scaling, view)
-        is_all = window == view.whole_window(*self._image.shape[:2])
-        with self._lock if is_all else nullcontext():
-            if is_all and self._whole is not None:
-                return self._whole
+        is_shared = window in self._pictures
+        with self._lock if is_shared else nullcontext():
+            known = self._pictures.get(window)
+            if known is not None:
+                return known
             if view.kind == "readme":
                 scaled = _scale(_to_pixels(self._image), square[:1], view.scaling, view)
                 picture = functional.center_crop(scaled, square)
             else:
                 part = _crop(self._image, window, view.padding_value)
                 picture = _scale(part, square, view.scaling, view)
-            if is_all:
-                self._whole = picture
+            if is_shared:
+                self._pictures[window] = picture
             return picture
 
     def _painted(self, window: PixelBox, shape: np.ndarray) -> Tensor:
@@ -142,7 +183,7 @@ def make_views(
     """
     import torch
 
-    cutter = Cutter(image, view, size)
+    cutter = Cutter(image, view, size, regions=regions)
     cuts = [cutter.cut(region) for region in regions]
     if not cuts:
         return torch.empty(0, 3, size, size).byte(), torch.empty(0, 1, size, size).byte()

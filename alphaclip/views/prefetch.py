@@ -116,6 +116,7 @@ class Item:
         self.settled = 0
         self._source = source
         self._opened: Cutter | ImageError | None = None
+        self._order: Sequence[int] = range(len(regions))
         self._chunks_left = math.ceil(len(regions) / _CHUNK)
         self._lock = Lock()
 
@@ -130,22 +131,27 @@ class Item:
         The first chunk opens the picture, the last lets go of it. It is empty, and nothing is
         opened, if the picture has no regions.
         """
-        numbers = range(start, min(start + _CHUNK, len(self.regions)))
-        if not numbers:
+        count = min(_CHUNK, len(self.regions) - start)
+        if not count:
             return Chunk(self, [], [], 0)
         with self._lock:
             if self._opened is None:
                 try:
-                    self._opened = Cutter(open_image(self._source), view, size, keep_tiny)
+                    image = open_image(self._source)
+                    self._opened = Cutter(image, view, size, keep_tiny, self.regions)
+                    if view.kind == "cover":
+                        # So that all regions of a square are in one batch, or in the next.
+                        windows = self._opened.windows(self.regions)
+                        self._order = sorted(self._order, key=windows.__getitem__)
                 except ImageError as error:
                     self._opened = _without_frames(error)
             opened = self._opened
         if isinstance(opened, ImageError):
             failures = [Failure(self.number, None, opened)] if start == 0 else []
-            return Chunk(self, [], failures, len(numbers))
+            return Chunk(self, [], failures, count)
         rows: list[Row] = []
         failures = []
-        for number in numbers:
+        for number in self._order[start : start + count]:
             try:
                 rows.append(Row(self, number, *opened.cut(self.regions[number])))
             except AlphaClipError as error:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
+
+import numpy as np
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Drawn, PixelBox, Region
 
-Kind = Literal["image", "context", "squash", "center", "readme"]
+Kind = Literal["image", "context", "cover", "squash", "center", "readme"]
 Background = Literal["kept", "mean", "blur", "gray", "black", "white"]
 Alpha = Literal["region", "box", "ones"]
 
@@ -28,14 +31,17 @@ class View:
 
     Attributes:
         kind: ``image``, the whole picture padded to a square; ``context``, a square round the
-            region; ``squash``, the whole picture, its aspect given up; ``center``, the square in
-            the middle of the picture, as wide as its shorter side; ``readme``, for the published
-            README's figures only: the picture as with ``center`` but scaled before it is cut, the
-            alpha map as with ``squash``, so that they do not coincide unless the picture is
-            square. A whole-image region has alpha 1 over any padding too.
-        context: side of the square in longer sides of the region's bounds; for ``context`` only
+            region; ``cover``, few squares, each for all regions in it, that show no region too
+            small, see `cover`; ``squash``, the whole picture, its aspect given up;
+            ``center``, the square in the middle of the picture, as wide as its shorter side;
+            ``readme``, for the published README's figures only: the picture as with ``center``
+            but scaled before it is cut, the alpha map as with ``squash``, so that they do not
+            coincide unless the picture is square. A whole-image region has alpha 1 over any
+            padding too.
+        context: side of the square in longer sides of the region's bounds, for ``context``; the
+            greatest that it may have for any region in it, for ``cover``
         least: the square is at least this many pixels wide, so that a tiny region keeps
-            surroundings; for ``context`` only
+            surroundings; for ``context`` and ``cover``
         antialias: whether scaling down averages over all pixels, for picture and alpha map.
             The figures published for Alpha-CLIP are without.
         background: what is shown outside the region: ``kept``; ``mean``, CLIP's mean colour;
@@ -88,7 +94,12 @@ class View:
     @property
     def is_shared(self) -> bool:
         """Whether all regions of a picture are shown in the same pixels."""
-        return self.kind != "context" and not self.is_painted
+        return not self.is_local and not self.is_painted
+
+    @property
+    def is_local(self) -> bool:
+        """Whether what is shown of a picture depends on where the region is."""
+        return self.kind in ("context", "cover")
 
     @property
     def padding_value(self) -> int:
@@ -98,7 +109,7 @@ class View:
     def to_dict(self) -> dict[str, Any]:
         """What decides the pixels, as JSON holds it: the kind, and what is not the default."""
         content: dict[str, Any] = {"kind": self.kind}
-        if self.kind == "context":
+        if self.is_local:
             content |= {"context": self.context, "least": self.least}
         left_out = {"kind", "context", "least"}
         if self.background != "blur":
@@ -110,8 +121,8 @@ class View:
         return content
 
     def window(self, region: Region, height: int, width: int) -> PixelBox:
-        """The part of a picture of this size that is shown of a region; it may reach beyond the
-        picture. A square, except for ``squash``.
+        """The part of a picture of this size that is shown of a region by itself; it may reach
+        beyond the picture. A square, except for ``squash``.
 
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture
@@ -121,10 +132,16 @@ class View:
     def window_round(self, drawn: Drawn) -> PixelBox:
         """The same of a region that is more to be asked for."""
         left, top, right, bottom = drawn.bounds
-        if self.kind != "context" or drawn.region.is_whole_image:
+        if not self.is_local or drawn.region.is_whole_image:
             return self.whole_window(drawn.height, drawn.width)
-        longer = max(right - left, bottom - top)
-        return _square((left, top, right, bottom), max(self.least, round(self.context * longer)))
+        side = self.side_for(max(right - left, bottom - top))
+        if self.kind == "cover" and side >= max(drawn.height, drawn.width):
+            return self.whole_window(drawn.height, drawn.width)
+        return square_round(drawn.bounds, side)
+
+    def side_for(self, longer: int) -> int:
+        """How wide the square is that shows a region with this longer side."""
+        return max(self.least, round(self.context * longer))
 
     def whole_window(self, height: int, width: int) -> PixelBox:
         """What a whole-image region shows of a picture, see `window`."""
@@ -134,11 +151,65 @@ class View:
             side = min(height, width)
             left, top = width // 2 - side // 2, height // 2 - side // 2
             return left, top, left + side, top + side
-        return _square((0, 0, width, height), max(width, height))
+        return square_round((0, 0, width, height), max(width, height))
 
 
-def _square(box: PixelBox, side: int) -> PixelBox:
+def square_round(box: PixelBox, side: int) -> PixelBox:
+    """The square of this side with the same middle."""
     left, top, right, bottom = box
     left += (right - left - side) // 2
     top += (bottom - top - side) // 2
     return left, top, left + side, top + side
+
+
+def cover(
+    bounds: Sequence[PixelBox], view: View, height: int, width: int
+) -> Mapping[PixelBox, PixelBox]:
+    """Finds as few squares as a greedy rule does, and which of them shows which region.
+
+    The smallest region that has none yet decides how wide the next square may be: as many of its
+    longer sides as ``view.context`` says, so no region in it is shown smaller than that. The
+    square takes in what lies nearest, as long as all of it fits, and is centred on that: a region
+    that nothing fits beside has the square of ``context``, and where the whole picture is no wider
+    than the square may be, all that are left share that.
+
+    Args:
+        bounds: of the regions, in pixels; what is shown depends on all of them
+        view: of kind ``cover``
+        height, width: of the picture
+
+    Returns:
+        bounds to their squares
+    """
+    squares: dict[PixelBox, PixelBox] = {}
+    boxes = np.array(sorted({*bounds}, key=_longer), np.int64).reshape(-1, 4)
+    while len(boxes):
+        side = view.side_for(_longer(boxes[0]))
+        if side >= max(height, width):
+            taken, square = np.ones(len(boxes), bool), view.whole_window(height, width)
+        else:
+            taken = _fitting(boxes, side)
+            low, high = boxes[taken, :2].min(axis=0), boxes[taken, 2:].max(axis=0)
+            square = square_round((*low.tolist(), *high.tolist()), side)
+        squares |= dict.fromkeys(map(tuple, boxes[taken].tolist()), square)
+        boxes = boxes[~taken]
+    return squares
+
+
+def _fitting(boxes: np.ndarray, side: int) -> np.ndarray:
+    """Which boxes a square takes in, the first of them always: bool (n,)."""
+    middles = boxes[:, :2] + boxes[:, 2:]
+    taken = np.zeros(len(boxes), bool)
+    low, high = boxes[0, :2], boxes[0, 2:]
+    for number in np.abs(middles - middles[0]).max(axis=1).argsort(kind="stable"):
+        lower, higher = (
+            np.minimum(low, boxes[number, :2]),
+            np.maximum(high, boxes[number, 2:]),
+        )
+        if not number or (higher - lower).max() <= side:
+            low, high, taken[number] = lower, higher, True
+    return taken
+
+
+def _longer(box: Sequence[int]) -> int:
+    return int(max(box[2] - box[0], box[3] - box[1]))

@@ -158,6 +158,8 @@ def test_encoders(load: Callable, call: Callable) -> None:
     rows = call(encoders, *tiny).splitlines()[2:]
     kinds = [row.split(" | ")[0] for row in rows]
     assert kinds == ["| 64x48 box", "| 64x48 mask", "| 64x48 polygon"]
+    queries = ["--queries", "2", "--encoder", NANO, "--counts", "2", "--rounds", "1"]
+    assert len(call(encoders, *queries).splitlines()) == 3
     turns = ["--in-turn", "--encoder", NANO, "--batch", "2", "--rounds", "1"]
     ways = [row.strip("| ").split("|") for row in call(encoders, *turns).splitlines()[2:]]
     assert [way[0].strip() for way in ways][:2] == ["plain", "fp32"]

@@ -20,6 +20,7 @@ from alphaclip.regions.region import Region
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.processes import Ranks
 from alphaclip.training.pairs.format.reading import Pair, PairSet
+from alphaclip.training.pairs.format.records import PairError
 from alphaclip.views.cutter import Cutter
 from alphaclip.views.view import View
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
@@ -31,6 +32,9 @@ _TRIES = 20
 @dataclass(frozen=True)
 class PairBatch:
     """Regions with their texts, row by row.
+
+    With method ``regions`` a row is a picture, and alpha, tokens, negatives and whole have one more
+    dimension behind the first, of its regions; those that are missing have no text.
 
     Attributes:
         images: uint8 (N, 3, R, R)
@@ -51,6 +55,11 @@ class PairBatch:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def regions(self) -> int:
+        """Regions of a row, those without text among them."""
+        return self.tokens[..., 0].numel() // len(self)
 
     def to(self, device: torch.device | str) -> PairBatch:
         """The same on a device; from pinned memory the copy is asynchronous."""
@@ -134,7 +143,8 @@ class PairBatches(Dataset[Drawn]):
     ) -> None:
         self._pairs, self._config, self._model, self._size = pairs, config, model, size
         self._start = start
-        self._stop = step_count(config, len(pairs))
+        self._count = sample_count(config, pairs)
+        self._stop = step_count(config, self._count)
         ranks = ranks or Ranks()
         each = ranks.share(config.batch_size)
         self._rows = range(ranks.rank * each, (ranks.rank + 1) * each)
@@ -151,14 +161,16 @@ class PairBatches(Dataset[Drawn]):
         samples = [self._sample(step, row, replaced) for row in self._rows]
         return Drawn(self._batch(samples), tuple(replaced))
 
-    def _sample(self, step: int, row: int, replaced: list[str]) -> _Sample:
-        """What a row of a step's batch shows, with its text."""
+    def _sample(self, step: int, row: int, replaced: list[str]) -> list[_Sample]:
+        """What a row of a step's batch shows, each with its text."""
         # 1 tells samples from the order of an epoch, which is drawn with 0.
         rng = np.random.default_rng([self._config.seed, 1, step, row])
         for number in self._candidates(step, row):
             try:
+                if self._config.method == "regions":
+                    return _draw_together(self._pairs.of(number), self._config, self._size, rng)
                 pair: Pair = self._pairs[number]
-                return _draw(pair, self._config, self._size, rng)
+                return [_draw(pair, self._config, self._size, rng)]
             except AlphaClipError as error:
                 replaced.append(f"step {step}: {error}")
         raise FinetuneError(
@@ -169,7 +181,7 @@ class PairBatches(Dataset[Drawn]):
     def _candidates(self, step: int, row: int) -> list[int]:
         """The pair for a row, and those that following steps have in it."""
         size = self._config.batch_size
-        epoch, within = divmod(step, len(self._pairs) // size)
+        epoch, within = divmod(step, self._count // size)
         order = self._order_of(0 if self._config.reference else epoch)
         first = within * size + row
         return [int(order[(first + i * size) % len(order)]) for i in range(_TRIES)]
@@ -177,7 +189,7 @@ class PairBatches(Dataset[Drawn]):
     def _order_of(self, epoch: int) -> np.ndarray:
         if self._order[0] != epoch:
             rng = np.random.default_rng([self._config.seed, 0, epoch])
-            self._order = epoch, rng.permutation(len(self._pairs))
+            self._order = epoch, rng.permutation(self._count)
         return self._order[1]
 
     @cached_property
@@ -185,20 +197,35 @@ class PairBatches(Dataset[Drawn]):
         """Built in the process that draws, not sent to it."""
         return build_tokenizer(self._model)
 
-    def _batch(self, samples: list[_Sample]) -> PairBatch:
+    def _batch(self, rows: list[list[_Sample]]) -> PairBatch:
+        config, samples = self._config, [sample for row in rows for sample in row]
         tokens = self._tokenizer([sample.text for sample in samples])
-        negatives = tokens.new_zeros(len(samples), self._config.negatives, tokens.shape[1])
+        negatives = tokens.new_zeros(len(samples), config.negatives, tokens.shape[1])
         for row, sample in zip(negatives, samples, strict=True):
             if sample.negatives:
                 row[: len(sample.negatives)] = self._tokenizer(list(sample.negatives))
+        places = torch.tensor([(i, n) for i, row in enumerate(rows) for n in range(len(row))])
+        shape = [len(rows), *([config.region_count] if config.method == "regions" else [])]
+
+        def placed(values: Tensor) -> Tensor:
+            """Of each sample to its place in the batch; zeros where a picture has no more."""
+            empty = values.new_zeros(*shape, *values.shape[1:])
+            empty[tuple(places.T[: len(shape)])] = values
+            return empty
+
         return PairBatch(
-            torch.stack([sample.image for sample in samples]),
-            torch.stack([sample.alpha for sample in samples]),
-            tokens,
-            negatives if self._config.negatives else None,
-            torch.tensor([sample.whole for sample in samples]),
-            tuple(sample.key for sample in samples),
+            torch.stack([row[0].image for row in rows]),
+            placed(torch.stack([sample.alpha for sample in samples])),
+            placed(tokens),
+            placed(negatives) if config.negatives else None,
+            placed(torch.tensor([sample.whole for sample in samples])),
+            tuple(row[0].key for row in rows),
         )
+
+
+def sample_count(config: FinetuneConfig, pairs: PairSet) -> int:
+    """What an epoch has of what a batch is made of: pictures with method ``regions``, or pairs."""
+    return pairs.picture_count if config.method == "regions" else len(pairs)
 
 
 def step_count(config: FinetuneConfig, pairs: int) -> int:
@@ -233,20 +260,55 @@ class _Sample:
 
 def _draw(pair: Pair, config: FinetuneConfig, size: int, rng: np.random.Generator) -> _Sample:
     whole = rng.random() < config.whole_share
-    text = pair.caption if whole else pair.texts[rng.integers(len(pair.texts))]
-    negatives: tuple[str, ...] = ()
-    if not whole:
-        chosen = rng.permutation(len(pair.negatives))[: config.negatives]
-        negatives = tuple(pair.negatives[number] for number in chosen)
-    region = Region.whole_image() if whole else pair.region
+    words = _words(pair, whole, config, rng)
     view = View(antialias=config.antialias) if whole else _view(config, rng)
     # A region that scaling down loses keeps one pixel: a sample without any says nothing.
-    image, alpha = Cutter(pair.image, view, size, keep_tiny=True).cut(region)
+    cutter = Cutter(pair.image, view, size, keep_tiny=True)
+    image, alpha = cutter.cut(Region.whole_image() if whole else pair.region)
     if not config.use_alpha:
         alpha = torch.full_like(alpha, 255)
-    if config.flip and rng.random() < 0.5:
-        image, alpha = image.flip(-1), alpha.flip(-1)
-    return _Sample(image, alpha, text, negatives, whole, pair.key)
+    sample = _Sample(image, alpha, *words, whole, pair.key)
+    return _flipped(sample) if config.flip and rng.random() < 0.5 else sample
+
+
+def _draw_together(
+    pairs: list[Pair], config: FinetuneConfig, size: int, rng: np.random.Generator
+) -> list[_Sample]:
+    """Regions of a picture that are shown in the same pixels, the whole picture among them."""
+    if not pairs:
+        raise PairError("a picture has no region")
+    whole = rng.random() < config.whole_share
+    view = View(antialias=config.antialias) if whole else _view(config, rng)
+    view = replace(view, kind="cover") if view.is_local else view
+    regions = [pair.region for pair in pairs]
+    cutter = Cutter(pairs[0].image, view, size, keep_tiny=True, regions=regions)
+    windows = cutter.windows(regions)
+    chosen = windows[rng.integers(len(windows))]
+    numbers = [n for n in rng.permutation(len(pairs)) if windows[n] == chosen]
+    samples = []
+    for pair in [pairs[n] for n in numbers[: config.region_count - whole]]:
+        words = _words(pair, False, config, rng)
+        samples.append(_Sample(*cutter.cut(pair.region), *words, False, pair.key))
+    if whole:
+        words = _words(pairs[0], True, config, rng)
+        samples.append(_Sample(*cutter.cut(Region.whole_image()), *words, True, pairs[0].key))
+    flips = config.flip and rng.random() < 0.5
+    return [_flipped(sample) for sample in samples] if flips else samples
+
+
+def _words(
+    pair: Pair, whole: bool, config: FinetuneConfig, rng: np.random.Generator
+) -> tuple[str, tuple[str, ...]]:
+    """A text of a region, or of its picture, and what is wrong for it."""
+    text = pair.caption if whole else pair.texts[rng.integers(len(pair.texts))]
+    if whole:
+        return text, ()
+    chosen = rng.permutation(len(pair.negatives))[: config.negatives]
+    return text, tuple(pair.negatives[number] for number in chosen)
+
+
+def _flipped(sample: _Sample) -> _Sample:
+    return replace(sample, image=sample.image.flip(-1), alpha=sample.alpha.flip(-1))
 
 
 def _view(config: FinetuneConfig, rng: np.random.Generator) -> View:

@@ -25,7 +25,7 @@ from alphaclip.files import (
     write_text,
 )
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.config import FinetuneError
+from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.weights.architectures import UNNAMED
 from alphaclip.weights.checkpoints import write_tensors
 from alphaclip.weights.dual_encoders import SETTINGS
@@ -104,8 +104,10 @@ class RunState:
             for what in ours
             if ours[what][0] != theirs[what][0]
         ]
+        # A field that came later is as it was before there was a choice.
+        before = {field.name: field.default for field in fields(FinetuneConfig)}
         for name in sorted({*self.config, *other.config} - {*FREE}):
-            there, here = self.config.get(name), other.config.get(name)
+            there, here = self.config.get(name, before.get(name)), other.config.get(name)
             if there != here:
                 differences.append(f"{name} is {there!r} there and {here!r} here")
         if differences:

@@ -59,6 +59,18 @@ class FinetuneConfig:
         pretrained: the base weights: an open_clip tag of the architecture, or a file
         checkpoint: weights with an alpha channel to start from
         evaluate: folders of held-out pairs
+        method: ``alpha``, the paper's: each region has a pass, its alpha map beside the picture; or
+            ``regions``: all regions of a picture are seen in one pass by queries in the last
+            blocks, see `alphaclip.network.region_queries`. A step then has ``batch_size``
+            pictures, each with its regions, and a share ``whole_share`` of them with the caption
+        region_blocks: the last parts of the tower that regions have queries in, an attention
+            pool among them; 0 is all. Weights that have queries already keep theirs
+        region_bias: whether how much each head keeps to the masks is ``learnt``, or ``fixed``
+        region_edge: patches from a mask's edge over which attention falls by a factor of e; with
+            0 all that is outside is equally far
+        region_alpha: the alpha map is at the input as well, for a pass of each region
+        region_count: regions that are taken of a picture at most, drawn anew each time
+        region_negatives: whether the texts of a picture's other regions are wrong for a region
         seed: of the order, the samples' choices and new weights
         epochs: passes over the pairs; counts where ``steps`` is 0
         steps: optimiser steps; 0 follows ``epochs``
@@ -97,7 +109,9 @@ class FinetuneConfig:
         activation_checkpointing: keeps less for the backward pass and computes it again
         compile: the image encoder through ``torch.compile``
         geometry: ``pad``, the whole picture padded to a square with black, as the paper's;
-            ``context``, a square round the region, its side drawn from ``context``
+            ``context``, a square round the region, its side drawn from ``context``; of regions
+            that are seen together, a square that several share, see
+            `alphaclip.views.view.cover`
         context: least and greatest side of that square, in longer sides of the region
         context_share: share of region samples with that square where ``geometry`` is
             ``context``; the others are padded
@@ -117,6 +131,13 @@ class FinetuneConfig:
     pretrained: str | None = None
     checkpoint: str | None = None
     evaluate: tuple[str, ...] = ()
+    method: Literal["alpha", "regions"] = "alpha"
+    region_blocks: int = _at_least(0, 3)
+    region_bias: Literal["learnt", "fixed"] = "learnt"
+    region_edge: float = _at_least(0, 0.0)
+    region_alpha: bool = False
+    region_count: int = _at_least(1, 16)
+    region_negatives: bool = True
     seed: int = _at_least(0, 0)
     epochs: float = _at_least(0, 6.0)
     steps: int = _at_least(0, 0)
@@ -207,11 +228,20 @@ class FinetuneConfig:
             )
         if not self.use_alpha and self.alpha_init == "random":
             yield "use_alpha is false, so alpha_init cannot be 'random'"
+        if self.method == "regions":
+            yield from self._region_problems()
         if self.lora_rank > 0 and self.unfrozen_blocks is not None:
             yield (
                 "lora_rank trains adapters in every block: leave unfrozen_blocks out, or set the "
                 "rank to 0"
             )
+
+    def _region_problems(self) -> Iterator[str]:
+        for name in ("reference", "activation_checkpointing", "compile"):
+            if getattr(self, name):
+                yield f"{name} is for method 'alpha': leave it out with 'regions'"
+        if self.region_alpha and not self.use_alpha:
+            yield "region_alpha is true and use_alpha false: change one"
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "config") -> FinetuneConfig:

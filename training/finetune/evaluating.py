@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -105,7 +105,8 @@ def evaluation_view(config: FinetuneConfig) -> View:
     if config.geometry == "pad":
         return View("image", antialias=config.antialias)
     middle = round(sum(config.context) / 2, 3)
-    return View("context", context=middle, antialias=config.antialias)
+    kind: Any = "cover" if config.method == "regions" else "context"
+    return View(kind, context=middle, antialias=config.antialias)
 
 
 def read_held_out(folder: Path, name: str, pictures: Path) -> RegionSet:

@@ -10,6 +10,7 @@ from alphaclip.catalog.zoo import CARD_FILE, README_FILE, ModelSpec, resolve
 from alphaclip.errors import brief
 from alphaclip.files import read_json, write_text
 from alphaclip.network.factory import create_model
+from alphaclip.network.region_queries import is_added
 from alphaclip.training.finetune.checkpoints import (
     BEST,
     LAST,
@@ -19,7 +20,6 @@ from alphaclip.training.finetune.checkpoints import (
 )
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.logs import EVALUATION, REPORT, RowLog
-from alphaclip.weights.alpha_channel import ALPHA_SUFFIX
 from alphaclip.weights.architectures import MERGES_FILE
 from alphaclip.weights.checkpoints import write_tensors
 from alphaclip.weights.hub import ALPHA_FILE, OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
@@ -100,7 +100,7 @@ def export_hub(run: Path, folder: Path) -> Path:
     copy_tokenizer(model, folder)
     write_json(folder / OPEN_CLIP_CONFIG, open_clip_content(model))
     tensors = {name: t.contiguous() for name, t in model.clip.state_dict().items()}
-    alpha = {n: t for n, t in tensors.items() if n.endswith(f"{ALPHA_SUFFIX}.weight")}
+    alpha = {n: t for n, t in tensors.items() if is_added(n)}
     plain = {n: t for n, t in tensors.items() if n not in alpha}
     card = _card(spec, source)
     write_tensors(alpha, folder / ALPHA_FILE, {"licence": card["licence"]})

@@ -201,7 +201,7 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
     changed: dict[str, Any] = {"batch_size": batch, "steps": steps}
     changed["checkpoint_every"] = CHECKPOINT_EVERY
     view = resolve(model).default_view
-    if view.kind == "context":
+    if view.is_local:
         around = view.context  # A fifth less and more, so that none is learned by heart.
         changed |= {"geometry": "context", "context": [max(1.0, 0.8 * around), 1.2 * around]}
     visual = create_model(model).clip.visual

@@ -17,7 +17,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.training.finetune.batches import Drawn, PairBatches, step_count
+from alphaclip.training.finetune.batches import Drawn, PairBatches, sample_count, step_count
 from alphaclip.training.finetune.checkpoints import Checkpoints, RunState
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.evaluating import Evaluate, HeldOut, Twin, evaluation_view
@@ -27,7 +27,7 @@ from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.precision import find_dtype
 from alphaclip.training.finetune.optimization.schedule import check_schedule, rate_scale
 from alphaclip.training.finetune.optimization.steps import NotFiniteError, TrainingStep
-from alphaclip.training.finetune.optimization.trainable import prepare, state_to_save
+from alphaclip.training.finetune.optimization.trainable import prepare, start_regions, state_to_save
 from alphaclip.training.finetune.processes import Ranks, StopRequest, joined_processes, only_run
 from alphaclip.training.pairs.format.jobs import Progress
 from alphaclip.training.pairs.format.reading import open_pairs
@@ -92,10 +92,12 @@ class _Run:
         self.config, self.ranks, self.device, self.best_by = config, ranks, device, best_by
         self.folder, self.is_first = Path(config.output), ranks.rank == 0
         self.pairs = open_pairs(*map(Path, config.pairs))
-        self.steps = step_count(config, len(self.pairs))
+        self.count = sample_count(config, self.pairs)
+        self.steps = step_count(config, self.count)
         check_schedule(self.steps, config)
         if model is None:
             model = create_model(config.model, config.checkpoint, config.pretrained)
+        start_regions(model, config)
         self.evaluate, self.twin = evaluate, None
         if self.is_first and (evaluate is not None or config.evaluate):
             folders = [Path(folder) for folder in config.evaluate]
@@ -187,7 +189,7 @@ class _Run:
 
     def _log(self, index: int, figures: Figures, pace: Pace) -> Mapping[str, str]:
         recent, self.paced = pace.since(self.paced), replace(pace)
-        row = {"step": index, "epoch": index * self.config.batch_size / len(self.pairs)}
+        row = {"step": index, "epoch": index * self.config.batch_size / self.count}
         row |= {name: float(value) for name, value in figures.items() if name != "samples"}
         rates = {group["name"]: group["lr"] for group in self.optimizer.param_groups}
         row |= {"rate": rates.get("weights", 0.0), "alpha_rate": rates.get("alpha", 0.0)}

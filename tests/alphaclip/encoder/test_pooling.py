@@ -15,11 +15,19 @@ from torch.nn.functional import linear, normalize
 
 from alphaclip import Region
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.pooling import POOLINGS, Pooled, foreground, mask_box, mask_mean
+from alphaclip.encoder.pooling import (
+    POOLINGS,
+    Pooled,
+    foreground,
+    mask_attention,
+    mask_box,
+    mask_mean,
+)
 from alphaclip.errors import AlphaClipError
 from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.network.region_queries import RegionQueries
 from alphaclip.network.split_towers import AttentionPool, ClassToken, TimmClassToken, find_tower
 from alphaclip.views.view import View
 from alphaclip.weights.alpha_channel import join_alpha
@@ -115,8 +123,7 @@ def test_tower__in_two_parts_is_the_model(tower_case: tuple[AlphaCLIP, type]) ->
     assert tokens.shape[1] == tower.prefix + tower.grid[0] * tower.grid[1]
     expected = model.clip.encode_image(joined)
     assert torch.equal(tower.whole(tokens), expected)
-    everything = torch.ones(2, tokens.shape[1], dtype=torch.bool)
-    attended = tower.attend(tokens[0], everything)
+    attended = tower.attend(tokens, [torch.zeros(1, 1, 2, tokens.shape[1] - tower.prefix)])[0]
     torch.testing.assert_close(attended, expected.expand(2, -1), atol=1e-5, rtol=1e-5)
 
 
@@ -124,13 +131,14 @@ def test_tower__in_two_parts_is_the_model(tower_case: tuple[AlphaCLIP, type]) ->
 def test_tower__attends_to_nothing_but_what_is_allowed(tower_case: tuple[AlphaCLIP, type]) -> None:
     model, _ = tower_case
     tower = find_tower(model.clip.visual, "random")
-    tokens = tower.trunk(picture_of(model))[0]
-    allowed = torch.ones(2, len(tokens), dtype=torch.bool)
-    allowed[0, tower.prefix + 2 :] = False
-    before = tower.attend(tokens, allowed)
+    tokens = tower.trunk(picture_of(model))
+    patches = tokens[0, tower.prefix :]
+    bias = torch.zeros(1, 1, 2, len(patches))
+    bias[..., 0, 2:] = float("-inf")
+    before = tower.attend(tokens, [bias])[0]
     assert (before[0] - before[1]).abs().max() > 1e-3
-    tokens[tower.prefix + 2 :] += 3 * torch.randn(tokens[tower.prefix + 2 :].shape)
-    after = tower.attend(tokens, allowed)
+    patches[2:] += 3 * torch.randn(patches[2:].shape)
+    after = tower.attend(tokens, [bias])[0]
     torch.testing.assert_close(after[0], before[0], atol=1e-5, rtol=1e-5)
     assert (after[1] - before[1]).abs().max() > 1e-3
 
@@ -407,3 +415,106 @@ def test_pooled__siglip_by_its_own_configuration(tmp_path: Path) -> None:
     vectors = torch.from_numpy(encoder.encode_regions(image, [*boxes(2), Region.whole_image()]))
     assert vectors.shape == (3, 96)
     torch.testing.assert_close(normalize(vectors), vectors, atol=1e-5, rtol=0)
+
+
+def random_queries(tower: Any) -> RegionQueries:
+    """Such as training may end with: heads that keep to the mask in different degrees."""
+    queries = RegionQueries(tower, edge=2.0)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in queries.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator) + 0.1)
+    return queries
+
+
+def depths_of(model: AlphaCLIP) -> list[int]:
+    """One, two and all parts of a tower."""
+    return [1, 2, find_tower(model.clip.visual, "random", 0).depth]
+
+
+@torch.inference_mode()
+def test_queries__of_everything_are_the_model(tower_case: tuple[AlphaCLIP, type]) -> None:
+    model, _ = tower_case
+    joined = picture_of(model).expand(2, -1, -1, -1) * torch.tensor([1.0, 0.5]).view(2, 1, 1, 1)
+    expected = model.clip.encode_image(joined)
+    maps = torch.ones(2, 3, 1, model.image_size, model.image_size)
+    for depth in depths_of(model):
+        tower = find_tower(model.clip.visual, "random", depth)
+        assert len(tower.heads) == tower.depth == depth
+        tokens = tower.trunk(joined)
+        assert torch.equal(tower.whole(tokens), expected)
+        found = RegionQueries(tower).attend(tower, tokens, maps)
+        close = {"atol": 2e-5, "rtol": 1e-4}
+        torch.testing.assert_close(found, expected[:, None].expand(-1, 3, -1), **close)
+
+
+@torch.inference_mode()
+def test_queries__of_a_hard_mask_in_one_part_are_mask_attention(
+    tower_case: tuple[AlphaCLIP, type],
+) -> None:
+    model, _ = tower_case
+    tower = find_tower(model.clip.visual, "random", 1)
+    tokens = tower.trunk(picture_of(model))[0]
+    maps = torch.zeros(2, 1, *tower.grid)
+    maps[0, 0, 1:, 1:3] = maps[1, 0, 0, 0] = 1
+    maps = torch.nn.functional.interpolate(maps, size=(model.image_size,) * 2)
+    queries = RegionQueries(tower)
+    queries.scale[0].fill_(1e4)
+    expected = mask_attention(tower, tokens, maps)
+    torch.testing.assert_close(
+        queries.attend_one(tower, tokens, maps), expected, atol=1e-5, rtol=1e-4
+    )
+
+
+@torch.inference_mode()
+def test_queries__of_several_blocks_see_neither_each_other_nor_less_of_the_picture(
+    tower_case: tuple[AlphaCLIP, type],
+) -> None:
+    """The vector of a region is the same whatever regions and pictures are beside it."""
+    model, _ = tower_case
+    size = model.image_size
+    joined = picture_of(model).expand(2, -1, -1, -1) * torch.tensor([1.0, 0.5]).view(2, 1, 1, 1)
+    maps = torch.zeros(2, 3, 1, size, size)
+    maps[:, 0, 0, : size // 2], maps[:, 1, 0, :, : size // 3] = 1, 0.5
+    maps[:, 2, 0, size // 2, size // 2] = 1
+    for depth in depths_of(model)[1:]:
+        tower = find_tower(model.clip.visual, "random", depth)
+        queries, tokens = random_queries(tower), tower.trunk(joined)
+        found = queries.attend(tower, tokens, maps)
+        assert torch.pdist(normalize(found, dim=-1)[0]).min() > 1e-3
+        for picture in range(2):
+            for region in range(3):
+                one = tokens[picture : picture + 1], maps[picture : picture + 1, [region]]
+                alone = queries.attend(tower, *one)[0, 0]
+                close = {"atol": 2e-5, "rtol": 1e-3}
+                torch.testing.assert_close(found[picture, region], alone, **close)
+
+
+def test_queries__bias_by_hand(plain: AlphaCLIP) -> None:
+    """Four patches in a row: covered, half covered, not, not."""
+    queries = RegionQueries(find_tower(plain.clip.visual, "plain"))
+    maps = torch.zeros(1, 1, 1, 4, 16)
+    maps[..., :6] = 1
+    logs = [0.0, np.log(0.5), np.log(1e-4), np.log(1e-4)]
+    torch.testing.assert_close(queries(maps, (1, 4))[0][0, 0, 0], torch.tensor(logs).float())
+    queries.edge.fill_(2.0)
+    queries.scale[0].data.copy_(torch.tensor([1.0, 2.0]))
+    by_edge = torch.tensor([0.0, -0.5, -1.0, -1.5])
+    torch.testing.assert_close(
+        queries(maps, (1, 4))[0][0, :, 0], torch.stack([by_edge, 2 * by_edge])
+    )
+    assert not queries(torch.zeros_like(maps), (1, 4))[0].any()
+
+
+def test_encode_regions__a_cover_runs_once_for_each_square(
+    plain: AlphaCLIP, trunk_runs: list[int]
+) -> None:
+    """Two far corners with regions in turn: two squares, whatever the batch."""
+    picture = np.random.default_rng(0).integers(0, 256, (200, 200, 3), np.uint8)
+    corners = [[0.01 * i + 0.7 * (i % 2), 0.02, 0.1, 0.1] for i in range(8)]
+    regions = [Region.from_box(box) for box in corners]
+    encoder = encoder_of(plain, "regions", View("cover", context=3.0))
+    vectors = next(encoder.encode_many([(picture, regions)], batch_size=3))
+    assert sum(trunk_runs) == 2
+    near = encoder_of(plain, "regions", View("context", context=3.0))
+    assert (vectors * near.encode_regions(picture, regions)).sum(1).min() > 0.5

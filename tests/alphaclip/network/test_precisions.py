@@ -89,7 +89,8 @@ def test_packed_attention__across_and_within_with_a_mask_and_without(
     mask = torch.zeros(7, 7).masked_fill_(torch.rand(7, 7) < 0.5, float("-inf"))
     mask[:, 0] = 0
     for some, from_, to in (
-        (None, queries, keys), (mask[:3], queries, keys), (None, keys, keys), (mask, keys, keys)
+        (None, queries, keys), (mask[:3], queries, keys), (None, keys, keys), (mask, keys, keys),
+        (torch.randn(4, 3, 7), queries, keys),
     ):  # fmt: skip
         expected = exact(from_, to, to, need_weights=False, attn_mask=some)[0]
         out = packed(from_, to, to, need_weights=False, attn_mask=some)[0]

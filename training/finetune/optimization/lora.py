@@ -51,9 +51,13 @@ class SplitAttention(nn.Module):
         need_weights: bool = False,
         attn_mask: Tensor | None = None,
     ) -> tuple[Tensor, None]:
-        """Attends from each token to all: (N, L, W) three times the same, to (N, L, W)."""
-        heads = self.in_proj(query).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
+        """Attends from each token to all, or from some of them: keys and values are the same, of
+        which the queries are the last ones; (N, Q, W) to (N, Q, W)."""
+        heads = self.in_proj(key).unflatten(-1, (3, self._heads, -1)).permute(2, 0, 3, 1, 4)
         queries, keys, values = heads.unbind()
+        queries = queries[:, :, -query.shape[1] :]
+        if attn_mask is not None and attn_mask.ndim == 3:  # One for each head of each picture.
+            attn_mask = attn_mask.unflatten(0, (-1, self._heads))
         out = scaled_dot_product_attention(queries, keys, values, attn_mask=attn_mask)
         return self.out_proj(out.transpose(1, 2).flatten(2)), None
 

@@ -39,6 +39,10 @@ class Texts:
         """One batch of several, in order."""
         return cls(*map(torch.cat, zip(*(part._tensors() for part in parts), strict=True)))
 
+    def of(self, rows: Tensor) -> Texts:
+        """Those of some rows."""
+        return Texts(*(tensor[rows] for tensor in self._tensors()))
+
     def gathered(self, ranks: Ranks) -> Texts:
         """Those of all processes."""
         return Texts(*map(ranks.gather, self._tensors()))
@@ -66,6 +70,7 @@ def batch_loss(
     bias: Tensor | None,
     config: FinetuneConfig,
     world: int = 1,
+    pictures: Tensor | None = None,
 ) -> Loss:
     """The loss of a whole batch.
 
@@ -79,8 +84,13 @@ def batch_loss(
         config: which loss, and how
         world: the number of processes; with ``reference`` the released code's exchange leaves
             text-to-image without gradient where there are several
+        pictures (None): int64 (N,), of which picture each row is, where the texts of its other
+            regions are not to count as wrong
     """
     allowed = _allowed(texts.tokens, as_released=config.reference)
+    if pictures is not None:
+        own = torch.eye(len(pictures), dtype=torch.bool, device=allowed.device)
+        allowed = allowed & (own | (pictures[:, None] != pictures[None]))
     logits = scale * image @ texts.vectors.T
     if config.loss == "sigmoid":
         biased = logits if bias is None else logits + bias

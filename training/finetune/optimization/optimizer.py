@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.optim import AdamW, Optimizer
 
+from alphaclip.network.region_queries import NAME
 from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.weights.alpha_channel import ALPHA_SUFFIX
 
@@ -30,14 +31,14 @@ def make_optimizer(parameters: Mapping[str, nn.Parameter], config: FinetuneConfi
         config: rates, weight decay and betas; with ``reference`` the weight decay is on all
 
     Returns:
-        the optimiser; each group's ``name`` is ``alpha``, ``weights`` or ``undecayed``, and its
-        full rate stands in ``initial_lr``
+        the optimiser; each group's ``name`` is ``alpha``, ``regions`` (new as that, so at its
+        rate), ``weights`` or ``undecayed``, and its full rate stands in ``initial_lr``
     """
     groups: dict[str, list[nn.Parameter]] = {}
     for name, parameter in parameters.items():
         groups.setdefault(_group(name, parameter), []).append(parameter)
-    rates = {"alpha": config.alpha_rate}
-    decays = {} if config.reference else {"undecayed": 0.0}
+    rates = {"alpha": config.alpha_rate, "regions": config.alpha_rate}
+    decays = {} if config.reference else {"undecayed": 0.0, "regions": 0.0}
     settings = [
         {
             "name": name,
@@ -60,5 +61,7 @@ def scale_rates(optimizer: Optimizer, scale: float) -> None:
 def _group(name: str, parameter: nn.Parameter) -> str:
     if name.endswith(f"{ALPHA_SUFFIX}.weight"):
         return "alpha"
+    if name.startswith(f"{NAME}."):
+        return "regions"
     is_embedding = name.rpartition(".")[2] in _EMBEDDINGS
     return "undecayed" if parameter.ndim <= 1 or is_embedding else "weights"

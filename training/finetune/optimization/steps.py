@@ -157,7 +157,7 @@ class TrainingStep:
         image.requires_grad_()
         loss = self._loss(image, Texts.joined([self._encode_texts(part) for part in parts]))
         (gradient,) = torch.autograd.grad(self._scaler.scale(loss.value), image)
-        rows = gradient.split([len(part) for part in parts])
+        rows = gradient.split([len(part) * part.regions for part in parts])
         for part, some in zip(parts, rows, strict=True):
             self._encode_images(part).backward(some)
         return Loss(loss.value.detach(), loss.hit)
@@ -165,8 +165,15 @@ class TrainingStep:
     def _loss(self, image: Tensor, texts: Texts) -> Loss:
         """Of the rows of all processes."""
         trainable, ranks = self._trainable, self._ranks
-        image, texts = ranks.gather(image), texts.gathered(ranks)
-        return batch_loss(image, texts, trainable.scale, trainable.bias, self._config, ranks.world)
+        image, texts, pictures = ranks.gather(image), texts.gathered(ranks), None
+        if self._config.method == "regions":
+            (used,) = texts.tokens.any(dim=1).nonzero(as_tuple=True)
+            image, texts = image[used], texts.of(used)
+            if not self._config.region_negatives:
+                pictures = used // self._config.region_count
+        return batch_loss(
+            image, texts, trainable.scale, trainable.bias, self._config, ranks.world, pictures
+        )
 
     def _encode_images(self, part: PairBatch) -> Tensor:
         with mixed_precision(self.device, self._dtype):
@@ -174,16 +181,17 @@ class TrainingStep:
 
     def _encode_texts(self, part: PairBatch) -> Texts:
         """Each text once, however many rows have it."""
-        count, length = part.tokens.shape
-        wrong = (
-            part.tokens.new_empty(count, 0, length) if part.negatives is None else part.negatives
-        )
-        every = torch.cat([part.tokens, wrong.flatten(0, 1)])
+        tokens = part.tokens.flatten(0, -2)
+        count, length = tokens.shape
+        wrong = tokens.new_empty(count, 0, length)
+        if part.negatives is not None:
+            wrong = part.negatives.flatten(0, -3)
+        every = torch.cat([tokens, wrong.flatten(0, 1)])
         distinct, inverse = every.unique(dim=0, return_inverse=True)
         with mixed_precision(self.device, self._dtype):
             own, others = self._trainable.encode_text(distinct)[inverse].tensor_split([count])
         negatives = others.unflatten(0, wrong.shape[:2])
-        return Texts(own, part.tokens, negatives, usable_negatives(wrong, part.tokens))
+        return Texts(own, tokens, negatives, usable_negatives(wrong, tokens))
 
     def _result(self, loss: Loss, gradient_norm: Tensor, rows: int) -> StepResult:
         value, hit, norm = torch.stack([loss.value, loss.hit, gradient_norm]).tolist()

@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.network.region_queries import NAME, RegionQueries, add_regions, region_queries
+from alphaclip.network.split_towers import Tower, find_tower
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
 from alphaclip.training.finetune.optimization import lora
-from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, ALPHA_SUFFIX
+from alphaclip.weights.alpha_channel import ALPHA_MEAN, ALPHA_STD, ALPHA_SUFFIX, join_alpha
 
 _MOST_SCALE = 100.0
 """CLIP's limit of the logit scale, ln 100 before the exponential."""
@@ -51,9 +53,13 @@ class Trainable(nn.Module):
     _mean: Tensor
     _std: Tensor
 
-    def __init__(self, model: AlphaCLIP, most_scale: float = _MOST_SCALE) -> None:
+    def __init__(
+        self, model: AlphaCLIP, most_scale: float = _MOST_SCALE, tower: Tower | None = None
+    ) -> None:
         super().__init__()
         self.model = model
+        queries = region_queries(model.clip.visual)
+        self._regions = (tower, queries) if tower is not None and queries is not None else None
         self.image_size = model.image_size
         bias = getattr(model.clip, "logit_bias", None)
         constants = {
@@ -71,14 +77,33 @@ class Trainable(nn.Module):
 
         Args:
             images: uint8 (N, 3, R, R)
-            alpha: uint8 (N, 1, R, R); 255 is to be looked at
+            alpha: uint8 (N, 1, R, R), or (N, S, 1, R, R) where S regions of each picture are seen
+                by queries; 255 is to be looked at
 
         Returns:
-            float32 (N, dim)
+            float32 (N, dim), or (N * S, dim)
         """
-        pixels = (images.float() / 255.0 - self._mean) / self._std
-        maps = (alpha.float() / 255.0 - ALPHA_MEAN) / ALPHA_STD
-        return normalize(self.model.encode_image(pixels, maps).float(), dim=-1)
+        pixels, maps = (images.float() / 255.0 - self._mean) / self._std, alpha.float() / 255.0
+        if self._regions is None:
+            encoded = self.model.encode_image(pixels, (maps - ALPHA_MEAN) / ALPHA_STD)
+        else:
+            encoded = self._encode_regions(*self._regions, pixels, maps).flatten(0, 1)
+        return normalize(encoded.float(), dim=-1)
+
+    @staticmethod
+    def _encode_regions(
+        tower: Tower, queries: RegionQueries, pixels: Tensor, maps: Tensor
+    ) -> Tensor:
+        if not queries.sees_alpha:
+            ones = (torch.ones_like(pixels[:, :1]) - ALPHA_MEAN) / ALPHA_STD
+            return queries.attend(tower, tower.trunk(join_alpha(pixels, ones)), maps)
+        # A pass for each region, but for those that a picture does not have.
+        used = maps.flatten(2).any(dim=2).nonzero(as_tuple=True)
+        joined = join_alpha(pixels[used[0]], (maps[used] - ALPHA_MEAN) / ALPHA_STD)
+        vectors = queries.attend(tower, tower.trunk(joined), maps[used][:, None])[:, 0]
+        encoded = vectors.new_zeros(*maps.shape[:2], vectors.shape[1])
+        encoded[used] = vectors
+        return encoded
 
     @torch.no_grad()
     def encode_text(self, tokens: Tensor) -> Tensor:
@@ -150,6 +175,7 @@ def prepare(model: AlphaCLIP, config: FinetuneConfig) -> Trainable:
             "and this one has no logit_bias: take loss 'infonce'"
         )
     visual = model.clip.visual
+    tower = start_regions(model, config)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         _start_alpha(visual, config)
@@ -157,13 +183,40 @@ def prepare(model: AlphaCLIP, config: FinetuneConfig) -> Trainable:
         # With adapters, those alone are trained beside the alpha convolution.
         others = set() if config.lora_rank else set(_unfrozen(visual, config.unfrozen_blocks))
         for name, parameter in visual.named_parameters():
-            is_alpha = name.endswith(f"{ALPHA_SUFFIX}.weight")
-            parameter.requires_grad_(config.use_alpha if is_alpha else name in others)
+            if name.endswith(f"{ALPHA_SUFFIX}.weight"):
+                sees_alpha = config.method == "alpha" or config.region_alpha
+                parameter.requires_grad_(config.use_alpha and sees_alpha)
+            elif name.startswith(f"{NAME}."):
+                is_fixed = config.region_bias == "fixed" and ".scale." in name
+                parameter.requires_grad_(tower is not None and not is_fixed)
+            else:
+                parameter.requires_grad_(name in others)
         if config.lora_rank:
             lora.add_adapters(visual, config.lora_rank, config.lora_scale)
     if config.activation_checkpointing:
         visual.set_grad_checkpointing(True)
-    return Trainable(model, _MOST_SCALE if config.loss == "infonce" else float("inf"))
+    most_scale = _MOST_SCALE if config.loss == "infonce" else float("inf")
+    return Trainable(model, most_scale, tower)
+
+
+def start_regions(model: AlphaCLIP, config: FinetuneConfig) -> Tower | None:
+    """Gives a model region queries where it is trained to have them and has none yet.
+
+    Returns:
+        the tower that they are in; None with another method
+
+    Raises:
+        AlphaClipError: the image encoder is of a kind that has no region queries
+    """
+    if config.method != "regions":
+        return None
+    visual, name = model.clip.visual, model.config.name
+    queries = region_queries(visual)
+    if queries is not None:
+        return find_tower(visual, name, len(queries.scale))
+    tower = find_tower(visual, name, config.region_blocks)
+    add_regions(visual, tower, config.region_edge, config.region_alpha)
+    return tower
 
 
 def state_to_save(trainable: Trainable) -> dict[str, Tensor]:

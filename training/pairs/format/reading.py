@@ -141,22 +141,29 @@ class PairSet(Sequence[Pair]):
         """
         picture = self.picture_of(number)
         within = range(len(self))[number] - int(self._starts[picture])
+        return self.of(picture, [within])[0]
+
+    def of(self, picture: int, regions: Sequence[int] | None = None) -> list[Pair]:
+        """The pairs of a picture, which is decoded once; raises as `__getitem__`.
+
+        Args:
+            picture: its number, in [0, picture_count)
+            regions (None): their numbers in it; None for all
+        """
         key, entry = self._entry(picture)
         image = decode_picture(self._read(picture, _IMAGE), key)
         shape = entry["height"], entry["width"]
         if image.shape[:2] != shape:
             raise PairError(f"{key}: the picture has the shape {image.shape[:2]}, its JSON {shape}")
-        region = read_region(entry["regions"][within], shape)
         firsts = ", ".join(other["texts"][0] for other in entry["regions"])
-        return Pair(
-            image,
-            region.region,
-            region.texts,
-            region.label,
-            entry.get("caption") or firsts,
-            region.negatives,
-            f"{key}/{within}",
-        )
+        pairs = []
+        for number in range(len(entry["regions"])) if regions is None else regions:
+            one = read_region(entry["regions"][number], shape)
+            caption, key_of_pair = entry.get("caption") or firsts, f"{key}/{number}"
+            pairs.append(
+                Pair(image, one.region, one.texts, one.label, caption, one.negatives, key_of_pair)
+            )
+        return pairs
 
     def picture_of(self, number: int) -> int:
         """The number of the picture that a pair belongs to, in [0, picture_count)."""

@@ -80,9 +80,12 @@ def test_split_attention__is_pytorchs():
     tokens = torch.randn(2, 5, 12)
     mask = torch.zeros(5, 5).masked_fill(torch.ones(5, 5).triu(1).bool(), float("-inf"))
 
-    for attn_mask in (None, mask):
-        expected, _ = attention(tokens, tokens, tokens, need_weights=False, attn_mask=attn_mask)
-        found, _ = SplitAttention(attention)(tokens, tokens, tokens, attn_mask=attn_mask)
+    # The last: of the last two tokens, with a mask for each head of each of two pictures.
+    for attn_mask, queries in (
+        (None, tokens), (mask, tokens), (torch.randn(6, 2, 5), tokens[:, 3:])
+    ):  # fmt: skip
+        expected, _ = attention(queries, tokens, tokens, need_weights=False, attn_mask=attn_mask)
+        found, _ = SplitAttention(attention)(queries, tokens, tokens, attn_mask=attn_mask)
         assert torch.allclose(found, expected, atol=1e-6)
 
 
