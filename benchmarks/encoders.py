@@ -114,7 +114,7 @@ def _load(name: str, device: str | None, precision: Precision) -> Encoder:
     kind, _, architecture = name.partition(":")
     if kind != "random":
         return load(name, device, precision)
-    from alphaclip.network.devices import find_device
+    from alphaclip.devices import find_device
     from alphaclip.network.factory import create_model
     from alphaclip.network.precisions import set_precision
     from alphaclip.views.view import View

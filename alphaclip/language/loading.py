@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from alphaclip.arguments import COUNT, checked
+from alphaclip.devices import find_device
 from alphaclip.errors import AlphaClipError
 from alphaclip.language.alpha_tower import (
     ALPHA_KEY,
@@ -19,7 +20,6 @@ from alphaclip.language.alpha_tower import (
 )
 from alphaclip.language.dialects import Way, choose_dialect
 from alphaclip.language.transformers_model import TransformersModel
-from alphaclip.network.devices import find_device
 
 if TYPE_CHECKING:
     import torch

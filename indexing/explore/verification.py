@@ -72,8 +72,8 @@ def verify(
     Args:
         hits: of a search
         words: to look for, such as "a hard hat"; a detector knows things better than sentences
-        model ("auto"): see :func:`alphaclip.detectors.phrase_detectors.load_detector`, or what has
-            its method ``ground``
+        model ("auto"): see :func:`alphaclip.indexing.word_detectors.open_detector`, or what
+            has its method ``ground``
         most (100): hits to look at, the best
         least_overlap (0.5): IoU from which on a box is of the region, in [0, 1]
         device (None): a torch device; None takes a GPU if there is one
@@ -110,9 +110,9 @@ def verify(
 
 def _detector(name: str | Path, device: str | None) -> Grounder:
     from alphaclip.detectors.boxes import MOST_BOXES, GroundingSettings
-    from alphaclip.detectors.phrase_detectors import load_detector
+    from alphaclip.indexing.word_detectors import open_detector
 
-    return load_detector(str(name), device, GroundingSettings(LEAST_SCORE, MOST_BOXES))
+    return open_detector(name, device, GroundingSettings(LEAST_SCORE, MOST_BOXES))
 
 
 def _is_on(box: Region, hit: ListedHit, least_overlap: float) -> bool:

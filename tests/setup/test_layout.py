@@ -34,12 +34,13 @@ NEVER = {
 
 ORDER = {
     "alphaclip": (
-        "errors < arguments | files | regions < views | weights < catalog | pages < network "
-        "< encoder | detectors | language < sam < cli"
+        "errors < arguments | devices | files | regions < views | weights < catalog | pages "
+        "< network < encoder | detectors | language < sam < cli"
     ),
     "indexing": (
-        "progress | store < nearest | dataset < retrieval | masks < explore | act | brain"
-        " < labelling | similarity | embedding < region_index | zoo_model < cli"
+        "progress | store < nearest | dataset < retrieval | word_detectors < masks "
+        "< explore | act | brain < labelling | similarity | embedding "
+        "< region_index | zoo_model < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < cli",
     "plugin": "common < panel | label_panel < operators",
