@@ -19,7 +19,7 @@ from alphaclip.indexing.explore.outliers import find_outliers
 from alphaclip.indexing.progress import Progress
 
 if TYPE_CHECKING:
-    from alphaclip.indexing.region_index import RegionIndex
+    from alphaclip.indexing.retrieval.index import SearchIndex
 
 LIKELY = 0.5
 """Of a proposal without a label, the least probability of being an object."""
@@ -27,7 +27,7 @@ LIKELY = 0.5
 
 @checked(kind=Oddity, count=COUNT)
 def find_odd(
-    index: RegionIndex,
+    index: SearchIndex,
     kind: Oddity,
     count: int = MOST_REGIONS,
     attribute: str = "label",
@@ -52,14 +52,14 @@ def find_odd(
     return _FINDERS[kind](index, count, attribute, progress)
 
 
-def _errors(index: RegionIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
+def _errors(index: SearchIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
     suspects = find_label_errors(index, len(index), attribute, progress=progress)
     first = (suspects.suggested != suspects.given).nonzero()[0][:count]
     notes = suspects.suggested[first], suspects.suggested_scores[first]
     return Finding.of("label errors", index, suspects.hits.take(first), *notes, attribute)
 
 
-def _missing(index: RegionIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
+def _missing(index: SearchIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
     proposals = proposals_for(index)
     found = find_missing_labels(proposals, count, attribute, progress=progress)
     likely = found.hits.scores >= LIKELY
@@ -67,22 +67,22 @@ def _missing(index: RegionIndex, count: int, attribute: str, progress: Progress 
     return Finding.of("missing labels", proposals, hits, notes, labels=index.key)
 
 
-def _drawn(index: RegionIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
+def _drawn(index: SearchIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
     found = find_badly_drawn_labels(index, count=count, progress=progress)
     return Finding.of("badly drawn", index, found.hits, found.boxes)
 
 
-def _doubled(index: RegionIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
+def _doubled(index: SearchIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
     found = find_doubled_labels(index, count=count, progress=progress)
     return Finding.of("doubled", index, found.hits, found.originals)
 
 
-def _outliers(index: RegionIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
+def _outliers(index: SearchIndex, count: int, attribute: str, progress: Progress | None) -> Finding:
     return Finding.of("outliers", index, find_outliers(index, count, progress=progress))
 
 
 def _duplicates(
-    index: RegionIndex, count: int, attribute: str, progress: Progress | None
+    index: SearchIndex, count: int, attribute: str, progress: Progress | None
 ) -> Finding:
     repeated = find_duplicates(index)
     hits, notes = repeated.hits.take(slice(count)), repeated.originals[:count]

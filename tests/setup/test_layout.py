@@ -39,7 +39,7 @@ ORDER = {
     ),
     "indexing": (
         "progress | store < nearest | dataset < retrieval | word_detectors < masks "
-        "< explore | act | brain < labelling | similarity | embedding "
+        "< explore | act | brain < labelling | similarity | embedding | oddities "
         "< region_index | zoo_model < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < cli",
