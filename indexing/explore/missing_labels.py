@@ -49,6 +49,7 @@ _SHAPES = 0.3
 """Weight of size, aspect ratio and overlaps beside a vector of unit length; 0.1 to 0.5 do alike."""
 
 _ROUNDS = 2
+"""Of learning: the second leaves out what the first takes for objects that nobody labelled."""
 
 _FIRST = 4
 """Times count proposals are looked at first; then, while some are missing, as many again and
@@ -189,11 +190,10 @@ def _chances(
         raise AlphaClipError("all proposals are of one picture: each is judged by other pictures")
     shapes = scale(shapes)
     # Size and aspect ratio have a best value, not the more the better
-    shapes = _SHAPES * np.hstack([shapes, shapes[:, :2] ** 2])
+    shapes = (_SHAPES * np.hstack([shapes, shapes[:, :2] ** 2])).astype(np.float32)
     chances = np.zeros(len(rows), np.float32)
     splits = GroupKFold(folds, shuffle=True, random_state=0)
     for turn in range(_ROUNDS):
-        # What has no label and looks like an object is no example of what is none
         is_clear = is_object | (chances <= 0.5)
         judged = np.zeros(len(rows), np.float32)
         parts = splits.split(rows, groups=now.pictures[rows])
