@@ -8,7 +8,8 @@
 The last line is the reference's way with the first encoder: each region by itself, its picture
 opened and prepared anew, a pass for each, in fp32. Every figure is of a process of its own, one
 after the other, of a stream of one picture of noise (640 x 480, a JPEG file) and its boxes. Weights
-have to be here already; for speed alone random ones do, of ARCHITECTURE in `random:ARCHITECTURE`.
+have to be here already; for speed alone random ones do, of ARCHITECTURE in `random:ARCHITECTURE`,
+with methods behind it. `--cpu` counts seconds of processor time, for a machine that others use.
 
 With `--in-turn`, the precisions of a CPU, without reading and cutting: a batch of noise is encoded
 in each of them, again and again in turn, in one process. It says regions per second of processor
@@ -79,8 +80,9 @@ def main() -> int:
         return _in_turn(options)
     if options.queries is not None:
         return _queries(options)
+    how = {"device": options.device, "cpu": options.cpu}
     asked = [
-        {"name": name, "apart": False, "device": options.device, "precision": precision}
+        {**how, "name": name, "apart": False, "precision": precision}
         for name in options.encoder
         for precision in options.precision
     ]
@@ -88,7 +90,8 @@ def main() -> int:
     with TemporaryDirectory(prefix="benchmark-") as work:
         picture = str(_draw(Path(work)))
         lines = [_line({**some, "picture": picture}, options.counts) for some in asked]
-    head = ["regions a second (peak memory), regions in a picture:", *map(str, options.counts)]
+    seconds = "CPU second" if options.cpu else "second"
+    head = [f"regions a {seconds} (peak memory), in a picture:", *map(str, options.counts)]
     for line in (head, ["---"] * len(head), *lines):
         sys.stdout.write(f"| {' | '.join(line)} |\n")
     return 1 if any(FAILED in line for line in lines) else 0
@@ -101,10 +104,11 @@ def encode(options: dict[str, Any]) -> dict[str, Any]:
     groups = [[region] for region in regions] if options["apart"] else [regions]
     for group in groups[:2]:
         encoder.encode_regions(options["picture"], group)
-    count, started = 0, time.perf_counter()
+    clock = time.process_time if options["cpu"] else time.perf_counter
+    count, started = 0, clock()
 
     def stream() -> Iterator[tuple[str, list[Region]]]:
-        while time.perf_counter() - started < BUDGET:
+        while clock() - started < BUDGET:
             yield options["picture"], regions
 
     if options["apart"]:
@@ -113,25 +117,29 @@ def encode(options: dict[str, Any]) -> dict[str, Any]:
                 count += len(encoder.encode_regions(picture, group))
     else:
         count = sum(map(len, encoder.encode_many(stream())))
-    per_second = count / (time.perf_counter() - started)
+    per_second = count / (clock() - started)
     return {"per_second": per_second, "dtype": str(encoder.dtype).removeprefix("torch.")}
 
 
 def _load(name: str, device: str | None, precision: Precision) -> Encoder:
-    """An encoder; of random weights, the model's own way, for `random:`."""
+    """An encoder; of random weights for `random:`."""
     kind, _, architecture = name.partition(":")
     if kind != "random":
         return load(name, device, precision)
-    from alphaclip.network.devices import find_device
+    from alphaclip.catalog.methods import default_view, pooling_of, split_name
+    from alphaclip.devices import find_device
+    from alphaclip.encoder.pooling import Pooled
     from alphaclip.network.factory import create_model
     from alphaclip.network.precisions import set_precision
     from alphaclip.views.view import View
 
     if precision == "auto":
         raise AlphaClipError(f"{name} has random weights: name the precisions, there is no auto")
-    model, place = create_model(architecture), find_device(device)
+    base, methods = split_name(architecture)
+    model, place = create_model(base), find_device(device)
     dtype, _ = set_precision(model, precision, place)
-    return Encoder(model, name, View("context"), place, dtype)
+    view, pooling = default_view(View("context"), methods), pooling_of(methods)
+    return Encoder(model, name, view, place, dtype, Pooled(model, pooling) if pooling else None)
 
 
 def _line(asked: dict[str, Any], counts: Sequence[int]) -> list[str]:
@@ -365,6 +373,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--counts", nargs="+", type=int, default=COUNTS, metavar="N", help="regions in a picture"
     )
+    parser.add_argument("--cpu", action="store_true", help="seconds of processor time")
     parser.add_argument(
         "--in-turn", action="store_true", help="precisions of a CPU, in one process"
     )

@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from alphaclip.indexing.labelling.scoring.classes import LabelClass
     from alphaclip.indexing.masks.materializing import materialize
     from alphaclip.indexing.masks.segmenting import segment, segment_one
+    from alphaclip.indexing.oddities import find_odd
     from alphaclip.indexing.region_index import RegionIndex, build, load, merge_plan, resume
     from alphaclip.indexing.retrieval.queries import Example
     from alphaclip.indexing.similarity import register_backend
@@ -91,6 +92,7 @@ __all__ = [
     "find_entry",
     "find_label_errors",
     "find_missing_labels",
+    "find_odd",
     "find_outliers",
     "find_pictures",
     "find_unlabelled",
@@ -154,6 +156,7 @@ _HOMES = {
     "find_entry": "explore.searches",
     "find_label_errors": "explore.label_errors",
     "find_missing_labels": "explore.missing_labels",
+    "find_odd": "oddities",
     "find_outliers": "explore.outliers",
     "find_pictures": "explore.picture_search",
     "find_unlabelled": "explore.unlabelled",

@@ -61,7 +61,7 @@ from alphaclip.language.describer import Describer
 if TYPE_CHECKING:
     import fiftyone as fo
 
-    from alphaclip.language.describer import Describer
+    from alphaclip.detectors.boxes import Grounder
 
 logger = logging.getLogger(__name__)
 
@@ -345,7 +345,12 @@ class RegionIndex(SearchIndex):
         return label_dataset(self, classes, settings, reviews, training, progress, describer)
 
     def audit(
-        self, concept: str, pictures: int = 100, confidence: float = 0.9, seed: int = 0
+        self,
+        concept: str,
+        pictures: int = 100,
+        confidence: float = 0.9,
+        seed: int = 0,
+        detector: str | Path | Grounder | None = None,
     ) -> Audit:
         """Draws pictures at random, in which a person or a detector marks the objects of a concept
         that have no region; its report estimates how many objects the index cannot see.
@@ -358,12 +363,18 @@ class RegionIndex(SearchIndex):
             pictures (100): to draw
             confidence (0.9): of the interval, in (0, 1)
             seed (0): of the draw
+            detector (None): marks the pictures that nobody has looked at, and the report says so;
+                see :meth:`Audit.detect`, which also tells of pictures that cannot be read
 
         Raises:
-            AlphaClipError: if the concept is empty, or there are no pictures
+            AlphaClipError: if the concept is empty, there are no pictures, or the detector cannot
+                be had
         """
         samples = samples_of(self.dataset, self.snapshot().version.info)
-        return open_audit(self, samples, concept, pictures, confidence, seed)
+        audit = open_audit(self, samples, concept, pictures, confidence, seed)
+        if detector is not None:
+            audit.detect(detector)
+        return audit
 
     def describe(
         self,

@@ -32,7 +32,7 @@ from PIL import Image
 
 from alphaclip.arguments import COUNT, SHARE, checked
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.encoder.load import encoder_of, load
+from alphaclip.encoder.load import encoder_of, encoder_settings, load
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.brain import queries as brain_queries
 from alphaclip.indexing.brain.duplicates import Thinning
@@ -222,14 +222,17 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
             ValueError: if the arguments do not fit each other or the index; nothing is added then
         """
         end_patches()
+        made_by = None
         if label_ids is not None and is_without_numbers(embeddings):
+            model = self.get_model()
             ids = RowIds.of(sample_ids, label_ids, self.config.patches_field)
-            embeddings, sample_ids, label_ids = self._embed(self.get_model(), ids)
+            embeddings, sample_ids, label_ids = self._embed(model, ids)
+            made_by = encoder_settings(model.encoder)
         vectors, ids = check_rows(embeddings, sample_ids, label_ids, self.config.patches_field)
         if not len(ids):
             return
         existing: Existing = "replace" if overwrite else "skip" if allow_existing else "refuse"
-        skipped = self._store.add(self.key, vectors, ids, existing)
+        skipped = self._store.add(self.key, vectors, ids, existing, made_by)
         if skipped and warn_existing:
             logger.warning("%d ids are in the index already: their vectors stay", skipped)
         if self._field is not None:

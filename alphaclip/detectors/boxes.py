@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.regions.region import Region
 
 Corners = tuple[float, float, float, float]
 """Left, top, right, bottom, relative to the picture."""
@@ -21,10 +22,12 @@ class FoundBox:
     Attributes:
         corners: inside the picture
         score: how sure, in [0, 1] of a detector; a cosine of `SamGrounder`
+        outline: what of the box it is, where the detector draws what it finds
     """
 
     corners: Corners
     score: float
+    outline: Region | None = field(default=None, compare=False)
 
     @property
     def box(self) -> tuple[float, float, float, float]:
@@ -89,7 +92,7 @@ def keep_boxes(boxes: Sequence[FoundBox], settings: GroundingSettings) -> list[F
     for box in boxes:
         left, top, right, bottom = (min(1.0, max(0.0, float(side))) for side in box.corners)
         if box.score >= settings.least_score and left < right and top < bottom:
-            inside.append(FoundBox((left, top, right, bottom), float(box.score)))
+            inside.append(replace(box, corners=(left, top, right, bottom)))
     # In float64, as the corners are: a picture is one unit wide.
     corners = torch.tensor([box.corners for box in inside], dtype=torch.float64).reshape(-1, 4)
     scores = torch.tensor([box.score for box in inside], dtype=torch.float64)

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.detectors.boxes import FoundBox, GroundingSettings, keep_boxes
+from alphaclip.devices import find_device
 from alphaclip.errors import AlphaClipError, MissingWeightsError
-from alphaclip.network.devices import find_device
 from alphaclip.weights.hub import hub_folder
 
 if TYPE_CHECKING:

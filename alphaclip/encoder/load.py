@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from alphaclip.arguments import checked, listed
 from alphaclip.catalog import zoo
 from alphaclip.catalog.methods import JOIN, PROMPTED, lay_over, pooling_of
+from alphaclip.devices import find_device
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.encoder.ensembles import Ensemble, MemberViews, read_view
 from alphaclip.errors import AlphaClipError, brief
-from alphaclip.network.devices import find_device
 from alphaclip.views.view import View
 
 if TYPE_CHECKING:

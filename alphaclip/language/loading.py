@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from alphaclip.arguments import COUNT, checked
 from alphaclip.catalog.released import models_folder
 from alphaclip.catalog.zoo import NANO_FOLDER
+from alphaclip.devices import find_device
 from alphaclip.errors import AlphaClipError
 from alphaclip.language.alpha_tower import (
     ALPHA_FILE,
@@ -25,7 +26,6 @@ from alphaclip.language.alpha_tower import (
 from alphaclip.language.describer import Describer
 from alphaclip.language.dialects import Way, choose_dialect
 from alphaclip.language.transformers_model import TransformersModel
-from alphaclip.network.devices import find_device
 
 if TYPE_CHECKING:
     import torch

@@ -72,7 +72,7 @@ def load_sam(name: str | Path | SamModel = "auto", device: str | None = None) ->
         CheckpointError: if they cannot be read, or are not SAM's
         AlphaClipError: if the device cannot be used, or segment-anything is not installed
     """
-    from alphaclip.network.devices import find_device
+    from alphaclip.devices import find_device
 
     if isinstance(name, SamModel):
         return name

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -76,9 +76,17 @@ class RunStore:
                 self._holds -= 1
 
     def add(
-        self, key: str | None, vectors: np.ndarray, ids: RowIds, existing: Existing = "replace"
+        self,
+        key: str | None,
+        vectors: np.ndarray,
+        ids: RowIds,
+        existing: Existing = "replace",
+        made_by: Mapping[str, Any] | None = None,
     ) -> int:
         """Publishes a version with more vectors, (n, dim) numbers.
+
+        Args:
+            made_by (None): what is kept of the encoder of the first ones
 
         Returns:
             how many were skipped, of those that are in the index already
@@ -108,7 +116,7 @@ class RunStore:
                 field = self._config.patches_field or ""
                 info = {"kind": EXTERNAL, "metric": self._config.metric, "field": field}
                 dtype = np.dtype(np.float32)
-                said = now.version.info or info
+                said = now.version.info or {**info, **self._settings(made_by)}
                 writer.publish([*before, segment], vectors.shape[1], dtype, said)
         return int(is_there.sum()) if existing == "skip" else 0
 
@@ -147,6 +155,13 @@ class RunStore:
         with writer_lock(folder):
             now = self._opened(folder)
             yield StoreWriter(folder, now.version if now.version.number else None), now
+
+    def _settings(self, made_by: Mapping[str, Any] | None) -> dict[str, Any]:
+        """What makes the store one that is searched and brought up to date as if it was built; not
+        where vectors are compared in another way."""
+        if made_by is None or self._config.centered or self._config.metric != "cosine":
+            return {}
+        return {**made_by, "identify": "stat", "stages": []}
 
     def _opened(self, folder: Path) -> Snapshot:
         before = self._newest

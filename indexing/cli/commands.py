@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alphaclip.cli.doctor import Check, package_check
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.cli.index_cli import (
     add_build_options,
     add_index_parser,
@@ -62,14 +63,14 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
 
 
 def checks() -> list[Check]:
-    """FiftyOne, its database, and FAISS: which versions, and whether FAISS can use a GPU.
+    """FiftyOne, its database, FAISS, the stores, and which detector of words is here.
 
     Returns:
         one check for each
     """
     database = _database()
     checks = [package_check("fiftyone"), package_check("pyarrow"), database, _faiss()]
-    return [*checks, _stores()] if database.status == "ok" else checks
+    return [*checks, _stores(), _detector()] if database.status == "ok" else checks
 
 
 def _embed(args: argparse.Namespace) -> int:
@@ -159,6 +160,15 @@ def _stores() -> Check:
     size = sum(orphan.bytes for orphan in unused) / 1e6
     what = f"{len(unused)} stores in {store_root()} are named by no dataset, {size:.0f} MB"
     return Check("indexes", "warn", what, "alphaclip index gc lists them, and deletes them")
+
+
+def _detector() -> Check:
+    from alphaclip.indexing.word_detectors import installed_detector
+
+    try:
+        return Check("detector of words", "ok", installed_detector())
+    except AlphaClipError as error:
+        return Check("detector of words", "warn", "none", str(error))
 
 
 def _faiss() -> Check:

@@ -7,14 +7,24 @@ import json
 import os
 import re
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from alphaclip.indexing.dataset.decisions import Oddity
 from alphaclip.indexing.dataset.samples import open_dataset
 
 SCRIPTS = ("slurm", "kubernetes")
+ODD: dict[str, Oddity] = {
+    "wrong": "label errors",
+    "missing": "missing labels",
+    "drawn": "badly drawn",
+    "doubled": "doubled",
+    "outliers": "outliers",
+    "duplicates": "duplicates",
+}
 COUNTS = ("regions", "added", "edited", "kept", "gone", "unreachable")
 
 
@@ -27,6 +37,11 @@ def add_index_parser(subparsers: argparse._SubParsersAction) -> None:
     info = _of_index(actions, "info", about, _info)
     info.add_argument("--fresh", action="store_true", help="compare with the labels")
     _of_index(actions, "update", "embed what is new or edited, drop what is gone", _update)
+    odd = _of_index(actions, "odd", "what is probably wrong with labels, the surest first", _odd)
+    odd.add_argument("--kind", choices=ODD, default="wrong", help="what is looked for")
+    odd.add_argument("--count", type=int, default=50, help="how many at most")
+    odd.add_argument("--attribute", default="label", help="of the labels, that holds the class")
+    odd.add_argument("--json", action="store_true", help="print JSON, one object for each region")
     _of_index(actions, "verify", "check every byte of an index", _verify)
     _of_index(actions, "compact", "write the vectors anew, in few files", _compact)
     export = command(
@@ -178,6 +193,25 @@ def _update(args: argparse.Namespace) -> int:
             print(f"concept {concept.name}: {concept.waiting} waiting")
             for problem in concept.problems:
                 print(f"concept {concept.name} is not scored: {problem}")
+    return 0
+
+
+def _odd(args: argparse.Namespace) -> int:
+    from alphaclip import indexing
+    from alphaclip.indexing.retrieval.hit_listing import list_hits
+
+    index = indexing.load(open_dataset(args.dataset), args.key)
+    finding = indexing.find_odd(index, ODD[args.kind], args.count, args.attribute)
+    hits, notes = finding.hits(indexing.load(index.dataset, finding.key))
+    for hit in list_hits(hits):
+        note = notes[hit.rank - 1]
+        if args.json:
+            print(json.dumps({**hit.to_dict(), "note": note}, ensure_ascii=False))
+        else:
+            print(f"{hit}  {note}".rstrip())
+    indexing.remember(index.dataset, finding)
+    told = f"{len(hits)} found; the history of Region search in the App has them, to decide each"
+    print(told, file=sys.stderr)
     return 0
 
 

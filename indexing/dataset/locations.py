@@ -31,7 +31,8 @@ REGIONS = "regions"
 """The kind of a store whose vectors :func:`alphaclip.indexing.build` made."""
 
 EXTERNAL = "external"
-"""The kind of a store whose vectors were given to FiftyOne's Brain."""
+"""The kind of a store whose vectors were given to FiftyOne's Brain. If an encoder of ours made them
+of regions, the store names it, and can be searched like an index that was built."""
 
 COPY_OF = "alphaclip_copy_of"
 """What the settings of a run have that holds a copy of a region index in another engine: the
@@ -150,8 +151,9 @@ def export_folder(dataset: fo.Dataset, brain_key: str) -> Path:
 def index_keys(dataset: fo.Dataset) -> list[str]:
     """The keys of a dataset's region indexes, in order of name.
 
-    Those are its runs that :func:`alphaclip.indexing.build` made, and the indexes that are
-    finished but not registered, because the job was ended before.
+    Those are its runs that :func:`alphaclip.indexing.build` made, or FiftyOne's
+    ``compute_similarity`` with an encoder of ours, and the indexes that are finished but not
+    registered, because the job was ended before.
     """
     runs = [run for run in _runs({"_dataset_id": _id(dataset)}) if _is_ours(run)]
     keys = {run["key"] for run in runs if _holds_regions(store_folder(_store_of(run)))}
@@ -344,7 +346,8 @@ def _holds_regions(folder: Path) -> bool:
     """Whether the newest version that can be read is of regions; where none can, it may be."""
     for version in versions(folder):
         try:
-            return bool(read_manifest(folder, version)["info"].get("kind") == REGIONS)
+            info = read_manifest(folder, version)["info"]
+            return bool(info.get("kind") == REGIONS or "fingerprint" in info)
         except StoreError:
             continue
     return has_store(folder)

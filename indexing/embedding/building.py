@@ -244,7 +244,7 @@ def settings_of(
 
 def settings_in(writer: StoreWriter) -> dict[str, Any]:
     info = writer.base.info if writer.base is not None else {}
-    if info and info.get("kind") != "regions":
+    if info and info.get("kind") != "regions" and "fingerprint" not in info:
         raise AlphaClipError("the vectors of this index are from elsewhere: add them anew instead")
     try:
         said = info or read_plan(writer.folder / "work").settings
@@ -253,7 +253,8 @@ def settings_in(writer: StoreWriter) -> dict[str, Any]:
             f"{writer.folder} holds nothing that could be brought up to date: build the index"
         ) from error
     check_settings(said, writer.folder)
-    return {name: value for name, value in said.items() if name not in ("report", UNFINISHED)}
+    left = {name: value for name, value in said.items() if name not in ("report", UNFINISHED)}
+    return {**left, "kind": "regions"}
 
 
 def freshness(

@@ -101,8 +101,8 @@ def verify(
         words ("{query}"): to look for, such as "a hard hat"; a detector knows things better than
             sentences. Or a question, such as "is this a {query}?". In braces is what was searched
             for, and in a question attributes of each label
-        model ("auto"): see :func:`alphaclip.detectors.phrase_detectors.load_detector`, or what has
-            its method ``ground``; for a question see :func:`alphaclip.language.load`, or what that
+        model ("auto"): see :func:`alphaclip.indexing.word_detectors.open_detector`, or what has its
+            method ``ground``; for a question see :func:`alphaclip.language.load`, or what that
             gives
         most (100): hits to look at, the best
         least_overlap (0.5): IoU from which on a detector's box is of the region, in [0, 1]
@@ -184,9 +184,9 @@ def _look(
 
 def _detector(name: str | Path, device: str | None) -> Grounder:
     from alphaclip.detectors.boxes import MOST_BOXES, GroundingSettings
-    from alphaclip.detectors.phrase_detectors import load_detector
+    from alphaclip.indexing.word_detectors import open_detector
 
-    return load_detector(str(name), device, GroundingSettings(LEAST_SCORE, MOST_BOXES))
+    return open_detector(name, device, GroundingSettings(LEAST_SCORE, MOST_BOXES))
 
 
 def _is_on(box: Region, hit: ListedHit, least_overlap: float) -> bool:

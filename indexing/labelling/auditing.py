@@ -158,9 +158,9 @@ class Audit:
         Returns:
             pictures that could not be read, and why; they stay unmarked
         """
-        from alphaclip.detectors.phrase_detectors import load_detector
+        from alphaclip.indexing.word_detectors import open_detector
 
-        detector = load_detector(str(model), device) if isinstance(model, str | Path) else model
+        detector = open_detector(model, device) if isinstance(model, str | Path) else model
         marks, skipped = self.marks, []
         todo = [sample_id for sample_id in self.pictures if sample_id not in marks]
         images = images_of(self.index.dataset).select(todo).select_fields(self.index.field)

@@ -13,6 +13,11 @@ from alphaclip.indexing.dataset.labels import Skipped, region_fields, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.masks.mask_fields import MaskReport
 from alphaclip.indexing.masks.segmenters import Prompt
+from alphaclip.indexing.word_detectors import (
+    draws_masks,
+    installed_detector,
+    open_detector,
+)
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 
@@ -34,11 +39,13 @@ class ConceptFinder:
         detector: finds boxes for words
         concepts: the words
         others: fields with labels that are not found again
+        draws: whether the detector draws what it finds
     """
 
     detector: Grounder
     concepts: Sequence[str]
     others: Sequence[str]
+    draws: bool
 
     def prompts(self, sample: Any, report: MaskReport) -> list[Prompt] | None:
         """What is in the picture of a sample; None, with the reason in the report, if it cannot
@@ -53,7 +60,7 @@ class ConceptFinder:
         found = self.detector.ground(image, self.concepts)
         for concept, boxes in zip(self.concepts, found, strict=True):
             for number, box in enumerate(boxes):
-                region = Region.from_box(box.box)
+                region = box.outline or Region.from_box(box.box)
                 if most_overlap(region, labelled) > MOST_OVERLAP:
                     report.drop(LABELLED)
                     continue
@@ -65,7 +72,7 @@ def open_finder(
     images: fo.SampleCollection,
     into: str,
     concepts: Sequence[str],
-    detector: str | Path | None,
+    detector: str | Path,
     least_score: float,
     device: str | None,
 ) -> ConceptFinder:
@@ -74,8 +81,6 @@ def open_finder(
     Raises:
         AlphaClipError: if a concept is no text, or the detector cannot be had
     """
-    from alphaclip.detectors.phrase_detectors import installed_detector, load_detector
-
     words = [] if isinstance(concepts, str) else list(concepts)
     if not words or not all(isinstance(word, str) and word.strip() for word in words):
         raise AlphaClipError(
@@ -84,5 +89,6 @@ def open_finder(
         )
     settings = GroundingSettings(least_score, MOST_BOXES)
     others = [name for name in region_fields(images) if name != into]
-    loaded = load_detector(str(detector or installed_detector()), device, settings)
-    return ConceptFinder(loaded, list(dict.fromkeys(words)), others)
+    name = installed_detector() if detector == "auto" else str(detector)
+    loaded = open_detector(name, device, settings)
+    return ConceptFinder(loaded, list(dict.fromkeys(words)), others, draws_masks(name))

@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from alphaclip.catalog.choices import Choice
-from alphaclip.errors import (
-    AlphaClipError,
-    ImageError,
-    MissingWeightsError,
-    ModelNotFoundError,
-    RegionError,
-)
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.indexing.dataset.labels import Skipped, label_region
+from alphaclip.indexing.word_detectors import SAM_3, load_zoo_model
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
 from alphaclip.sam.checkpoints import sam_choices
@@ -29,10 +24,6 @@ if TYPE_CHECKING:
 
 ZOO_PREFIXES = ("segment-anything-", "med-sam")
 """How the names of FiftyOne's zoo models begin that take boxes and give masks."""
-
-SAM_3 = "segment-anything-3"
-"""Of FiftyOne's zoo; it takes a box for an example, and gives all that is like it, unless it is
-loaded for its visual mode."""
 
 PROMPTS, MASKS = "alphaclip_prompts_tmp", "alphaclip_masks_tmp"
 """Fields that exist only while a zoo model runs."""
@@ -174,6 +165,30 @@ class SamSegmenter:
         """Nothing to clear up."""
 
 
+class DetectorMasks:
+    """What a detector has drawn itself: the outlines that come as prompts."""
+
+    batch = 1
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def find(self, jobs: Sequence[Job]) -> Iterator[Segmented]:
+        """See :class:`Segmenter`."""
+        for job in jobs:
+            result = Segmented(job)
+            try:
+                size = _working_size(open_image(job.sample.filepath))
+                for prompt in job.prompts or []:
+                    result.masks.append((_mask_of(prompt.region, size), prompt))
+            except ImageError as error:
+                result.skip("", error)
+            yield result
+
+    def close(self) -> None:
+        """Nothing to clear up."""
+
+
 class ZooSegmenter:
     """Masks by a SAM or SAM 2 of FiftyOne's model zoo, through ``apply_model``.
 
@@ -184,7 +199,8 @@ class ZooSegmenter:
     """Of samples: the model runs on one at a time, but each call makes and clears two fields."""
 
     def __init__(self, name: str, samples: fo.SampleCollection) -> None:
-        self._model = _load_zoo_model(name)
+        options = {"operation_mode": "visual"} if name.startswith(SAM_3) else {}
+        self._model = load_zoo_model(name, **options)
         self.name = name
         self._samples, self._dataset = samples, samples._dataset
         self.close()
@@ -199,16 +215,15 @@ class ZooSegmenter:
         for result in results:
             sample = result.job.sample
             try:
-                height, width = open_image(sample.filepath).shape[:2]
+                image = open_image(sample.filepath)
             except ImageError as error:
                 result.skip("", error)
                 continue
             # The model gives back the class of each box: its label's id says which it was
-            pairs = zip(*_boxes(result, height, width), strict=True)
+            pairs = zip(*_boxes(result, *image.shape[:2]), strict=True)
             drawn = [fo.Detection(label=one.label_id, bounding_box=box) for one, box in pairs]
             if drawn or result.job.prompts is None:
-                scale = min(1.0, WORKING_SIDE / max(height, width))
-                sizes[sample.id] = max(1, round(height * scale)), max(1, round(width * scale))
+                sizes[sample.id] = _working_size(image)
                 boxes[sample.id] = fo.Detections(detections=drawn)
         answers = self._apply(boxes, jobs[0].prompts is not None) if boxes else {}
         for result in results:
@@ -246,25 +261,6 @@ class ZooSegmenter:
         return dict(zip(ids, values, strict=True))
 
 
-def _load_zoo_model(name: str) -> Any:
-    """Loads a zoo model that the user has downloaded; FiftyOne would else download it unasked."""
-    import fiftyone.zoo as foz
-
-    try:
-        is_here = foz.is_zoo_model_downloaded(name)
-    except ValueError as error:
-        raise ModelNotFoundError(f"FiftyOne's zoo has no model {name!r}: {error}") from error
-    if not is_here:
-        raise MissingWeightsError(
-            f"{name} is not downloaded: fiftyone.zoo.download_zoo_model({name!r}) downloads it"
-        )
-    options = {"operation_mode": "visual"} if name.startswith(SAM_3) else {}
-    try:
-        return foz.load_zoo_model(name, **options)
-    except Exception as error:
-        raise AlphaClipError(f"FiftyOne's zoo cannot load {name!r}: {error}") from error
-
-
 def _read(result: Segmented, answer: fo.Detections | None, size: tuple[int, int]) -> None:
     """Takes the masks that a zoo model gave, at the size that SAM works with."""
     if answer is None:
@@ -274,12 +270,21 @@ def _read(result: Segmented, answer: fo.Detections | None, size: tuple[int, int]
     for detection in answer.detections:
         prompt = prompts.get(detection.label)
         try:
-            full = label_region(detection).alpha_map(*size) > 127
+            quality = 1.0 if detection.confidence is None else float(detection.confidence)
+            result.masks.append((_mask_of(label_region(detection), size, quality), prompt))
         except RegionError as error:
             result.skip(prompt.label_id if prompt else "", error)
-            continue
-        quality = 1.0 if detection.confidence is None else float(detection.confidence)
-        result.masks.append((crop_mask(np.asarray(full), quality), prompt))
+
+
+def _working_size(image: np.ndarray) -> tuple[int, int]:
+    """Height and width of the masks of a picture: those that SAM works with."""
+    height, width = image.shape[:2]
+    scale = min(1.0, WORKING_SIDE / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _mask_of(region: Region, size: tuple[int, int], quality: float = 1.0) -> SamMask:
+    return crop_mask(np.asarray(region.alpha_map(*size) > 127), quality)
 
 
 def _boxes(result: Segmented, height: int, width: int) -> tuple[list[Prompt], list[list[float]]]:

@@ -35,12 +35,15 @@ from alphaclip.indexing.masks.mask_fields import (
 )
 from alphaclip.indexing.masks.materializing import segmentation_fields
 from alphaclip.indexing.masks.segmenters import (
+    DetectorMasks,
     Job,
     Prompt,
     Segmented,
+    Segmenter,
     open_segmenter,
 )
 from alphaclip.indexing.progress import Progress
+from alphaclip.indexing.word_detectors import draws_masks
 from alphaclip.sam.masks import AUTOMATIC_LIMITS, PROMPTED_LIMITS, MaskLimits, SamMask, judge
 from alphaclip.sam.sam import SamModel
 
@@ -75,7 +78,8 @@ def segment(
     what it finds gets masks: ``label`` is the concept, ``confidence`` the detector's score and
     ``source`` the detector; what overlaps a label of another field is left out. Without either,
     SAM finds what there is: ``label`` is None and ``source`` is "automatic". ``quality`` is the
-    IoU that SAM predicts.
+    IoU that SAM predicts; 1 where the detector has drawn the mask, as SAM 3 and YOLOE of FiftyOne's
+    zoo do unless another model is named.
 
     Samples are saved one by one, so a job that was interrupted goes on where it was when it is
     run again. Labels that were added or edited since then get new masks, those of labels that are
@@ -86,16 +90,16 @@ def segment(
         samples: a dataset or view of images; of a grouped dataset, the active slice
         field (None): Detections, Detection, Polylines or Polyline, whose boxes are the prompts
         into: the field to write; made here, or made by an earlier run with the same settings
-        model: see :func:`alphaclip.sam.sam.load_sam`; or the name of a SAM or SAM 2 of FiftyOne's
-            zoo, as ``segment-anything-vitb-torch``
+        model: see :func:`alphaclip.sam.sam.load_sam`; or the name of a SAM of FiftyOne's zoo, as
+            ``segment-anything-vitb-torch``
         limits (None): which masks are kept; None is ``PROMPTED_LIMITS`` or ``AUTOMATIC_LIMITS``
         points_per_side (32): of the grid that automatic masks start from; the zoo has its own
         overwrite (False): empty the field first, in all samples
         device (None): see :func:`alphaclip.sam.sam.load_sam`
         progress (None): told how far it is; None shows a bar in the terminal
         concepts (none): words to look for, such as ``["excavator", "hard hat"]``
-        detector (None): see :func:`alphaclip.detectors.phrase_detectors.load_detector`; None takes
-            one that is on this machine
+        detector (None): see :func:`alphaclip.indexing.word_detectors.open_detector`; None
+            takes the model, if it takes words, or one that is on this machine
         least_score (0.35): of the detector, in [0, 1]
 
     Returns:
@@ -111,10 +115,16 @@ def segment(
         raise AlphaClipError("masks are made for the boxes of a field, or of concepts: not both")
     finder = None
     if concepts:
+        named = "auto" if isinstance(model, SamModel) or not draws_masks(model) else model
+        detector = detector or named
         finder = open_finder(images, into, concepts, detector, least_score, device)
     automatic = field is None and finder is None
     limits = limits or (AUTOMATIC_LIMITS if automatic else PROMPTED_LIMITS)
-    segmenter = open_segmenter(model, images, limits, points_per_side, device, automatic)
+    segmenter: Segmenter
+    if finder and finder.draws and model in ("auto", detector):
+        segmenter = DetectorMasks(finder.detector.name)
+    else:
+        segmenter = open_segmenter(model, images, limits, points_per_side, device, automatic)
     settings: dict[str, Any] = {"kind": "sam", "model": segmenter.name, "field": field}
     settings |= {"limits": asdict(limits)}
     settings |= {"points_per_side": points_per_side} if automatic else {}

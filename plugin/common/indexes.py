@@ -8,7 +8,7 @@ from threading import Thread
 import fiftyone as fo
 
 from alphaclip.indexing.brain.copies import Copy
-from alphaclip.indexing.dataset.locations import copies, index_folder, index_keys
+from alphaclip.indexing.dataset.locations import REGIONS, copies, index_folder, index_keys
 from alphaclip.indexing.retrieval.index import names_in
 from alphaclip.indexing.store.entries import check_kinds
 from alphaclip.indexing.store.manifests import check_report, read_manifest
@@ -89,9 +89,11 @@ def describe_index(dataset, key, with_skipped=False):
 
     info = manifest["info"]
     check_kinds(manifest, {"count": int}, folder)
-    check_report(info, folder)
+    if info["kind"] == REGIONS:
+        check_report(info, folder)
+
     told = "%s: %d regions of %s, %s" % (key, manifest["count"], info["field"], info["encoder"])
-    skipped = len(info["report"]["skipped"]) if with_skipped else 0
+    skipped = len(info["report"]["skipped"]) if with_skipped and "report" in info else 0
     return "%s, %d skipped" % (told, skipped) if skipped else told
 
 

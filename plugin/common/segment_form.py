@@ -123,7 +123,7 @@ def _add_fields(ctx, inputs):
 
 
 def _add_words(ctx, inputs):
-    from alphaclip.detectors.phrase_detectors import installed_detector
+    from alphaclip.indexing.word_detectors import installed_detector
 
     prop = inputs.str(
         "concepts",

@@ -1,4 +1,4 @@
-"""The operator that shows near-duplicates, outliers, or label errors."""
+"""The operator that shows near-duplicates, outliers, or labels that something is wrong with."""
 
 import importlib.util
 
@@ -16,10 +16,14 @@ from ..common.region_forms import text_attributes
 from ..common.reports import ids_and_scores
 
 DUPLICATES, OUTLIERS, ERRORS = "duplicates", "outliers", "label errors"
+MISSING, DRAWN, DOUBLED = "missing labels", "badly drawn", "doubled"
 KINDS = {
     DUPLICATES: "Near-duplicates, each with those that are like it",
     OUTLIERS: "Outliers: the regions whose nearest neighbours are least like them",
     ERRORS: "Label errors: the regions whose label the vectors speak against",
+    MISSING: "Missing labels: proposals of a segmenter that no label covers",
+    DRAWN: "Badly drawn labels: their box is not the one of the segmenter's mask",
+    DOUBLED: "Doubled labels: two of one object",
 }
 DEFAULT_SIMILARITY, DEFAULT_COUNT = 0.98, 50
 MAX_SHOWN, MAX_NAMED = 10_000, 50
@@ -34,13 +38,13 @@ ERROR_COLUMNS = {
 
 
 class FindOddRegions(JobOperator):
-    """Finds regions that are nearly the same as others, unlike even the nearest ones, or labelled
-    as something that they do not look like."""
+    """Finds regions that are nearly the same as others or unlike even the nearest ones, and labels
+    that are wrong, missing, drawn badly or doubled."""
 
     config = configure(
         name="find_odd_regions",
         label="Find odd regions",
-        description="Shows near-duplicates, outliers, or labels that are probably wrong",
+        description="Shows near-duplicates, outliers, or labels that are wrong, missing or doubled",
         icon="rule",
         allow_delegated_execution=True,
         view_target=False,
@@ -69,10 +73,11 @@ class FindOddRegions(JobOperator):
             return
 
         inputs.int("count", label="How many", default=DEFAULT_COUNT, min=1, max=MAX_SHOWN)
-        if kind == ERRORS:
+        if kind in (ERRORS, MISSING):
             _add_attribute(ctx, inputs)
-            if importlib.util.find_spec("cleanlab") is None:
-                reject(prop, "Label errors need cleanlab: run pip install cleanlab")
+
+        if kind == ERRORS and importlib.util.find_spec("cleanlab") is None:
+            reject(prop, "Label errors need cleanlab: run pip install cleanlab")
 
     def resolve_run_name(self, ctx):
         return "Odd regions of %s" % ctx.params.get("key")
@@ -81,12 +86,12 @@ class FindOddRegions(JobOperator):
         return ctx.params["key"], "Comparing the regions of %s" % ctx.params["key"]
 
     def work(self, ctx, job):
-        find = FINDERS[ctx.params.get("kind") or DUPLICATES]
+        find = FINDERS.get(ctx.params.get("kind") or DUPLICATES, _find)
         return find(ctx, ctx.params["key"], job.progress)
 
     def finish(self, ctx, results):
         if not results["count"]:
-            yield ctx.ops.notify("No regions are that much alike", variant="info")
+            yield ctx.ops.notify("Nothing was found", variant="info")
             return
 
         if "errors" in results:
@@ -94,7 +99,7 @@ class FindOddRegions(JobOperator):
 
         yield from show_in_panel(ctx, results["entry"])
 
-        index = open_index(ctx.dataset, ctx.params["key"])
+        index = open_index(ctx.dataset, results.get("key") or ctx.params["key"])
         shown = named_hits(index, results["names"][:MAX_SHOWN])
         yield from show_view(ctx, shown.view())
         yield ctx.ops.notify("%s found" % count(results["count"]), variant="success")
@@ -139,13 +144,19 @@ def _find_duplicates(ctx, key, progress):
     }
 
 
-def _find_outliers(ctx, key, progress):
+def _find(ctx, key, progress):
     from alphaclip import indexing
 
-    number, index = ctx.params.get("count") or DEFAULT_COUNT, open_index(ctx.dataset, key)
-    hits = indexing.find_outliers(index, number, progress=progress)
-    entry = indexing.remember(ctx.dataset, indexing.Finding.of(OUTLIERS, index, hits))
-    return {**_listed(ctx, key, hits), "entry": entry}
+    number, attribute = ctx.params.get("count") or DEFAULT_COUNT, ctx.params.get("attribute")
+    index, kind = open_index(ctx.dataset, key), ctx.params["kind"]
+    finding = indexing.find_odd(index, kind, number, attribute or "label", progress)
+    hits, notes = finding.hits(open_index(ctx.dataset, finding.key))
+    return {
+        "entry": indexing.remember(ctx.dataset, finding),
+        **_listed(ctx, finding.key, hits),
+        "key": finding.key,
+        "notes": notes,
+    }
 
 
 def _find_errors(ctx, key, progress):
@@ -186,7 +197,8 @@ def _rows(suspects):
     ]
 
 
-FINDERS = {DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers, ERRORS: _find_errors}
+FINDERS = {DUPLICATES: _find_duplicates, ERRORS: _find_errors}
+"""Of the kinds that have more to say than a finding holds."""
 
 
 def _listed(ctx, key, hits):

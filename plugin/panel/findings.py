@@ -5,6 +5,7 @@ import time
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.decisions import Oddity, last_decision
+from alphaclip.indexing.explore.findings import MOST_REGIONS
 from alphaclip.indexing.store.segments import RowIds
 
 from ..common import jobs
@@ -23,12 +24,6 @@ ONE = {
 MOST_OUTLIERS = 200
 """Every region is one to some degree: nobody looks further."""
 
-MOST_FAULTS = 2000
-"""Missing, badly drawn or doubled labels: as many as a finding holds."""
-
-LIKELY = 0.5
-"""Of a proposal without a label, the least probability of being an object."""
-
 MOST_ROWS, MIN_SIDE, MAX_SIDE = 24, 32, 640
 KEEP = "keep"
 BOX = "box of "
@@ -46,7 +41,8 @@ class FindingEvents:
         kind, index, attribute = _of(ctx)
         title = "Looking for %ss in %s" % (ONE[kind], index.key)
         with jobs.stoppable(ctx.dataset, index.key, title) as job:
-            finding = FINDERS[kind](index, attribute, job.progress)
+            most = MOST_OUTLIERS if kind == OUTLIERS else MOST_REGIONS
+            finding = indexing.find_odd(index, kind, most, attribute, job.progress)
             job.said = describe_finding(finding)
 
         entry = indexing.remember(ctx.dataset, finding)
@@ -178,61 +174,6 @@ def _labelled(ctx):
     """The index of the labels that some are missing among; None for other findings."""
     key = check("labels", ctx.params.get("labels") or "", "str")
     return open_index(ctx.dataset, key) if key else None
-
-
-def _find_errors(index, attribute, progress):
-    from alphaclip import indexing
-
-    suspects = indexing.find_label_errors(index, len(index), attribute, progress=progress)
-    differs = suspects.suggested != suspects.given
-    hits, notes = suspects.hits.take(differs), suspects.suggested[differs]
-    chances = suspects.suggested_scores[differs]
-    return indexing.Finding.of(ERRORS, index, hits, notes, chances, attribute)
-
-
-def _find_duplicates(index, attribute, progress):
-    from alphaclip import indexing
-
-    repeated = indexing.find_duplicates(index)
-    return indexing.Finding.of(DUPLICATES, index, repeated.hits, repeated.originals)
-
-
-def _find_outliers(index, attribute, progress):
-    from alphaclip import indexing
-
-    hits = indexing.find_outliers(index, MOST_OUTLIERS, progress=progress)
-    return indexing.Finding.of(OUTLIERS, index, hits)
-
-
-def _find_missing(index, attribute, progress):
-    from alphaclip import indexing
-    from alphaclip.indexing.explore.missing_labels import proposals_for
-
-    proposals = open_index(index.dataset, proposals_for(index).key)
-    found = indexing.find_missing_labels(proposals, MOST_FAULTS, progress=progress)
-    is_likely = found.hits.scores >= LIKELY
-    hits, suggested = found.hits.take(is_likely), found.suggested[is_likely]
-    return indexing.Finding.of(MISSING, proposals, hits, suggested, labels=index.key)
-
-
-def _find_drawn(index, attribute, progress):
-    from alphaclip import indexing
-
-    found = indexing.find_badly_drawn_labels(index, count=MOST_FAULTS, progress=progress)
-    return indexing.Finding.of(DRAWN, index, found.hits, found.boxes)
-
-
-def _find_doubled(index, attribute, progress):
-    from alphaclip import indexing
-
-    found = indexing.find_doubled_labels(index, count=MOST_FAULTS, progress=progress)
-    return indexing.Finding.of(DOUBLED, index, found.hits, found.originals)
-
-
-FINDERS = {
-    ERRORS: _find_errors, DUPLICATES: _find_duplicates, OUTLIERS: _find_outliers,
-    MISSING: _find_missing, DRAWN: _find_drawn, DOUBLED: _find_doubled,
-}  # fmt: skip
 
 
 def _rows(kind, index, labelled, attribute, notes, side):

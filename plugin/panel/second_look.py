@@ -27,8 +27,8 @@ class SecondLookEvents:
 
         What it returns as ``question`` is answered in the new order.
         """
-        from alphaclip.detectors.phrase_detectors import installed_detector
         from alphaclip.indexing import verify
+        from alphaclip.indexing.word_detectors import installed_detector
 
         dataset = ctx.dataset
         question = completed(dataset, ctx.params["question"])
@@ -78,7 +78,7 @@ class SecondLookEvents:
     def find_everywhere(self, ctx):
         """Begins to look for the words in whole pictures, also where nothing is segmented yet: a
         detector's boxes get masks in a field of their own, and these an index of this name."""
-        from alphaclip.detectors.phrase_detectors import installed_detector
+        from alphaclip.indexing.word_detectors import installed_detector
 
         dataset, question = ctx.dataset, completed(ctx.dataset, ctx.params["question"])
         words, detector = split(_words(question)), installed_detector()

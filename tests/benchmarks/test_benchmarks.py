@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from alphaclip.catalog import zoo
 from alphaclip.indexing.dataset import samples
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
@@ -153,7 +154,9 @@ def test_large(load: Callable, call: Callable, tmp_path: Path) -> None:
 
 def test_encoders(load: Callable, call: Callable) -> None:
     encoders = load("encoders", BUDGET=0.01, COUNTS=(1, 2))
-    assert len(call(encoders, "--precision", "fp32").splitlines()) == 4
+    random = f"random:{zoo.NANO_FOLDER / 'alphaclip-nano.json'}+near+maskattn"
+    ways = ["--precision", "fp32", "--cpu", "--encoder", NANO, random]
+    assert len(call(encoders, *ways).splitlines()) == 5
     tiny = ["--cutting", "--sizes", "64x48", "--counts", "1", "3", "--seconds", "0"]
     rows = call(encoders, *tiny).splitlines()[2:]
     kinds = [row.split(" | ")[0] for row in rows]

@@ -34,12 +34,12 @@ NEVER = {
 
 ORDER = {
     "alphaclip": (
-        "errors < arguments | files | regions < views | weights < catalog | pages < network "
-        "< encoder | detectors < language | sam < cli"
+        "errors < arguments | devices | files | regions < views | weights < catalog | pages "
+        "< network < encoder | detectors < language | sam < cli"
     ),
     "indexing": (
-        "progress | store | calibration < nearest | dataset < retrieval | masks "
-        "< explore | act | brain < labelling | language | similarity | embedding "
+        "progress | store | calibration < nearest | dataset < retrieval | word_detectors < masks "
+        "< explore | act | brain < labelling | language | similarity | embedding | oddities "
         "< region_index | zoo_model < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < language < cli",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from alphaclip import indexing
+from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
@@ -237,3 +238,30 @@ def test_centered__neighbours_are_those_of_sklearn(dataset: fo.Dataset) -> None:
     )
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_allclose(near, apart, atol=1e-5)
+
+
+def test_similarity__is_searched_and_updated_as_if_it_was_built(
+    dataset: fo.Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    compute(dataset, patches_field="boxes", model=NANO, brain_key="native", **QUIET)
+    given = of_samples(dataset, np.ones((12, 4), np.float32))
+    compute(dataset, patches_field="boxes", embeddings=given, brain_key="given")
+    compute(
+        dataset, patches_field="boxes", model=NANO, brain_key="far", metric="euclidean", **QUIET
+    )
+    assert main(["index", "list", dataset.name]) == 0
+    assert capsys.readouterr().out.split() == ["native"]
+    native, built = indexing.load(dataset, "native"), indexing.build(dataset, "boxes", NANO)
+    found, expected = native.search("red apple", k=None), built.search("red apple", k=None)
+    assert found.label_ids.tolist() == expected.label_ids.tolist()
+    np.testing.assert_allclose(found.scores, expected.scores, atol=2e-3)
+    assert native.info()["field"] == "boxes"
+    assert len(indexing.find_outliers(native, 3, progress=False)) == 3
+
+    first = dataset.first()
+    del first.boxes.detections[0]
+    first.save()
+    report = native.update(progress=False)
+    assert (report.regions, report.gone) == (11, 1)
+    assert native.freshness(progress=False).is_fresh and len(native) == 11
+    assert len(native.search("red apple", k=None)) == 11

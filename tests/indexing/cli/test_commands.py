@@ -24,7 +24,8 @@ def found() -> dict[str, Check]:
     return {check.name: check for check in checks()}
 
 
-def test_checks__database_and_versions() -> None:
+def test_checks__database_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
     checked = found()
     assert {name: check.status for name, check in checked.items()} == {
         "fiftyone": "ok",
@@ -32,7 +33,9 @@ def test_checks__database_and_versions() -> None:
         "database": "ok",
         "faiss": "ok",
         "indexes": "ok",
+        "detector of words": "warn",
     }
+    assert "hf download" in checked["detector of words"].advice
     assert checked["database"].detail.startswith("MongoDB ")
 
 

@@ -1,5 +1,6 @@
 """Labels that are missing, drawn badly, or doubled."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from alphaclip import indexing
+from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import (
@@ -17,6 +19,7 @@ from alphaclip.indexing import (
     find_doubled_labels,
     find_missing_labels,
 )
+from alphaclip.indexing.cli.index_cli import ODD
 from alphaclip.indexing.explore.missing_labels import proposals_for
 from alphaclip.indexing.masks.mask_fields import prepare_field
 
@@ -164,3 +167,41 @@ def test_find_doubled_labels__lie_on_an_earlier_one(
     assert found.originals.tolist() == ([first] if is_doubled else [])
     indexing.decide(pictures, "doubled", dict.fromkeys(expected, "keep"))
     assert len(find_doubled_labels(index, progress=False)) == 0
+
+
+@pytest.mark.parametrize("kind", ["wrong", "missing", "drawn", "doubled", "outliers", "duplicates"])
+def test_odd__in_a_shell(
+    pictures: fo.Dataset,
+    encoder: Encoder,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+) -> None:
+    first, second, _ = pictures
+    gone = first.animals.detections.pop()
+    doubled = detections([BOXES[0]], ["cat"]).detections[0]
+    second.animals.detections.append(doubled)
+    moved = second.animals.detections[2]
+    made = [fo.Detection(bounding_box=moved.bounding_box, source_id=moved.id)]
+    moved.bounding_box = [0.0, 0.0, 0.2, 0.2]
+    prepare_field(pictures, "masks", {"kind": "sam", "field": "animals"})
+    second["masks"] = fo.Detections(detections=made)
+    for sample in (first, second):
+        sample.save()
+    for name in ("animals", "proposals"):
+        built(pictures, encoder, name)
+    command = ["index", "odd", pictures.name, "animals", "--kind", kind, "--count", "4"]
+    assert main([*command, "--json"]) == 0
+    told = capsys.readouterr()
+    lines = [json.loads(line) for line in told.out.splitlines()]
+    assert 0 < len(lines) <= 4 and f"{len(lines)} found" in told.err
+    expected = {"drawn": moved.id, "doubled": doubled.id}.get(kind, lines[0]["label_id"])
+    assert lines[0]["label_id"] == expected
+    if kind == "missing":
+        sample = pictures[lines[0]["sample_id"]]
+        boxes = {one.id: one.bounding_box for one in sample.proposals.detections}
+        assert (sample.id, boxes[lines[0]["label_id"]]) == (first.id, gone.bounding_box)
+        assert lines[0]["note"] in ("cat", "dog")
+    (entry,) = indexing.entries(pictures)
+    assert (entry.content.kind, len(entry.content.names)) == (ODD[kind], len(lines))
+    assert main(command) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(lines)

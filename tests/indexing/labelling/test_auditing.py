@@ -49,6 +49,8 @@ def test_audit__by_a_detector(dataset: fo.Dataset, index: RegionIndex) -> None:
     assert [len(marks[sample_id]) for sample_id in audit.pictures] == [0, 1, 1]
     assert marks[audit.pictures[1]][0] == pytest.approx((0.8, 0.9))
     assert audit.report().judges == {"person": 1, "seeing": 2}
+    at_once = index.audit("crane", pictures=2, detector=Seeing())
+    assert at_once.report().judges == {"seeing": 2}
 
 
 def test_audit__bad_input(dataset: fo.Dataset, index: RegionIndex) -> None:
