@@ -39,7 +39,6 @@ from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
 from alphaclip.indexing.explore.concepts import score_new
-from alphaclip.indexing.explore.verification import open_describer
 from alphaclip.indexing.labelling.auditing import Audit, open_audit
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset
 from alphaclip.indexing.labelling.report import LabelReport
@@ -57,6 +56,7 @@ from alphaclip.indexing.similarity import register_run
 from alphaclip.indexing.store.manifests import has_store
 from alphaclip.indexing.store.store import StoreWriter, writing
 from alphaclip.language.describer import Describer
+from alphaclip.language.loading import open_describer
 
 if TYPE_CHECKING:
     import fiftyone as fo

@@ -103,6 +103,24 @@ def load(
     return TransformersModel(processor, model.to(chosen).eval(), called, dialect, batch_size or 8)
 
 
+def open_describer(
+    model: str | Path | Describer, device: str | torch.device | None = None
+) -> Describer:
+    """A language model by its name, see :func:`load`; one that is loaded already as it is.
+
+    Raises:
+        AlphaClipError: it is neither, or cannot be had
+    """
+    if isinstance(model, Describer):
+        return model
+    if not isinstance(model, str | Path):
+        raise AlphaClipError(
+            f"model is {model!r:.80}: expected the name of a language model, or what "
+            "alphaclip.language.load(name) gives"
+        )
+    return load(model, device=device)
+
+
 def find_auto() -> str:
     """The language model that is here, without a download: what ``ALPHACLIP_LANGUAGE_MODEL``
     names, else a LLaVA with an Alpha-CLIP tower that was saved into the models folder, else

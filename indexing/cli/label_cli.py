@@ -114,10 +114,10 @@ def _read_arguments(
 ) -> tuple[RegionIndex, Any, LabelSettings, Reviews, dict[str, str | None], None, Describer | None]:
     """What the arguments say, checked as far as that can be done before any work, as
     ``label_dataset`` takes it."""
-    from alphaclip.indexing.explore.verification import open_describer
     from alphaclip.indexing.labelling.label_dataset import check_run
     from alphaclip.indexing.labelling.scoring.classes import ClassSet
     from alphaclip.indexing.labelling.settings import LabelSettings
+    from alphaclip.language.loading import open_describer
 
     if args.html is not None and args.html.is_dir():
         raise AlphaClipError(f"--html is {args.html}, a folder: name a file, as {args.html}/a.html")

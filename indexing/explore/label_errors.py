@@ -19,10 +19,10 @@ from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError, MissingWeightsError
 from alphaclip.indexing.dataset.attributes import names_of
 from alphaclip.indexing.dataset.decisions import decided_rows
-from alphaclip.indexing.explore.verification import open_describer
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.asking import ask_rows
 from alphaclip.indexing.retrieval.hits import Hits
+from alphaclip.language.loading import open_describer
 from alphaclip.language.questions import Question
 
 if TYPE_CHECKING:

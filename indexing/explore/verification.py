@@ -22,7 +22,7 @@ from alphaclip.indexing.retrieval.asking import ask_hits
 from alphaclip.indexing.retrieval.hit_listing import ListedHit, list_hits
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.language.describer import Describer
-from alphaclip.language.loading import load
+from alphaclip.language.loading import open_describer
 from alphaclip.language.questions import Question
 from alphaclip.regions.images import open_image
 from alphaclip.regions.region import Region
@@ -134,11 +134,6 @@ def verify(
 
 
 Hits.verify = verify
-
-
-def open_describer(model: str | Path | Describer, device: str | None = None) -> Describer:
-    """A language model by its name; one that is loaded already as it is."""
-    return model if isinstance(model, Describer) else load(model, device=device)
 
 
 def _with_query(words: str, hits: Hits) -> str:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
-from alphaclip.errors import AlphaClipError
 from alphaclip.files import remove_partials, writer_lock
 from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.act.attribute_writes import last_written, set_attributes
@@ -26,8 +25,8 @@ from alphaclip.indexing.dataset.labels import LabelPath, Skipped
 from alphaclip.indexing.dataset.locations import own_folder
 from alphaclip.indexing.dataset.schema import check_attribute
 from alphaclip.indexing.language.answer_calibration import AnswerCalibration, fit, read_reviews
-from alphaclip.indexing.language.kept import KeptAnswers, Said
 from alphaclip.indexing.language.selecting import least_sure_first, read_attributes, select_rows
+from alphaclip.indexing.language.stored_answers import Said, StoredAnswers
 from alphaclip.indexing.language.tasks import Asking, Describing, Task
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
@@ -35,7 +34,7 @@ from alphaclip.indexing.retrieval.index import SearchIndex
 from alphaclip.indexing.retrieval.region_items import RegionItem, region_items
 from alphaclip.indexing.store.segments import as_text
 from alphaclip.language.describer import Describer
-from alphaclip.language.loading import load
+from alphaclip.language.loading import open_describer
 from alphaclip.language.questions import Question, placeholders
 from alphaclip.views.prefetch import Failure
 
@@ -73,7 +72,7 @@ class Estimate:
 
     def __str__(self) -> str:
         left = self.regions - self.answered
-        if self.rate is None:
+        if not left or self.rate is None:
             return f"{self.regions:,} regions, nothing left to ask"
         minutes = max(1, round(self.seconds / 60))
         return (
@@ -209,13 +208,13 @@ class LanguageRun:
         )
         made_of = zip(as_text(ids.fingerprints).tolist(), self._attributes, strict=True)
         self._made_of = [made + _digest(its) for made, its in made_of]
-        self._model = load(model) if isinstance(model, str | Path) else _checked_model(model)
+        self._model = open_describer(model)
         # Of what sees vectors of one encoder only
         check_encoder = getattr(self._model, "check_encoder", None)
         if check_encoder is not None:
             check_encoder(index.encoder)
         self._by = f"{self._model.name}@{self._model.fingerprint}"
-        self._kept = KeptAnswers(store, [self._model.fingerprint, *task.about])
+        self._stored = StoredAnswers(store, [self._model.fingerprint, *task.about])
 
     def estimate(self) -> Estimate:
         """How long :meth:`run` will take, by asking about the first regions; that is kept.
@@ -223,7 +222,7 @@ class LanguageRun:
         Raises:
             StoreBusyError: if the same run is on its way elsewhere
         """
-        with writer_lock(self._kept.folder):
+        with writer_lock(self._stored.folder):
             said = self._read()
             left = _missing(said)
             first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
@@ -244,8 +243,8 @@ class LanguageRun:
             StoreError: if what is said cannot be kept
         """
         skipped: list[Skipped] = []
-        with writer_lock(self._kept.folder), shown(progress) as show:
-            remove_partials(self._kept.folder)
+        with writer_lock(self._stored.folder), shown(progress) as show:
+            remove_partials(self._stored.folder)
             said = self._read()
             left = _missing(said)
             self._ask(left, said, show, skipped.append)
@@ -271,7 +270,7 @@ class LanguageRun:
 
     def _read(self) -> list[Any]:
         """What was said of each region as it is now; None of those that are to be asked about."""
-        kept = self._kept.read()
+        kept = self._stored.read()
         found = (kept.get(region, ("", None)) for region in self._regions)
         return [
             said if made_of == own and self._task.is_said(said) else None
@@ -295,12 +294,12 @@ class LanguageRun:
                 if one is not None:
                     waiting.append((*self._regions[number], self._made_of[number], one))
                 if len(waiting) >= PART or (waiting and time.monotonic() - since > PART_SECONDS):
-                    self._kept.add(waiting)
+                    self._stored.add(waiting)
                     waiting, since = [], time.monotonic()
                 show(f"regions {self._task.done}", done, len(numbers))
         finally:
             if waiting:
-                self._kept.add(waiting)
+                self._stored.add(waiting)
 
     def _answers(
         self, numbers: np.ndarray, skip: Callable[[Skipped], None]
@@ -334,14 +333,14 @@ class LanguageRun:
         if not isinstance(self._task, Asking):
             return self._task
         if self._truths is None:
-            content = self._kept.calibration
+            content = self._stored.calibration
             kept = AnswerCalibration.from_dict(content) if content else None
             return replace(self._task, calibration=kept)
         pairs = zip(said, self._truths.tolist(), strict=True)
         answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
         gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)
         calibration = fit(gains, np.array([truth for _, truth in answered], int))
-        self._kept.calibration = calibration.to_dict()
+        self._stored.calibration = calibration.to_dict()
         return replace(self._task, calibration=calibration)
 
     def _write(
@@ -385,12 +384,3 @@ def _missing(said: Sequence[Any]) -> np.ndarray:
 def _digest(attributes: dict[str, Any]) -> str:
     text = json.dumps(attributes, default=str, sort_keys=True)
     return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if attributes else ""
-
-
-def _checked_model(model: Any) -> Describer:
-    if not isinstance(model, Describer):
-        raise AlphaClipError(
-            f"model is {model!r:.80}: expected the name of a language model, or what "
-            "alphaclip.language.load(name) gives"
-        )
-    return model

@@ -39,7 +39,7 @@ Said = tuple[str, str, str, Any]
 and what was said, JSON."""
 
 
-class KeptAnswers:
+class StoredAnswers:
     """The parts of one run; who writes holds :func:`alphaclip.files.writer_lock` on the folder.
 
     Args:
