@@ -261,18 +261,17 @@ def test_auto__takes_what_is_here(
 def test_the_captioner_that_ships__knows_the_sample(encoder: Encoder) -> None:
     content = json.loads((SAMPLE / "scenes.json").read_text("utf-8"))
     items, labels = [], []
-    for scene in content["scenes"][:25]:
-        regions = [
-            Region.from_mask(decode_rle(one["mask"]), one["box"]) for one in scene["regions"]
-        ]
+    for scene in content["scenes"][:60]:
+        masked = [one for one in scene["regions"] if "mask" in one]
+        regions = [Region.from_mask(decode_rle(one["mask"]), one["box"]) for one in masked]
         items.append((encoder.encode_regions(SAMPLE / scene["image"], regions), regions))
-        labels += [one.get("true_label", one["label"]) for one in scene["regions"]]
+        labels += [one.get("true_label", one["label"]) for one in masked]
     model = language.load("auto", device="cpu")
     assert model.sees == "vectors"
     names = [one.text for some in model.describe_many(items, "what is it?") for one in some]
     captions = [one.text for some in model.describe_many(items) for one in some]
     right = np.array(names) == np.array([label.lower() for label in labels])
-    assert len(labels) > 100
+    assert len(labels) > 60
     assert right.mean() > 0.8
     assert np.mean([name in text for name, text in zip(names, captions, strict=True)]) > 0.8
     assert all(text.startswith(("a ", "an ")) for text in captions)
