@@ -137,6 +137,7 @@ class StageTrainer(Trainer):
         stop: StopRequest,
         progress: Progress | None,
     ) -> None:
+        self._network = network
         super().__init__(
             network,
             arguments,
@@ -148,15 +149,15 @@ class StageTrainer(Trainer):
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         if output_dir is None or not self.args.should_save:
             return
-        tensors = self.model.state_dict() if state_dict is None else state_dict
-        trained = [name for name, p in self.model.named_parameters() if p.requires_grad]
+        tensors = self._network.state_dict() if state_dict is None else state_dict
+        trained = [name for name, p in self._network.named_parameters() if p.requires_grad]
         folder = Path(output_dir)
         folder.mkdir(parents=True, exist_ok=True)
         write_tensors({name: tensors[name] for name in trained}, folder / _TRAINED, {})
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         tensors = read_tensors(Path(resume_from_checkpoint) / _TRAINED)
-        self.model.load_state_dict(tensors, strict=False)
+        self._network.load_state_dict(tensors, strict=False)
 
 
 class Collator:

@@ -113,7 +113,7 @@ def _claim(
         return None, None
     is_so = bool(rng.random() < 0.5)
     some = own if is_so else others
-    return some[rng.integers(len(some))], YES_NO[not is_so]
+    return some[int(rng.integers(len(some)))], YES_NO[not is_so]
 
 
 def _facts(example: Example, region: LabelledRegion) -> dict[str, str | None]:
