@@ -45,7 +45,8 @@ Texts = Callable[[], np.ndarray]
 class Engine(Protocol):
     """A search over one table."""
 
-    facts: dict[str, Any]
+    @property
+    def facts(self) -> dict[str, Any]: ...
 
     def search(
         self, queries: np.ndarray, k: int, rows: np.ndarray | None = None

@@ -168,10 +168,7 @@ def _agree(config: LlavaConfig, pairs: PairSet, described: TransformersModel, st
 
 def _load(config: LlavaConfig, device: torch.device) -> TransformersModel:
     described = load(config.model, config.tower, device=device, precision=config.precision)
-    is_llava = isinstance(described, TransformersModel) and (
-        described.model.config.model_type == "llava"
-    )
-    if not is_llava:
+    if not isinstance(described, TransformersModel) or described.model.config.model_type != "llava":
         raise FinetuneError(
             f"{config.model} is no LLaVA 1.5, whose two stages these are: name one, such as "
             "llava-hf/llava-1.5-7b-hf"
