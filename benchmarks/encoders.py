@@ -205,8 +205,30 @@ def _in_turn(options: argparse.Namespace) -> int:
 
 def _queries(options: argparse.Namespace) -> int:
     """Prints the table of `--queries`."""
-    import resource
+    import torch
 
+    torch.set_num_threads(options.threads)
+    encoders = _together_and_apart(options.encoder[0].removeprefix("random:"), options.queries)
+    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    lines = [["regions in a picture", "queries", "apart", "times", "memory, queries", "apart"]]
+    for count in options.counts:
+        seconds: list[list[float]] = [[], []]
+        grown = [0, 0]
+        for _ in range(options.rounds):
+            for number, encoder in enumerate(encoders):
+                before, started = _peak_memory(), time.process_time()
+                encoder.encode_regions(picture, _boxes(count))
+                seconds[number].append(time.process_time() - started)
+                grown[number] = max(grown[number], _peak_memory() - before)
+        one, other = (count / float(np.median(some)) for some in seconds)
+        rates = [f"{one:.1f}", f"{other:.1f}", f"{one / other:.1f}"]
+        lines.append([str(count), *rates, *(f"+{kb / 1e3:.0f} MB" for kb in grown)])
+    sys.stdout.write(aligned(lines) + "\n")
+    return 0
+
+
+def _together_and_apart(name: str, depth: int) -> list[Encoder]:
+    """The same random model with queries in its last blocks, and with a pass for each region."""
     import torch
 
     from alphaclip.network.factory import create_model
@@ -215,35 +237,21 @@ def _queries(options: argparse.Namespace) -> int:
     from alphaclip.network.split_towers import find_tower
     from alphaclip.views.view import View
 
-    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    cpu, name = torch.device("cpu"), options.encoder[0].removeprefix("random:")
-    apart = create_model(name)
-    together = create_model(name)
-    tower = find_tower(together.clip.visual, name, options.queries)
-    add_regions(together.clip.visual, tower, 0.0, sees_alpha=False)
-    encoders = []
-    for model, view in ((together, View("image")), (apart, View("context"))):
-        dtype, _ = set_precision(model, "fp32", cpu)
-        encoders.append(Encoder(model, name, view, cpu, dtype))
-    picture = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
-    lines = [["regions in a picture", "queries", "apart", "times", "memory, queries", "apart"]]
-    for count in options.counts:
-        seconds: list[list[float]] = [[], []]
-        grown = [0.0, 0.0]
-        for _ in range(options.rounds):
-            for number, encoder in enumerate(encoders):
-                before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                started = time.process_time()
-                encoder.encode_regions(picture, _boxes(count))
-                seconds[number].append(time.process_time() - started)
-                after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-                grown[number] = max(grown[number], (after - before) / 1e3)
-        one, other = (count / float(np.median(some)) for some in seconds)
-        rates = [f"{one:.1f}", f"{other:.1f}", f"{one / other:.1f}"]
-        lines.append([str(count), *rates, *(f"+{mb:.0f} MB" for mb in grown)])
-    sys.stdout.write(aligned(lines) + "\n")
-    return 0
+    models, cpu = [create_model(name), create_model(name)], torch.device("cpu")
+    visual = models[0].clip.visual
+    add_regions(visual, find_tower(visual, name, depth), 0.0, sees_alpha=False)
+    return [
+        Encoder(model, name, view, cpu, set_precision(model, "fp32", cpu)[0])
+        for model, view in zip(models, (View("image"), View("context")), strict=True)
+    ]
+
+
+def _peak_memory() -> int:
+    """The most that this process has had so far, in kB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 @dataclass

@@ -53,7 +53,7 @@ class Method:
 
 _WHOLE = "whole"
 _NEAR = {"kind": "context", "context": 1.5}
-_COVER = {"kind": "cover", "context": 3.0}
+_COVER = {"kind": "cover", "context": 2.0}
 _CROP = {"kind": "context", "context": 1.0, "alpha": "ones"}
 _MASKED = {**_CROP, "background": "mean"}
 
@@ -62,7 +62,7 @@ METHODS = (
     Method("ones", "the alpha map is all ones", {"alpha": "ones"}),
     Method(_WHOLE, "the whole picture, all-ones alpha", {"kind": "image", "alpha": "ones"}),
     Method("near", "1.5 times the region's box, with what is in it", _NEAR),
-    Method("cover", "squares of at most 3 times the box, each for all regions in it", _COVER),
+    Method("cover", "squares of at most twice the box, each for all regions in it", _COVER),
     Method("crop", "the region's box alone, all-ones alpha", _CROP),
     Method("maskedcrop", "crop, the mean colour outside the region", _MASKED),
     Method("blur", "blurred outside the region", {"background": "blur"}),
