@@ -141,4 +141,4 @@ def _claim(
 
 
 def _one(options: Sequence[OptionT], rng: np.random.Generator) -> OptionT:
-    return options[rng.integers(len(options))]
+    return options[int(rng.integers(len(options)))]
