@@ -124,6 +124,10 @@ class Copy:
         path = self.folder / RECORD
         stamp = file_stamp(path)
         if stamp is None or stamp != self._held[0]:
+            if self._held[0] is not None:
+                # What was loaded anew by another process is another table.
+                vars(self).pop("engine", None)
+                self._run = None
             try:
                 self._held = (stamp, read_held(path))
             except DamagedError as error:
@@ -134,6 +138,7 @@ class Copy:
     def note(self, held: Held) -> None:
         """Writes down what it holds."""
         write_held(self.folder, held)
+        self._held = (file_stamp(self.folder / RECORD), held)
 
     def searching(self, now: Snapshot) -> CopySearch:
         """Searches a version of the index by what the copy holds."""
@@ -223,8 +228,8 @@ class CopySearch:
         """The nearest vectors to each prepared query, as far as the engine finds them: -inf and -1
         stand for what is not found. Scores are exact."""
         table, metric = self._now.table, self._now.metric
+        held = self._held()
         with self._copy.reaching() as engine:
-            held = self._held()
             late = self._behind if rows is None else np.intersect1d(self._behind, rows)
             near = scan_top(table, vectors, count, metric, late)[1]
             findable = np.full(len(table), rows is None)

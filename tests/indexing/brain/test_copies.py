@@ -359,21 +359,6 @@ def test_export__names_a_client_that_the_brain_cannot_use(
     assert not dataset.has_brain_run("refused")
 
 
-def test_update__brings_its_copy_in_step(index: RegionIndex, tmp_path: Path) -> None:
-    dataset = index.dataset
-    with engines_here.lancedb(tmp_path) as settings:
-        there = exported(dataset, ("lancedb", settings), "copy")
-    assert there.info()["engine"]["recall"]["text"] == there.info()["search"]["recall"]["text"] == 1
-    sample = dataset.first()
-    sample.boxes.detections[0].bounding_box = [0.2, 0.3, 0.4, 0.4]
-    sample.save()
-    assert there.update(progress=False).edited == 1
-    assert there.info()["engine"]["in_step"]
-    hits, right = there.search("a box", k=5), indexing.load(dataset).search("a box", k=5)
-    assert hits.label_ids.tolist() == right.label_ids.tolist()
-    assert hits.scores.tolist() == right.scores.tolist()
-
-
 def test_cli__syncs(dataset: fo.Dataset, capsys: pytest.CaptureFixture) -> None:
     publish(dataset)
     assert main(["index", "export", dataset.name, "regions", "sklearn", "skl"]) == 0
