@@ -38,6 +38,7 @@ from alphaclip.indexing.embedding.engines.running import run
 from alphaclip.indexing.embedding.label_reader import Identify, samples_of
 from alphaclip.indexing.embedding.merging import MergeReport, merge
 from alphaclip.indexing.embedding.plans import read_plan
+from alphaclip.indexing.explore import verification  # noqa: F401  It gives hits their method.
 from alphaclip.indexing.explore.concepts import score_new
 from alphaclip.indexing.labelling.auditing import Audit, open_audit
 from alphaclip.indexing.labelling.label_dataset import Reviews, label_dataset

@@ -1,5 +1,6 @@
 """The operators by which a language model describes regions, and answers a question about each."""
 
+import dataclasses
 from pathlib import Path
 
 import fiftyone.operators.types as types
@@ -87,7 +88,7 @@ class LanguageOperator(JobOperator):
 
         report = run.run(job.progress)
         job.said = str(report)
-        skipped = [one.to_dict() for one in report.skipped[:SHOWN_SKIPPED]]
+        skipped = [dataclasses.asdict(one) for one in report.skipped[:SHOWN_SKIPPED]]
         return {
             "into": report.into,
             "by": report.by,
