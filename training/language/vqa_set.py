@@ -29,7 +29,7 @@ YES_NO = ("yes", "no")
 WORDING = {
     "kind": "what is it?",
     "is": "is it {name}?",
-    "fits": "does '{text}' describe it?",
+    "fits": "does it show {text}?",
     "color": "what color is it?",
     "place": "where is it?",
     "size": "how large is it?",
