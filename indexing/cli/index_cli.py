@@ -11,10 +11,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.decisions import Oddity
 from alphaclip.indexing.dataset.samples import open_dataset
+
+if TYPE_CHECKING:
+    from alphaclip.indexing.dataset.decisions import Oddity
 
 SCRIPTS = ("slurm", "kubernetes")
 ODD: dict[str, Oddity] = {

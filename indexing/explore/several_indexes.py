@@ -66,15 +66,15 @@ def check_together(indexes: Sequence[SearchIndex]) -> None:
     """Looks whether indexes may be searched at once.
 
     Raises:
-        AlphaClipError: if there is no index, one is there twice, or they are of different datasets
-            or encoders
+        AlphaClipError: if there is no index, one is there beside its own copy, or they are of
+            different datasets or encoders
     """
     if not indexes:
         raise AlphaClipError("indexes is empty: give the indexes to search")
     if len({index.dataset.name for index in indexes}) > 1:
         raise AlphaClipError("the indexes are of different datasets: search each by itself")
     keys = [index.key for index in indexes]
-    if len(set(keys)) < len(keys):
+    if len(set(keys)) < len(keys) and any(index.copy is not None for index in indexes):
         raise AlphaClipError(
             f"the indexes are {', '.join(keys)}: search each once, by itself or by its copy in "
             "another engine"

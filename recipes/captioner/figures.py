@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.labelling.promise.calibration import calibrate, reliability
+from alphaclip.indexing.calibration import calibrate, reliability
 from alphaclip.language.describer import Describer
 from alphaclip.language.questions import Question
 from alphaclip.regions.region import Region

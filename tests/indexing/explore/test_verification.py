@@ -13,9 +13,8 @@ from alphaclip.detectors import phrase_detectors
 from alphaclip.detectors.boxes import FoundBox
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import verify
-from alphaclip.indexing.explore import verification
 from alphaclip.indexing.region_index import RegionIndex
-from alphaclip.language import Answers, Caption, Describer, Question
+from alphaclip.language import Answers, Caption, Describer, Question, loading
 from alphaclip.language.describer import Item
 from alphaclip.language.questions import fill
 from alphaclip.regions.images import open_image
@@ -158,7 +157,7 @@ def test_verify__what_a_model_fails_at(index: RegionIndex) -> None:
 def test_search__asked_about_in_a_shell(
     index: RegionIndex, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(verification, "load", lambda name, device: Answering("3"))
+    monkeypatch.setattr(loading, "load", lambda name, device: Answering("3"))
     search = ["search", index.dataset.name, index.key, "red apple", "-k", "12", "--json"]
     assert main([*search, "--question", "is this {label}?"]) == 0
     told = capsys.readouterr()

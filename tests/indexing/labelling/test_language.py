@@ -13,14 +13,13 @@ import pytest
 
 from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.explore import verification
 from alphaclip.indexing.explore.label_errors import find_label_errors
 from alphaclip.indexing.labelling.report_words import summary_lines
 from alphaclip.indexing.labelling.review.runs import labelling_of
 from alphaclip.indexing.labelling.scoring.classes import ClassSet, LabelClass
 from alphaclip.indexing.labelling.scoring.language import ask_classes
 from alphaclip.indexing.region_index import RegionIndex
-from alphaclip.language import Answers, Caption, Describer, Question
+from alphaclip.language import Answers, Caption, Describer, Question, loading
 from alphaclip.language.describer import Item
 from alphaclip.views.prefetch import Failure, OnError
 
@@ -162,7 +161,7 @@ def test_find_label_errors__by_a_language_model(index: RegionIndex) -> None:
 def test_label__by_a_language_model_in_a_shell(
     index: RegionIndex, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(verification, "load", lambda name, device=None: Naming())
+    monkeypatch.setattr(loading, "load", lambda name, device: Naming())
     classes = tmp_path / "classes.json"
     classes.write_text(json.dumps([one.to_dict() for one in CLASSES]))
     command = ["label", index.dataset.name, index.key, "--classes", str(classes)]

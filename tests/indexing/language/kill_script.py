@@ -15,7 +15,7 @@ from typing import Any
 from alphaclip import indexing
 from alphaclip.indexing.act import attribute_writes
 from alphaclip.indexing.dataset.records import Records
-from alphaclip.indexing.language import kept, runs
+from alphaclip.indexing.language import runs, stored_answers
 from tests.indexing.language.fakes import FakeDescriber
 
 
@@ -40,7 +40,7 @@ def describe(name: str, moment: int) -> None:
 
     runs.PART = 2
     for owner, function in (
-        (kept, "write_checked"),
+        (stored_answers, "write_checked"),
         (Records, "set"),
         (attribute_writes, "write_labels"),
         (FakeDescriber, "_tell"),

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from alphaclip.cli import main
-from alphaclip.indexing.language import runs
 from alphaclip.indexing.region_index import RegionIndex
+from alphaclip.language import loading
 from tests.indexing.language.fakes import FakeDescriber
 
 
@@ -17,7 +17,7 @@ def index(
     make_dataset: Callable, make_index: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> RegionIndex:
     """Three regions in two pictures; any name loads a model that sees pictures."""
-    monkeypatch.setattr(runs, "load", lambda name: FakeDescriber("painted", name))
+    monkeypatch.setattr(loading, "load", lambda name, device: FakeDescriber("painted", name))
     return make_index(make_dataset([[(0, 0.1), (1, 0.2)], [(2, 0.9)]]))
 
 

@@ -236,7 +236,7 @@ def test_describe__a_text_is_data(index: RegionIndex) -> None:
 def test_run__a_damaged_part_is_asked_again(index: RegionIndex) -> None:
     model = FakeDescriber()
     index.describe(model=model, **QUIET)
-    (part,) = describing(index, model=model)._kept.folder.glob("part-*")
+    (part,) = describing(index, model=model)._stored.folder.glob("part-*")
     part.write_text(part.read_text("utf-8").replace("0.300", "0.400"), "utf-8")
     assert index.describe(model=model, **QUIET).asked == 5
 
