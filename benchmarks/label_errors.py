@@ -103,11 +103,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--sam", type=Path, help="weights of a segmenter")
     parser.add_argument("--faults", action="store_true", help="only the faults of the scenes")
     parser.add_argument("--pictures", type=int, default=320, help="of the scenes, for the faults")
+    parser.add_argument("--seeds", type=int, default=len(SEEDS), help="of the faults, at most 3")
     given = parser.parse_args(arguments)
     if not given.faults:
         _tell_errors(given.bccd)
     lines = [FAULT_HEADS]
-    for name, right, planted in faults(load_sample().limit(given.pictures).clone(), given.sam):
+    for name, right, planted in faults(
+        load_sample().limit(given.pictures).clone(), SEEDS[: given.seeds], given.sam
+    ):
         tell(f"{name}: {right} of {planted}")
         columns = (planted, right, [min(FIRST, one) for one in planted])
         lines.append((name, *(_span(column, "{:.0f}") for column in columns)))
@@ -204,7 +207,7 @@ def _line(name: str, task: Task, by: By, trials: Sequence[Trial]) -> tuple[str, 
 
 
 def faults(
-    scenes: fo.Dataset, sam: Path | None = None
+    scenes: fo.Dataset, seeds: Sequence[int] = SEEDS, sam: Path | None = None
 ) -> Iterable[tuple[str, list[int], list[int]]]:
     """For each kind of fault: its name, and for each seed how many of the first hundred were
     planted, and how many were in all."""
@@ -213,21 +216,21 @@ def faults(
     proposals = indexing.build(
         scenes, PROPOSALS, NANO, key="proposals", overwrite=True, progress=_silent
     )
-    yield "missing", *_trials(index, lambda seed: _missing(index, proposals, seed))
-    yield "drawn badly", *_trials(index, lambda seed: _drawn(index, MASKS, seed))
-    yield "doubled", *_trials(index, lambda seed: _doubled(index, seed))
+    yield "missing", *_trials(index, seeds, lambda seed: _missing(index, proposals, seed))
+    yield "drawn badly", *_trials(index, seeds, lambda seed: _drawn(index, MASKS, seed))
+    yield "doubled", *_trials(index, seeds, lambda seed: _doubled(index, seed))
     if sam:
         name = "drawn badly, by the masks of a small SAM"
-        yield name, *_trials(index, lambda seed: _drawn(index, "sam_masks", seed, sam))
+        yield name, *_trials(index, seeds, lambda seed: _drawn(index, "sam_masks", seed, sam))
 
 
 def _trials(
-    index: RegionIndex, run: Callable[[int], tuple[int, int]]
+    index: RegionIndex, seeds: Sequence[int], run: Callable[[int], tuple[int, int]]
 ) -> tuple[list[int], list[int]]:
     """Runs it for each seed, on the labels as they were."""
     before = index.dataset.values(OBJECTS)
     counts = []
-    for seed in SEEDS:
+    for seed in seeds:
         counts.append(run(seed))
         index.dataset.set_values(OBJECTS, before)
     return [right for right, _ in counts], [planted for _, planted in counts]

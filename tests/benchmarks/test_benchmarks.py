@@ -31,7 +31,10 @@ CELLS = """<object><name>{}</name><bndbox><xmin>{}</xmin><ymin>5</ymin><xmax>{}<
 
 @pytest.fixture(scope="module", autouse=True)
 def imported() -> Iterator[None]:
-    """Lets the scripts import each other, and forgets them in the end."""
+    """Lets the scripts import each other; in the end forgets them, and the threads they set."""
+    import torch
+
+    threads = torch.get_num_threads()
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER / "app"))
         patch.syspath_prepend(str(FOLDER))
@@ -39,6 +42,7 @@ def imported() -> Iterator[None]:
         yield
         for name in {path.stem for path in FOLDER.rglob("*.py")} - before:
             sys.modules.pop(name, None)
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "label_errors.py"
 
 def test_label_errors__faults_print_a_table() -> None:
     done = subprocess.run(
-        [sys.executable, SCRIPT, "--faults", "--pictures", "12"],
+        [sys.executable, SCRIPT, "--faults", "--pictures", "12", "--seeds", "1"],
         capture_output=True,
         text=True,
         env=os.environ,

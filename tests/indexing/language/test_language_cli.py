@@ -27,7 +27,7 @@ def test_describe__says_the_cost_and_writes(
     name = index.dataset.name
     assert main(["describe", name, "regions", "--model", "small", "--limit", "2"]) == 0
     printed = capsys.readouterr().out
-    assert "2 regions, 0 of them to ask" in printed and "2 labels written" in printed
+    assert "2 regions, nothing left to ask" in printed and "2 labels written" in printed
     assert "by small@" in printed and "takes it back" in printed
     index.dataset.limit(1).tag_samples("first")
     assert main(["describe", name, "regions", "--into", "words", "--view", "first"]) == 0

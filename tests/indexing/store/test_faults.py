@@ -105,7 +105,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("unflushed")
 def test_flipped_bytes(copy: Callable[[], Path]) -> None:
     rng = random.Random(0)
-    for _ in range(120):
+    for _ in range(60):
         folder = copy()
         path = rng.choice(files_in(folder))
         content = bytearray(path.read_bytes())
@@ -155,7 +155,7 @@ def test_folders_in_place_of_files(copy: Callable[[], Path]) -> None:
 @pytest.mark.usefixtures("unflushed")
 def test_swapped_files(copy: Callable[[], Path]) -> None:
     rng = random.Random(0)
-    for _ in range(60):
+    for _ in range(30):
         folder = copy()
         one, other = rng.sample(files_in(folder), 2)
         waiting = one.with_name("waiting")
