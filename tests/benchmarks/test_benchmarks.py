@@ -238,7 +238,11 @@ def test_labelling(load: Callable, call: Callable, cells: Path, tmp_path: Path) 
 
 
 def test_label_errors(load: Callable, call: Callable, cells: Path) -> None:
-    assert "cells, 5 % at random" in call(load("label_errors", SEEDS=(0,)), cells)
+    script = load("label_errors", SEEDS=(0,))
+    assert "cells, 5 % at random" in call(script, cells)
+    faults = call(script, "--faults", "--seeds", "1")
+    kinds = [row.split("|")[1].strip() for row in faults.splitlines()[2:]]
+    assert kinds == ["missing", "drawn badly", "doubled"]
 
 
 def test_thresholds(load: Callable, call: Callable) -> None:
