@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 APP ?= 1
 KILLS ?= 200
-JOBS ?= 4
+JOBS ?= 3
 SEVERAL := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Dozens of processes of the tests import the same files: compiling them anew takes minutes.
@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 help:
 	@echo "make demo    set up .venv and run the main job on the bundled scenes (APP=0: no App)"
 	@echo "make quick   set up .venv and run the tests that need neither database nor browser"
-	@echo "make test    set up .venv and run every test (JOBS=4 at a time, of which one has the browser)"
+	@echo "make test    set up .venv and run every test (JOBS=3 at a time, of which one has the browser)"
 	@echo "make soak    set up .venv, kill an embedding job KILLS=200 times, check it (LOG=file)"
 	@echo "make lint    set up .venv and run ruff and mypy"
 	@echo "make js      build the panels' pages anew (needs Node 20; the bundle is committed)"
