@@ -31,6 +31,7 @@ from alphaclip.indexing.dataset.samples import OBJECTS, OUTLINES, load_sample
 from alphaclip.indexing.dataset.tuning_texts import WORDS
 from alphaclip.indexing.explore.scores import Distribution
 from alphaclip.indexing.explore.thresholds import suggest_threshold
+from alphaclip.training.datasets.words import article
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -132,15 +133,15 @@ def write_captions(dataset: fo.Dataset) -> dict[str, dict[str, set[str]]]:
         ]
         for thing, name, box in things:
             place = _place(box)
-            thing["caption"] = f"{_article(name)} {place}"
-            keys = [_article(name), place, f"{_article(name)} {place}"]
+            thing["caption"] = f"{article(name)} {place}"
+            keys = [article(name), place, f"{article(name)} {place}"]
             others = [other for other in things if other[0] is not thing]
             if others:
                 _, beside, its = min(
                     others, key=lambda other: math.dist(_middle(box), _middle(other[2]))
                 )
-                keys.append(f"{_article(name)} {_side(box, its)} {_article(beside)}")
-                thing["caption"] += f", {_side(box, its)} {_article(beside)}"
+                keys.append(f"{article(name)} {_side(box, its)} {article(beside)}")
+                thing["caption"] += f", {_side(box, its)} {article(beside)}"
             for right, key in zip(asked.values(), keys, strict=False):
                 right[key].add(thing.id)
         sample.save()
@@ -164,10 +165,6 @@ def _middle(box: Box) -> tuple[float, float]:
 def _place(box: Box) -> str:
     x, _ = _middle(box)
     return "on the left" if x < 0.38 else "on the right" if x > 0.62 else "in the middle"
-
-
-def _article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _side(box: Box, other: Box) -> str:

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,12 +32,11 @@ from alphaclip.indexing.language.tasks import Asking, Describing, Task
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
-from alphaclip.indexing.retrieval.region_items import RegionItem, region_items
+from alphaclip.indexing.retrieval.region_items import RegionItem, region_items, said_of
 from alphaclip.indexing.store.segments import as_text
 from alphaclip.language.describer import Describer
 from alphaclip.language.loading import open_describer
 from alphaclip.language.questions import Question, placeholders
-from alphaclip.views.prefetch import Failure
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -246,22 +246,22 @@ class LanguageRun:
         with writer_lock(self._stored.folder), shown(progress) as show:
             remove_partials(self._stored.folder)
             said = self._read()
-            left = _missing(said)
-            self._ask(left, said, show, skipped.append)
+            asked = _missing(said)
+            self._ask(asked, said, show, skipped.append)
             task = self._calibrated(said)
             at = np.searchsorted(self._rows, self._selected)
             there = [number for number in at.tolist() if said[number] is not None]
             attributes = task.attributes([said[number] for number in there])
             regions = [self._regions[number] for number in there]
-            action, kept = self._write(task, dict(zip(regions, attributes, strict=True)))
+            action, left = self._write(task, dict(zip(regions, attributes, strict=True)))
         is_asking = isinstance(task, Asking)
         return LanguageReport(
             into=f"{self._index.field}.{task.into}",
             by=self._by,
-            asked=sum(said[number] is not None for number in left.tolist()),
-            answered_before=len(said) - len(left),
+            asked=sum(said[number] is not None for number in asked.tolist()),
+            answered_before=len(said) - len(asked),
             written=action.count if action else 0,
-            left=kept,
+            left=left,
             skipped=skipped,
             counts=dict(Counter(one[task.into] for one in attributes)) if is_asking else {},
             calibration=task.calibration if isinstance(task, Asking) else None,
@@ -270,11 +270,11 @@ class LanguageRun:
 
     def _read(self) -> list[Any]:
         """What was said of each region as it is now; None of those that are to be asked about."""
-        kept = self._stored.read()
-        found = (kept.get(region, ("", None)) for region in self._regions)
+        stored = self._stored.read()
+        answers = (stored.get(region, ("", None)) for region in self._regions)
         return [
             said if made_of == own and self._task.is_said(said) else None
-            for own, (made_of, said) in zip(self._made_of, found, strict=True)
+            for own, (made_of, said) in zip(self._made_of, answers, strict=True)
         ]
 
     def _ask(
@@ -305,28 +305,19 @@ class LanguageRun:
         self, numbers: np.ndarray, skip: Callable[[Skipped], None]
     ) -> Iterator[tuple[int, Any]]:
         """The number of each region, and what the model says of it; None where it failed."""
-        sent: dict[int, RegionItem] = {}
         sees_vectors = self._model.sees == "vectors"
         rows = self._rows[numbers]
 
         def numbers_of(item: RegionItem) -> list[int]:
-            found: list[int] = np.searchsorted(self._rows, item.rows).tolist()
-            return found
+            own: list[int] = np.searchsorted(self._rows, item.rows).tolist()
+            return own
 
-        def items() -> Iterator[Any]:
-            its_items = region_items(self._index.dataset, self._now, rows, sees_vectors, skip)
-            for count, item in enumerate(its_items):
-                sent[count] = item
-                attributes = [self._attributes[number] for number in numbers_of(item)]
-                yield item.picture, item.regions, attributes
-
-        def note(failure: Failure) -> None:
-            regions = sent[failure.item].named
-            for region in regions if failure.region is None else [regions[failure.region]]:
-                skip(Skipped(*region, str(failure.error)))
-
-        for count, said in enumerate(self._task.ask(self._model, items(), note)):
-            yield from zip(numbers_of(sent.pop(count)), said, strict=True)
+        items = (
+            replace(item, attributes=[self._attributes[number] for number in numbers_of(item)])
+            for item in region_items(self._index.dataset, self._now, rows, sees_vectors, skip)
+        )
+        for item, said in said_of(items, partial(self._task.ask, self._model), skip):
+            yield from zip(numbers_of(item), said, strict=True)
 
     def _calibrated(self, said: Sequence[Any]) -> Task:
         """The task with what reviews say now, or said before."""
@@ -334,8 +325,8 @@ class LanguageRun:
             return self._task
         if self._truths is None:
             content = self._stored.calibration
-            kept = AnswerCalibration.from_dict(content) if content else None
-            return replace(self._task, calibration=kept)
+            before = AnswerCalibration.from_dict(content) if content else None
+            return replace(self._task, calibration=before)
         pairs = zip(said, self._truths.tolist(), strict=True)
         answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
         gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)

@@ -1,9 +1,10 @@
-"""Asks a language model about hits: how likely each choice is to be the answer."""
+"""Asks a language model about regions: how likely each choice is to be the answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,11 @@ from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.retrieval.hit_listing import ListedHit, list_hits
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.views.prefetch import Failure
+from alphaclip.indexing.retrieval.region_items import RegionItem, region_items, said_of
+from alphaclip.views.prefetch import OnError
 
 _TOGETHER = 2048
 """Hits whose labels are read at once."""
-
-Vectors = Callable[[np.ndarray], np.ndarray]
-"""From positions of hits, int64 (n,), to their vectors, float32 (n, dim)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,23 +45,23 @@ def ask_rows(
     Args:
         index: a :class:`alphaclip.indexing.retrieval.index.SearchIndex`, which stands above
         now: its snapshot
-        rows: of that
-        describer, question, show: see :func:`ask_hits`
+        rows: of that, ascending
+        describer, show: see :func:`ask_hits`
+        question: the :class:`alphaclip.language.questions.Question`, without attributes
 
     Raises:
         AlphaClipError: see :func:`ask_hits`; or if the model sees vectors of another encoder
     """
-    if describer.sees == "vectors" and hasattr(describer, "check_encoder"):
+    sees_vectors, skipped = describer.sees == "vectors", list[Skipped]()
+    if sees_vectors and hasattr(describer, "check_encoder"):
         describer.check_encoder(index.encoder)
-    nothing = np.zeros(len(rows), np.float32)
-    hits = index.hits(now, rows, nothing, nothing)
-    return ask_hits(hits, describer, question, show, lambda at: now.vectors(rows[at])).evidence
+    items = region_items(index.dataset, now, rows, sees_vectors, skipped.append)
+    placed = (replace(item, rows=np.searchsorted(rows, item.rows)) for item in items)
+    return _ask(placed, len(rows), describer, question, skipped, show).evidence
 
 
-def ask_hits(
-    hits: Hits, describer: Any, question: Any, show: Progress, vectors: Vectors | None = None
-) -> Asked:
-    """Asks about each of some hits.
+def ask_hits(hits: Hits, describer: Any, question: Any, show: Progress) -> Asked:
+    """Asks about each of some hits, by its picture: hits may be of several indexes.
 
     Args:
         hits: to ask about; a deleted one is left out
@@ -70,59 +69,61 @@ def ask_hits(
         question: the :class:`alphaclip.language.questions.Question`; may have attributes of the
             labels in braces
         show: told how far it is
-        vectors (None): of the hits, for a model that sees vectors; without them it gets pictures
 
     Raises:
         AlphaClipError: if there is no answer at all, as where an attribute is misspelt
     """
-    evidence = np.full((len(hits), len(question.choices)), np.nan, np.float32)
     skipped: list[Skipped] = []
-    for start in range(0, len(hits), _TOGETHER):
-        some, seen = hits.take(slice(start, start + _TOGETHER)), None
-        if vectors is not None and describer.sees == "vectors":
-            seen = vectors(np.arange(start, start + len(some)))
-        for at, said in _ask_some(some, describer, question, seen, skipped.append):
-            evidence[start + at] = said
-            show("regions asked about", start + int(at.max()) + 1, len(hits))
+    items = _hit_items(hits, skipped.append)
+    return _ask(items, len(hits), describer, question, skipped, show)
+
+
+def _ask(
+    items: Iterable[RegionItem],
+    total: int,
+    describer: Any,
+    question: Any,
+    skipped: list[Skipped],
+    show: Progress,
+) -> Asked:
+    """Asks about items whose ``rows`` are those of the evidence."""
+    evidence = np.full((total, len(question.choices)), np.nan, np.float32)
+    ask = partial(_ask_one, describer, question)
+    done = 0
+    for item, answers in said_of(items, ask, skipped.append):
+        evidence[item.rows] = answers.logliks - answers.priors
+        done += len(item.rows)
+        show("regions asked about", done, total)
     if skipped and np.isnan(evidence).all():
         first = skipped[0]
         raise AlphaClipError(
-            f"the model answered of none of {len(hits)} regions; the first, {first.label_id} of "
+            f"the model answered of none of {total} regions; the first, {first.label_id} of "
             f"{first.filepath}: {first.reason}"
         )
     return Asked(evidence, skipped)
 
 
-def _ask_some(
-    hits: Hits,
-    describer: Any,
-    question: Any,
-    vectors: np.ndarray | None,
-    skip: Callable[[Skipped], None],
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Positions of hits that a model saw together, int64 (n,), and the evidence: float32 (n, c)."""
-    by_picture: dict[str, list[ListedHit]] = {}
-    for hit in list_hits(hits):
-        if hit.region is None:
-            skip(Skipped(hit.image, hit.label_id, "it has no area any more"))
-        else:
-            by_picture.setdefault(hit.image if vectors is None else "", []).append(hit)
-    groups = list(by_picture.values())
-    positions = [np.array([hit.rank - 1 for hit in group]) for group in groups]
-    items = (
-        (
-            group[0].image if vectors is None else vectors[at],
-            [hit.region for hit in group],
-            [hit.attributes for hit in group],
-        )
-        for group, at in zip(groups, positions, strict=True)
-    )
+def _ask_one(
+    describer: Any, question: Any, items: Iterator[Any], on_error: OnError
+) -> Iterator[Any]:
+    for (answers,) in describer.ask_many(items, [question], on_error):
+        yield answers
 
-    def note(failure: Failure) -> None:
-        group = groups[failure.item]
-        for hit in group if failure.region is None else [group[failure.region]]:
-            skip(Skipped(hit.image, hit.label_id, str(failure.error)))
 
-    answered = describer.ask_many(items, [question], note)
-    for at, (answers,) in zip(positions, answered, strict=True):
-        yield at, answers.logliks - answers.priors
+def _hit_items(hits: Hits, skip: Callable[[Skipped], None]) -> Iterator[RegionItem]:
+    """Hits by picture; those of each are at these positions."""
+    for start in range(0, len(hits), _TOGETHER):
+        by_picture: dict[str, list[ListedHit]] = {}
+        for hit in list_hits(hits.take(slice(start, start + _TOGETHER))):
+            if hit.region is None:
+                skip(Skipped(hit.image, hit.label_id, "it has no area any more"))
+            else:
+                by_picture.setdefault(hit.image, []).append(hit)
+        for path, several in by_picture.items():
+            yield RegionItem(
+                path,
+                [hit.region for hit in several if hit.region is not None],
+                np.array([start + hit.rank - 1 for hit in several]),
+                [(path, hit.label_id) for hit in several],
+                [hit.attributes for hit in several],
+            )

@@ -1,10 +1,12 @@
-"""Rows of an index as a language model takes them: vectors and boxes, or pictures and regions."""
+"""Regions as a language model takes them, vectors and boxes or pictures and regions, and what it
+says of each.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -14,9 +16,12 @@ from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures
 from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.indexing.store.segments import as_text
 from alphaclip.regions.region import Region
+from alphaclip.views.prefetch import Failure, OnError
 
 if TYPE_CHECKING:
     import fiftyone as fo
+
+SaidT = TypeVar("SaidT")
 
 _TOGETHER = 256
 """Rows whose labels are read at once, and whose vectors are one item."""
@@ -30,14 +35,45 @@ class RegionItem:
         picture: its path, or the vectors, float32 (n, dim): the first of
             :data:`alphaclip.language.describer.Item`
         regions: the second
-        rows: of the index, int64 (n,)
+        rows: of the index, or positions of hits: int64 (n,)
         named: path of the picture and label id of each
+        attributes: of the label of each, as far as a question names them; none where none does
     """
 
     picture: str | np.ndarray
     regions: list[Region]
     rows: np.ndarray
     named: list[tuple[str, str]]
+    attributes: Sequence[Mapping[str, Any]] = ()
+
+
+def said_of(
+    items: Iterable[RegionItem],
+    ask: Callable[[Iterator[Any], OnError], Iterator[SaidT]],
+    skip: Callable[[Skipped], None],
+) -> Iterator[tuple[RegionItem, SaidT]]:
+    """Each item, and what a model says of its regions.
+
+    Args:
+        items: to ask about
+        ask: takes a stream of :data:`alphaclip.language.describer.Item` and who is told of
+            failures, and gives what is said of each
+        skip: told of each region that the model fails at
+    """
+    sent: dict[int, RegionItem] = {}
+
+    def sending() -> Iterator[Any]:
+        for number, item in enumerate(items):
+            sent[number] = item
+            yield item.picture, item.regions, item.attributes or [{}] * len(item.regions)
+
+    def note(failure: Failure) -> None:
+        named = sent[failure.item].named
+        for region in named if failure.region is None else [named[failure.region]]:
+            skip(Skipped(*region, str(failure.error)))
+
+    for number, said in enumerate(ask(sending(), note)):
+        yield sent.pop(number), said
 
 
 def region_items(

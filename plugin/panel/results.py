@@ -8,6 +8,7 @@ from bson import json_util
 from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.retrieval.index import names_in
+from alphaclip.indexing.retrieval.queries import CAPTION
 
 from ..common.grid import show_view
 from ..common.panels import event
@@ -144,7 +145,7 @@ def _regions(dataset, question, hits):
         {
             "rank": hit.rank - 1, "id": name, "sample": hit.sample_id, "label_id": hit.label_id,
             "field": fields[hit.rank - 1], "label": hit.label, "tags": list(hit.tags),
-            "caption": hit.attributes.get("caption"), "score": hit.score, "path": hit.image,
+            "caption": hit.attributes.get(CAPTION), "score": hit.score, "path": hit.image,
             "region": hit.region,
         }
         for name, hit in zip(names, listed, strict=True)

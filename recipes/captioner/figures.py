@@ -15,10 +15,10 @@ from alphaclip.indexing.calibration import calibrate, reliability
 from alphaclip.language.describer import Describer
 from alphaclip.language.questions import Question
 from alphaclip.regions.region import Region
+from alphaclip.training.datasets.words import article
 from alphaclip.training.evaluation.captions.captioning import score_captions
 from recipes.captioner.regions import SceneRegions
 from recipes.captioner.texts import QUESTIONS, Facts, references, wrong_name
-from recipes.nano.captions import article
 
 REVIEWS = 100
 """After which the calibration error is measured, on the other regions."""

@@ -8,20 +8,18 @@ from typing import TypeVar
 
 import numpy as np
 
-from recipes.nano.captions import article, position_words, size_word
+from alphaclip.training.datasets.words import (
+    COLORS,
+    NUMBERS,
+    PLACES,
+    SIZES,
+    article,
+    position_words,
+    size_word,
+)
 from recipes.nano.drawings import concepts
 
 OptionT = TypeVar("OptionT")
-
-COLORS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black",
-          "gray", "white")  # fmt: skip
-SIZES = ("small", "medium sized", "large")
-PLACES = (
-    "at the top on the left", "at the top", "at the top on the right", "on the left",
-    "in the middle", "on the right", "at the bottom on the left", "at the bottom",
-    "at the bottom on the right",
-)  # fmt: skip
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 
 QUESTIONS = {
     "kind": ("what is it?", "what is this?", "what is that?", "what is in the picture?"),

@@ -14,11 +14,12 @@ from torch.nn.functional import cross_entropy
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.language.captioner_network import PAD, CaptionerConfig, CaptionerNetwork
 from alphaclip.language.captioner_words import Words
+from alphaclip.training.datasets.words import COLORS, NUMBERS, PLACES, SIZES, article
 from alphaclip.training.finetune.loop import Figures
 from recipes.captioner.lessons import Lesson, LessonPlan, Lessons
 from recipes.captioner.regions import SceneRegions
-from recipes.captioner.texts import COLORS, HARD, NUMBERS, PLACES, QUESTIONS, SIZES
-from recipes.nano.captions import TEMPLATES, article
+from recipes.captioner.texts import HARD, QUESTIONS
+from recipes.nano.captions import TEMPLATES
 from recipes.nano.data import BatchPlan
 from recipes.nano.drawings import concepts
 from recipes.nano.phase import run_phase

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from alphaclip.training.datasets.words import article, position_words, size_word
 from recipes.nano.drawings import Concept, concepts
 from recipes.nano.scenes import Scene, SceneObject
 
@@ -58,11 +59,6 @@ def _name(drawn: SceneObject) -> str:
     return concepts()[drawn.concept].name
 
 
-def article(phrase: str) -> str:
-    """The phrase after "a" or "an"."""
-    return f"{'an' if phrase[0].lower() in 'aeiou' else 'a'} {phrase}"
-
-
 def _phrase(drawn: SceneObject, rng: np.random.Generator) -> str:
     noun = _noun(concepts()[drawn.concept], rng)
     if rng.random() < 0.2:
@@ -97,17 +93,3 @@ def color_word(color: tuple[float, float, float]) -> str:
     names = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "red")
     edges = (0.03, 0.11, 0.19, 0.44, 0.53, 0.72, 0.83, 0.95)
     return names[int(np.searchsorted(edges, hue))]
-
-
-def size_word(box: Sequence[float]) -> str:
-    """How large a box is, relative ``[x, y, w, h]``."""
-    side = max(box[2], box[3])
-    return "small" if side < 0.25 else "large" if side > 0.5 else "medium sized"
-
-
-def position_words(box: Sequence[float]) -> str:
-    """Where the middle of a box is, relative ``[x, y, w, h]``."""
-    x, y = box[0] + box[2] / 2, box[1] + box[3] / 2
-    column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
-    row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
-    return " ".join(filter(None, (row, column))) or "in the middle"

@@ -20,11 +20,12 @@ from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 import alphaclip.nano
 from alphaclip.network.factory import create_model
 from alphaclip.network.model import AlphaCLIP
+from alphaclip.training.datasets.words import article
 from alphaclip.training.finetune.loop import Figures
 from alphaclip.training.finetune.optimization.precision import fast_attention, mixed_precision
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.checkpoints import write_checkpoint
-from recipes.nano.captions import TEMPLATES, article
+from recipes.nano.captions import TEMPLATES
 from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.drawings import concepts
 from recipes.nano.phase import run_phase

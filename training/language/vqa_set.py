@@ -12,18 +12,16 @@ import numpy as np
 from alphaclip.errors import AlphaClipError
 from alphaclip.language.questions import Question
 from alphaclip.training.datasets.examples import Example, LabelledRegion, RegionSet
+from alphaclip.training.datasets.words import (
+    COLORS,
+    NUMBERS,
+    PLACES,
+    SIZES,
+    article,
+    position_words,
+    size_word,
+)
 
-COLORS = (
-    "red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "brown", "black", "gray",
-    "white",
-)  # fmt: skip
-SIZES = ("small", "medium sized", "large")
-PLACES = (
-    "at the top on the left", "at the top", "at the top on the right", "on the left",
-    "in the middle", "on the right", "at the bottom on the left", "at the bottom",
-    "at the bottom on the right",
-)  # fmt: skip
-NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 YES_NO = ("yes", "no")
 
 WORDING = {
@@ -98,11 +96,6 @@ def make_vqa_set(regions: RegionSet, kinds: Sequence[str]) -> VqaSet:
     return VqaSet(regions, questions, attributes, truths)
 
 
-def article(name: str) -> str:
-    """A name behind "a" or "an", as one asks for it."""
-    return f"{'an' if name[:1].lower() in [*'aeiou'] else 'a'} {name}"
-
-
 def _claim(
     own: Sequence[str], every: Sequence[str], rng: np.random.Generator
 ) -> tuple[str | None, str | None]:
@@ -119,16 +112,14 @@ def _claim(
 def _facts(example: Example, region: LabelledRegion) -> dict[str, str | None]:
     """What is known of a region without its label."""
     x0, y0, x1, y1 = region.region.bounds(example.height, example.width)
-    width, height = (x1 - x0) / example.width, (y1 - y0) / example.height
-    x, y = (x0 + x1) / 2 / example.width, (y0 + y1) / 2 / example.height
-    column = "on the left" if x < 0.38 else "on the right" if x > 0.62 else ""
-    row = "at the top" if y < 0.38 else "at the bottom" if y > 0.62 else ""
+    width, height = example.width, example.height
+    box = (x0 / width, y0 / height, (x1 - x0) / width, (y1 - y0) / height)
     words = re.findall(r"[a-z]+", " ".join(region.texts).lower().replace("grey", "gray"))
     colors = {word for word in words if word in COLORS}
-    count, side = len(example.regions), max(width, height)
+    count = len(example.regions)
     return {
         "color": colors.pop() if len(colors) == 1 else None,
-        "place": " ".join(filter(None, (row, column))) or "in the middle",
-        "size": SIZES[(side >= 0.25) + (side > 0.5)],
+        "place": position_words(box),
+        "size": size_word(box),
         "count": NUMBERS[count - 1] if count <= len(NUMBERS) else None,
     }
