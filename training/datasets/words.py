@@ -25,7 +25,7 @@ def article(phrase: str) -> str:
 def size_word(box: Sequence[float]) -> str:
     """How large a box is, relative ``[x, y, w, h]``: one of :data:`SIZES`."""
     side = max(box[2], box[3])
-    return SIZES[(side >= 0.25) + (side > 0.5)]
+    return SIZES[int(side >= 0.25) + int(side > 0.5)]
 
 
 def position_words(box: Sequence[float]) -> str:
