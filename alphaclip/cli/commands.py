@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphaclip.catalog import zoo
-from alphaclip.catalog.candidates import CANDIDATES, HUB_MODELS, SIGLIP, allows_commerce
+from alphaclip.catalog.candidates import (
+    CANDIDATES,
+    DETECTORS,
+    HUB_MODELS,
+    SIGLIP,
+    HubModel,
+    allows_commerce,
+    find_detector,
+)
 from alphaclip.catalog.choices import download_encoder, find_candidate
 from alphaclip.catalog.methods import JOIN, METHODS, split_name
 from alphaclip.catalog.released import (
@@ -25,6 +33,7 @@ from alphaclip.catalog.released import (
 )
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
+from alphaclip.weights.hub import find_hub_folder, hub_folder
 
 _STATUS = {True: "installed", False: "-"}
 _COMMERCE = {True: "yes", False: "no", None: "not known"}
@@ -89,6 +98,8 @@ def _models(args: argparse.Namespace) -> int:
         print(f"  +{method.name:<10}  {method.summary}")
     print(f"\nConverted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).\n")
     print(WHICH_ONE)
+    print()
+    _print_detectors()
     return 0
 
 
@@ -96,16 +107,21 @@ def _install(name: str) -> int:
     from tqdm import tqdm
 
     is_hub = zoo.hub_config(name) is not None
-    model = name if is_hub else find_candidate(name).model
+    detector = find_detector(name)
+    model = name if is_hub or detector else find_candidate(name).model
     with tqdm(unit="MB", desc=model) as bar:
 
         def show(what: str, done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        download_encoder(name, show)
+        if detector:
+            hub_folder(name, progress=show)
+        else:
+            download_encoder(name, show)
     loads = name if is_hub else zoo.cached_name(model)
-    print(f"{model} is installed: {loads} encodes regions")
+    use = "it finds boxes for words" if detector else f"{loads} encodes regions"
+    print(f"{model} is installed: {use}")
     return 0
 
 
@@ -120,12 +136,7 @@ def _print_candidates() -> None:
         rows.append((f"openclip:{one.model}", status, use, *facts))
     _print_table(rows)
     print()
-    hub = [("TRANSFORMERS'", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
-    for model in HUB_MODELS:
-        status, use = _STATUS[zoo.is_here(model.name)], _COMMERCE[allows_commerce(model.licence)]
-        size, tokens = f"{model.gigabytes:.1f} GB", str(model.tokens)
-        hub.append((model.name, status, use, size, tokens, model.summary))
-    _print_table(hub)
+    _print_hub_models("TRANSFORMERS'", HUB_MODELS)
     print(
         "\nTOKENS: of a text that it reads. IMAGENET: zero-shot accuracy on pictures, as\n"
         "published. HERE: regions a second, about, by the time that a layer of ViT-B/16 takes.\n"
@@ -133,6 +144,27 @@ def _print_candidates() -> None:
         "commercially. `alphaclip models NAME --install` downloads one. Any model of these kinds\n"
         "on the Hugging Face hub is hf:OWNER/NAME, and any of open_clip's hf-hub:OWNER/NAME."
     )
+
+
+def _print_detectors() -> None:
+    """They find boxes for words, and are no encoders."""
+    _print_hub_models("DETECTORS OF WORDS", DETECTORS)
+    print(
+        "\nThey find what words name: `alphaclip segment --concepts`, `search --verify`, audits, and\n"
+        "their buttons in the App. The first that is installed is taken; any other of these kinds\n"
+        "on the Hugging Face hub is OWNER/NAME. FiftyOne's zoo has SAM 3 (SAM licence, commercial\n"
+        "use allowed), YOLOE and YOLO-World (Ultralytics, AGPL-3.0), see `alphaclip doctor`."
+    )
+
+
+def _print_hub_models(kind: str, models: Sequence[HubModel]) -> None:
+    rows = [(kind, "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
+    for one in models:
+        is_here = find_hub_folder(one.name.removeprefix("hf:")) is not None
+        status, use = _STATUS[is_here], _COMMERCE[allows_commerce(one.licence)]
+        size, tokens = f"{one.gigabytes:.1f} GB", str(one.tokens)
+        rows.append((one.name, status, use, size, tokens, one.summary))
+    _print_table(rows)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -188,6 +220,13 @@ def _describe(name: str) -> str:
             return f"{about}\n\n" + (
                 f"Installed: {info.path}" if info.installed else "Not installed."
             )
+    if detector := find_detector(name):
+        here = find_hub_folder(name)
+        return (
+            f"{name}: a detector of words, {detector.summary}\n"
+            f"  weights      {here or f'not here yet: alphaclip models {name} --install'}\n"
+            f"  licence      {detector.licence}\n  size         {detector.gigabytes:.1f} GB"
+        )
     base = split_name(name)[0]
     if zoo.hub_config(base) is not None and not zoo.is_here(base):
         return (
