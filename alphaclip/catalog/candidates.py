@@ -118,7 +118,9 @@ HUB_MODELS = (
 
 DETECTORS = (
     HubModel("IDEA-Research/grounding-dino-tiny", "Apache-2.0", 0.7, 256, "any words; the usual"),
-    HubModel("IDEA-Research/grounding-dino-base", "Apache-2.0", 0.9, 256, "the same, surer, slower"),
+    HubModel(
+        "IDEA-Research/grounding-dino-base", "Apache-2.0", 0.9, 256, "the same, surer, slower"
+    ),
     HubModel("google/owlv2-base-patch16-ensemble", "Apache-2.0", 0.6, 16, "names of things"),
 )
 """Detectors of words, of which the first that is here is taken where none is named."""

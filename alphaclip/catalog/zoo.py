@@ -326,8 +326,9 @@ def _transformers_spec(folder: Path, name: str, warning: str) -> ModelSpec:
     config = folder / CONFIG
     is_ours = weights.suffix == ".safetensors" and has_alpha(weights)
     pretrained, checkpoint = (None, weights) if is_ours else (str(weights), None)
-    scaling = read_config(config).preprocess["scaling"]
-    view = _stated_view(folder, replace(object_view(), scaling=scaling))
+    preprocess = read_config(config).preprocess
+    own = {name: preprocess[name] for name in ("scaling", "patch")}
+    view = replace(_stated_view(folder, replace(object_view(), **own)), patch=own["patch"])
     licence = stated_licence(folder)
     return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
 

@@ -150,10 +150,10 @@ def _print_detectors() -> None:
     """They find boxes for words, and are no encoders."""
     _print_hub_models("DETECTORS OF WORDS", DETECTORS)
     print(
-        "\nThey find what words name: `alphaclip segment --concepts`, `search --verify`, audits, and\n"
-        "their buttons in the App. The first that is installed is taken; any other of these kinds\n"
-        "on the Hugging Face hub is OWNER/NAME. FiftyOne's zoo has SAM 3 (SAM licence, commercial\n"
-        "use allowed), YOLOE and YOLO-World (Ultralytics, AGPL-3.0), see `alphaclip doctor`."
+        "\nThey find what words name: for `alphaclip segment --concepts`, `search --verify`,\n"
+        "audits, and the same in the App. The first that is installed is taken; any other of\n"
+        "their kinds on the Hugging Face hub is OWNER/NAME. FiftyOne's zoo has SAM 3 (SAM\n"
+        "licence, commercial use allowed), YOLOE and YOLO-World (AGPL-3.0)."
     )
 
 
@@ -239,6 +239,7 @@ def _describe(name: str) -> str:
     view = spec.default_view
     frames = {
         "context": f"a square of {view.context:g} times the region's longer side",
+        "native": "the region at its own aspect",
         "cover": f"squares of at most {view.context:g} times a region's longer side, shared",
         "image": "the whole picture",
         "squash": "the whole picture, squashed to a square",
