@@ -43,7 +43,7 @@ NANO = "alphaclip-nano"
 NANO_FOLDER = Path(alphaclip.nano.__file__).parent
 NANO_WARNING = (
     f"{NANO} knows drawings, not photographs: it shows how everything works; for your own "
-    "pictures install a released checkpoint, `alphaclip models` says how"
+    "pictures take another encoder, `alphaclip models` lists them and says how to get one"
 )
 GRIT_WARNING = (
     "{name} was trained on GRIT alone and is below plain CLIP on object crops: install a -mim "
