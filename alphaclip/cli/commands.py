@@ -295,9 +295,13 @@ def _model_checks() -> list[Check]:
     installed = [r for r in RELEASED if installed_path(r.name).is_file()]
     for released in installed:
         checks += _released_checks(released)
-    if not installed:
-        advice = "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one"
-        detail = f"none in {models_folder()}"
+    others = [zoo.cached_name(one.model) for one in zoo.find_cached()]
+    others += [one.name for one in HUB_MODELS if zoo.is_here(one.name)]
+    if others:
+        checks.append(Check("models for photographs", "ok", ", ".join(others)))
+    elif not installed:
+        advice = "`alphaclip models` lists them with their licences, and `--install` gets one"
+        detail = f"none in {models_folder()}, nor in the Hugging Face cache"
         checks.append(Check("models for photographs", "warn", detail, advice))
     return checks
 
