@@ -33,7 +33,6 @@ from alphaclip.catalog.released import (
 )
 from alphaclip.cli.doctor import Check, package_check
 from alphaclip.errors import AlphaClipError, CheckpointError
-from alphaclip.weights.hub import find_hub_folder, hub_folder
 
 _STATUS = {True: "installed", False: "-"}
 _COMMERCE = {True: "yes", False: "no", None: "not known"}
@@ -106,6 +105,8 @@ def _models(args: argparse.Namespace) -> int:
 def _install(name: str) -> int:
     from tqdm import tqdm
 
+    from alphaclip.weights.hub import hub_folder
+
     is_hub = zoo.hub_config(name) is not None
     detector = find_detector(name)
     model = name if is_hub or detector else find_candidate(name).model
@@ -158,6 +159,8 @@ def _print_detectors() -> None:
 
 
 def _print_hub_models(kind: str, models: Sequence[HubModel]) -> None:
+    from alphaclip.weights.hub import find_hub_folder
+
     rows = [(kind, "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
     for one in models:
         is_here = find_hub_folder(one.name.removeprefix("hf:")) is not None
@@ -221,6 +224,8 @@ def _describe(name: str) -> str:
                 f"Installed: {info.path}" if info.installed else "Not installed."
             )
     if detector := find_detector(name):
+        from alphaclip.weights.hub import find_hub_folder
+
         here = find_hub_folder(name)
         return (
             f"{name}: a detector of words, {detector.summary}\n"

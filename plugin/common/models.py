@@ -3,10 +3,8 @@
 from alphaclip.catalog.candidates import find_detector
 from alphaclip.catalog.choices import DOWNLOADS, download_encoder, encoder_choices
 from alphaclip.catalog.methods import split_name
-from alphaclip.detectors.phrase_detectors import detector_choices
 from alphaclip.indexing.masks.segmenters import segmenter_choices
 from alphaclip.sam.checkpoints import RELEASED_SAMS, install_sam
-from alphaclip.weights.hub import hub_folder
 
 from .forms import alert, dropdown, shorten
 
@@ -38,6 +36,8 @@ def segmenters_of():
 
 def downloads_of(dataset):
     """Lists the models that can be downloaded; see :func:`encoders_of`."""
+    from alphaclip.detectors.phrase_detectors import detector_choices
+
     detectors = [_described(choice) for choice in detector_choices() if not choice.installed]
     return [one for one in [*encoders_of(dataset), *segmenters_of(), *detectors] if one["bytes"]]
 
@@ -86,6 +86,8 @@ def fetch(name, progress):
     elif any(name == released.name for released in RELEASED_SAMS):
         install_sam(name, progress=progress)
     elif find_detector(name):
+        from alphaclip.weights.hub import hub_folder
+
         hub_folder(name, progress=progress)
 
 
