@@ -84,7 +84,7 @@ SIGLIP = Candidate("ViT-SO400M-16-SigLIP2-384/webli", 84.1, "Apache-2.0", 4540, 
 
 @dataclass(frozen=True)
 class HubModel:
-    """A dual encoder of transformers'.
+    """A dual encoder or a detector of transformers'.
 
     Attributes:
         name: loads it
@@ -115,6 +115,21 @@ HUB_MODELS = (
     HubModel("hf:Qwen/Qwen3-VL-Embedding-2B", "Apache-2.0", 4.3, 512, "long texts; slow"),
 )
 """Some of those that `alphaclip.weights.dual_encoders` can load."""
+
+DETECTORS = (
+    HubModel("IDEA-Research/grounding-dino-tiny", "Apache-2.0", 0.7, 256, "any words; the usual"),
+    HubModel(
+        "IDEA-Research/grounding-dino-base", "Apache-2.0", 0.9, 256, "the same, surer, slower"
+    ),
+    HubModel("google/owlv2-base-patch16-ensemble", "Apache-2.0", 0.6, 16, "names of things"),
+)
+"""Detectors of words, of which the first that is here is taken where none is named."""
+
+
+def find_detector(name: str) -> HubModel | None:
+    """The detector of this name, None if it is none of `DETECTORS`."""
+    return next((one for one in DETECTORS if one.name == name), None)
+
 
 OFFERED = {"cuda": PE_L, "cpu": PE_B, "small": PE_S}
 """What is offered for download, for each device: free to use, and of a size that it can bear."""

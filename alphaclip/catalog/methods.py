@@ -55,6 +55,7 @@ _WHOLE = "whole"
 _NEAR = {"kind": "context", "context": 1.5}
 _COVER = {"kind": "cover", "context": 2.0}
 _CROP = {"kind": "context", "context": 1.0, "alpha": "ones"}
+_NATIVE = {"kind": "native", "context": 1.0, "alpha": "ones"}
 _MASKED = {**_CROP, "background": "mean"}
 
 METHODS = (
@@ -64,6 +65,7 @@ METHODS = (
     Method("near", "1.5 times the region's box, with what is in it", _NEAR),
     Method("cover", "squares of at most twice the box, each for all regions in it", _COVER),
     Method("crop", "the region's box alone, all-ones alpha", _CROP),
+    Method("native", "crop at the region's own aspect (SigLIP 2 with NaFlex)", _NATIVE),
     Method("maskedcrop", "crop, the mean colour outside the region", _MASKED),
     Method("blur", "blurred outside the region", {"background": "blur"}),
     Method("gray", "without colours outside the region", {"background": "gray"}),
@@ -150,6 +152,11 @@ def _check_together(words: Sequence[str], name: str) -> None:
         raise ModelNotFoundError(
             f"{name!r}: {' and '.join(pooled)} each take the region in a way of their own: "
             f"choose one, or make an ensemble: BASE+{pooled[0]}{JOIN}BASE+{pooled[1]}"
+        )
+    if pooled and "native" in words:
+        raise ModelNotFoundError(
+            f"{name!r}: {pooled[0]} takes regions from a square's patches, and native shows each "
+            "at its own aspect: leave one of them out"
         )
     if pooled and blind:
         raise ModelNotFoundError(

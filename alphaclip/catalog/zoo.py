@@ -43,7 +43,7 @@ NANO = "alphaclip-nano"
 NANO_FOLDER = Path(alphaclip.nano.__file__).parent
 NANO_WARNING = (
     f"{NANO} knows drawings, not photographs: it shows how everything works; for your own "
-    "pictures install a released checkpoint, `alphaclip models` says how"
+    "pictures take another encoder, `alphaclip models` lists them and says how to get one"
 )
 GRIT_WARNING = (
     "{name} was trained on GRIT alone and is below plain CLIP on object crops: install a -mim "
@@ -326,8 +326,9 @@ def _transformers_spec(folder: Path, name: str, warning: str) -> ModelSpec:
     config = folder / CONFIG
     is_ours = weights.suffix == ".safetensors" and has_alpha(weights)
     pretrained, checkpoint = (None, weights) if is_ours else (str(weights), None)
-    scaling = read_config(config).preprocess["scaling"]
-    view = _stated_view(folder, replace(object_view(), scaling=scaling))
+    preprocess = read_config(config).preprocess
+    own = {name: preprocess[name] for name in ("scaling", "patch")}
+    view = replace(_stated_view(folder, replace(object_view(), **own)), patch=own["patch"])
     licence = stated_licence(folder)
     return ModelSpec(name, str(config), pretrained, checkpoint, view, licence, warning)
 

@@ -9,7 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alphaclip.catalog import zoo
-from alphaclip.catalog.candidates import CANDIDATES, HUB_MODELS, SIGLIP, allows_commerce
+from alphaclip.catalog.candidates import (
+    CANDIDATES,
+    DETECTORS,
+    HUB_MODELS,
+    SIGLIP,
+    HubModel,
+    allows_commerce,
+    find_detector,
+)
 from alphaclip.catalog.choices import download_encoder, find_candidate
 from alphaclip.catalog.methods import JOIN, METHODS, split_name
 from alphaclip.catalog.released import (
@@ -89,23 +97,32 @@ def _models(args: argparse.Namespace) -> int:
         print(f"  +{method.name:<10}  {method.summary}")
     print(f"\nConverted checkpoints are kept in {models_folder()} (ALPHACLIP_MODELS).\n")
     print(WHICH_ONE)
+    print()
+    _print_detectors()
     return 0
 
 
 def _install(name: str) -> int:
     from tqdm import tqdm
 
+    from alphaclip.weights.hub import hub_folder
+
     is_hub = zoo.hub_config(name) is not None
-    model = name if is_hub else find_candidate(name).model
+    detector = find_detector(name)
+    model = name if is_hub or detector else find_candidate(name).model
     with tqdm(unit="MB", desc=model) as bar:
 
         def show(what: str, done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        download_encoder(name, show)
+        if detector:
+            hub_folder(name, progress=show)
+        else:
+            download_encoder(name, show)
     loads = name if is_hub else zoo.cached_name(model)
-    print(f"{model} is installed: {loads} encodes regions")
+    use = "it finds boxes for words" if detector else f"{loads} encodes regions"
+    print(f"{model} is installed: {use}")
     return 0
 
 
@@ -120,12 +137,7 @@ def _print_candidates() -> None:
         rows.append((f"openclip:{one.model}", status, use, *facts))
     _print_table(rows)
     print()
-    hub = [("TRANSFORMERS'", "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
-    for model in HUB_MODELS:
-        status, use = _STATUS[zoo.is_here(model.name)], _COMMERCE[allows_commerce(model.licence)]
-        size, tokens = f"{model.gigabytes:.1f} GB", str(model.tokens)
-        hub.append((model.name, status, use, size, tokens, model.summary))
-    _print_table(hub)
+    _print_hub_models("TRANSFORMERS'", HUB_MODELS)
     print(
         "\nTOKENS: of a text that it reads. IMAGENET: zero-shot accuracy on pictures, as\n"
         "published. HERE: regions a second, about, by the time that a layer of ViT-B/16 takes.\n"
@@ -133,6 +145,29 @@ def _print_candidates() -> None:
         "commercially. `alphaclip models NAME --install` downloads one. Any model of these kinds\n"
         "on the Hugging Face hub is hf:OWNER/NAME, and any of open_clip's hf-hub:OWNER/NAME."
     )
+
+
+def _print_detectors() -> None:
+    """They find boxes for words, and are no encoders."""
+    _print_hub_models("DETECTORS OF WORDS", DETECTORS)
+    print(
+        "\nThey find what words name: for `alphaclip segment --concepts`, `search --verify`,\n"
+        "audits, and the same in the App. The first that is installed is taken; any other of\n"
+        "their kinds on the Hugging Face hub is OWNER/NAME. FiftyOne's zoo has SAM 3 (SAM\n"
+        "licence, commercial use allowed), YOLOE and YOLO-World (AGPL-3.0)."
+    )
+
+
+def _print_hub_models(kind: str, models: Sequence[HubModel]) -> None:
+    from alphaclip.weights.hub import find_hub_folder
+
+    rows = [(kind, "STATUS", "COMMERCIAL USE", "SIZE", "TOKENS", "WHAT FOR")]
+    for one in models:
+        is_here = find_hub_folder(one.name.removeprefix("hf:")) is not None
+        status, use = _STATUS[is_here], _COMMERCE[allows_commerce(one.licence)]
+        size, tokens = f"{one.gigabytes:.1f} GB", str(one.tokens)
+        rows.append((one.name, status, use, size, tokens, one.summary))
+    _print_table(rows)
 
 
 def _print_table(rows: Sequence[Sequence[str]]) -> None:
@@ -188,6 +223,15 @@ def _describe(name: str) -> str:
             return f"{about}\n\n" + (
                 f"Installed: {info.path}" if info.installed else "Not installed."
             )
+    if detector := find_detector(name):
+        from alphaclip.weights.hub import find_hub_folder
+
+        here = find_hub_folder(name)
+        return (
+            f"{name}: a detector of words, {detector.summary}\n"
+            f"  weights      {here or f'not here yet: alphaclip models {name} --install'}\n"
+            f"  licence      {detector.licence}\n  size         {detector.gigabytes:.1f} GB"
+        )
     base = split_name(name)[0]
     if zoo.hub_config(base) is not None and not zoo.is_here(base):
         return (
@@ -200,6 +244,7 @@ def _describe(name: str) -> str:
     view = spec.default_view
     frames = {
         "context": f"a square of {view.context:g} times the region's longer side",
+        "native": "the region at its own aspect",
         "cover": f"squares of at most {view.context:g} times a region's longer side, shared",
         "image": "the whole picture",
         "squash": "the whole picture, squashed to a square",
@@ -255,9 +300,13 @@ def _model_checks() -> list[Check]:
     installed = [r for r in RELEASED if installed_path(r.name).is_file()]
     for released in installed:
         checks += _released_checks(released)
-    if not installed:
-        advice = "`alphaclip models alphaclip-vit-l14-grit1m-mim` says how to get the best one"
-        detail = f"none in {models_folder()}"
+    others = [zoo.cached_name(one.model) for one in zoo.find_cached()]
+    others += [one.name for one in HUB_MODELS if zoo.is_here(one.name)]
+    if others:
+        checks.append(Check("models for photographs", "ok", ", ".join(others)))
+    elif not installed:
+        advice = "`alphaclip models` lists them with their licences, and `--install` gets one"
+        detail = f"none in {models_folder()}, nor in the Hugging Face cache"
         checks.append(Check("models for photographs", "warn", detail, advice))
     return checks
 

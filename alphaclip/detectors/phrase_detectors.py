@@ -14,23 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from alphaclip.catalog.candidates import DETECTORS, allows_commerce
+from alphaclip.catalog.choices import Choice
 from alphaclip.detectors.boxes import FoundBox, GroundingSettings, keep_boxes
 from alphaclip.devices import find_device
 from alphaclip.errors import AlphaClipError, MissingWeightsError
-from alphaclip.weights.hub import hub_folder
+from alphaclip.weights.hub import find_hub_folder, hub_folder
 
 if TYPE_CHECKING:
     import torch
 
 OWLS, DINOS = ("owlvit", "owlv2"), ("grounding-dino", "mm-grounding-dino")
 """The types of model, as transformers calls them; LLMDet is of the last."""
-
-DETECTORS = (
-    "IDEA-Research/grounding-dino-tiny",
-    "IDEA-Research/grounding-dino-base",
-    "google/owlv2-base-patch16-ensemble",
-)
-"""Of which the first that is here is taken where none is named: Apache-2.0, small ones first."""
 
 MOST_CHARACTERS = 400
 """Of a sentence for Grounding DINO, which reads 256 tokens of mostly more than two characters."""
@@ -74,16 +69,30 @@ def installed_detector() -> str:
     Raises:
         MissingWeightsError: if none is on this machine; says how to get one
     """
-    from huggingface_hub import try_to_load_from_cache
-
-    for name in DETECTORS:
-        if isinstance(try_to_load_from_cache(name, "config.json"), str):
-            return name
+    for detector in DETECTORS:
+        if find_hub_folder(detector.name) is not None:
+            return detector.name
+    usual, other = DETECTORS[0], DETECTORS[-1]
     raise MissingWeightsError(
-        f"no detector of words is named, and {DETECTORS[0]} (0.7 GB, Apache-2.0) is not on this "
-        f"machine: `hf download {DETECTORS[0]}` gets it; or name another, such as {DETECTORS[-1]}, "
-        "which is downloaded then"
+        f"no detector of words is named, and none is on this machine: `alphaclip models "
+        f"{usual.name} --install` gets one ({usual.gigabytes:.1f} GB, {usual.licence}); or name "
+        f"another, such as {other.name}, which is downloaded then"
     )
+
+
+def detector_choices() -> list[Choice]:
+    """The detectors that are offered."""
+    return [
+        Choice(
+            name=one.name,
+            summary=f"a detector of words: {one.summary}",
+            licence=one.licence,
+            commercial=allows_commerce(one.licence),
+            installed=find_hub_folder(one.name) is not None,
+            bytes=int(one.gigabytes * 1e9),
+        )
+        for one in DETECTORS
+    ]
 
 
 def load_detector(
@@ -95,7 +104,7 @@ def load_detector(
         name: of a model on the Hugging Face Hub, such as ``IDEA-Research/grounding-dino-tiny`` or
             ``google/owlv2-base-patch16-ensemble``, downloaded if need be; or a folder. Its weights
             have to be safetensors, and no code of its own is run. "auto" takes the first of
-            `DETECTORS` that is on this machine
+            `alphaclip.catalog.candidates.DETECTORS` that is on this machine
         device (None): a torch device; None takes a GPU if there is one
         settings (None): which boxes are kept
 

@@ -293,19 +293,30 @@ class Encoder:
         from torch.nn.functional import normalize
 
         with torch.inference_mode(), self._autocast():
-            maps = self._on_device(torch.stack([row.alpha for row in batch])).float() / 255.0
-            pictures = [row.pixels for row in batch]
-            whole = [row.is_whole_image for row in batch]
-            if shared is not None:
-                encoded = shared.encode(pictures, maps, whole)
-            else:
-                encoded = self._way.encode(self._normalise(torch.stack(pictures)), maps, whole)
+            # Views at the region's own aspect have several shapes.
+            shapes = [row.pixels.shape for row in batch]
+            order, parts = [], []
+            for shape in dict.fromkeys(shapes):
+                numbers = [number for number, one in enumerate(shapes) if one == shape]
+                parts.append(self._encode([batch[number] for number in numbers], shared))
+                order += numbers
+            encoded = torch.cat(parts)[np.argsort(order)] if len(parts) > 1 else parts[0]
             vectors = normalize(encoded.float(), dim=-1).to("cpu", non_blocking=True)
         if self.device.type != "cuda":
             return _Running(batch, vectors)
         arrived = torch.cuda.Event()
         arrived.record(torch.cuda.current_stream(self.device))
         return _Running(batch, vectors, arrived)
+
+    def _encode(self, rows: list[Row], shared: SharedTrunk | None) -> Tensor:
+        """Regions that are shown in one shape, before normalisation."""
+        import torch
+
+        maps = self._on_device(torch.stack([row.alpha for row in rows])).float() / 255.0
+        pictures, whole = [row.pixels for row in rows], [row.is_whole_image for row in rows]
+        if shared is not None:
+            return shared.encode(pictures, maps, whole)
+        return self._way.encode(self._normalise(torch.stack(pictures)), maps, whole)
 
     def _normalise(self, pixels: Tensor) -> Tensor:
         mean, std = self._mean_and_std

@@ -129,7 +129,7 @@ def own_way(model: AlphaCLIP, view: View) -> Way:
     """How a model encodes regions where no method is named."""
     if view.is_shared and view.alpha == "ones":
         return WholePicture(model)
-    if region_queries(model.clip.visual) is not None:
+    if region_queries(model.clip.visual) is not None and view.kind != "native":
         return Pooled(model, REGIONS)
     return Plain(model)
 

@@ -14,6 +14,7 @@ from alphaclip.files import Stamp
 from alphaclip.network.text_towers import encode_tokens
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.architectures import ModelConfig, build_tokenizer
+from alphaclip.weights.dual_encoders import NaFlexPictures
 
 
 class AlphaCLIP(nn.Module):
@@ -60,7 +61,8 @@ class AlphaCLIP(nn.Module):
         Nothing is normalised here, neither the inputs nor the output.
 
         Args:
-            image: float (N, 3, R, R), values (x - `mean`) / `std` for x in [0, 1]
+            image: float (N, 3, R, R), values (x - `mean`) / `std` for x in [0, 1]; for NaFlex of
+                any whole number of patches
             alpha: float (N, 1, R, R), values (x - 0.5) / 0.26 for x in [0, 1]: +1.923 inside
                 the region, -1.923 outside
 
@@ -71,7 +73,8 @@ class AlphaCLIP(nn.Module):
             AlphaClipError: the shapes do not fit each other or this model
         """
         joined = join_alpha(image, alpha)
-        if joined.shape[-2:] != (self.image_size, self.image_size):
+        is_square = joined.shape[-2:] == (self.image_size, self.image_size)
+        if not is_square and not isinstance(self.clip.visual, NaFlexPictures):
             raise AlphaClipError(
                 f"image has shape {tuple(image.shape)}: {self.config.name} takes "
                 f"{self.image_size} x {self.image_size} pixels"

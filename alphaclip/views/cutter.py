@@ -40,7 +40,7 @@ class Cutter:
     Args:
         image: uint8 (H, W, 3)
         view: which part is shown of a region
-        size: side of what is cut, in pixels
+        size: side of what is cut, in pixels; see `View.scaled`
         keep_tiny: whether a region that scaling down loses keeps the one pixel at its middle
         regions: all that will be cut, which decide the windows of a view that covers them
     """
@@ -72,8 +72,9 @@ class Cutter:
         """Cuts and scales the picture and one region of it.
 
         Returns:
-            uint8 (3, size, size) picture and uint8 (1, size, size) alpha map, 0 to 255; the map
-            is 0 where a region lies beyond the middle that ``center`` shows
+            uint8 (3, size, size) picture and uint8 (1, size, size) alpha map, 0 to 255, of another
+            shape where the view is ``native``; the map is 0 where a region lies beyond the middle
+            that ``center`` shows
 
         Raises:
             RegionError: if a mask does not have the picture's shape
@@ -113,7 +114,7 @@ class Cutter:
         import torch
 
         view, (left, top, right, bottom) = self._view, window
-        shape = bottom - top, right - left
+        shape, scaled = (bottom - top, right - left), view.scaled(window, self._size)
         if view.alpha == "ones" or drawn.region.is_whole_image:
             box: PixelBox | None = (0, 0, right - left, bottom - top)
         else:
@@ -121,13 +122,13 @@ class Cutter:
             if box is None and view.alpha == "box":
                 box = tight_box(draw()) or (0, 0, 0, 0)
         if box is not None:
-            alpha = _scale_box(box, shape, self._size, view)
+            alpha = _scale_box(box, shape, scaled, view)
         else:
-            alpha = _scale(torch.from_numpy(draw())[None], [self._size] * 2, "bilinear", view)
+            alpha = _scale(torch.from_numpy(draw())[None], scaled, "bilinear", view)
         if self._keep_tiny and not alpha.any():
             inside = np.argwhere(draw() if box is None else _fill(box, shape))
             if len(inside):
-                middle = inside.mean(axis=0) * self._size / shape
+                middle = inside.mean(axis=0) * scaled / shape
                 row, column = middle.astype(int).tolist()
                 alpha[0, row, column] = 255
         return alpha
@@ -135,20 +136,20 @@ class Cutter:
     def _picture(self, region: Region, window: PixelBox, draw: Callable[[], np.ndarray]) -> Tensor:
         from torchvision.transforms.v2 import functional
 
-        view, square = self._view, [self._size] * 2
+        view, shape = self._view, self._view.scaled(window, self._size)
         if view.is_painted and not region.is_whole_image:
-            return _scale(self._painted(window, draw()), square, view.scaling, view)
+            return _scale(self._painted(window, draw()), shape, view.scaling, view)
         is_shared = window in self._pictures
         with self._lock if is_shared else nullcontext():
             known = self._pictures.get(window)
             if known is not None:
                 return known
             if view.kind == "readme":
-                scaled = _scale(_to_pixels(self._image), square[:1], view.scaling, view)
-                picture = functional.center_crop(scaled, square)
+                scaled = _scale(_to_pixels(self._image), shape[:1], view.scaling, view)
+                picture = functional.center_crop(scaled, shape)
             else:
                 part = _crop(self._image, window, view.padding_value)
-                picture = _scale(part, square, view.scaling, view)
+                picture = _scale(part, shape, view.scaling, view)
             if is_shared:
                 self._pictures[window] = picture
             return picture
@@ -180,9 +181,14 @@ def make_views(
     Raises:
         RegionError: if a mask does not have the picture's shape
         EmptyRegionError: if a region has no area inside the picture
+        AlphaClipError: if the view shows regions at their own aspect
     """
     import torch
 
+    if view.kind == "native":
+        raise AlphaClipError(
+            "view kind 'native' gives each region a shape of its own: take 'context'"
+        )
     cutter = Cutter(image, view, size, regions=regions)
     cuts = [cutter.cut(region) for region in regions]
     if not cuts:
@@ -235,24 +241,24 @@ class Backdrop:
         return plane.expand(3, bottom - top, right - left)
 
 
-def _scale_box(box: PixelBox, shape: tuple[int, int], size: int, view: View) -> Tensor:
-    """What `_scale` makes of a map that is 255 in a box and 0 elsewhere: uint8 (1, size, size).
+def _scale_box(box: PixelBox, shape: tuple[int, int], size: list[int], view: View) -> Tensor:
+    """What `_scale` makes of a map that is 255 in a box and 0 elsewhere: uint8 (1, *size).
 
     Its rows are alike, so one is scaled across; then its columns down, one of each run of equals.
     """
     import torch
 
     if not view.antialias:
-        return _scale(torch.from_numpy(_fill(box, shape))[None], [size] * 2, "bilinear", view)
+        return _scale(torch.from_numpy(_fill(box, shape))[None], size, "bilinear", view)
     left, top, right, bottom = box
     row = np.zeros((1, 1, shape[1]), np.uint8)
     row[..., left:right] = 255
-    across = _scale(torch.from_numpy(row), [1, size], "bilinear", view).numpy().ravel()
+    across = _scale(torch.from_numpy(row), [1, size[1]], "bilinear", view).numpy().ravel()
     starts = np.flatnonzero(np.diff(across, prepend=~across[:1]))
     few = np.zeros((1, shape[0], len(starts)), np.uint8)
     few[:, top:bottom] = across[starts]
-    down = _scale(torch.from_numpy(few), [size, len(starts)], "bilinear", view)
-    return torch.from_numpy(np.repeat(down.numpy(), np.diff(starts, append=size), axis=2))
+    down = _scale(torch.from_numpy(few), [size[0], len(starts)], "bilinear", view)
+    return torch.from_numpy(np.repeat(down.numpy(), np.diff(starts, append=size[1]), axis=2))
 
 
 def _fill(box: PixelBox, shape: tuple[int, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from alphaclip.errors import AlphaClipError
 from alphaclip.regions.region import Drawn, PixelBox, Region
 
-Kind = Literal["image", "context", "cover", "squash", "center", "readme"]
+Kind = Literal["image", "context", "native", "cover", "squash", "center", "readme"]
 Background = Literal["kept", "mean", "blur", "gray", "black", "white"]
 Alpha = Literal["region", "box", "ones"]
 
@@ -31,17 +31,18 @@ class View:
 
     Attributes:
         kind: ``image``, the whole picture padded to a square; ``context``, a square round the
-            region; ``cover``, few squares, each for all regions in it, that show no region too
-            small, see `cover`; ``squash``, the whole picture, its aspect given up;
-            ``center``, the square in the middle of the picture, as wide as its shorter side;
-            ``readme``, for the published README's figures only: the picture as with ``center``
-            but scaled before it is cut, the alpha map as with ``squash``, so that they do not
-            coincide unless the picture is square. A whole-image region has alpha 1 over any
-            padding too.
-        context: side of the square in longer sides of the region's bounds, for ``context``; the
-            greatest that it may have for any region in it, for ``cover``
+            region; ``native``, the region at its own aspect, for NaFlex; ``cover``, few squares,
+            each for all regions in it, that show no region too small, see `cover`; ``squash``, the
+            whole picture, its aspect given up; ``center``, the square in the middle of the
+            picture, as wide as its shorter side; ``readme``, for the published README's figures
+            only: the picture as with ``center`` but scaled before it is cut, the alpha map as with
+            ``squash``, so that they do not coincide unless the picture is square. A whole-image
+            region has alpha 1 over any padding too.
+        context: side of the square in longer sides of the region's bounds, for ``context``; sides
+            of what is shown in those of the bounds, for ``native``; the greatest that it may have
+            for any region in it, for ``cover``
         least: the square is at least this many pixels wide, so that a tiny region keeps
-            surroundings; for ``context`` and ``cover``
+            surroundings; for ``context``, ``native`` and ``cover``
         antialias: whether scaling down averages over all pixels, for picture and alpha map.
             The figures published for Alpha-CLIP are without.
         background: what is shown outside the region: ``kept``; ``mean``, CLIP's mean colour;
@@ -55,6 +56,7 @@ class View:
         alpha: the alpha map: the ``region``, the ``box`` round what is seen of it, or all ``ones``
         padding: the colour beyond the picture's borders
         scaling: how pixels between others are found, of the picture: as its model's makers did
+        patch: side of a patch in pixels, for ``native``; 0 where the encoder takes squares alone
     """
 
     kind: Kind = "image"
@@ -67,6 +69,7 @@ class View:
     alpha: Alpha = "region"
     padding: Literal["black", "white"] = "black"
     scaling: Literal["bicubic", "bilinear"] = "bicubic"
+    patch: int = 0
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -78,6 +81,11 @@ class View:
             raise AlphaClipError(f"view context is {self.context}: expected 1 to 100 box sides")
         if not isinstance(self.least, int) or not 0 <= self.least <= 100_000:
             raise AlphaClipError(f"view least is {self.least!r:.80}: expected 0 to 100,000 pixels")
+        if self.kind == "native" and not (isinstance(self.patch, int) and 0 < self.patch <= 256):
+            raise AlphaClipError(
+                "view kind 'native' shows regions at their own aspect, which only SigLIP 2 with "
+                "NaFlex takes: take 'context', +crop or +near"
+            )
         if not 0.0 < self.blur_sigma <= 1000.0:
             raise AlphaClipError(f"view blur_sigma is {self.blur_sigma}: expected 0 to 1000 pixels")
         if self.kind == "readme" and self.is_painted:
@@ -99,7 +107,7 @@ class View:
     @property
     def is_local(self) -> bool:
         """Whether what is shown of a picture depends on where the region is."""
-        return self.kind in ("context", "cover")
+        return self.kind in ("context", "native", "cover")
 
     @property
     def padding_value(self) -> int:
@@ -114,6 +122,8 @@ class View:
         left_out = {"kind", "context", "least"}
         if self.background != "blur":
             left_out.add("blur_sigma")
+        if self.kind != "native":
+            left_out.add("patch")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in left_out and value != field.default:
@@ -122,7 +132,7 @@ class View:
 
     def window(self, region: Region, height: int, width: int) -> PixelBox:
         """The part of a picture of this size that is shown of a region by itself; it may reach
-        beyond the picture. A square, except for ``squash``.
+        beyond the picture. A square, except for ``squash`` and ``native``.
 
         Raises:
             EmptyRegionError: if nothing of the region is inside the picture
@@ -134,10 +144,25 @@ class View:
         left, top, right, bottom = drawn.bounds
         if not self.is_local or drawn.region.is_whole_image:
             return self.whole_window(drawn.height, drawn.width)
+        if self.kind == "native":
+            return _frame_round(
+                drawn.bounds, self.side_for(right - left), self.side_for(bottom - top)
+            )
         side = self.side_for(max(right - left, bottom - top))
         if self.kind == "cover" and side >= max(drawn.height, drawn.width):
             return self.whole_window(drawn.height, drawn.width)
         return square_round(drawn.bounds, side)
+
+    def scaled(self, window: PixelBox, size: int) -> list[int]:
+        """Height and width that a window is scaled to, for an encoder of squares of a size; of
+        ``native`` whole patches, at most as many as that square has, by NaFlex's own rule."""
+        if self.kind != "native":
+            return [size, size]
+        from transformers.models.siglip2 import image_processing_siglip2 as siglip2
+
+        left, top, right, bottom = window
+        most, shape = (size // self.patch) ** 2, (bottom - top, right - left)
+        return list(siglip2.get_image_size_for_max_num_patches(*shape, self.patch, most))
 
     def side_for(self, longer: int) -> int:
         """How wide the square is that shows a region with this longer side."""
@@ -145,7 +170,7 @@ class View:
 
     def whole_window(self, height: int, width: int) -> PixelBox:
         """What a whole-image region shows of a picture, see `window`."""
-        if self.kind == "squash":
+        if self.kind in ("squash", "native"):
             return 0, 0, width, height
         if self.kind in ("center", "readme"):
             side = min(height, width)
@@ -156,10 +181,14 @@ class View:
 
 def square_round(box: PixelBox, side: int) -> PixelBox:
     """The square of this side with the same middle."""
+    return _frame_round(box, side, side)
+
+
+def _frame_round(box: PixelBox, wide: int, high: int) -> PixelBox:
     left, top, right, bottom = box
-    left += (right - left - side) // 2
-    top += (bottom - top - side) // 2
-    return left, top, left + side, top + side
+    left += (right - left - wide) // 2
+    top += (bottom - top - high) // 2
+    return left, top, left + wide, top + high
 
 
 def cover(

@@ -96,8 +96,8 @@ def describe(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """What a model of transformers' is built from, and how its own processor prepares pictures.
 
     Returns:
-        settings, with ``embed_dim`` as open_clip's; and ``size``, ``mean``, ``std`` and
-        ``scaling``, see `alphaclip.views.view.View`
+        settings, with ``embed_dim`` as open_clip's; and ``size``, ``mean``, ``std``, ``scaling``
+        and ``patch``, see `alphaclip.views.view.View`
 
     Raises:
         AlphaClipError: it is of a type that is not known, or its files are not what they should be
@@ -231,7 +231,7 @@ class Pictures(nn.Module):
 
 
 class NaFlexPictures(Pictures):
-    """SigLIP 2's NaFlex, whose patches reach it in a row. Regions are shown as squares."""
+    """SigLIP 2's NaFlex, whose patches reach it in a row, of pictures of any aspect."""
 
     def __init__(self, model: Any, size: int) -> None:
         super().__init__(model, size)
@@ -241,8 +241,9 @@ class NaFlexPictures(Pictures):
         self.tower.embeddings.patch_embedding = _Embedded()
 
     def inputs(self, pictures: Tensor) -> tuple[Tensor, ...]:
-        patches = self.stem(pictures).flatten(2).mT
-        shapes = torch.tensor([self.grid], device=patches.device).expand(len(patches), 2)
+        field = self.stem(pictures)
+        patches = field.flatten(2).mT
+        shapes = torch.tensor([field.shape[2:]], device=field.device).expand(len(field), 2)
         return patches, patches.new_ones(patches.shape[:2], dtype=torch.int32), shapes
 
 
@@ -447,6 +448,7 @@ def _preprocessing(folder: Path, kind: str, config: Any) -> dict[str, Any]:
         "mean": [value / unit for value in mean],
         "std": [value / unit for value in std],
         "scaling": "bilinear" if int(processor.resample) == 2 else "bicubic",
+        "patch": int(processor.patch_size) if kind == NAFLEX else 0,
     }
 
 

@@ -54,7 +54,15 @@ def _run(args: argparse.Namespace) -> int:
     field = index.field if index else _field(dataset, args.field)
     encoder = _encoder(args) if index is None else ""
     if field == MASKS:
-        print_masks(segment(dataset, None, MASKS, _segmenter(args, dataset)))
+        segmenter = _segmenter(args, dataset)
+        # Where one found nothing, another may be tried.
+        again = args.segmenter is not None and not _masks(dataset)
+        print_masks(segment(dataset, None, MASKS, segmenter, overwrite=again))
+        if not _masks(dataset):
+            raise AlphaClipError(
+                f"{segmenter} finds nothing in these pictures, so there are no regions to search: "
+                "name another with --segmenter, such as sam-vit-h"
+            )
     if index is None:
         index = indexing.build(dataset, field, encoder, KEY)
         report = index.info()["report"]
@@ -78,6 +86,10 @@ def _field(dataset: fo.Dataset, field: str | None) -> str:
     if len(labelled) > 1:
         raise AlphaClipError(f"several fields have labels, {', '.join(labelled)}: say --field")
     return labelled[0] if labelled else MASKS
+
+
+def _masks(dataset: fo.Dataset) -> int:
+    return int(dataset.count(f"{MASKS}.detections")) if dataset.has_sample_field(MASKS) else 0
 
 
 def _encoder(args: argparse.Namespace) -> str:

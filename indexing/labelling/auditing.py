@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.arguments import COUNT, SHARE, check, checked
+from alphaclip.detectors.boxes import MOST_BOXES, GroundingSettings
 from alphaclip.errors import AlphaClipError, ImageError
 from alphaclip.indexing.dataset.labels import Skipped, images_of, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
@@ -135,7 +136,7 @@ class Audit:
     @property
     def marks(self) -> dict[str, list[Point]]:
         """The marks by sample id, of the pictures that were looked at."""
-        return {sample: points for sample, (points, _) in self._answers().items()}
+        return {sample: points for sample, (points, _) in self.answers().items()}
 
     @checked(least_overlap=SHARE)
     def detect(
@@ -158,14 +159,20 @@ class Audit:
         Returns:
             pictures that could not be read, and why; they stay unmarked
         """
-        from alphaclip.indexing.word_detectors import open_detector
+        from alphaclip.indexing.word_detectors import installed_detector, open_detector
 
-        detector = open_detector(model, device) if isinstance(model, str | Path) else model
+        if isinstance(model, str | Path):
+            judge = installed_detector() if model == "auto" else str(model)
+            detector = open_detector(judge, device, GroundingSettings(most_boxes=MOST_BOXES))
+        else:
+            judge, detector = model.name, model
         marks, skipped = self.marks, []
         todo = [sample_id for sample_id in self.pictures if sample_id not in marks]
-        images = images_of(self.index.dataset).select(todo).select_fields(self.index.field)
+        # In the order of the draw, so that those before a stop are a random sample too.
+        images = images_of(self.index.dataset).select(todo, ordered=True)
         with shown(progress) as show:
-            for number, sample in enumerate(images.iter_samples(), 1):
+            samples = images.select_fields(self.index.field).iter_samples()
+            for number, sample in enumerate(samples, 1):
                 try:
                     (boxes,) = detector.ground(open_image(sample.filepath), [self.concept])
                 except ImageError as error:
@@ -177,21 +184,23 @@ class Audit:
                     for box in boxes
                     if most_overlap(Region.from_box(box.box), regions) < least_overlap
                 ]
-                self.mark(sample.id, points, detector.name)
+                # A person may have marked it meanwhile.
+                if self._records.get(f"{self.key}/{sample.id}") is None:
+                    self.mark(sample.id, points, judge)
                 show("pictures looked at", number, len(todo))
         return skipped
 
     def report(self) -> AuditReport:
         """The estimate, from the pictures that were looked at so far: who goes through them in the
         order of the draw may stop early."""
-        answers, judges = self._answers(), dict[str, int]()
+        answers, judges = self.answers(), dict[str, int]()
         for _, judge in answers.values():
             judges[judge] = judges.get(judge, 0) + 1
         counts = np.array([len(points) for points, _ in answers.values()], np.int64)
         unseen = estimate_total(counts, self.population, self.confidence)
         return AuditReport(self.concept, len(self.pictures), unseen, self.confidence, judges)
 
-    def _answers(self) -> dict[str, tuple[list[Point], str]]:
+    def answers(self) -> dict[str, tuple[list[Point], str]]:
         """The points and the judge of each picture that was looked at, in the order of the draw."""
         answers = {}
         for sample_id in self.pictures:

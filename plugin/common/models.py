@@ -1,5 +1,6 @@
 """Models that a form offers: what is here, and what can be downloaded, with size and licence."""
 
+from alphaclip.catalog.candidates import find_detector
 from alphaclip.catalog.choices import DOWNLOADS, download_encoder, encoder_choices
 from alphaclip.catalog.methods import split_name
 from alphaclip.indexing.masks.segmenters import segmenter_choices
@@ -35,7 +36,10 @@ def segmenters_of():
 
 def downloads_of(dataset):
     """Lists the models that can be downloaded; see :func:`encoders_of`."""
-    return [one for one in [*encoders_of(dataset), *segmenters_of()] if one["bytes"]]
+    from alphaclip.detectors.phrase_detectors import detector_choices
+
+    detectors = [_described(choice) for choice in detector_choices() if not choice.installed]
+    return [one for one in [*encoders_of(dataset), *segmenters_of(), *detectors] if one["bytes"]]
 
 
 def trainable(encoders):
@@ -81,6 +85,10 @@ def fetch(name, progress):
         download_encoder(name, progress)
     elif any(name == released.name for released in RELEASED_SAMS):
         install_sam(name, progress=progress)
+    elif find_detector(name):
+        from alphaclip.weights.hub import hub_folder
+
+        hub_folder(name, progress=progress)
 
 
 def size_of(model):

@@ -8,13 +8,13 @@ from ..common.operators import JobOperator, configure
 
 
 class DownloadModel(JobOperator):
-    """Downloads an encoder or a segmenter; what was cut off goes on."""
+    """Downloads an encoder, a segmenter or a detector; what was cut off goes on."""
 
     config = configure(
         name="download_model",
         label="Download a model",
-        description="Downloads an encoder or a segmenter, and says before how large it is and "
-        "what it may be used for",
+        description="Downloads an encoder, a segmenter or a detector of words, and says before how "
+        "large it is and what it may be used for",
         icon="download",
         allow_delegated_execution=True,
         view_target=False,

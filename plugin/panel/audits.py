@@ -1,8 +1,13 @@
-"""The review of an audit: pictures drawn at random, in which a person marks what has no region."""
+"""The review of an audit: pictures drawn at random, in which a person, or a detector, marks what
+has no region."""
+
+from contextlib import suppress
 
 from alphaclip.arguments import check
-from alphaclip.errors import AlphaClipError
+from alphaclip.errors import AlphaClipError, MissingWeightsError
 
+from ..common import jobs
+from ..common.forms import count
 from ..common.indexes import open_index
 from ..common.panels import event
 from ..common.tiles import data_uri
@@ -15,15 +20,39 @@ class AuditEvents:
 
     @event
     def audit(self, ctx):
-        """Begins an audit, or goes on with one: its pictures, the marks on them, and what they
-        say."""
-        audit = _audit_of(ctx)
-        marks = audit.marks
-        pictures = [{"id": id_, "points": marks.get(id_)} for id_ in audit.pictures]
+        """Begins an audit, or goes on with one: its pictures, the marks on them and who made
+        them, what they say, and which detector can be asked."""
+        from alphaclip.indexing.word_detectors import installed_detector
+
+        audit, detector = _audit_of(ctx), None
+        with suppress(MissingWeightsError):
+            detector = installed_detector()
+
+        answers = audit.answers()
+        marked = [(id_, *answers.get(id_, (None, None))) for id_ in audit.pictures]
+        pictures = [{"id": id_, "points": points, "judge": by} for id_, points, by in marked]
         return {
             "key": audit.index.key, "concept": audit.concept, "pictures": pictures,
-            "said": str(audit.report()),
+            "said": str(audit.report()), "detector": detector, "job": _job_key(audit),
         }  # fmt: skip
+
+    @event
+    def ask_detector(self, ctx):
+        """Begins to have the detector that is installed mark the pictures that nobody has looked
+        at; no name of one is taken from a browser."""
+        from alphaclip.indexing.word_detectors import installed_detector
+
+        audit, detector = _audit_of(ctx), installed_detector()
+        key, dataset = _job_key(audit), ctx.dataset
+        if any(job["key"] == key for job in jobs.running(dataset)):
+            raise AlphaClipError("The detector is looking at these pictures already")
+
+        def work(progress):
+            skipped = audit.detect(detector, progress=progress)
+            said = str(audit.report())
+            return "%s; %s" % (said, _unread(skipped)) if skipped else said
+
+        jobs.start(dataset, key, "Looking for “%s” in the audit" % audit.concept, work)
 
     @event
     def audit_picture(self, ctx):
@@ -50,6 +79,15 @@ class AuditEvents:
             audit.mark(id_, check("points", points, "Sequence[Sequence[float]]"))
 
         return {"said": str(audit.report())}
+
+
+def _unread(skipped):
+    first = skipped[0]
+    return "%s not read: %s" % (count(len(skipped), "picture"), first.reason or first.filepath)
+
+
+def _job_key(audit):
+    return "audit:%s" % audit.key
 
 
 def _audit_of(ctx):

@@ -240,8 +240,8 @@ def test_open_detector__that_is_not_downloaded(monkeypatch: pytest.MonkeyPatch) 
         open_detector(SAM_3)
     with pytest.raises(MissingWeightsError, match="download_zoo_model"):
         open_detector(WORLD)
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
-    with pytest.raises(MissingWeightsError, match="hf download"):
+    monkeypatch.setattr("alphaclip.weights.hub.try_to_load_from_cache", lambda *names: None)
+    with pytest.raises(MissingWeightsError, match="grounding-dino-tiny --install"):
         installed_detector()
     monkeypatch.setattr(foz, "list_downloaded_zoo_models", lambda: {YOLOE: 0, "yolo11n": 0})
     assert installed_detector() == YOLOE

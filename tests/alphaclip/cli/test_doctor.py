@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from alphaclip.catalog.candidates import PE_S
 from alphaclip.cli import commands, doctor, main
 from alphaclip.cli.doctor import Check, run_checks
 
@@ -31,6 +32,13 @@ def test_checks__versions_gpu_and_weights():
     assert found["GPU"].status == ("ok" if torch.cuda.is_available() else "warn")
     assert found["alphaclip-nano"].detail.endswith("model.safetensors")
     assert "alphaclip models" in found["models for photographs"].advice
+
+
+def test_checks__models_for_photographs_of_any_kind(monkeypatch):
+    monkeypatch.setattr(commands.zoo, "find_cached", lambda: [PE_S])
+    found = by_name(commands.checks())["models for photographs"]
+    assert (found.status, found.advice) == ("ok", "")
+    assert found.detail == "openclip:PE-Core-S-16-384/meta+near+maskattn"
 
 
 def test_checks__installed_checkpoint_whose_base_weights_are_missing(models):

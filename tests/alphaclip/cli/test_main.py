@@ -100,6 +100,8 @@ def test_models__table(capsys, models):
     assert len(status) == 9
     assert status[MIM_B16] == "installed"
     assert status["alphaclip-vit-l14-grit1m-mim"] == "-"
+    (detector,) = [line for line in lines if line.startswith("google/owlv2")]
+    assert detector.split()[2:5] == ["yes", "0.6", "GB"]
     assert "67.44 against 67.65" in "\n".join(lines)
 
 
@@ -110,6 +112,17 @@ def test_models__card(capsys):
         assert words in text
     assert main(["models", "alphaclip-nano"]) == 0
     assert "card.json" in capsys.readouterr().out
+
+
+def test_models__detector(capsys, monkeypatch):
+    name = "IDEA-Research/grounding-dino-tiny"
+    monkeypatch.setattr("alphaclip.weights.hub.try_to_load_from_cache", lambda *names: None)
+    assert main(["models", name]) == 0
+    out = capsys.readouterr().out
+    assert f"not here yet: alphaclip models {name} --install" in out and "Apache-2.0" in out
+    monkeypatch.setattr("alphaclip.weights.hub.hub_folder", lambda name, progress: Path(name))
+    assert main(["models", name, "--install"]) == 0
+    assert capsys.readouterr().out == f"{name} is installed: it finds boxes for words\n"
 
 
 def test_models__openclip_name(capsys):

@@ -122,6 +122,35 @@ def test_load__pictures_crops_and_words_are_transformers_own(folder: Path) -> No
     assert all(first @ second < 0.999 for first, second in different)
 
 
+def test_native__regions_at_their_own_aspect_are_transformers_own(tmp_path: Path) -> None:
+    folder = save_tiny("siglip2", tmp_path / "naflex")
+    theirs, encoder = Theirs(folder), exact(folder, "+native")
+    pixels = [(0, 0, 120, 90), (30, 18, 60, 48), (10, 20, 110, 40), (50, 0, 66, 90), (0, 5, 120, 8)]
+    regions = [
+        Region.from_box((x / 120, y / 90, (r - x) / 120, (b - y) / 90)) for x, y, r, b in pixels
+    ]
+    vectors = encoder.encode_regions(PICTURE, [*regions[:4], Region.whole_image()])
+    for vector, (x, y, r, b) in zip(vectors, [*pixels[:4], pixels[0]], strict=True):
+        assert np.abs(vector - theirs.picture(PICTURE[y:b, x:r], 0)).max() < 1e-5
+    # What is flatter than 16 pixels keeps so much of its surroundings
+    flat = encode(encoder, regions[4])
+    around = np.pad(PICTURE[:14], ((2, 0), (0, 0), (0, 0)))
+    assert np.abs(flat - theirs.picture(around, 0)).max() < 1e-5
+    # Batches mix shapes, and the view comes back from what an index keeps of it
+    again = alphaclip.load(f"{folder}+native", "cpu", "fp32", View(**encoder.view.to_dict()))
+    assert again.fingerprint == encoder.fingerprint != exact(folder, "+crop").fingerprint
+    mixed = [*again.encode_many([(PICTURE, regions), (PICTURE, regions[:2])], None, 3)]
+    assert np.abs(np.concatenate(mixed) - [*vectors[:4], flat, *vectors[:2]]).max() < 1e-6
+
+
+def test_native__is_for_naflex_and_takes_no_patches(folder: Path) -> None:
+    with pytest.raises(AlphaClipError, match="own aspect"):
+        exact(folder, "+native+maskpool")
+    if folder.name != "siglip2":
+        with pytest.raises(AlphaClipError, match="only SigLIP 2"):
+            exact(folder, "+native")
+
+
 def test_load__precisions_and_a_second_load_agree(folder: Path) -> None:
     encoder = exact(folder)
     assert encoder.fingerprint == exact(folder).fingerprint != exact(folder, "+crop").fingerprint

@@ -56,7 +56,7 @@ def test_view__what_differs_is_stated_and_read_again() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kind": "crop"}, "view kind is 'crop': expected image, context, cover, squash, center"),
+        ({"kind": "crop"}, "view kind is 'crop': expected image, context, native, cover"),
         ({"background": "red"}, "view background is 'red': expected kept, mean, blur"),
         ({"marker": "box"}, "view marker is 'box'"),
         ({"alpha": "zeros"}, "view alpha is 'zeros'"),

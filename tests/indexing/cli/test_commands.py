@@ -25,7 +25,7 @@ def found() -> dict[str, Check]:
 
 
 def test_checks__database_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    monkeypatch.setattr("alphaclip.weights.hub.try_to_load_from_cache", lambda *names: None)
     checked = found()
     assert {name: check.status for name, check in checked.items()} == {
         "fiftyone": "ok",
@@ -35,7 +35,7 @@ def test_checks__database_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
         "indexes": "ok",
         "detector of words": "warn",
     }
-    assert "hf download" in checked["detector of words"].advice
+    assert "--install" in checked["detector of words"].advice
     assert checked["database"].detail.startswith("MongoDB ")
 
 

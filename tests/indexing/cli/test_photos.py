@@ -13,6 +13,7 @@ from alphaclip.cli import main
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import load
 from alphaclip.indexing.dataset.folders import open_folder
+from alphaclip.indexing.masks.mask_fields import MaskReport
 from alphaclip.sam.masks import MaskLimits
 from recipes.small_sam.scenes import draw_scene
 
@@ -77,6 +78,30 @@ def test_photos__segments_embeds_and_goes_on(
     said = capsys.readouterr().out
     assert "2 of them were done before" in said and "broken.jpg" in said
     assert len(load(dataset, "regions")) == dataset.count("masks.detections") > count
+
+
+def test_photos__where_a_segmenter_finds_nothing_another_is_taken(
+    photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calls = []
+
+    def segment(
+        dataset: fo.Dataset, field: None, into: str, model: str, overwrite: bool
+    ) -> MaskReport:
+        calls.append((model, overwrite))
+        box = fo.Detection(bounding_box=[0.2, 0.2, 0.5, 0.5])
+        for sample in dataset:
+            sample[into] = fo.Detections(detections=[box.copy()] if model == "keen" else [])
+            sample.save()
+        return MaskReport(into)
+
+    monkeypatch.setattr("alphaclip.indexing.masks.segmenting.segment", segment)
+    assert main(["photos", str(photos), *OPTIONS, "--segmenter", "blind"]) == 1
+    assert "blind finds nothing in these pictures" in capsys.readouterr().err
+    assert main(["photos", str(photos), *OPTIONS, "--segmenter", "keen"]) == 0
+    assert main(["photos", str(photos), *OPTIONS, "--segmenter", "keen"]) == 0
+    assert calls == [("blind", True), ("keen", True), ("keen", False)]
+    assert len(load(fo.load_dataset(name_of(photos)), "regions")) == 2
 
 
 @pytest.mark.parametrize(

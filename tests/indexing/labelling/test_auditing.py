@@ -49,6 +49,15 @@ def test_audit__by_a_detector(dataset: fo.Dataset, index: RegionIndex) -> None:
     assert [len(marks[sample_id]) for sample_id in audit.pictures] == [0, 1, 1]
     assert marks[audit.pictures[1]][0] == pytest.approx((0.8, 0.9))
     assert audit.report().judges == {"person": 1, "seeing": 2}
+
+    class Slow(Seeing):
+        def ground(self, image: np.ndarray, phrases: Sequence[str]) -> list[list[FoundBox]]:
+            crowd.mark(crowd.pictures[1], [(0.5, 0.5)])  # as a person does meanwhile
+            return super().ground(image, phrases)
+
+    crowd = index.audit("crowd", pictures=2)
+    assert crowd.detect(Slow(), progress=False) == []
+    assert crowd.report().judges == {"person": 1, "seeing": 1}
     at_once = index.audit("crane", pictures=2, detector=Seeing())
     assert at_once.report().judges == {"seeing": 2}
 

@@ -104,9 +104,9 @@ def test_segment__concepts_and_boxes_are_two_things(dataset: fo.Dataset) -> None
 def test_segment__no_detector_is_fetched_unasked(
     dataset: fo.Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+    monkeypatch.setattr("alphaclip.weights.hub.try_to_load_from_cache", lambda *names: None)
     command = ["segment", dataset.name, "--model", str(WEIGHTS), "--concepts", "first"]
     assert main(command) == 1
-    assert "hf download IDEA-Research/grounding-dino-tiny" in capsys.readouterr().err
+    assert "alphaclip models IDEA-Research/grounding-dino-tiny --install" in capsys.readouterr().err
     assert main([*command, "other", "--detector", "folder", "--into", "found"]) == 0
     assert set(dataset.distinct("found.detections.label")) == {"first", "other"}

@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from alphaclip import indexing
 
 from .app_panel import KEY, Panel, is_event
+from .fiftyone_app import Gate
 
 KEYS = ["1", "y", "2", "n", *["y", "n"] * 8]
 pytestmark = pytest.mark.app
@@ -72,7 +73,9 @@ def test_findings__twenty_decisions_in_twenty_keys(panel: Panel, scenes: fo.Data
     assert scenes.count_values("objects.detections.label") == classes
 
 
-def test_audit__a_click_marks_and_a_key_goes_on(panel: Panel, scenes: fo.Dataset) -> None:
+def test_audit__clicks_and_keys_mark_and_a_detector_does_the_rest(
+    panel: Panel, scenes: fo.Dataset, gate: Gate
+) -> None:
     audit = indexing.load(scenes, KEY).audit("a penguin")
     one, two = audit.pictures[:2]
     panel.open(scenes)
@@ -95,6 +98,16 @@ def test_audit__a_click_marks_and_a_key_goes_on(panel: Panel, scenes: fo.Dataset
     panel.page.reload()
     expect(said).to_contain_text("1 in 2 of 320 pictures")
     expect(panel.content.get_by_alt_text("Picture 3", exact=True)).to_be_visible()
+
+    gate.hold(after=10)
+    panel.press("Ask corner")
+    expect(panel.content.get_by_role("button", name="Asking")).to_be_disabled()
+    expect(panel.content.get_by_role("button", name="Stop")).to_be_visible()
+    gate.open()
+    expect(said).to_contain_text("99 in 100 of 320 pictures, by person (2), somebody/corner (98)")
+    expect(panel.content.get_by_text("Marked by somebody/corner")).to_be_visible()
+    expect(panel.content.locator("[data-mark]")).to_have_count(1)
+    panel.shoot("audit-detector")
     panel.press("Close")
-    for sample_id in (one, two):
+    for sample_id in audit.pictures:
         audit.unmark(sample_id)

@@ -4,6 +4,8 @@ import fiftyone.operators as foo
 import pytest
 from fiftyone.operators.executor import ExecutionContext, ExecutionError
 
+from alphaclip.catalog.candidates import DETECTORS
+
 from ..conftest import plugin_module
 
 DOWNLOAD = "@alphaclip/regions/download_model"
@@ -33,8 +35,9 @@ def fields(dataset, **params):
 def test_form__what_can_be_downloaded_with_size_and_licence(shapes):
     asked = fields(shapes, model="sam-vit-h")
     names = [choice.value for choice in asked["model"].view.choices]
-    assert names[-3:] == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
-    assert [name.partition(":")[0] for name in names[:-3]] == ["openclip"] * 3
+    assert names[-6:-3] == ["sam-vit-b", "sam-vit-l", "sam-vit-h"]
+    assert [name.partition(":")[0] for name in names[:-6]] == ["openclip"] * 3
+    assert names[-3:] == [detector.name for detector in DETECTORS]
     note = asked["model_note"].view.description.replace("\\", "")
     assert "2.6 GB" in note
     assert "Licence: Apache-2.0; commercial use is allowed" in note

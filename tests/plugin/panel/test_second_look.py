@@ -63,11 +63,15 @@ def test_verify__puts_what_is_seen_first(panel, monkeypatch):
     assert panel.dataset.count_label_tags() == {"seen": 1}
 
 
-def test_verify__says_what_to_install(panel, monkeypatch):
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *names: None)
+@pytest.fixture
+def without_detectors(monkeypatch):
+    monkeypatch.setattr("alphaclip.weights.hub.try_to_load_from_cache", lambda *names: None)
+
+
+def test_verify__says_what_to_install(panel, without_detectors):
     panel.search("a square")
     told = panel.do("verify", question=panel.question)["error"]
-    assert "hf download IDEA-Research/grounding-dino-tiny" in told
+    assert "alphaclip models IDEA-Research/grounding-dino-tiny --install" in told
     assert panel.do("jobs")["outcome"] is None  # it is told once
     assert panel.do("find_everywhere", question=panel.question)["error"] == told
     panel.search(like=panel.hits[:1])
@@ -143,6 +147,38 @@ def test_audit__marks_stay_and_are_counted(panel):
     assert again["said"] == told["said"]
     panel.do("mark_unseen", **about, id=two, points=None)
     assert panel.do("audit", **about)["pictures"][1]["points"] is None
+
+
+def test_audit__by_the_detector_that_is_installed(panel, monkeypatch):
+    # On no shape of any picture
+    monkeypatch.setattr(phrase_detectors, "installed_detector", lambda: "installed")
+    opened = []
+
+    def open_one(*how):
+        opened.append(how)
+        return Seeing((0.0, 0.0, 0.05, 0.05))
+
+    monkeypatch.setattr(phrase_detectors, "load_detector", open_one)
+    about = {"key": "regions", "concept": "square"}
+    audit = panel.do("audit", **about)
+    first, second = (picture["id"] for picture in audit["pictures"][:2])
+    assert audit["detector"] == "installed"
+    panel.do("mark_unseen", **about, id=first, points=[])
+    assert panel.do("ask_detector", **about, detector="../other", model="other") == {}
+    jobs = plugin_module(panel.panel, "common.jobs")
+    told = wait_for(lambda: jobs.outcome(panel.dataset, audit["job"]))
+    assert "11 in 12 of 12 pictures, by installed (11), person (1)" in told["text"]
+    assert [name for name, *_ in opened] == ["installed"]
+    pictures = {picture["id"]: picture for picture in panel.do("audit", **about)["pictures"]}
+    assert (pictures[first]["judge"], pictures[first]["points"]) == ("person", [])
+    assert pictures[second]["judge"] == "installed"
+
+
+def test_audit__says_which_detector_to_install(panel, without_detectors):
+    about = {"key": "regions", "concept": "square"}
+    assert panel.do("audit", **about)["detector"] is None
+    told = panel.do("ask_detector", **about)["error"]
+    assert "alphaclip models IDEA-Research/grounding-dino-tiny --install" in told
 
 
 @pytest.mark.parametrize(

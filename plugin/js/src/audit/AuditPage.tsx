@@ -2,7 +2,7 @@ import React, { KeyboardEvent, useEffect, useRef, useState } from "react";
 import { Plain } from "../page/controls";
 import { Audit, Point } from "../server/types";
 import { Call } from "../server/useServer";
-import { AuditState } from "./useAudit";
+import { AuditState, PERSON } from "./useAudit";
 
 const NEAR = 0.02;
 /** Of a picture, in hundredths of the window. */
@@ -16,17 +16,20 @@ interface Props {
   call: Call;
   state: AuditState;
   audit: Audit;
+  /** Whether a detector is looking at the pictures. */
+  isAsking: boolean;
+  onAsk: () => void;
   onClose: () => void;
   onError: (error: unknown) => void;
 }
 
 /** Pictures drawn at random, one after the other: a click marks an object that has no region. */
-export function AuditPage({ call, state, audit, onClose, onError }: Props) {
-  const { key, concept, pictures, said } = audit;
+export function AuditPage({ call, state, audit, isAsking, onAsk, onClose, onError }: Props) {
+  const { key, concept, pictures, said, detector } = audit;
   const [current, setCurrent] = useState(() => Math.max(0, pictures.findIndex(({ points }) => !points)));
   const [ratio, setRatio] = useState(1);
   const page = useRef<HTMLDivElement>(null);
-  const { id, points } = pictures[current]!;
+  const { id, points, judge } = pictures[current]!;
   const drawn = usePicture(call, audit, current, onError);
   const go = (position: number) => setCurrent(Math.min(Math.max(position, 0), pictures.length - 1));
   const next = () => {
@@ -57,6 +60,11 @@ export function AuditPage({ call, state, audit, onClose, onError }: Props) {
       style={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", gap: 6, outline: "none" }}>
       <div style={{ display: "flex", gap: 8, alignItems: "center", fontSize: 14 }}>
         <b role="status" style={{ flex: 1 }}>{said}</b>
+        {looked < pictures.length && (
+          <Plain onClick={onAsk} disabled={isAsking} title="Has it mark the pictures that nobody has looked at yet">
+            {isAsking ? "Asking …" : `Ask ${detector?.split("/").at(-1) ?? "a detector"}`}
+          </Plain>
+        )}
         <Plain onClick={onClose}>Close</Plain>
       </div>
       <div style={{ display: "flex", gap: 6, alignItems: "center", fontSize: 13, flexWrap: "wrap" }}>
@@ -64,6 +72,7 @@ export function AuditPage({ call, state, audit, onClose, onError }: Props) {
           Picture {current + 1} of {pictures.length}, {looked} looked at. Click each “{concept}” that is not outlined;
           a click on a mark takes it away.
         </span>
+        {judge && judge !== PERSON && <span>Marked by {judge}; a click corrects it.</span>}
         <Plain isOn onClick={next}>y: {points?.length ? `${points.length} marked, next` : "none, next"}</Plain>
         {points && <Plain onClick={() => state.mark(id, null)}>u: not looked at</Plain>}
       </div>

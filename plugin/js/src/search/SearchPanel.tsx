@@ -31,7 +31,7 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
   const [look, setLook] = useStored("look", { side: 112 });
   const search = useSearch(call, about.dataset!, fail);
   const odd = useFinding(call, about.dataset!, fail);
-  const audits = useAudit(call, about.dataset!, fail);
+  const audits = useAudit(call, about.dataset!, about.outcome?.at, fail);
   const { audit } = audits;
   const isCovered = useRecoilValue(fos.isModalActive);
   const { found, form, setForm, marks } = search;
@@ -103,6 +103,11 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
       {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
       {audit && (
         <AuditPage key={`${audit.key} ${audit.concept}`} call={call} state={audits} audit={audit}
+          isAsking={about.jobs.some(({ key }) => key === audit.job)}
+          onAsk={() => void run(async () => {
+            await call("ask_detector", { key: audit.key, concept: audit.concept });
+            await reload();
+          })}
           onClose={() => void audits.show(null)} onError={fail} />
       )}
       {odd.finding && !audit && (

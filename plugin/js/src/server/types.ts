@@ -109,12 +109,16 @@ export interface OddDetail {
 /** Relative x and y in a picture. */
 export type Point = [number, number];
 
-/** Pictures drawn at random, with the marks on what has no region; null where nobody has looked. */
+/** Pictures drawn at random, with the marks on what has no region, and who made them; null where nobody has looked. */
 export interface Audit {
   key: string;
   concept: string;
-  pictures: { id: string; points: Point[] | null }[];
+  pictures: { id: string; points: Point[] | null; judge: string | null }[];
   said: string;
+  /** That is installed, and can be asked. */
+  detector: string | null;
+  /** The key of the job that asks it. */
+  job: string;
 }
 
 export interface Job {
