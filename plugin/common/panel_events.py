@@ -60,21 +60,17 @@ class SharedEvents:
 
     @event
     def open_picture(self, ctx):
-        """Opens the picture of a region, the region selected; or has the grid show it, and is to
-        be called ``again``: the App cannot open what it does not have yet."""
-        sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
+        """Tells by which ``id`` the App opens the picture of a region; or has the grid show it, and
+        is to be called again: the App cannot open what it does not have yet."""
+        sample, label = ctx.params.get("sample"), ctx.params.get("label")
         # A patch has the id of its label
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
-        if ctx.view is not None and not len(ctx.view.select(id_)):
-            if not ctx.params.get("is_again"):
-                show_view(ctx, ctx.dataset.select([sample]))
+        if ctx.view is None or len(ctx.view.select(id_)):
+            return {"id": id_}
 
-            return {"again": True}
+        if not ctx.params.get("is_again"):
+            show_view(ctx, ctx.dataset.select([sample]))
 
-        if label:
-            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
-
-        ctx.ops.open_sample(id_)
         return {}
 
 

@@ -11,6 +11,7 @@ declare module "@fiftyone/operators" {
   }
   export class Operator {}
   export function registerOperator(operator: typeof Operator, plugin: string): void;
+  export function executeOperator(uri: string, params: object, options: { callback: () => void }): void;
   export function useTriggerPanelEvent(): (
     operator: string,
     params: object,

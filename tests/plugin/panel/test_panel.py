@@ -392,15 +392,15 @@ def test_act__what_cannot_be_done(panel, action, value, params):
 def test_open__a_picture_at_its_region_in_the_grid_that_is_there(panel):
     panel.search("a green square")
     tile = panel.tiles()[0]
-    sent = {"sample": tile["sample"], "label": tile["label_id"], "field": tile["field"]}
-    panel.do("open_picture", **sent)
-    assert panel.sent("open_sample")["id"] == tile["sample"]
-    assert panel.sent("set_selected_labels")["labels"][0]["label_id"] == tile["label_id"]
+    sent = {"sample": tile["sample"], "label": tile["label_id"]}
+    assert panel.do("open_picture", **sent) == {"id": tile["sample"]}
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
+    panel.view = panel.dataset.to_patches("shapes")
+    assert panel.do("open_picture", **sent) == {"id": tile["label_id"]}
     panel.view = panel.dataset.exclude([tile["sample"]])
-    assert panel.do("open_picture", **sent) == {"again": True}
+    assert panel.do("open_picture", **sent) == {}
     assert panel.sent("set_view")
-    assert panel.do("open_picture", is_again=True, **sent) == {"again": True}
+    assert panel.do("open_picture", is_again=True, **sent) == {}
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
 
 

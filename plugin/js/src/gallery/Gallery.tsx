@@ -16,6 +16,7 @@ export interface GalleryProps {
   ranks: ArrayLike<number>;
   tiles: Map<number, Tile | null>;
   request: (ranks: number[]) => void;
+  /** How wide a tile is to be, about: they fill the row. */
   side: number;
   selected: Set<string>;
   marks: Record<string, Sign>;
@@ -46,10 +47,11 @@ interface Rectangle {
 
 /** All hits, of which only those in sight are drawn. Keys, clicks and drags are handled here. */
 export function Gallery(props: GalleryProps) {
-  const { ranks, tiles, request, side, selected, marks, isMarkable, isCovered, measure = "cosine" } = props;
+  const { ranks, tiles, request, selected, marks, isMarkable, isCovered, measure = "cosine" } = props;
   const scroller = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
-  const columns = Math.max(1, Math.floor((width + GAP) / (side + GAP)));
+  const columns = Math.max(1, Math.round((width + GAP) / (props.side + GAP)));
+  const side = Math.max(0, Math.floor((width + GAP) / columns) - GAP);
   const height = side + CAPTION + GAP;
   const rows = useVirtualizer({
     count: Math.ceil(ranks.length / columns),

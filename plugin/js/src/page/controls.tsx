@@ -13,7 +13,7 @@ interface CompleteProps {
 
 export function Complete({ label, value, options, onChange, onChoose, isFirst }: CompleteProps) {
   return (
-    <Autocomplete freeSolo size="small" sx={{ minWidth: 180, flex: "0 1 240px" }} options={options}
+    <Autocomplete freeSolo size="small" sx={{ minWidth: 160, maxWidth: 240, flex: "1 1 180px" }} options={options}
       inputValue={value} onInputChange={(_, next) => onChange(next)}
       autoHighlight={Boolean(onChoose)} onChange={(_, chosen) => chosen?.trim() && onChoose?.(chosen.trim())}
       renderInput={(params) => <TextField {...params} label={label} autoFocus={isFirst} />} />

@@ -52,9 +52,9 @@ export function SearchBar(props: Props) {
   return (
     <form onSubmit={submit} role="search">
       <div style={{ display: "flex", flexWrap: "wrap", gap: 4, alignItems: "center" }}>
-        <TextField {...words} sx={{ flex: "2 1 136px" }} label="Search for" placeholder="a red apple"
+        <TextField {...words} sx={{ flex: "2 1 112px" }} label="Search for" placeholder="a red apple"
           value={form.words} onChange={(event) => set({ words: event.target.value })} />
-        <TextField {...words} sx={{ flex: "1 1 86px" }} label="But not" placeholder="a leaf, a bag"
+        <TextField {...words} sx={{ flex: "1 1 78px" }} label="But not" placeholder="a leaf, a bag"
           value={form.avoid} onChange={(event) => set({ avoid: event.target.value })} />
         <Button type="submit" variant="contained" disabled={isBusy}>{isBusy ? "…" : "Search"}</Button>
         <FindMenu {...props} indexKey={form.keys[0]!} words={form.words.trim()} />
@@ -150,7 +150,7 @@ interface IconProps {
 function Icon({ name, label, isOn, onClick }: IconProps) {
   return (
     <IconButton size="small" color={isOn ? "primary" : "default"} title={label} aria-label={label}
-      aria-pressed={isOn} onClick={onClick}>
+      aria-pressed={isOn} onClick={onClick} sx={{ p: "3px" }}>
       <span className="material-icons" style={{ fontSize: 20 }}>{name}</span>
     </IconButton>
   );

@@ -1,3 +1,4 @@
+import { executeOperator } from "@fiftyone/operators";
 import { Call } from "./useServer";
 
 const TRIES = 12;
@@ -9,8 +10,20 @@ const WAIT_MS = 400;
  */
 export async function openPicture(call: Call, sample: string, label: string | null, field: string | null) {
   for (let turn = 0; turn < TRIES; turn++) {
-    const { again } = await call<{ again?: boolean }>("open_picture", { sample, label, field, is_again: turn > 0 });
-    if (!again) return;
+    const { id } = await call<{ id?: string }>("open_picture", { sample, label, is_again: turn > 0 });
+    if (id) {
+      // Each is drawn in a task of its own: for the first, the App draws its whole grid anew
+      if (label) await perform("set_selected_labels", { labels: [{ label_id: label, sample_id: id, field }] });
+      return perform("open_sample", { id });
+    }
     await new Promise((done) => setTimeout(done, WAIT_MS));
   }
+}
+
+/** Has the App do one of its own operators; resolves once that is painted. */
+function perform(operator: string, params: object): Promise<void> {
+  return new Promise((done) => {
+    const callback = () => requestAnimationFrame(() => setTimeout(done));
+    executeOperator(`@voxel51/operators/${operator}`, params, { callback });
+  });
 }
