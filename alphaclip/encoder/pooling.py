@@ -25,6 +25,10 @@ _FOREGROUND = 0.5
 _AT_ONCE = 64
 """Regions of a picture that are pooled at a time, so that memory stays bounded."""
 
+_CPU_PIXELS = 8 * 224**2
+"""That a CPU encodes in a pass. Of more, what a layer makes is larger than the caches, and than the
+32 MB from where on the C library has new memory from the system each time: half of the speed."""
+
 
 class Way(Protocol):
     """A way to encode regions; `pooling` names it, None where the model does it by itself."""
@@ -65,7 +69,7 @@ class Plain:
         self._model = model
 
     def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
-        return self._model.encode_image(images, (maps - ALPHA_MEAN) / ALPHA_STD)
+        return _in_passes(self._model.encode_image, images, (maps - ALPHA_MEAN) / ALPHA_STD)
 
 
 class WholePicture(Plain):
@@ -74,10 +78,18 @@ class WholePicture(Plain):
     runs_once = True
 
     def trunk(self, images: Tensor) -> Tensor:
-        return self._model.encode_image(images, _all_ones(images))
+        return _in_passes(self._model.encode_image, images, _all_ones(images))
 
     def pool(self, vector: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
         return vector.expand(len(maps), -1)
+
+
+def _in_passes(run: Callable[..., Tensor], *batch: Tensor) -> Tensor:
+    """What a tower makes of a batch, (P, C, R, R) each: on a CPU of a few pictures at a time."""
+    some = len(batch[0])
+    if batch[0].device.type == "cpu":
+        some = max(1, _CPU_PIXELS // batch[0].shape[-1] ** 2)
+    return torch.cat([run(*part) for part in zip(*(b.split(some) for b in batch), strict=True)])
 
 
 class Pooled:
@@ -107,12 +119,12 @@ class Pooled:
 
     def encode(self, images: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
         alpha = _all_ones(images) if self.runs_once else (maps - ALPHA_MEAN) / ALPHA_STD
-        tokens = self._tower.trunk(join_alpha(images, alpha))
+        tokens = _in_passes(self._tower.trunk, join_alpha(images, alpha))
         rows = [self.pool(t, maps[i : i + 1], whole[i : i + 1]) for i, t in enumerate(tokens)]
         return torch.cat(rows)
 
     def trunk(self, images: Tensor) -> Tensor:
-        return self._tower.trunk(join_alpha(images, _all_ones(images)))
+        return _in_passes(self._tower.trunk, join_alpha(images, _all_ones(images)))
 
     def pool(self, tokens: Tensor, maps: Tensor, whole: Sequence[bool]) -> Tensor:
         if all(whole):

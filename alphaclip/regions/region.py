@@ -159,7 +159,7 @@ class Region:
         content = hashlib.sha256(repr((self.box, [r.tolist() for r in self.rings])).encode())
         if self.mask is not None:
             content.update(repr(self.mask.shape).encode())
-            content.update(np.ascontiguousarray(self.mask).tobytes())
+            content.update(np.ascontiguousarray(self.mask).reshape(-1))
         return content.hexdigest()[:32]
 
 
@@ -298,7 +298,7 @@ def box_digests(boxes: np.ndarray) -> list[str]:
 
 def _check_box(box: Sequence[float]) -> tuple[float, float, float, float]:
     try:
-        x, y, w, h = (float(value) for value in box)
+        x, y, w, h = map(float, box)
     except (TypeError, ValueError, OverflowError) as error:
         raise RegionError(f"box is {box!r:.120}: expected four numbers [x, y, w, h]") from error
     if not all(map(math.isfinite, (x, y, w, h))) or w < 0 or h < 0:

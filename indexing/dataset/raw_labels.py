@@ -8,12 +8,12 @@ long.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from zlib_ng import zlib_ng
 
 from alphaclip.errors import RegionError
 from alphaclip.indexing.dataset.labels import (
@@ -162,7 +162,7 @@ def _stored_array(stored: Any) -> np.ndarray:
     try:
         if isinstance(stored, str):
             return fou.deserialize_numpy_array(stored, ascii=True)
-        content = zlib.decompress(stored)
+        content = zlib_ng.decompress(stored)
         header = _HEADER.match(content)
         if header is None:
             return fou.deserialize_numpy_array(stored)

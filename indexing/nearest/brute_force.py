@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from alphaclip.indexing.nearest.metrics import (
+    HalfSimilarity,
     Metric,
-    half_similarity,
     prepare,
     prepare_rows,
     similarity,
@@ -118,8 +118,9 @@ def scan(
     """
     vectors = prepare(queries, metric, table.dim)
     if 0 < len(vectors) <= FEW and table.dtype == np.float16 and metric != "euclidean":
+        compare = HalfSimilarity(table.dim, min(FEW_BLOCK, len(table)))
         for here, stored in table.blocks(FEW_BLOCK, rows):
-            yield here, half_similarity(vectors, stored)
+            yield here, compare(vectors, stored)
         return
     size = max(1, min(BLOCK, BLOCK * QUERIES // max(1, len(vectors))))
     decoded = np.empty((min(size, len(table)), table.dim), np.float32)

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zlib import crc32
 
 import numpy as np
+from zlib_ng.zlib_ng import crc32
 
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import BLOCK, PARTIAL, file_sha256, read_json, write_by_hash, write_text

@@ -93,21 +93,35 @@ def similarity(queries: np.ndarray, rows: np.ndarray, metric: Metric) -> np.ndar
     return -np.sqrt(np.maximum(squares, 0)).astype(np.float32)
 
 
-def half_similarity(queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The dot product of each of m prepared queries with each of n float16 rows, which FAISS takes
-    as they are: float32 (m, n)."""
-    import faiss
+class HalfSimilarity:
+    """The dot products of prepared queries with float16 rows, which FAISS takes as they are.
 
-    kind = faiss.ScalarQuantizer.QT_fp16
-    index: Any = faiss.IndexScalarQuantizer(rows.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    index.is_trained = True
-    codes = np.ascontiguousarray(rows).view(np.uint8).reshape(-1)
-    faiss.copy_array_to_vector(codes, index.codes)
-    index.ntotal = len(rows)
-    ordered, order = index.search(queries, len(rows))
-    scores = np.empty_like(ordered)
-    np.put_along_axis(scores, order, ordered, axis=1)
-    return scores
+    One memory serves all blocks of a scan: to have it from the system each time took as long as to
+    fill it.
+
+    Args:
+        dim: numbers in a vector
+        most: rows in a block
+    """
+
+    def __init__(self, dim: int, most: int) -> None:
+        import faiss
+
+        kind = faiss.ScalarQuantizer.QT_fp16
+        self._index: Any = faiss.IndexScalarQuantizer(dim, kind, faiss.METRIC_INNER_PRODUCT)
+        self._index.is_trained = True
+        self._index.codes.resize(most * self._index.code_size)
+        codes = faiss.rev_swig_ptr(self._index.codes.data(), most * self._index.code_size)
+        self._rows = codes.view(np.float16).reshape(most, dim)
+
+    def __call__(self, queries: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """float32 (m, n) of m prepared queries and n rows, as many as fit in a block."""
+        self._rows[: len(rows)] = rows
+        self._index.ntotal = len(rows)
+        ordered, order = self._index.search(queries, len(rows))
+        scores = np.empty_like(ordered)
+        np.put_along_axis(scores, order, ordered, axis=1)
+        return scores
 
 
 def distance(scores: np.ndarray, metric: Metric) -> np.ndarray:

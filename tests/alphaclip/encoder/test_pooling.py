@@ -98,8 +98,8 @@ def picture_of(model: AlphaCLIP) -> Tensor:
     return join_alpha(image, torch.full((1, 1, size, size), 0.5 / 0.26))
 
 
-def encoder_of(model: AlphaCLIP, pooling: str, view: View | None = None) -> Encoder:
-    way = Pooled(model, pooling)
+def encoder_of(model: AlphaCLIP, pooling: str | None, view: View | None = None) -> Encoder:
+    way = Pooled(model, pooling) if pooling else None
     cpu = torch.device("cpu")
     return Encoder(model, "tiny", view or View("image"), cpu, torch.float32, way)
 
@@ -321,6 +321,19 @@ def test_encode_many__views_of_their_own_each_run(
 ) -> None:
     encoder_of(plain, "maskattn", View("context")).encode_regions(picture, boxes(5))
     assert trunk_runs == [5]
+
+
+@pytest.mark.parametrize("pooling", ["maskattn", None])
+def test_encode_views__a_cpu_runs_a_few_at_a_time(
+    plain: AlphaCLIP, trunk_runs: list[int], pooling: str | None
+) -> None:
+    encoder = encoder_of(plain, pooling, View("context"))
+    pixels = torch.arange(393 * 3 * 32 * 32).reshape(393, 3, 32, 32) * 7 % 256
+    maps = torch.full((393, 1, 32, 32), 255, dtype=torch.uint8)
+    vectors = encoder.encode_views(pixels, maps)
+    assert trunk_runs == [392, 1]  # As many pixels as eight pictures of 224 x 224 have.
+    alone = encoder.encode_views(pixels[-1:], maps[-1:])
+    np.testing.assert_allclose(vectors[-1], alone[0], atol=1e-6)
 
 
 def test_encode_many__equal_arrays_are_pictures_of_their_own(

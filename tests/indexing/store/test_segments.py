@@ -13,6 +13,7 @@ from alphaclip.indexing.store.segments import (
     check_file,
     read_ids,
     read_segment,
+    repeated_text,
     with_kept_file,
     write_ids,
     write_segment,
@@ -124,6 +125,8 @@ def test_row_ids() -> None:
 def test_text_and_bytes() -> None:
     assert as_text(as_bytes(LABELS)).tolist() == LABELS
     assert as_text(as_bytes(np.array(LABELS, object))).tolist() == LABELS
+    assert as_text(as_bytes(["ab", "c", ""])).tolist() == ["ab", "c", ""]
+    assert as_text(repeated_text("ä", 2)).tolist() == ["ä", "ä"]
     assert as_bytes([]).tolist() == as_text(as_bytes([])).tolist() == []
     raw = np.array([b"a"])
     assert as_bytes(raw) is raw
