@@ -54,6 +54,8 @@ def open_folder(folder: Path, name: str = "") -> fo.Dataset:
             f"there is a dataset {name!r} that was not made of {folder}: give another name, "
             "with --name"
         )
+    dataset.info[SOURCE] = str(folder)
+    dataset.save()  # first, so that what a kill leaves is known for this folder's
     try:
         if layout is None:
             _add_pictures(dataset, folder)
@@ -68,8 +70,6 @@ def open_folder(folder: Path, name: str = "") -> fo.Dataset:
             raise
         kind = layout[0] if layout else "pictures"
         raise AlphaClipError(f"{folder} cannot be read as {kind}: {brief(error)}") from error
-    dataset.info[SOURCE] = str(folder)
-    dataset.save()
     dataset.persistent = True
     return dataset
 
