@@ -59,7 +59,7 @@ def local(job: Job) -> Generator[str]:
     logs.mkdir(exist_ok=True)
     running: dict[int, subprocess.Popen] = {}
     starts, said = [0] * job.workers, ""
-    if job.workers * job.gpus_per_worker > len(_gpus()):
+    if job.gpus_per_worker and job.workers * job.gpus_per_worker > len(_gpus()):
         # One without would not fail, but take the CPU
         raise AlphaClipError(
             f"{job.workers} workers with {job.gpus_per_worker:g} GPUs each are more than the "
