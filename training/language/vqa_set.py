@@ -70,12 +70,9 @@ def make_vqa_set(regions: RegionSet, kinds: Sequence[str]) -> VqaSet:
     """
     counts = Counter(region.label for _, region in regions.regions if region.label)
     classes = tuple(name for name, _ in counts.most_common(MOST_CLASSES))
-    names = {name: number for number, name in enumerate(counts)}
-    texts: dict[str, int] = {}
-    for _, region in regions.regions:
-        for text in region.texts:
-            texts.setdefault(text, len(texts))
-    every_name, every_text = list(names), list(texts)
+    every_name = list(counts)
+    every_text = list(dict.fromkeys(t for _, region in regions.regions for t in region.texts))
+    names, texts = ({one: n for n, one in enumerate(every)} for every in (every_name, every_text))
     rng = np.random.default_rng(0)
     attributes, truths = [], []
     for example, region in regions.regions:

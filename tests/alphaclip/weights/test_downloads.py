@@ -74,7 +74,7 @@ def test_download__what_was_published_is_another_file(address: str, tmp_path: Pa
 
 
 def test_download__names_no_signature(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="http://127.0.0.1:9/file cannot be had") as caught:
+    with pytest.raises(CheckpointError, match=r"http://127.0.0.1:9/file cannot be had") as caught:
         download("http://127.0.0.1:9/file?Signature=secret", tmp_path / "file", 10, SHA256)
     assert "secret" not in str(caught.value)
 
