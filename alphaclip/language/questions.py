@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,6 +36,11 @@ class Question:
                 f"choices are {brief(self.choices)}: expected a list of two texts or more, such as "
                 "['yes', 'no'], none of them empty"
             )
+        for choice in choices:
+            if any(unicodedata.category(char) in ("Cc", "Cs") for char in choice):
+                raise AlphaClipError(
+                    f"choice {brief(choice)} has a character that is none of a text: leave it out"
+                )
         object.__setattr__(self, "choices", tuple(one.strip() for one in choices))
 
 

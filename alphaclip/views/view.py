@@ -230,11 +230,10 @@ def _fitting(boxes: np.ndarray, side: int) -> np.ndarray:
     middles = boxes[:, :2] + boxes[:, 2:]
     taken = np.zeros(len(boxes), bool)
     low, high = boxes[0, :2], boxes[0, 2:]
-    for number in np.abs(middles - middles[0]).max(axis=1).argsort(kind="stable"):
-        lower, higher = (
-            np.minimum(low, boxes[number, :2]),
-            np.maximum(high, boxes[number, 2:]),
-        )
+    away = np.abs(middles - middles[0]).max(axis=1)
+    near = np.flatnonzero(away <= 2 * side)  # of thousands in a picture most are too far away
+    for number in near[away[near].argsort(kind="stable")]:
+        lower, higher = np.minimum(low, boxes[number, :2]), np.maximum(high, boxes[number, 2:])
         if not number or (higher - lower).max() <= side:
             low, high, taken[number] = lower, higher, True
     return taken

@@ -85,21 +85,28 @@ def _fetch(url: str, part: Path, size: int, progress: Progress, name: str) -> No
                 done += out.write(block)
                 progress(f"MB of {name}", math.ceil(done / _MB), math.ceil(size / _MB))
     except (OSError, HTTPException) as error:
-        raise CheckpointError(f"{url} cannot be had ({error}): try again, which goes on") from error
+        raise CheckpointError(
+            f"{_named(url)} cannot be had ({error}): try again, which goes on"
+        ) from error
 
 
 def _check(url: str, part: Path, size: int, sha256: str) -> None:
     done, digest = part.stat().st_size, file_sha256(part)
     if done < size:
         raise CheckpointError(
-            f"{url} was cut off after {done:,} of {size:,} bytes: try again, which goes on"
+            f"{_named(url)} was cut off after {done:,} of {size:,} bytes: try again, which goes on"
         )
     if digest != sha256:
         part.unlink()
         raise CheckpointError(
-            f"{url} gave {done:,} of {size:,} bytes with SHA-256 {digest}, published is {sha256}: "
-            "nothing was kept, try again"
+            f"{_named(url)} gave {done:,} of {size:,} bytes with SHA-256 {digest}, published is "
+            f"{sha256}: nothing was kept, try again"
         )
+
+
+def _named(url: str) -> str:
+    """As messages name it: the hub signs the addresses of its files."""
+    return url.partition("?")[0]
 
 
 def _check_room(part: Path, name: str, size: int, rooms: float) -> None:

@@ -120,7 +120,7 @@ def fetch_file(
 
     about = get_hf_file_metadata(hf_hub_url(repository, name, revision=revision))
     digest = about.etag or ""
-    if about.size and len(digest) == 64:
+    if about.size and re.fullmatch("[0-9a-f]{64}", digest):
         folder = repo_folder_name(repo_id=repository, repo_type="model")
         blob = Path(constants.HF_HUB_CACHE) / folder / "blobs" / digest
         # Signed, so that no token is sent to where the hub keeps its files.

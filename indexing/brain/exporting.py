@@ -83,8 +83,8 @@ def export(
 
     Raises:
         AlphaClipError: if the key is none or is taken, the batch is empty, there is no such
-            backend, or it cannot be set up, as where it cannot compare by this metric; nothing is
-            left of the new run then
+            backend, or it cannot be set up or filled, as where it cannot compare by this metric;
+            nothing is left of the new run then, if its engine can be reached
         StoreBusyError: if another process exports to this key
     """
     import fiftyone.brain as fob
@@ -144,6 +144,15 @@ def _drop(dataset: fo.Dataset, brain_key: str, settings: Mapping[str, Any]) -> N
         logger.warning("what it left in its engine stays there: %s", error)
 
 
+def _is_dropped(engine: VectorEngine) -> bool:
+    try:
+        engine.drop()
+    except Exception as error:  # of the engine's client
+        logger.warning("what it left in its engine stays there: %s", error)
+        return False
+    return True
+
+
 def _export(
     index: SimilarityIndex,
     source: SearchIndex | None,
@@ -184,12 +193,16 @@ def _export(
             write_held(store_folder(run.config.store), Held.of(now.version, {}))
         vars(run.config).pop(UNFINISHED, None)
         run.save_config()
-    except BaseException:
-        if engine is not None:
-            engine.drop()
-        if dataset.has_brain_run(brain_key):
+    except BaseException as error:
+        # What is out of reach now is dropped by the next export, which finds it by the run
+        if (engine is None or _is_dropped(engine)) and dataset.has_brain_run(brain_key):
             dataset.delete_brain_run(brain_key)
-        raise
+        if isinstance(error, AlphaClipError) or not isinstance(error, Exception):
+            raise
+        raise AlphaClipError(
+            f"the vectors cannot be moved to {backend!r}: {error!s:.300}. See that it runs and has "
+            "room, then export again"
+        ) from error
     if source is not None and now is not None and hasattr(run.config, COPY_OF):
         copy = Copy(dataset, source.key, brain_key, kwargs, run)
         copy.note(Held.of(now.version, copy.measured(now)))

@@ -54,6 +54,7 @@ def open_folder(folder: Path, name: str = "") -> fo.Dataset:
             f"there is a dataset {name!r} that was not made of {folder}: give another name, "
             "with --name"
         )
+    _mark(dataset, folder)  # What a kill leaves is known for this folder's
     try:
         if layout is None:
             _add_pictures(dataset, folder)
@@ -68,10 +69,14 @@ def open_folder(folder: Path, name: str = "") -> fo.Dataset:
             raise
         kind = layout[0] if layout else "pictures"
         raise AlphaClipError(f"{folder} cannot be read as {kind}: {brief(error)}") from error
-    dataset.info[SOURCE] = str(folder)
-    dataset.save()
+    _mark(dataset, folder)  # Some importers bring an info of their own
     dataset.persistent = True
     return dataset
+
+
+def _mark(dataset: fo.Dataset, folder: Path) -> None:
+    dataset.info[SOURCE] = str(folder)
+    dataset.save()
 
 
 def _holds(folder: Path, parts: tuple[str, ...]) -> bool:

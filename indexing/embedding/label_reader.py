@@ -291,7 +291,7 @@ def picture_stamp(path: str, identify: Identify) -> str | None:
     try:
         if identify == "content":
             if is_remote(path):
-                return hashlib.sha256(read_remote(path)).hexdigest()[:HALF]
+                return hashlib.sha256(read_remote(path, anew=True)).hexdigest()[:HALF]
             return file_sha256(Path(path))[:HALF]
         if is_remote(path):
             return _hash(remote_version(path))

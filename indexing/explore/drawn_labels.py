@@ -196,9 +196,13 @@ def _doubled(
     labels: Sequence[tuple[Any, Region]], min_iou: float, attribute: str
 ) -> Iterator[tuple[int, int, float]]:
     """Each label that lies on an earlier one, the one that it overlaps most, and by how much."""
+    boxes = np.reshape([outer_box(region) for _, region in labels], (-1, 4))
+    begins, ends = boxes[:, :2], boxes[:, :2] + boxes[:, 2:]
     for later, (label, region) in enumerate(labels):
         name, best = getattr(label, attribute, None), (0.0, -1)
-        for earlier, (other, covered) in enumerate(labels[:later]):
+        touching = (begins[:later] < ends[later]) & (begins[later] < ends[:later])
+        for earlier in np.flatnonzero(touching.all(axis=1)).tolist():
+            other, covered = labels[earlier]
             is_same = getattr(other, attribute, None) == name
             overlap = iou(region, covered)
             if overlap >= (min_iou if is_same else max(min_iou, OF_ANOTHER_CLASS)):

@@ -151,7 +151,7 @@ def _compare(
     of another object, and how much of the smaller of the two is in the other at most."""
     now = index.snapshot()
     classes, everything = np.full(len(now), None, object), np.arange(len(now))
-    shapes = np.zeros((len(now), 4))
+    shapes, total = np.zeros((len(now), 4)), len(np.unique(now.pictures))
     beside = read_beside(index.hits(now, everything, *np.zeros((2, len(now)))), index, fields)
     for number, (_, proposals, labels) in enumerate(beside, 1):
         for row, region in proposals:
@@ -168,7 +168,7 @@ def _compare(
             beside_it = max(overlaps, default=0.0), max(parts, default=0.0)
             _, _, width, height = outer_box(region)
             shapes[row] = np.log(width * height), np.log(width / height), *beside_it
-        show("pictures compared", number, len(np.unique(now.pictures)))
+        show("pictures compared", number, total)
     if not any(classes):
         raise AlphaClipError(
             f"no proposal of index {index.key!r} lies on a label with a class in {attribute!r}: "
@@ -199,9 +199,10 @@ def _chances(
         parts = splits.split(rows, groups=now.pictures[rows])
         for number, (others, own) in enumerate(parts, turn * folds + 1):
             model = _learn(now, rows, shapes, is_object, others[is_clear[others]])
-            if model.classes_[-1]:
-                seen = np.hstack([now.vectors(rows[own]), shapes[own]])
-                judged[own] = model.predict_proba(seen)[:, -1]
+            for start in range(0, len(own) if model.classes_[-1] else 0, LEARNT):
+                some = own[start : start + LEARNT]
+                seen = np.hstack([now.vectors(rows[some]), shapes[some]])
+                judged[some] = model.predict_proba(seen)[:, -1]
             show("folds learnt", number, _ROUNDS * folds)
         chances = judged
     return chances

@@ -35,6 +35,9 @@ MAX_IOU = 0.3
 _FIRST = 4
 """Times k candidates are looked at first; then, while hits are missing, as many again and more."""
 
+_TOGETHER = 100
+"""Pictures that are read at once: the database compares each label with all ids that are meant."""
+
 
 @checked(max_iou=SHARE, k=COUNT, min_score=COSINE)
 def find_unlabelled(
@@ -161,21 +164,22 @@ def read_beside(
     from bson import ObjectId
     from fiftyone import ViewField
 
-    positions = {region: position for position, region in enumerate(hits.region_ids)}
-    if not positions:
-        return
-    sample_ids = list(dict.fromkeys(hits.sample_ids.tolist()))
-    # Of the proposals only the candidates are read: there may be hundreds in a picture.
-    is_candidate = ViewField("_id").is_in([ObjectId(label) for _, label in positions])
-    samples = images_of(index.dataset).select(sample_ids)
-    samples = samples.select_fields([index.field, *label_fields])
-    samples = samples.filter_labels(index.field, is_candidate, only_matches=False)
-    for sample in samples.iter_samples():
-        here = (
-            (positions.get((sample.id, one.id)), r) for one, r in regions_of(sample[index.field])
-        )
-        candidates = [(position, region) for position, region in here if position is not None]
-        yield sample.id, candidates, [r for name in label_fields for r in regions_of(sample[name])]
+    positions: dict[str, dict[str, int]] = {}
+    for position, (sample_id, label_id) in enumerate(hits.region_ids):
+        positions.setdefault(sample_id, {})[label_id] = position
+    sample_ids, pictures = list(positions), images_of(index.dataset)
+    pictures = pictures.select_fields([index.field, *label_fields])
+    for start in range(0, len(sample_ids), _TOGETHER):
+        some = sample_ids[start : start + _TOGETHER]
+        # Of the proposals only the candidates are read: there may be hundreds in a picture.
+        ids = [ObjectId(label_id) for one in some for label_id in positions[one]]
+        is_candidate = ViewField("_id").is_in(ids)
+        samples = pictures.select(some).filter_labels(index.field, is_candidate, only_matches=False)
+        for sample in samples.iter_samples():
+            own, found = positions[sample.id], regions_of(sample[index.field])
+            candidates = [(own[one.id], region) for one, region in found if one.id in own]
+            labels = [one for name in label_fields for one in regions_of(sample[name])]
+            yield sample.id, candidates, labels
 
 
 def check_proposals(index: SearchIndex) -> None:

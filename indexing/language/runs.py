@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from alphaclip.arguments import COUNT, checked
-from alphaclip.files import remove_partials, writer_lock
+from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.act.attribute_writes import last_written, set_attributes
 from alphaclip.indexing.dataset.bulk_writes import Row, read_labels
@@ -198,6 +198,11 @@ class LanguageRun:
         self._rows = self._selected
         if reviews is not None and isinstance(task, Asking):
             choices, ids = task.question.choices, now.version.ids
+            if reviews == f"{index.field}.{task.into}":
+                raise AlphaClipError(
+                    f"reviews is {reviews!r}, where the model's own answers are written: they "
+                    "would always be right. Name one that people fill"
+                )
             truths = read_reviews(index.dataset, index.field, reviews, choices, ids)
             self._rows = np.union1d(self._selected, np.flatnonzero(truths >= 0))
             self._truths = truths[self._rows]
@@ -222,7 +227,7 @@ class LanguageRun:
         Raises:
             StoreBusyError: if the same run is on its way elsewhere
         """
-        with writer_lock(self._stored.folder):
+        with self._stored.writing():
             said = self._read()
             left = _missing(said)
             first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
@@ -243,8 +248,7 @@ class LanguageRun:
             StoreError: if what is said cannot be kept
         """
         skipped: list[Skipped] = []
-        with writer_lock(self._stored.folder), shown(progress) as show:
-            remove_partials(self._stored.folder)
+        with self._stored.writing(), shown(progress) as show:
             said = self._read()
             asked = _missing(said)
             self._ask(asked, said, show, skipped.append)

@@ -15,7 +15,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from alphaclip.files import (
     malformed,
     read_checked,
     refuse_link,
+    remove_partials,
     write_checked,
+    writer_lock,
 )
 from alphaclip.indexing.store.entries import check_kinds
 from alphaclip.indexing.store.manifests import has_store
@@ -40,7 +43,7 @@ and what was said, JSON."""
 
 
 class StoredAnswers:
-    """The parts of one run; who writes holds :func:`alphaclip.files.writer_lock` on the folder.
+    """The parts of one run; who adds to them does it inside of :meth:`writing`.
 
     Args:
         store: the folder of the index's store
@@ -55,6 +58,19 @@ class StoredAnswers:
         self._store = store
         self._next = 0
         self.folder = refuse_link(refuse_link(store / "language") / digest)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Makes this process the one that adds to them.
+
+        Raises:
+            StoreBusyError: if the same run is on its way elsewhere
+            StoreError: if the index was deleted meanwhile
+        """
+        self._check_store()
+        with writer_lock(self.folder):
+            remove_partials(self.folder)
+            yield
 
     def read(self) -> dict[tuple[str, str], tuple[str, Any]]:
         """Sample id and label id to what was said, and what that was made of."""
@@ -76,8 +92,7 @@ class StoredAnswers:
         Raises:
             StoreError: if it cannot be written, or the index was deleted meanwhile
         """
-        if not has_store(self._store):
-            raise StoreError(f"{self._store} is gone: the index was deleted while it was described")
+        self._check_store()
         write_checked(self.folder / f"part-{self._next:06d}.json", {"regions": list(said)})
         self._next += 1
 
@@ -89,6 +104,10 @@ class StoredAnswers:
     @calibration.setter
     def calibration(self, content: dict[str, Any]) -> None:
         write_checked(self._calibration, content)
+
+    def _check_store(self) -> None:
+        if not has_store(self._store):
+            raise StoreError(f"{self._store} is gone: the index was deleted while it was described")
 
     @property
     def _calibration(self) -> Path:

@@ -70,12 +70,14 @@ def make_vqa_set(regions: RegionSet, kinds: Sequence[str]) -> VqaSet:
     """
     counts = Counter(region.label for _, region in regions.regions if region.label)
     classes = tuple(name for name, _ in counts.most_common(MOST_CLASSES))
-    texts = list(dict.fromkeys(text for _, region in regions.regions for text in region.texts))
+    every_name = list(counts)
+    every_text = list(dict.fromkeys(t for _, region in regions.regions for t in region.texts))
+    names, texts = ({one: n for n, one in enumerate(every)} for every in (every_name, every_text))
     rng = np.random.default_rng(0)
     attributes, truths = [], []
     for example, region in regions.regions:
-        name, is_so = _claim([region.label] if region.label else [], list(counts), rng)
-        text, fits = _claim(region.texts, texts, rng)
+        name, is_so = _claim([region.label] if region.label else [], names, every_name, rng)
+        text, fits = _claim(region.texts, texts, every_text, rng)
         attributes.append({"name": article(name or "thing"), "text": text or "a thing"})
         facts = {**_facts(example, region), "is": is_so, "fits": fits}
         if region.label in classes and len(classes) > 1:
@@ -97,16 +99,19 @@ def make_vqa_set(regions: RegionSet, kinds: Sequence[str]) -> VqaSet:
 
 
 def _claim(
-    own: Sequence[str], every: Sequence[str], rng: np.random.Generator
+    own: Sequence[str], numbers: Mapping[str, int], every: Sequence[str], rng: np.random.Generator
 ) -> tuple[str | None, str | None]:
     """One of a region's own words, or as often one of the others', and whether that is so; None
-    where there are none."""
-    others = [one for one in every if one not in own]
-    if not own or not others:
+    where there are none. ``numbers`` are those of words in ``every``: a set has a million."""
+    its = sorted({numbers[one] for one in own})
+    if not its or len(its) == len(every):
         return None, None
-    is_so = bool(rng.random() < 0.5)
-    some = own if is_so else others
-    return some[int(rng.integers(len(some)))], YES_NO[not is_so]
+    if rng.random() < 0.5:
+        return own[int(rng.integers(len(own)))], YES_NO[0]
+    number = int(rng.integers(len(every) - len(its)))
+    for one in its:  # which are stepped over
+        number += one <= number
+    return every[number], YES_NO[1]
 
 
 def _facts(example: Example, region: LabelledRegion) -> dict[str, str | None]:

@@ -59,6 +59,12 @@ def local(job: Job) -> Generator[str]:
     logs.mkdir(exist_ok=True)
     running: dict[int, subprocess.Popen] = {}
     starts, said = [0] * job.workers, ""
+    if job.gpus_per_worker and job.workers * job.gpus_per_worker > len(_gpus()):
+        # One without would not fail, but take the CPU
+        raise AlphaClipError(
+            f"{job.workers} workers with {job.gpus_per_worker:g} GPUs each are more than the "
+            f"{len(_gpus())} of this machine: take fewer workers, or a smaller share"
+        )
 
     def start(number: int) -> None:
         starts[number] += 1
@@ -127,27 +133,29 @@ ENGINES: dict[str, Callable[[Job], Generator[str]]] = {"local": local, "ray": ra
 def _command(job: Job) -> list[str]:
     maps = [word for pair in job.paths.items() for word in ("--map", "=".join(pair))]
     code = "import sys; from alphaclip.cli import main; sys.exit(main())"
-    return [
-        sys.executable,
-        "-c",
-        code,
-        "index",
-        "embed",
-        str(job.folder),
-        "--any",
-        "--with-parent",
-        *maps,
-    ]
+    words = ["index", "embed", str(job.folder), "--any", "--with-parent", *maps]
+    return [sys.executable, "-c", code, *words]
 
 
 def _environment(job: Job, number: int) -> dict[str, str]:
-    """Its share of the cores, so that workers do not push each other aside; and its own GPU."""
-    cores = max(1, (os.cpu_count() or 1) // job.workers)
-    own = {"OMP_NUM_THREADS": str(cores)}
-    if job.gpus_per_worker >= 1:
-        each = int(job.gpus_per_worker)
-        own["CUDA_VISIBLE_DEVICES"] = ",".join(str(number * each + i) for i in range(each))
+    """Its share of the cores, so that workers do not push each other aside; and its own GPUs."""
+    own = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // job.workers))}
+    if job.gpus_per_worker:
+        first = int(number * job.gpus_per_worker)
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(
+            _gpus()[first : first + max(1, int(job.gpus_per_worker))]
+        )
     return {**os.environ, **own}
+
+
+def _gpus() -> list[str]:
+    """Those of this machine that this process may use, as CUDA names them."""
+    stated = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if stated is not None:
+        return [one.strip() for one in stated.split(",") if one.strip()]
+    from torch.cuda import device_count
+
+    return [str(number) for number in range(device_count())]
 
 
 def _check_address(address: str | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import shlex
 from collections.abc import Mapping
-from math import ceil
 from pathlib import Path
 
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.embedding.engines.worker import path_map
 from alphaclip.indexing.embedding.plans import read_plan
@@ -66,6 +68,7 @@ _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9./:@_-]*")
 _CLAIM = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
+@checked(workers=COUNT, gpus_per_worker=(0, math.inf))
 def job_script(
     folder: Path,
     engine: str,
@@ -88,29 +91,33 @@ def job_script(
             to; for kubernetes
 
     Raises:
-        AlphaClipError: if there is no plan, or a name is missing or is none
+        AlphaClipError: if there is no plan, a name is missing or is none, or the folder's cannot
+            stand in a script
     """
     read_plan(folder)
     path_map(paths or {})
-    if workers < 1:
-        raise AlphaClipError(f"workers is {workers}: expected 1 or more")
-    folder, gpus = folder.resolve(), ceil(gpus_per_worker)
+    folder, gpus = folder.resolve(), math.ceil(gpus_per_worker)
+    if not str(folder).isprintable():
+        raise AlphaClipError(
+            f"the plan's folder {str(folder)!r} has a character in its name that would end a line "
+            "of the script: rename it"
+        )
     maps = [word for pair in (paths or {}).items() for word in ("--map", "=".join(pair))]
     words = ["alphaclip", "index", "embed", str(folder), "--any", *maps]
     if engine == "slurm":
         each = f"#SBATCH --gpus-per-task={gpus}\n" if gpus else ""
-        return _SLURM.format(workers=workers, folder=folder, gpus=each, command=shlex.join(words))
+        named, command = shlex.quote(str(folder)), shlex.join(words)
+        return _SLURM.format(workers=workers, folder=named, gpus=each, command=command)
     for name, value, pattern in (("image", image, _IMAGE), ("claim", claim, _CLAIM)):
         if value is None or not pattern.fullmatch(value):
             raise AlphaClipError(f"{name} is {value!r}: name the {name} that the pods are to use")
-    quoted = ", ".join('"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"' for word in words)
     each = f", nvidia.com/gpu: {gpus}" if gpus else ""
     return _KUBERNETES.format(
         workers=workers,
-        folder=folder,
+        folder=shlex.quote(str(folder)),
         image=image,
         claim=claim,
         gpus=each,
-        command=f"[{quoted}]",
-        mount=f'"{folder}"',
+        command=json.dumps(words, ensure_ascii=False),
+        mount=json.dumps(str(folder), ensure_ascii=False),
     )

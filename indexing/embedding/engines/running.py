@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from alphaclip.arguments import checked
+from alphaclip.arguments import COUNT, checked
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.embedding.engines.claims import (
     FailedShard,
@@ -82,7 +83,7 @@ class RunReport:
     seconds: float
 
 
-@checked()
+@checked(workers=COUNT, gpus_per_worker=(0, math.inf))
 def run(
     folder: Path,
     engine: str = "local",
@@ -110,15 +111,13 @@ def run(
         AlphaClipError: if there is no plan, an engine of this name is not installed, or no worker
             could work; the message has what the last of them said
     """
-    if workers < 1:
-        raise AlphaClipError(f"workers is {workers}: expected 1 or more")
     if engine not in ENGINES:
         raise AlphaClipError(f"there is no engine {engine!r}: choose one of {', '.join(ENGINES)}")
     plan, started = read_plan(folder), time.monotonic()
     path_map(paths or {})
     forget_failures(plan)
     total, before = plan.counts["to_embed"], regions_left(plan)
-    job = Job(folder, workers, address, gpus_per_worker, dict(paths or {}), work_quietly)
+    job = Job(folder.absolute(), workers, address, gpus_per_worker, dict(paths or {}), work_quietly)
     said, next_look = "", 0.0
     # Closed, so that workers end where the progress raises: a traceback would hold the generator
     with shown(progress) as show, closing(ENGINES[engine](job)) as ticks:

@@ -62,7 +62,8 @@ def _evidence(
 ) -> np.ndarray:
     """Of each region and choice: float32 (n, t)."""
     asked = (describer.fingerprint, choices)
-    if asked not in now.answers:
+    evidence = now.answers.get(asked)
+    if evidence is None:
         if len(choices) > 1:
             question = Question("what is it?", choices)
         else:
@@ -72,7 +73,7 @@ def _evidence(
             evidence = evidence[:, :1] - evidence[:, 1:]
         now.answers.clear()
         now.answers[asked] = evidence
-    return now.answers[asked]
+    return evidence
 
 
 def _shares(texts: Sequence[Sequence[str]], choices: Sequence[str]) -> np.ndarray:

@@ -73,6 +73,12 @@ def test_download__what_was_published_is_another_file(address: str, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_download__names_no_signature(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"http://127.0.0.1:9/file cannot be had") as caught:
+        download("http://127.0.0.1:9/file?Signature=secret", tmp_path / "file", 10, SHA256)
+    assert "secret" not in str(caught.value)
+
+
 def test_download__no_room(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="free some"):
         download("http://127.0.0.1:9/file", tmp_path / "file", 1 << 60, SHA256)

@@ -187,11 +187,30 @@ def test_contract__a_server_gets_lists_in_batches(
 def test_contract__a_server_that_refuses_leaves_no_run(
     dataset: fo.Dataset, index: FaissSimilarityIndex, server: type[ServerSimilarityIndex]
 ) -> None:
-    with pytest.raises(ValueError, match="too large"):
+    with pytest.raises(AlphaClipError, match=r"cannot be moved to .*: payload is too large"):
         export(index, ServerSimilarityConfig, "copy")
     assert dataset.list_brain_runs() == ["sim"]
     assert server.collections == {}
     assert index.total_index_size == 40
+
+
+def test_export__an_engine_that_is_lost_is_cleared_by_the_next_export(
+    dataset: fo.Dataset,
+    index: FaissSimilarityIndex,
+    server: type[ServerSimilarityIndex],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lost(*args: Any, **kwargs: Any) -> None:
+        raise ConnectionError("nobody answers")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "add_to_index", lost)
+        patch.setattr(server, "cleanup", lost)
+        with pytest.raises(AlphaClipError, match=r"cannot be moved to .*: nobody answers"):
+            export(index, ServerSimilarityConfig, "copy", batch_size=5)
+    assert dataset.has_brain_run("copy")
+    copy = export(index, ServerSimilarityConfig, "copy", batch_size=5)
+    assert copy.total_index_size == 40
 
 
 def test_export__keeps_the_model(dataset: fo.Dataset, server: type[ServerSimilarityIndex]) -> None:

@@ -151,6 +151,22 @@ def test_photos__nothing_is_fetched_unasked(
     assert fetched == ["sam-vit-l", "sam-vit-b"]
 
 
+def test_open_folder__that_was_killed_goes_on(
+    photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        """Nothing handles it."""
+
+    def killed(*args: object, **kwargs: object) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(fo.Dataset, "add_samples", killed)
+        open_folder(photos)
+    dataset = open_folder(photos)
+    assert dataset.persistent and len(dataset) == 2
+
+
 def test_open_folder__bad_folders(photos: Path, tmp_path: Path) -> None:
     with pytest.raises(AlphaClipError, match="no such folder"):
         open_folder(tmp_path / "nowhere")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import fsspec
 import numpy as np
 import pytest
 from bson import Decimal128, ObjectId
@@ -29,6 +30,7 @@ from alphaclip.indexing.embedding.label_reader import (
     picture_stamp,
     region_stamp,
 )
+from alphaclip.regions.remote import read_remote
 
 BOX, NAN = [0.1, 0.2, 0.3, 0.4], float("nan")
 SQUARE = [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5], [0.1, 0.5]]
@@ -267,3 +269,14 @@ def test_labelled_pictures__labels_without_ids(dataset_factory: Callable) -> Non
     [picture] = labelled_pictures(dataset, settings, reading, lambda *_: None)
     assert picture.label_ids == [boxes.detections[1].id]
     assert ["no id" in one["reason"] for one in reading["skipped"]] == [True, True]
+
+
+@pytest.mark.parametrize("identify", ["stat", "content"])
+def test_picture_stamp__sees_that_a_picture_at_an_address_was_written_again(identify: Any) -> None:
+    files, address = fsspec.filesystem("memory"), f"memory://{identify}.png"
+    files.pipe(f"/{identify}.png", b"before")
+    before = picture_stamp(address, identify)
+    assert read_remote(address) == b"before"
+    files.pipe(f"/{identify}.png", b"after!")
+    assert picture_stamp(address, identify) != before
+    assert read_remote(address) == b"after!"

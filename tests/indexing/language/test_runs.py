@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.files import StoreBusyError
+from alphaclip.files import StoreBusyError, StoreError
 from alphaclip.indexing import history, load, undo
 from alphaclip.indexing.labelling.review.queueing import ReviewItem, ReviewQueue
 from alphaclip.indexing.language.runs import describing
@@ -247,6 +247,8 @@ def test_run__a_damaged_part_is_asked_again(index: RegionIndex) -> None:
         ({"question": "is it {red}?"}, "no label of field 'boxes' has 'red'; attributes are"),
         ({"question": " "}, "the question is empty"),
         ({"choices": ["yes"]}, "expected a list of two texts"),
+        ({"choices": ["yes", "n\x00o"]}, "has a character that is none of a text"),
+        ({"choices": ["yes", "\ud800"]}, "has a character that is none of a text"),
         ({"into": "bounding_box"}, "has a meaning of its own"),
         ({"into": "truth_count"}, "truth_count is a IntField, to be written is a StringField"),
         ({"into": "$where"}, "attribute name is"),
@@ -255,6 +257,7 @@ def test_run__a_damaged_part_is_asked_again(index: RegionIndex) -> None:
         ({"view": ["0" * 24]}, "none of these regions"),
         ({"view": 7}, "view is 7"),
         ({"model": 7}, "model is 7: expected the name of a language model"),
+        ({"reviews": "boxes.answer"}, "where the model's own answers are written"),
         ({"reviews": "other.checked"}, "expected an attribute of the index's own field"),
         ({"reviews": "boxes.truth", "choices": ["ant", "bee"]}, "2 'ant', 2 'bee'.*least 50"),
     ],
@@ -265,6 +268,14 @@ def test_ask__bad_input(index: RegionIndex, arguments: dict[str, Any], message: 
     with pytest.raises(AlphaClipError, match=message):
         index.ask(**{"question": "is it?", "model": model, **QUIET, **arguments})
     assert model.shown == []
+
+
+def test_run__of_an_index_that_was_deleted_leaves_nothing(index: RegionIndex) -> None:
+    prepared = describing(index, model=FakeDescriber())
+    index.delete()
+    with pytest.raises(StoreError, match="the index was deleted while it was described"):
+        prepared.run(QUIET["progress"])
+    assert not prepared._stored.folder.exists()
 
 
 def test_describe__a_clone_has_answers_of_its_own(index: RegionIndex) -> None:

@@ -16,6 +16,8 @@ import alphaclip
 from alphaclip.encoder.load import encoder_settings
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing import run, status
+from alphaclip.indexing.embedding.engines import engines
+from alphaclip.indexing.embedding.engines.worker import work_quietly
 from alphaclip.indexing.embedding.label_reader import LabelledPicture
 from alphaclip.indexing.embedding.plans import Plan, finished, make_plan, read_plan
 from alphaclip.indexing.embedding.shards import embed_shards
@@ -87,6 +89,31 @@ def test_local__one_is_killed(embedded: Plan, bare: Plan) -> None:
     report = run(bare.folder, workers=2, progress=lambda *counts: next(killing))
     assert (report.embedded, report.left, report.failed) == (3 * PICTURES, 0, [])
     check_same(embedded, bare)
+
+
+def test_local__each_has_its_own_of_the_gpus_that_are_lent(
+    bare: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent: list[str] = []
+
+    class Ended:
+        returncode = 0
+
+        def __init__(self, command: list[str], env: dict[str, str], **_: object) -> None:
+            lent.append(env["CUDA_VISIBLE_DEVICES"])
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setattr(engines.subprocess, "Popen", Ended)
+    monkeypatch.setattr(engines, "TICK_SECONDS", 0)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,GPU-5,6,7")
+    for workers, share in ((2, 2.0), (3, 0.5)):
+        job = engines.Job(bare.folder, workers, None, share, {}, work_quietly)
+        assert list(engines.local(job)) == [""]
+    assert lent == ["4,GPU-5", "6,7", "4", "4", "GPU-5"]
+    with pytest.raises(AlphaClipError, match="5 workers with 1 GPUs each are more than the 4"):
+        run(bare.folder, workers=5, gpus_per_worker=1, progress=False)
 
 
 def test_local__says_why_no_worker_works(embedded: Plan, tmp_path: Path) -> None:

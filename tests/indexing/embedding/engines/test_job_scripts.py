@@ -67,9 +67,20 @@ def test_kubernetes__is_a_job(plan: Plan, capsys: pytest.CaptureFixture) -> None
         ({"image": "a b", "claim": "c"}, "image is 'a b'"),
         ({"image": "a", "claim": "C}"}, "claim is 'C}'"),
         ({"workers": 0}, "workers is 0"),
+        ({"gpus_per_worker": -1}, "gpus_per_worker is -1"),
         ({"paths": {"data": "/mnt"}}, "expected absolute folders"),
     ],
 )
 def test_script__refuses(plan: Plan, options: dict, message: str) -> None:
     with pytest.raises(AlphaClipError, match=message):
         job_script(plan.folder, "kubernetes", **{"workers": 2, **options})
+
+
+def test_script__of_folders_with_odd_names(plan: Plan) -> None:
+    odd = plan.folder.rename(plan.folder.with_name('a "b" \\ $c'))
+    job = yaml.safe_load(job_script(odd, "kubernetes", 2, image="i", claim="c"))
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][3] == container["volumeMounts"][0]["mountPath"] == str(odd)
+    lines = odd.rename(odd.with_name("a\nrm -rf x"))
+    with pytest.raises(AlphaClipError, match="would end a line of the script"):
+        job_script(lines, "slurm", 2)
