@@ -23,6 +23,7 @@ from alphaclip.indexing.brain.vector_engines.engines import (
     public_in,
 )
 from alphaclip.indexing.brain.vector_engines.vector_engine import Batch, VectorEngine
+from alphaclip.indexing.dataset.labels import images_of, is_of_frames
 from alphaclip.indexing.dataset.locations import (
     COPY_OF,
     UNFINISHED,
@@ -97,6 +98,8 @@ def export(
 
     source = index if isinstance(index, SearchIndex) else None
     if isinstance(index, SearchIndex):
+        if is_of_frames(index.field):
+            images_of(index.dataset)
         index = similarity_run(index.dataset, index.key)
         own_folder(index.samples._root_dataset, index.key)  # a clone's: the copy's run names it
     if not isinstance(index, fob.SimilarityIndex):

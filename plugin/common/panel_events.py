@@ -1,9 +1,9 @@
 """What the pages of all panels ask for: jobs, names, what is selected, the grid."""
 
-from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.labels import own_name, region_fields
 
 from . import jobs
-from .grid import show_view
+from .grid import pictures_in, show_view
 from .indexes import selected_names
 from .panels import event
 
@@ -67,12 +67,13 @@ class SharedEvents:
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
         if ctx.view is not None and not len(ctx.view.select(id_)):
             if not ctx.params.get("is_again"):
-                show_view(ctx, ctx.dataset.select([sample]))
+                show_view(ctx, pictures_in(ctx.dataset, field, [sample]))
 
             return {"again": True}
 
         if label:
-            ctx.ops.set_selected_labels([{"label_id": label, "sample_id": id_, "field": field}])
+            one = {"label_id": label, "sample_id": id_, "field": own_name(field)}
+            ctx.ops.set_selected_labels([one])
 
         ctx.ops.open_sample(id_)
         return {}
