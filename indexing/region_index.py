@@ -80,7 +80,8 @@ def load(
             be searched in that engine: it proposes regions, and this index's vectors score them,
             so scores are the same
         **settings: to reach the engine with, as ``dataset.load_brain_results`` takes them, where
-            FiftyOne's Brain config does not have them
+            they are neither in FiftyOne's Brain config nor as they were when the copy was made or
+            last brought in step; passwords are not remembered
 
     Raises:
         AlphaClipError: if the dataset has no index of this name, or it no such copy; says which
@@ -103,14 +104,16 @@ def build(
     identify: Identify = "stat",
     engine: str | None = None,
     workers: int = 2,
+    every: int = 1,
 ) -> RegionIndex:
     """Embeds every region of a field and makes them searchable.
 
     A build that was interrupted goes on where it was when it is run again.
 
     Args:
-        samples: a dataset or view of images; of a grouped dataset, the active slice
-        field: a field of Detections, Detection, Polylines or Polyline
+        samples: a dataset or view of images or videos; of a grouped dataset, the active slice
+        field: a field of Detections, Detection, Polylines or Polyline; of videos, one of their
+            frames, as ``frames.detections``: they are decoded as they are embedded
         encoder: see :func:`alphaclip.load`
         key: what the index is called
         overwrite (False): replace an index of this name; vectors that still hold are kept
@@ -120,6 +123,7 @@ def build(
         engine (None): runs workers side by side, see :func:`alphaclip.indexing.run`; None embeds in
             this process
         workers (2): of the engine
+        every (1): so manieth frame of each video, from the first
 
     Returns:
         the index; its :attr:`~RegionIndex.info` has the report
@@ -129,12 +133,14 @@ def build(
             or malformed, or the index is being written by another process
     """
     if engine is not None:
-        planned = plan(samples, field, encoder, key, overwrite, progress, identify, workers)
+        planned = plan(
+            samples, field, encoder, key, overwrite, progress, identify, workers, every=every
+        )
         run(planned.folder, engine, workers, progress=progress)
         return merge_plan(samples._dataset, key)
-    folder = folder_for(samples, field, key, overwrite)
+    folder = folder_for(samples, field, key, overwrite, every)
     loaded = load_encoder(encoder)
-    settings = settings_of(samples, field, loaded, identify)
+    settings = settings_of(samples, field, loaded, identify, every)
     with shown(progress) as show:
         with writing(folder, mend=True) as writer:
             report = embed(writer, samples, settings, loaded, show)

@@ -49,7 +49,7 @@ from alphaclip.indexing.brain.queries import BrainArgumentError, Kind, answer, i
 from alphaclip.indexing.brain.store import Existing, RunStore, check_rows, is_of_regions
 from alphaclip.indexing.brain.vector_field import VectorField
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
-from alphaclip.indexing.dataset.labels import flat, images_of, label_ids
+from alphaclip.indexing.dataset.labels import flat, images_of, label_ids, own_name, owner_of
 from alphaclip.indexing.dataset.locations import (
     CONFIG_CLASS,
     has_run,
@@ -481,6 +481,11 @@ class FaissSimilarityIndex(fbs.SimilarityIndex, fbs.DuplicatesMixin):
         super()._apply_view()
         if not self._is_of_patches or not self.has_view:
             return
+        if self.view._is_frames:
+            # FiftyOne names the video that a patch is of, and not the frame.
+            frames = dict(zip(*self.view.values(["id", owner_of(self.view)]), strict=True))
+            named = self._curr_label_ids if self.view._is_patches else self._curr_sample_ids
+            self._curr_sample_ids = np.array([frames[name] for name in named], "U")
         # FiftyOne looks at the label ids alone, which copies of a label share.
         ids = RowIds.of(self._curr_sample_ids, self._curr_label_ids)
         rows = self._current.lookup.find(ids)
@@ -666,8 +671,9 @@ def register_run(dataset: fo.Dataset, key: str, store: str, model: str, field: s
         model: name of a zoo model that encodes text for it
     """
     install_zoo_source(model)
+    # The Brain's runs are of what FiftyOne makes patches of: for frames, of its views of frames
     config = FaissSimilarityConfig(
-        store=store, model=model, patches_field=field, supports_prompts=True
+        store=store, model=model, patches_field=own_name(field), supports_prompts=True
     )
     if _is_registered(dataset, key, config):
         return

@@ -27,6 +27,7 @@ from PIL import ExifTags, Image
 
 from alphaclip.errors import ImageError
 from alphaclip.regions.remote import RemoteError, is_remote, read_remote, without_credentials
+from alphaclip.regions.videos import VideoError, is_frame, read_frame
 
 T = TypeVar("T")
 
@@ -109,8 +110,8 @@ def decode_image(
     many megabytes) the pixels are read without it.
 
     Args:
-        source: a path, an address (:mod:`alphaclip.regions.remote`), the content of a file, or a
-            PIL image
+        source: a path, an address (:mod:`alphaclip.regions.remote`, or of a frame, see
+            :mod:`alphaclip.regions.videos`), the content of a file, or a PIL image
         use: is given the picture while its file is open; it may check the size before any pixel is
             decoded
         formats: as Pillow names them
@@ -124,6 +125,8 @@ def decode_image(
     try:
         if isinstance(source, Image.Image):
             return use(source)
+        if is_frame(source):
+            return use(Image.fromarray(read_frame(str(source))))
         read = read_remote(str(source)) if is_remote(source) else source
         try:
             return _open(read, use, formats)
@@ -194,7 +197,7 @@ def _bare_png(source: str | os.PathLike[str] | bytes) -> bytes | None:
 
 def _reason(error: Exception, formats: tuple[str, ...]) -> str:
     """Why a picture cannot be opened and what to do, whatever its decoder raised."""
-    if isinstance(error, RemoteError):
+    if isinstance(error, (RemoteError, VideoError)):
         return str(error)
     if isinstance(error, FileNotFoundError):
         return "no such file: check the path"

@@ -33,7 +33,7 @@ from alphaclip.indexing.dataset.bulk_writes import (
     same_writes,
     write_labels,
 )
-from alphaclip.indexing.dataset.labels import TAGS, LabelPath
+from alphaclip.indexing.dataset.labels import TAGS, LabelPath, images_of
 from alphaclip.indexing.dataset.schema import check_attribute as check_writable
 from alphaclip.indexing.retrieval.hits import Hits
 
@@ -91,8 +91,9 @@ def tag_samples(hits: OfPictures, tag: str) -> Action:
         tag: to add
 
     Raises:
-        AlphaClipError: if the tag is empty
+        AlphaClipError: if the tag is empty, or they are of videos
     """
+    images_of(hits.dataset)  # Frames of videos have no tags
     rows = [Change(TAGS, sample, "") for sample in dict.fromkeys(hits.sample_ids.tolist())]
     return _add_tag(hits.dataset, "tag_samples", rows, tag)
 

@@ -67,7 +67,7 @@ def set_attributes(
     made = [*missing, *made_for(dataset, detail["into"]).attributes]
     detail = {**detail, "field": field, "made": list(dict.fromkeys(made))}
     action = begin(dataset, "attribute", changes, left, detail, key=key)
-    declare(dataset, {path.to(name): kinds[name] for name in missing})
+    declare(dataset, {path.declared(name): kinds[name] for name in missing})
     for start in range(0, len(rows), _TOGETHER):
         write_labels(dataset, path, attribute_writes(rows[start : start + _TOGETHER]))
     return action

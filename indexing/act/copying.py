@@ -18,7 +18,7 @@ from alphaclip.indexing.act.actions import (
     made_for,
 )
 from alphaclip.indexing.dataset.bulk_writes import read_labels, touched, write_samples
-from alphaclip.indexing.dataset.labels import FieldError, LabelPath, check_field
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath, check_field, is_of_frames
 from alphaclip.indexing.dataset.schema import check_name, declare, undeclare
 from alphaclip.indexing.retrieval.hits import Hits
 
@@ -60,6 +60,8 @@ class CopyField:
             FieldError: if the field cannot hold the copies
         """
         dataset, sources = hits.dataset, set(map(str, hits.fields))
+        for source in sources:
+            check_copied(source)
         check_name(into)
         kinds = {check_field(dataset, source).rstrip("s") + "s" for source in sources}
         if len(kinds) > 1:
@@ -92,6 +94,19 @@ class CopyField:
             dataset.add_sample_field(self.name, fo.EmbeddedDocumentField, embedded_doc_type=cls)
         stem = f"{self.name}.{self.kind.lower()}"
         declare(dataset, {f"{stem}.{name}": field for name, field in self.attributes.items()})
+
+
+def check_copied(field: str) -> None:
+    """Checks that labels of a field can be copied.
+
+    Raises:
+        FieldError: if they are in frames of videos
+    """
+    if is_of_frames(field):
+        raise FieldError(
+            f"labels of frames are not copied: write where they are, as '{field}.auto_label', or "
+            "make a dataset of the frames by dataset.to_frames(sample_frames=True).clone()"
+        )
 
 
 def copy_labels(hits: Hits, label: str, into: str) -> Action:

@@ -16,7 +16,14 @@ import numpy as np
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import DamagedError, Stamp, file_stamp
 from alphaclip.indexing.brain.held import RECORD, Held, read_held, write_held
-from alphaclip.indexing.brain.vector_engines.engines import check_client, engine_of, title_of
+from alphaclip.indexing.brain.vector_engines.engines import (
+    REACHED_BY,
+    check_client,
+    engine_of,
+    not_in_config,
+    public_in,
+    title_of,
+)
 from alphaclip.indexing.brain.vector_engines.vector_engine import VectorEngine
 from alphaclip.indexing.dataset.locations import copies, store_folder
 from alphaclip.indexing.nearest.brute_force import nothing, rescore, scan_top
@@ -83,6 +90,7 @@ class Copy:
         self.dataset, self.key, self.brain_key = dataset, key, brain_key
         self.method, self.folder = str(config.method), store_folder(config.store)
         self.title = title_of(self.method)
+        self._reached_by = dict(getattr(config, REACHED_BY, None) or {})
         self.settings, self._run, self._lock = settings, run, RLock()
         self._held: tuple[Stamp | None, Held | None] = (None, None)
 
@@ -95,10 +103,20 @@ class Copy:
         """
         check_client(self.method)
         # The Brain's own is shared: who restricts it to a view would restrict these searches, too.
+        settings = {**not_in_config(self.method, self._reached_by), **self.settings}
         run = self._run or self.dataset.load_brain_results(
-            self.brain_key, cache=False, load_view=False, **self.settings
+            self.brain_key, cache=False, load_view=False, **settings
         )
         return engine_of(run)
+
+    def note_address(self) -> None:
+        """Writes down in its run how its engine is reached, where that is another than before."""
+        public = public_in(self.settings)
+        with self.reaching() as engine:
+            if public and public != self._reached_by:
+                setattr(engine.run.config, REACHED_BY, public)
+                engine.run.save_config()
+                self._reached_by = public
 
     @contextmanager
     def reaching(self) -> Iterator[VectorEngine]:

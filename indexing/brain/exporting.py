@@ -15,8 +15,15 @@ from alphaclip.files import deleting, make_folder
 from alphaclip.indexing.brain.copies import Copy
 from alphaclip.indexing.brain.held import Held, write_held
 from alphaclip.indexing.brain.syncing import batches_of, check_unique, load
-from alphaclip.indexing.brain.vector_engines.engines import check_client, engine_of, names_for
+from alphaclip.indexing.brain.vector_engines.engines import (
+    REACHED_BY,
+    check_client,
+    engine_of,
+    names_for,
+    public_in,
+)
 from alphaclip.indexing.brain.vector_engines.vector_engine import Batch, VectorEngine
+from alphaclip.indexing.dataset.labels import images_of, is_of_frames
 from alphaclip.indexing.dataset.locations import (
     COPY_OF,
     UNFINISHED,
@@ -91,6 +98,8 @@ def export(
 
     source = index if isinstance(index, SearchIndex) else None
     if isinstance(index, SearchIndex):
+        if is_of_frames(index.field):
+            images_of(index.dataset)
         index = similarity_run(index.dataset, index.key)
         own_folder(index.samples._root_dataset, index.key)  # a clone's: the copy's run names it
     if not isinstance(index, fob.SimilarityIndex):
@@ -230,6 +239,7 @@ def _settings(
         if now is not None and "store" not in parameters:
             folder = now.version.folder
             settings[COPY_OF] = f"{folder.parent.name}/{folder.name}"
+            settings[REACHED_BY] = public_in(kwargs)
             settings["store"] = new_store_id(index.samples._root_dataset, f"copy_{brain_key}")
     return {**settings, **kwargs}
 

@@ -64,7 +64,7 @@ def sync(
         brain_key: of the copy, as :func:`alphaclip.indexing.export` made it
         progress (None): told how far it is; None shows a bar in the terminal
         **settings: to reach the engine with, as ``dataset.load_brain_results`` takes them; what is
-            not named is in FiftyOne's Brain config, or as the index was loaded
+            not named is as the index was loaded, in FiftyOne's Brain config, or as it was before
 
     Raises:
         AlphaClipError: if there is no such copy, its engine cannot be reached, or the client is
@@ -76,7 +76,9 @@ def sync(
     # Opened by itself, so that searches need not wait.
     copy = Copy(index.dataset, index.key, brain_key, settings)
     with writer_lock(copy.folder), shown(progress) as show:
-        return _bring_in_step(copy, index.snapshot(), show)
+        report = _bring_in_step(copy, index.snapshot(), show)
+        copy.note_address()
+        return report
 
 
 def _bring_in_step(copy: Copy, now: Snapshot, show: Progress) -> SyncReport:

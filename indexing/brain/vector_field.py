@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.dataset.labels import images_of, label_values
+from alphaclip.indexing.dataset.labels import label_values, media_of
 from alphaclip.indexing.store.segments import RowIds, as_text
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class VectorField:
     """
 
     def __init__(self, samples: fo.SampleCollection, name: str, patches_field: str | None) -> None:
-        self._samples = images_of(samples)
+        self._samples = media_of(samples, "")
         self._name, self._patches_field = name, patches_field
         self._path = name
         if patches_field is not None:

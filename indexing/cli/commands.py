@@ -77,7 +77,7 @@ def _embed(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    info = indexing.build(*build_arguments(args)).info()
+    info = indexing.build(**build_arguments(args)).info()
     report = info["report"]
     print(f"{report['samples']} samples in {report['seconds']} s with {info['encoder']}")
     print_report(report)

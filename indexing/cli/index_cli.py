@@ -132,16 +132,22 @@ def _add_map(parser: argparse.ArgumentParser) -> None:
 
 def add_build_options(parser: argparse.ArgumentParser) -> None:
     """Adds what says which regions are embedded, and by what."""
-    parser.add_argument("field", help="a field of Detections, Detection, Polylines or Polyline")
+    parser.add_argument(
+        "field",
+        help="a field of Detections, Detection, Polylines or Polyline; of videos, frames.<field>",
+    )
     parser.add_argument("--key", default="regions", help="what the index is called")
     parser.add_argument("--encoder", default="auto", help="a name that `alphaclip models` lists")
     parser.add_argument("--overwrite", action="store_true", help="replace an index of this name")
+    parser.add_argument(
+        "--every", type=int, default=1, metavar="N", help="only each N-th frame of videos"
+    )
 
 
-def build_arguments(args: argparse.Namespace) -> tuple[Any, ...]:
+def build_arguments(args: argparse.Namespace) -> dict[str, Any]:
     """The same as :func:`alphaclip.indexing.build` and ``plan`` take it."""
-    dataset = open_dataset(args.dataset)
-    return dataset, args.field, chosen_encoder(args), args.key, args.overwrite
+    said = {name: getattr(args, name) for name in ("field", "key", "overwrite", "every")}
+    return {"samples": open_dataset(args.dataset), "encoder": chosen_encoder(args), **said}
 
 
 def chosen_encoder(args: argparse.Namespace) -> str:
@@ -265,7 +271,7 @@ def _plan(args: argparse.Namespace) -> int:
     from alphaclip import indexing
 
     sizes = {"workers": args.workers, "shard_regions": args.shard_regions}
-    plan = indexing.plan(*build_arguments(args), **sizes)
+    plan = indexing.plan(**build_arguments(args), **sizes)
     counts = plan.counts
     print(f"{counts['to_embed']} of {counts['wanted']} regions, {len(plan.shards)} shards in")
     print(plan.folder)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.labels import FieldError, check_field, images_of, label_values
+from alphaclip.indexing.dataset.labels import (
+    FieldError,
+    check_field,
+    is_of_frames,
+    label_values,
+    media_of,
+    own_name,
+)
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import RowIds
 
@@ -25,7 +32,7 @@ def values_of(dataset: fo.Dataset, field: str, attribute: str, ids: RowIds) -> l
         FieldError: if the field holds no regions, or no label has such an attribute
     """
     check_field(dataset, field)
-    samples = images_of(dataset)
+    samples = media_of(dataset, field)
     if attribute.startswith("$"):  # which to the database is no name
         raise _no_such_attribute(samples, field, attribute)
     _, path = samples._get_label_field_path(field, attribute)
@@ -54,7 +61,7 @@ def check_attribute(
             there are
     """
     root = samples._root_dataset
-    images = images_of(root if root.has_field(field) else samples)
+    images = media_of(root if root.has_field(field) else samples, field)
     check_field(images, field)
     if not attribute or attribute.startswith("$") or "." in attribute:
         raise _no_such_attribute(images, field, attribute)
@@ -70,8 +77,14 @@ def check_attribute(
 
 
 def _no_such_attribute(samples: fo.SampleCollection, field: str, attribute: str) -> FieldError:
-    stem = f"{samples._get_label_field_path(field)[1]}."
-    paths = {**samples.get_field_schema(flat=True), **samples.get_dynamic_field_schema(field)}
+    stem = f"{own_name(samples._get_label_field_path(field)[1])}."
+    if is_of_frames(field):
+        paths = {
+            **samples.get_frame_field_schema(flat=True),
+            **samples.get_dynamic_frame_field_schema(own_name(field)),
+        }
+    else:
+        paths = {**samples.get_field_schema(flat=True), **samples.get_dynamic_field_schema(field)}
     names = [path.removeprefix(stem) for path in paths if path.startswith(stem)]
     own = ", ".join(name for name in names if name and "." not in name)
     return FieldError(f"no label of field {field!r} has {attribute!r}; attributes are: {own}")

@@ -6,7 +6,7 @@ FiftyOne's own calls would load every label with its mask, and cannot say "only 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ Row = tuple[str, str, Mapping[str, Any], Mapping[str, Any]]
 def read_labels(
     dataset: fo.Dataset, path: LabelPath, sample_ids: Iterable[str], names: Sequence[str] | None
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Sample id and raw document of each label of some pictures.
+    """Sample id and raw document of each label of some pictures; a frame's own id is its sample id.
 
     Args:
         dataset: whose
@@ -59,7 +59,7 @@ def read_labels(
     paths = [path.root] if names is None else [path.to(name) for name in ("_id", *names)]
     for start in range(0, len(samples), _PICTURES):
         here = {"_id": {"$in": samples[start : start + _PICTURES]}}
-        for document in dataset._sample_collection.find(here, dict.fromkeys(paths, 1)):
+        for document in path.collection(dataset).find(here, dict.fromkeys(paths, 1)):
             for label in path.labels(document):
                 yield str(document["_id"]), label
 
@@ -95,13 +95,17 @@ def attribute_writes(rows: Iterable[Row]) -> list[Write]:
 def write_labels(dataset: fo.Dataset, path: LabelPath, writes: Sequence[Write]) -> None:
     """Changes labels in one bulk write, in order; those that do not fulfil the condition stay."""
     operations = [_operation(path, write) for write in writes]
-    write_samples(dataset, operations, [write.sample_id for write in writes])
+    write_samples(dataset, operations, [write.sample_id for write in writes], path.of_frames)
 
 
-def write_samples(dataset: fo.Dataset, operations: list[Any], sample_ids: Sequence[str]) -> None:
-    """Runs database operations in order; samples that this process holds are read again."""
+def write_samples(
+    dataset: fo.Dataset, operations: list[Any], sample_ids: Sequence[str], of_frames: bool = False
+) -> None:
+    """Runs database operations on samples, or on frames, in order; those that this process holds
+    are read again."""
     if operations:
-        dataset._bulk_write(operations, ids=list(dict.fromkeys(sample_ids)), ordered=True)
+        ids = list(dict.fromkeys(sample_ids))
+        dataset._bulk_write(operations, ids=ids, frames=of_frames, ordered=True)
 
 
 def touched() -> dict[str, datetime]:
@@ -113,7 +117,7 @@ def _operation(path: LabelPath, write: Write) -> Any:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    at = LabelPath(path.field, f"{path.root}.$[label]", False) if path.is_list else path
+    at = replace(path, root=f"{path.root}.$[label]", is_list=False) if path.is_list else path
     update: dict[str, dict[str, Any]] = {
         operator: {at.to(name): value for name, value in values.items()}
         for operator, values in write.update.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import compress
@@ -28,9 +28,18 @@ PATCHABLE = ("Detections", "Polylines")
 TAGS = "tags"
 """The field of a picture's own tags: its path is the picture itself."""
 
+FRAMES = "frames."
+"""Before the name of a field that frames of videos have. A frame is a picture like others then, and
+its id the sample id of its regions, as FiftyOne's views of frames have it."""
+
 
 _MOST_BYTES = 16_000_000
 """Of what is asked of the database at once, where 16 MiB is the most; an id takes 20 of them."""
+
+
+_TO_FRAMES = (
+    "make a dataset of the frames by dataset.to_frames(sample_frames=True).clone(), and pass that"
+)
 
 
 class ViewSizeError(AlphaClipError):
@@ -56,12 +65,32 @@ class Skipped:
     reason: str
 
 
+def is_of_frames(field: str) -> bool:
+    """Whether a field is one of the frames of videos."""
+    return field.startswith(FRAMES)
+
+
+def own_name(field: str) -> str:
+    """What a field is called in the documents that have it, and in FiftyOne's views of frames."""
+    return field.removeprefix(FRAMES)
+
+
+def split_attribute(path: str) -> tuple[str, str]:
+    """Field and attribute of ``field.attribute``; the attribute of a name without a dot is
+    empty."""
+    field, dot, attribute = path.rpartition(".")
+    return (field, attribute) if dot else (path, "")
+
+
 def region_fields(samples: fo.SampleCollection) -> dict[str, str]:
-    """The fields that hold regions, and the label class of each."""
+    """The fields that hold regions, those of frames of videos too, and the label class of each."""
     import fiftyone as fo
 
-    kinds = {}
-    for name, schema in samples.get_field_schema().items():
+    kinds, schemas = {}, dict(samples.get_field_schema())
+    if samples._contains_videos(any_slice=True):
+        of_frames = samples.get_frame_field_schema() or {}
+        schemas |= {FRAMES + name: schema for name, schema in of_frames.items()}
+    for name, schema in schemas.items():
         if isinstance(schema, fo.EmbeddedDocumentField):
             kind = schema.document_type.__name__
             if kind in REGION_TYPES:
@@ -79,11 +108,13 @@ def check_field(samples: fo.SampleCollection, field: str) -> str:
     if field in kinds:
         return kinds[field]
     fitting = ", ".join(kinds) or "none"
-    root, _, inner = field.partition(".")
+    stem = FRAMES if is_of_frames(field) else ""
+    root, _, inner = own_name(field).partition(".")
+    root = stem + root
     if root in kinds:
         raise FieldError(f"field {field!r} is inside of field {root!r}: name that one")
-    schema = samples.get_field_schema().get(root)
-    if inner and schema is not None:
+    schema = samples.get_field(root)
+    if inner and schema is not None and not stem:
         raise FieldError(
             f"field {field!r} is inside of {root!r}: regions are read from fields of the samples "
             f"themselves; dataset.clone_sample_field({field!r}, {field.replace('.', '_')!r}) "
@@ -109,11 +140,13 @@ class LabelPath:
         field: of the dataset
         root: the path of the list, or of the single label; empty for the pictures themselves
         is_list: whether it is a list
+        of_frames: whether the documents are frames of videos
     """
 
     field: str
     root: str
     is_list: bool
+    of_frames: bool = False
 
     @classmethod
     def of(cls, dataset: fo.Dataset, field: str) -> LabelPath:
@@ -124,14 +157,22 @@ class LabelPath:
         """
         if field == TAGS:
             return cls(field, "", False)
-        kind = check_field(dataset, field)
+        kind, name, of_frames = check_field(dataset, field), own_name(field), is_of_frames(field)
         if kind in PATCHABLE:
-            return cls(field, f"{field}.{kind.lower()}", True)
-        return cls(field, field, False)
+            return cls(field, f"{name}.{kind.lower()}", True, of_frames)
+        return cls(field, name, False, of_frames)
 
     def to(self, name: str) -> str:
         """The path of an attribute of a label."""
         return f"{self.root}.{name}" if self.root else name
+
+    def declared(self, name: str) -> str:
+        """The same as FiftyOne names it in the dataset."""
+        return (FRAMES if self.of_frames else "") + self.to(name)
+
+    def collection(self, dataset: fo.Dataset) -> Any:
+        """The documents, in the database."""
+        return dataset._frame_collection if self.of_frames else dataset._sample_collection
 
     def labels(self, document: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The labels in a sample's document."""
@@ -143,10 +184,10 @@ class LabelPath:
         return list(value) if self.is_list else [value]
 
 
-def count_samples(samples: fo.SampleCollection) -> int:
-    """How many there are. FiftyOne's own ``len()`` of a dataset is an estimate of the database,
-    which is wrong after it has ended uncleanly."""
-    return int(samples.count("id"))
+def count_samples(samples: fo.SampleCollection, field: str = "") -> int:
+    """How many there are, or frames, where the field is one of frames. FiftyOne's own ``len()`` of
+    a dataset is an estimate of the database, which is wrong after it has ended uncleanly."""
+    return int(samples.count("frames" if is_of_frames(field) else "id"))
 
 
 def flat(samples: fo.SampleCollection) -> fo.SampleCollection:
@@ -188,11 +229,40 @@ def check_size(view: fo.SampleCollection, advice: str = "") -> None:
 
 
 def images_of(samples: fo.SampleCollection) -> fo.SampleCollection:
-    """The same samples, :func:`flat`; of a grouped dataset or view, the images of every slice."""
+    """The same samples, :func:`flat`; of a grouped dataset or view, the images of every slice.
+
+    Raises:
+        AlphaClipError: if they are videos
+    """
+    images = media_of(samples, "")
+    if images.media_type == "video":
+        raise AlphaClipError(
+            f"{samples._dataset.name!r} holds videos, whose frames can be embedded, searched, "
+            f"tagged and labelled as they are: for anything else {_TO_FRAMES}"
+        )
+    return images
+
+
+def media_of(samples: fo.SampleCollection, field: str) -> fo.SampleCollection:
+    """The same samples, :func:`flat`; of a grouped dataset or view, those of every slice that have
+    pictures with such a field: images, or videos where it is a field of frames."""
     samples = flat(samples)
     if samples.media_type == "group":
-        return samples.select_group_slices(media_type="image")
+        media = "video" if is_of_frames(field) else "image"
+        return samples.select_group_slices(media_type=media)
     return samples
+
+
+def frames_of(videos: fo.SampleCollection) -> fo.DatasetView:
+    """The frames of some videos as a view; FiftyOne shows them from the videos themselves."""
+    return videos.to_frames(sample_frames="dynamic", sparse=True)
+
+
+def pictures_of(dataset: fo.Dataset, field: str, ids: Sequence[str]) -> fo.DatasetView:
+    """Some pictures that have a field, as a view: images, or frames."""
+    if is_of_frames(field):
+        return frames_of(media_of(dataset, field).select_frames(list(ids)))
+    return images_of(dataset).select(list(ids))
 
 
 def active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
@@ -204,8 +274,9 @@ def active_slice(samples: fo.SampleCollection) -> fo.SampleCollection:
     return samples
 
 
-def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
+def active_images(samples: fo.SampleCollection, field: str = "") -> fo.SampleCollection:
     """The images that are meant: the samples themselves; of a grouped collection, the active slice.
+    Or the videos, where the field is one of their frames.
 
     Raises:
         AlphaClipError: if they are no images, or a view of something else than samples
@@ -214,8 +285,7 @@ def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
     if samples._is_generated:
         raise AlphaClipError(
             f"samples is a view of {type(samples).__name__}: pass the dataset or a view of its "
-            "images; the frames of a video become a dataset by "
-            "dataset.to_frames(sample_frames=True).clone()"
+            f"images or videos; to have the frames as pictures, {_TO_FRAMES}"
         )
     samples = flat(samples)
     where, others = f"{name!r}", ""
@@ -225,11 +295,15 @@ def active_images(samples: fo.SampleCollection) -> fo.SampleCollection:
         others = "".join(f"; or pass dataset.select_group_slices({one!r})" for one in slices)
     images = active_slice(samples)
     check_size(images)
+    if images.media_type == "video" and is_of_frames(field):
+        return images
     if images.media_type == "video":
         raise AlphaClipError(
-            f"{where} holds videos here: make a dataset of their frames by "
-            f"dataset.to_frames(sample_frames=True).clone(), and pass that{others}"
+            f"{where} holds videos here: regions of their frames are embedded where the field is "
+            f"named as 'frames.detections'; for anything else, {_TO_FRAMES}{others}"
         )
+    if is_of_frames(field):
+        raise FieldError(f"field {field!r} is of frames, and {where} holds no videos here")
     if images.media_type not in ("image", "mixed"):
         what = f"media type {images.media_type!r}" if images.media_type else "no samples"
         raise AlphaClipError(f"{where} has {what} here: regions are parts of images{others}")
@@ -247,7 +321,7 @@ def labels_of(value: Any) -> list[Any]:
 
 
 def of_each_label(samples: fo.SampleCollection, field: str, expression: Any) -> dict[str, Any]:
-    """What the database makes of each label of a field, in a list for each sample.
+    """What the database makes of each label of a field, in a list for each sample or frame.
 
     Args:
         samples: that have the field
@@ -255,6 +329,7 @@ def of_each_label(samples: fo.SampleCollection, field: str, expression: Any) -> 
         expression: of the database, in which ``$$this`` is the label
     """
     kind, path = samples._get_label_field_path(field)
+    path = own_name(path)
     labels: dict[str, Any] = {"$cond": [{"$isArray": f"${path}"}, f"${path}", []]}
     if kind.__name__ not in PATCHABLE:
         labels = {"$cond": [{"$eq": [{"$type": f"${path}"}, "object"]}, [f"${path}"], []]}
@@ -266,12 +341,25 @@ LABEL_ID = {"$convert": {"input": "$$this._id", "to": "string", "onError": None,
 an ``ObjectId``."""
 
 
+def owner_of(samples: fo.SampleCollection) -> str:
+    """Which field of a view says whose its labels are."""
+    if samples._is_frames:
+        return "frame_id" if samples._is_patches else "id"
+    return "sample_id" if samples._is_generated else "id"
+
+
 def label_ids(samples: fo.SampleCollection, field: str) -> RowIds:
-    """The sample and the id of each label of a field; labels that have none are left out."""
-    owner = "$_sample_id" if samples._is_generated else "$_id"
-    columns = {"owner": {"$toString": owner}, "ids": of_each_label(samples, field, LABEL_ID)}
+    """The sample, or frame, and the id of each label of a field; labels that have none are left
+    out."""
+    owner = "id" if is_of_frames(field) else owner_of(samples)
+    columns = {
+        "owner": {"$toString": f"$_{owner}"},
+        "ids": of_each_label(samples, field, LABEL_ID),
+    }
     owners, counts, ids = [], [], []
-    for document in samples._aggregate(post_pipeline=[{"$project": {"_id": 0, **columns}}]):
+    for document in samples._aggregate(
+        frames_only=is_of_frames(field), post_pipeline=[{"$project": {"_id": 0, **columns}}]
+    ):
         there = [label_id for label_id in document["ids"] if label_id is not None]
         owners.append(document["owner"])
         counts.append(len(there))
@@ -282,20 +370,27 @@ def label_ids(samples: fo.SampleCollection, field: str) -> RowIds:
 def label_values(
     samples: fo.SampleCollection, field: str, *attributes: str
 ) -> tuple[RowIds, list[list[Any]]]:
-    """The sample and the id of each label of a field, and attributes of the labels, a list each."""
-    owner = "sample_id" if samples._is_generated else "id"
+    """The sample, or frame, and the id of each label of a field, and attributes of the labels, a
+    list each."""
     kind, _ = samples._get_label_field_path(field, "id")
     paths = [samples._get_label_field_path(field, name)[1] for name in ("id", *attributes)]
-    owners, *columns = samples.values([owner, *paths])
-    owners = as_bytes(owners)
+    of_frames = is_of_frames(field)
+    names, *columns = samples.values(["frames.id" if of_frames else owner_of(samples), *paths])
+    if of_frames:
+        names, *columns = map(_unwound, [names, *columns])
+    owners = as_bytes(names)
     if kind.__name__ in PATCHABLE:
         owners = np.repeat(owners, [len(some or ()) for some in columns[0]])
-        columns = [[one for some in column for one in some or ()] for column in columns]
+        columns = list(map(_unwound, columns))
     there = np.array([label_id is not None for label_id in columns[0]], bool)
     if not there.all():
         owners = owners[there]
         columns = [list(compress(column, there)) for column in columns]
     return RowIds.of(owners, columns[0], field), columns[1:]
+
+
+def _unwound(lists: Sequence[Sequence[Any] | None]) -> list[Any]:
+    return [one for some in lists for one in some or ()]
 
 
 def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> RowIds:
@@ -311,13 +406,16 @@ def labels_in(view: fo.SampleCollection, dataset: fo.Dataset, field: str) -> Row
             "a view of that dataset"
         )
     check_field(dataset, field)
-    view = images_of(view)
+    name = own_name(field) if view._is_frames else field
+    view = view if view._is_frames else media_of(view, field)
     check_size(view)
-    if field not in view.get_field_schema():
-        samples = view.distinct("sample_id") if view._is_generated else view.values("id")
-        view = images_of(dataset).select(samples)
+    if is_of_frames(field) and not view._is_frames:
+        return label_ids(view, field)
+    if name not in view.get_field_schema():
+        # Ids come in the order of a view, once for each picture of it
+        view = pictures_of(dataset, field, list(dict.fromkeys(view.values(owner_of(view)))))
         check_size(view)
-    return label_ids(view, field)
+    return label_ids(view, name)
 
 
 def label_region(label: Any) -> Region:

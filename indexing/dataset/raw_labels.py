@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +22,12 @@ from alphaclip.indexing.dataset.labels import (
     LABEL_ID,
     check_field,
     detection_region,
+    is_of_frames,
     of_each_label,
     polyline_region,
 )
 from alphaclip.regions.region import Region
+from alphaclip.regions.videos import frame_address
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -43,11 +47,11 @@ that is done with a mask."""
 
 @dataclass(frozen=True, slots=True)
 class RawPicture:
-    """A sample and its labels in one field.
+    """A sample, or a frame of a video, and its labels in one field.
 
     Attributes:
-        sample_id: of the sample
-        filepath: of the picture
+        sample_id: of the sample, or the frame
+        filepath: of the picture; a frame's address, see :mod:`alphaclip.regions.videos`
         modified: when FiftyOne last wrote the sample, as text; empty where it does not say so
         label_ids: of the labels; empty for one that has none
         boxes: the bounding box of each, as it is stored; empty where they are polylines
@@ -85,16 +89,20 @@ class RawPicture:
 
 
 def read_pictures(
-    samples: fo.SampleCollection, field: str, only: Sequence[str] | None = None
+    samples: fo.SampleCollection,
+    field: str,
+    only: Sequence[str] | None = None,
+    every: int = 1,
 ) -> Iterator[RawPicture]:
-    """The samples of a FiftyOne view with their labels in a field, in order.
+    """The samples of a FiftyOne view, or its frames, with their labels in a field, in order.
 
     Args:
         samples: a view or a dataset
         field: that holds regions
-        only (None): ids of the samples to read, of a dataset
+        only (None): ids of the samples or frames to read
+        every (1): so manieth frame of each video, from the first
     """
-    for document in _documents(samples, _columns(samples, field), only):
+    for document in _documents(samples, field, _columns(samples, field), only, every):
         yield RawPicture(
             str(document["_id"]),
             document["filepath"],
@@ -105,35 +113,69 @@ def read_pictures(
         )
 
 
-def read_times(samples: fo.SampleCollection) -> Iterator[RawPicture]:
-    """The samples of a FiftyOne view without their labels, in order."""
-    for document in _documents(samples, {}):
+def read_times(
+    samples: fo.SampleCollection,
+    field: str,
+    only: Sequence[str] | None = None,
+    every: int = 1,
+) -> Iterator[RawPicture]:
+    """The same without their labels."""
+    for document in _documents(samples, field, {}, only, every):
         modified = str(document.get("last_modified_at") or "")
         yield RawPicture(str(document["_id"]), document["filepath"], modified)
 
 
 def _documents(
     samples: fo.SampleCollection,
+    field: str,
     columns: Mapping[str, Any],
-    only: Sequence[str] | None = None,
+    only: Sequence[str] | None,
+    every: int,
     skip: int = 0,
 ) -> Iterator[dict[str, Any]]:
     from bson import ObjectId
     from pymongo.errors import CursorNotFound
 
-    pipeline: list[dict[str, Any]] = [
-        {"$project": {"filepath": 1, "last_modified_at": 1, **columns}}
-    ]
+    names = ("filepath", "last_modified_at", "_sample_id", "frame_number")
+    pipeline: list[dict[str, Any]] = [{"$project": {**dict.fromkeys(names, 1), **columns}}]
     if skip:
         pipeline.insert(0, {"$skip": skip})
+    if every > 1:
+        pipeline.insert(0, {"$match": {"frame_number": {"$mod": [every, 1]}}})
     if only is not None:
         pipeline.insert(0, {"$match": {"_id": {"$in": [ObjectId(one) for one in only]}}})
     try:
-        for document in samples._aggregate(post_pipeline=pipeline).batch_size(_DOCUMENTS):
+        cursor = _frames(samples, pipeline) if is_of_frames(field) else _run(samples, pipeline)
+        for document in cursor:
             skip += 1
             yield document
     except CursorNotFound:  # Nothing was asked of it for long: as FiftyOne does, another goes on
-        yield from _documents(samples, columns, only, skip)
+        yield from _documents(samples, field, columns, only, every, skip)
+
+
+def _run(samples: fo.SampleCollection, pipeline: list[dict[str, Any]], **options: Any) -> Any:
+    return samples._aggregate(post_pipeline=pipeline, **options).batch_size(_DOCUMENTS)
+
+
+def _frames(
+    samples: fo.SampleCollection, pipeline: list[dict[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    """Frames, video after video, in the order in which they are decoded.
+
+    Those of a dataset are read from where they are: FiftyOne attaches them to their videos first,
+    and of a long video they may be more than the database takes in one document.
+    """
+    if samples is samples._dataset:
+        order = {"$sort": {"_sample_id": 1, "frame_number": 1}}
+        cursor = samples._frame_collection.aggregate([order, *pipeline]).batch_size(_DOCUMENTS)
+    else:
+        cursor = _run(samples, pipeline, frames_only=True)
+    videos = samples._dataset._sample_collection
+    for video_id, frames in groupby(cursor, key=itemgetter("_sample_id")):
+        video = videos.find_one({"_id": video_id}, {"filepath": 1}) or {"filepath": ""}
+        for frame in frames:
+            address = frame_address(video["filepath"], frame["frame_number"])
+            yield {**frame, "filepath": address}
 
 
 def _columns(samples: fo.SampleCollection, field: str) -> dict[str, Any]:

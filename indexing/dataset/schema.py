@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.indexing.dataset.labels import FieldError, LabelPath
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath, is_of_frames, own_name
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -61,10 +61,12 @@ def declare(dataset: fo.Dataset, paths: Mapping[str, str]) -> None:
 
 
 def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
-    root = path.partition(".")[0]
+    name = own_name(path)
+    add = dataset.add_frame_field if is_of_frames(path) else dataset.add_sample_field
+    root = path.removesuffix(name) + name.partition(".")[0]
     for attempt in range(_TRIES):
         try:
-            dataset.add_sample_field(path, kind)
+            add(name, kind)
             return
         except ValueError:
             if dataset.has_field(root) or attempt == _TRIES - 1:
@@ -74,9 +76,11 @@ def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
 
 def undeclare(dataset: fo.Dataset, path: LabelPath, names: Iterable[str]) -> None:
     """Takes attributes out of a field's schema, as far as no label has a value of them."""
-    for name in map(path.to, names):
-        if dataset.has_field(name) and not dataset.count(name):
-            dataset.delete_sample_field(name)
+    delete = dataset.delete_frame_field if path.of_frames else dataset.delete_sample_field
+    for name in names:
+        declared = path.declared(name)
+        if dataset.has_field(declared) and not dataset.count(declared):
+            delete(path.to(name))
 
 
 def check_name(name: Any) -> None:
@@ -119,7 +123,7 @@ def check_attribute(dataset: fo.Dataset, field: str, name: str, kind: str) -> bo
             f"{field}.{name} has a meaning of its own, for FiftyOne or for what is written here: "
             f"choose another attribute, as '{field}.auto_label'"
         )
-    there = dataset.get_field(LabelPath.of(dataset, field).to(name))
+    there = dataset.get_field(LabelPath.of(dataset, field).declared(name))
     if there is not None and not isinstance(there, getattr(fo, kind)):
         raise FieldError(
             f"{field}.{name} is a {type(there).__name__}, to be written is a {kind}: choose "

@@ -14,8 +14,16 @@ from alphaclip.errors import AlphaClipError, brief
 if TYPE_CHECKING:
     import fiftyone as fo
 
-_REFUSED = ("Mongo", "ToClips", "ToFrames", "ToTrajectories")
+_REFUSED = ("Mongo", "ToClips", "ToTrajectories")
 """A pipeline as it is can write to any collection; the others are for videos, and write files."""
+
+_FRAMES: tuple[Any, ...] = (
+    {"sample_frames": "dynamic", "sparse": True},
+    {"sample_frames": False},
+    {},
+    None,
+)
+"""What may be said of the frames that a stage makes: more would write pictures, or metadata."""
 
 _OPERATORS = {"$function", "$accumulator", "$where", "$out", "$merge"}
 """Of MongoDB, those that run JavaScript or write."""
@@ -85,7 +93,11 @@ def _checked_stage(stage: Any, depth: int) -> dict[str, Any]:
             "FiftyOne's own that chooses or shows samples, and no pipeline of MongoDB's"
         )
     values = _values(stage, cls)
-    _check_values(values, cls.__name__)
+    if cls is fost.ToFrames:
+        _check_frames(values.get("config"))
+        _check_values({**values, "config": None}, cls.__name__)
+    else:
+        _check_values(values, cls.__name__)
     if cls is fost.SortBySimilarity or not _is_generated(values.get("_state")):
         values.pop("_state", None)
     if cls is fost.Concat:
@@ -118,6 +130,14 @@ def _values(stage: dict[str, Any], cls: type) -> dict[str, Any]:
     return dict(pairs)
 
 
+def _check_frames(config: Any) -> None:
+    if config not in _FRAMES:
+        raise AlphaClipError(
+            f"ToFrames has the config {brief(config)}, which may write pictures or metadata: "
+            f"expected {brief(_FRAMES[0])}"
+        )
+
+
 def _check_values(values: dict[str, Any], name: str) -> None:
     words: set[str] = set()
     level: list[Any] = [values]
@@ -142,12 +162,13 @@ def _check_values(values: dict[str, Any], name: str) -> None:
 
 
 def _is_generated(state: Any) -> bool:
-    """Whether what FiftyOne remembers of a stage names patches that it has generated: a dataset of
-    this name is deleted when the view is loaded anew."""
+    """Whether what FiftyOne remembers of a stage names patches or frames that it has generated: a
+    dataset of this name is deleted when the view is loaded anew."""
     import fiftyone.core.odm as foo
 
     name = state.get("name") if isinstance(state, dict) else None
     if not isinstance(name, str):
         return False
     dataset = foo.get_db_conn()["datasets"].find_one({"name": name}, {"sample_collection_name": 1})
-    return dataset is not None and str(dataset["sample_collection_name"]).startswith("patches.")
+    collection = "" if dataset is None else str(dataset["sample_collection_name"])
+    return collection.startswith(("patches.", "frames."))

@@ -25,12 +25,18 @@ from alphaclip.indexing.dataset.labels import (
     active_slice,
     check_field,
     count_samples,
+    is_of_frames,
 )
 from alphaclip.indexing.dataset.locations import check_key, has_run, own_folder
 from alphaclip.indexing.dataset.stages import check_stages
 from alphaclip.indexing.embedding.engines.worker import path_map
 from alphaclip.indexing.embedding.inventory import Inventory
-from alphaclip.indexing.embedding.label_reader import Identify, labelled_pictures, samples_of
+from alphaclip.indexing.embedding.label_reader import (
+    EVERY,
+    Identify,
+    labelled_pictures,
+    samples_of,
+)
 from alphaclip.indexing.embedding.merging import (
     UNFINISHED,
     MergeReport,
@@ -100,6 +106,7 @@ def plan(
     identify: Identify = "stat",
     workers: int = 1,
     shard_regions: int | None = None,
+    every: int = 1,
 ) -> Plan:
     """Writes the shards of a build, to be embedded elsewhere; see :func:`alphaclip.indexing.build`.
 
@@ -109,6 +116,7 @@ def plan(
     Args:
         workers (1): that are to embed it; a small dataset gets smaller shards for many
         shard_regions (None): regions in a shard, about; None follows the number of workers
+        every (1): so manieth frame of each video
 
     Returns:
         the plan; its ``folder`` is what the embedding needs
@@ -119,8 +127,8 @@ def plan(
     for name, count in {"workers": workers, "shard_regions": shard_regions}.items():
         if count is not None and count < 1:
             raise AlphaClipError(f"{name} is {count}: expected 1 or more")
-    folder = folder_for(samples, field, key, overwrite)
-    settings = settings_of(samples, field, load_encoder(encoder), identify)
+    folder = folder_for(samples, field, key, overwrite, every)
+    settings = settings_of(samples, field, load_encoder(encoder), identify, every)
     reading: dict[str, Any] = {}
     with writing(folder, mend=True) as writer, shown(progress) as show:
         pictures = labelled_pictures(active_slice(samples), settings, reading, show)
@@ -213,9 +221,16 @@ def _embed_in_sight(writer: StoreWriter, planned: Plan, encoder: Encoder, show: 
         raise
 
 
-def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bool) -> Path:
+def folder_for(
+    samples: fo.SampleCollection, field: str, key: str, overwrite: bool, every: int
+) -> Path:
     """Checks what is to be built, and says where."""
-    active_images(samples)
+    active_images(samples, field)
+    if every < 1 or (every > 1 and not is_of_frames(field)):
+        raise AlphaClipError(
+            f"every is {every} for field {field!r}: expected 1 or more, and more for frames of "
+            "videos only, as 'frames.detections'"
+        )
     dataset = samples._dataset
     check_key(dataset, key)
     folder = own_folder(dataset, key)
@@ -232,7 +247,7 @@ def folder_for(samples: fo.SampleCollection, field: str, key: str, overwrite: bo
 
 
 def settings_of(
-    samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify
+    samples: fo.SampleCollection, field: str, encoder: Encoder, identify: Identify, every: int
 ) -> dict[str, Any]:
     from bson import json_util
 
@@ -245,6 +260,7 @@ def settings_of(
         "identify": identify,
         "stages": check_stages(json.loads(json_util.dumps(stages))),
         **encoder_settings(encoder),
+        **({EVERY: every} if every > 1 else {}),
     }
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from alphaclip.indexing.dataset.labels import active_slice
+from alphaclip.indexing.dataset.labels import active_slice, is_of_frames
 from alphaclip.indexing.embedding.inventory import Inventory
 from alphaclip.indexing.embedding.label_reader import READ_AT, labelled_pictures, samples_of
 from alphaclip.indexing.retrieval.view_rows import state_of
@@ -102,7 +102,9 @@ class ChangeWatch:
         """Notes which pictures were modified, and which are gone."""
         import fiftyone.core.odm as foo
 
-        now, collection = datetime.now(timezone.utc), dataset._sample_collection
+        now = datetime.now(timezone.utc)
+        of_frames = is_of_frames(snapshot.version.info["field"])
+        collection = dataset._frame_collection if of_frames else dataset._sample_collection
         modified = {"last_modified_at": {"$gt": self._since - _MARGIN}}
         for document in collection.find(modified, {"_id": 1}):
             self._waiting[str(document["_id"]).encode()] = None
@@ -122,10 +124,8 @@ class ChangeWatch:
         lookup, seen = Lookup(held), np.zeros(len(held), bool)
         inventory = Inventory(settings["field"], [held], listing=False)
         found: dict[bytes, Changes] = {}
-        pictures = active_slice(samples_of(dataset, settings)).select(
-            [id_.decode() for id_ in some]
-        )
-        for picture in labelled_pictures(pictures, settings, {}, lambda *counts: None):
+        samples, only = active_slice(samples_of(dataset, settings)), [id_.decode() for id_ in some]
+        for picture in labelled_pictures(samples, settings, {}, lambda *_: None, only=only):
             ids, lacking = inventory.add(picture)
             rows = lookup.find(ids)
             seen[rows[rows >= 0]] = True

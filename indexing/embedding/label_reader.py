@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -34,6 +34,7 @@ from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
 from alphaclip.regions.region import Region, box_digests, usable_boxes
 from alphaclip.regions.remote import is_remote, read_remote, remote_version
+from alphaclip.regions.videos import split_address
 
 if TYPE_CHECKING:
     import fiftyone as fo
@@ -48,6 +49,9 @@ HALF = 16
 
 READ_AT = "read_at"
 """In what is noticed of the labels: when they began to be read, ISO 8601, UTC."""
+
+EVERY = "every"
+"""In the settings of an index of frames: so manieth frame of each video it is of; if not all."""
 
 TWICE = "its id occurs twice: a region has one vector"
 """Why all regions of a sample with one label id but the first are left out."""
@@ -147,24 +151,27 @@ def labelled_pictures(
     reading: dict[str, Any],
     progress: Progress,
     unmodified: Finder | None = None,
+    only: Sequence[str] | None = None,
 ) -> Iterator[LabelledPicture]:
     """Every picture of a dataset with its regions; in order, where all of them are read.
 
     Args:
-        samples: a view or dataset of pictures
-        settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``
+        samples: a view or dataset of pictures, or of videos where the field is one of their frames
+        settings: of the index: ``field``, ``fingerprint`` of the encoder, ``identify``, ``every``
         reading: gets what is noticed, JSON: how many ``samples`` there are, how many ``unfilled``
             polylines, which count as their box, how many ``stray_rings`` of polygons were left
             out, the labels ``skipped``, and when this began, as ``read_at``
         progress: told how many samples are read
         unmodified (None): finds pictures of the dataset that need not be read
+        only (None): ids of the pictures to read
     """
-    field, total = settings["field"], count_samples(samples)
+    field, every = settings["field"], settings.get(EVERY, 1)
+    total = -(-count_samples(samples, field) // every) if only is None else len(only)
     check_field(samples, field)
     reading.update(samples=0, unfilled=0, stray_rings=0, skipped=[])
     reading[READ_AT] = datetime.now(timezone.utc).isoformat()
     if unmodified is None:
-        pictures = _read(read_pictures(samples, field), settings, reading)
+        pictures = _read(read_pictures(samples, field, only, every), settings, reading)
     else:
         pictures = _read_modified(samples, settings, reading, unmodified)
     for picture in pictures:
@@ -179,12 +186,13 @@ def _read_modified(
     reading: dict[str, Any],
     unmodified: Finder,
 ) -> Iterator[LabelledPicture]:
-    for some in together(read_times(samples), lambda picture: 1, _TOGETHER):
+    field, every = settings["field"], settings.get(EVERY, 1)
+    for some in together(read_times(samples, field, every=every), lambda picture: 1, _TOGETHER):
         found = unmodified(some)
         yield from filter(None, found)
         others = [one.sample_id for one, same in zip(some, found, strict=True) if same is None]
         if others:
-            yield from _read(read_pictures(samples, settings["field"], others), settings, reading)
+            yield from _read(read_pictures(samples, field, others), settings, reading)
 
 
 def _read(
@@ -282,23 +290,32 @@ def _one_by_one(
 
 
 def picture_stamp(path: str, identify: Identify) -> str | None:
-    """A hash of the picture; None if it cannot be reached.
+    """A hash of the picture, for a frame of its video; None if it cannot be reached.
 
     Args:
         path: of the picture
         identify: "stat" is quick; "content" reads the file, and does not mind copies
     """
+    path, frame = split_address(path)
     try:
-        if identify == "content":
-            if is_remote(path):
-                return hashlib.sha256(read_remote(path, anew=True)).hexdigest()[:HALF]
-            return file_sha256(Path(path))[:HALF]
         if is_remote(path):
+            if identify == "content":
+                return hashlib.sha256(read_remote(path, anew=True)).hexdigest()[:HALF]
             return _hash(remote_version(path))
+        if identify == "content" and frame is None:
+            return file_sha256(Path(path))[:HALF]
         status = os.stat(path)  # noqa: PTH116 - a Path takes thrice as long to be made
+        if identify == "content":
+            return _video_sha256(path, status.st_size, status.st_mtime_ns)[:HALF]
     except (OSError, ValueError):
         return None
     return _hash(f"{status.st_size} {status.st_mtime_ns}")
+
+
+@lru_cache(maxsize=16)
+def _video_sha256(path: str, size: int, modified: int) -> str:
+    """Read once for all its frames, while it is the same file."""
+    return file_sha256(Path(path))
 
 
 def region_stamp(region: Region, encoder: str) -> str:

@@ -20,6 +20,7 @@ import numpy as np
 from alphaclip.files import StoreError
 from alphaclip.indexing.dataset.raw_labels import RawPicture
 from alphaclip.indexing.embedding.label_reader import (
+    EVERY,
     HALF,
     Identify,
     LabelledPicture,
@@ -60,8 +61,8 @@ class Unmodified:
         and vectors of another field or encoder say nothing. Stores of before have no list."""
         if version is None or version.pictures is None or settings["stages"]:
             return None
-        of = ("field", "fingerprint", "stages")
-        if any(version.info.get(name) != settings[name] for name in of):
+        of = ("field", "fingerprint", "stages", EVERY)
+        if any(version.info.get(name) != settings.get(name) for name in of):
             return None
         try:
             pictures = read_ids(version.folder, version.pictures)

@@ -148,6 +148,7 @@ def find_doubled_labels(
 def _masks_for(index: SearchIndex, masks: str | None) -> str:
     """The field of masks that was made for the labels of an index."""
     dataset, field = index.dataset, index.field
+    images_of(dataset)
     for name in region_fields(dataset) if masks is None else [masks]:
         made_with = mask_settings(dataset, name)
         if made_with and made_with.get("kind") == "sam" and made_with.get("field") == field:

@@ -13,6 +13,7 @@ import numpy as np
 
 from alphaclip.arguments import COSINE, COUNT, checked
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import images_of
 from alphaclip.indexing.explore.several_indexes import check_together, encode_in
 from alphaclip.indexing.nearest.brute_force import scan
 from alphaclip.indexing.retrieval.hits import Hits
@@ -73,7 +74,7 @@ class PictureHits:
         Raises:
             ViewSizeError: if they are too many for the database, some 400,000
         """
-        from alphaclip.indexing.dataset.labels import check_size, images_of
+        from alphaclip.indexing.dataset.labels import check_size
 
         view = images_of(self.dataset).select(self.sample_ids.tolist(), ordered=True)
         check_size(view, "take fewer of them, by hits.take(slice(100_000))")
@@ -115,6 +116,7 @@ def find_pictures(
     if not len(present):
         raise AlphaClipError("present is empty: give a list of the parts that must be there")
     check_together(searched)
+    images_of(searched[0].dataset)
     opened = [(index, index.snapshot()) for index in searched]
     best = _Best.of(opened, [*present, *absent], view)
     scores = best.cosines[: len(present)].min(axis=0)

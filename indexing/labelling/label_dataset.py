@@ -15,6 +15,7 @@ from alphaclip.arguments import check
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.calibration import Calibration, calibrate
 from alphaclip.indexing.dataset.attributes import names_of
+from alphaclip.indexing.dataset.labels import split_attribute
 from alphaclip.indexing.dataset.records import new_key
 from alphaclip.indexing.labelling.deciding import Decision, decide, with_sample, with_test
 from alphaclip.indexing.labelling.promise.drift import SAMPLE, Drift, Regions, find_drift
@@ -176,7 +177,7 @@ def check_run(index: SearchIndex, settings: LabelSettings, reviews: Reviews) -> 
     if not isinstance(reviews, str):
         check("reviews", reviews, "Mapping[str, str | None] | None")
     if isinstance(reviews, str):
-        field, _, attribute = reviews.partition(".")
+        field, attribute = split_attribute(reviews)
         if field != index.field or not attribute:
             raise AlphaClipError(
                 f"reviews is {reviews!r}: expected an attribute of the index's own field, as "
@@ -258,7 +259,7 @@ def _add_reviews(
     """Keeps what the reviews say of the sample; of an attribute, where it has a value."""
     some: dict[str, str | None]
     if isinstance(reviews, str):
-        who, (field, _, attribute) = reviews, reviews.partition(".")
+        who, (field, attribute) = reviews, split_attribute(reviews)
         snapshot = index.snapshot()
         rows = snapshot.lookup.find_named(book.sample)
         ids = snapshot.version.ids.take(rows[rows >= 0])

@@ -14,9 +14,16 @@ from typing import TYPE_CHECKING, Any
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.act.actions import Action, Change, changes_of, find_action
 from alphaclip.indexing.act.attribute_writes import set_attributes
-from alphaclip.indexing.act.copying import SOURCE, CopyField, copies_in, digest, write_copies
+from alphaclip.indexing.act.copying import (
+    SOURCE,
+    CopyField,
+    check_copied,
+    copies_in,
+    digest,
+    write_copies,
+)
 from alphaclip.indexing.dataset.bulk_writes import read_labels
-from alphaclip.indexing.dataset.labels import FieldError, LabelPath
+from alphaclip.indexing.dataset.labels import FieldError, LabelPath, split_attribute
 from alphaclip.indexing.dataset.schema import check_attribute, check_name
 from alphaclip.indexing.retrieval.hits import Hits
 
@@ -78,7 +85,7 @@ def write(
 def _write_attributes(
     hits: Hits, answers: Answers, into: str, run: str, overwrite: bool
 ) -> tuple[Action, set[tuple[str, str]]]:
-    dataset, (field, _, attribute) = hits.dataset, into.partition(".")
+    dataset, (field, attribute) = hits.dataset, split_attribute(into)
     own = {attribute: "label", **{f"{attribute}_{name}": name for name in DETAILS}}
     kinds = {name: DETAILS.get(detail, "StringField") for name, detail in own.items()}
     path, earlier, changed = LabelPath.of(dataset, field), _earlier(dataset), []
@@ -108,15 +115,16 @@ def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
     """
     if not isinstance(into, str):
         raise FieldError(f"into is {into!r:.60}: expected a field, or field.attribute")
-    target, dot, attribute = into.partition(".")
-    if dot and target not in ("", field):
+    target, attribute = split_attribute(into)
+    if "." in into and target not in ("", field):
         raise FieldError(
             f"into is {into!r}, the index is of field {field!r}: an attribute can be written to "
             f"that field only, as '{field}.{attribute}'"
         )
-    if dot:
+    if "." in into:
         check_attribute(dataset, field, attribute, "StringField")
         return
+    check_copied(field)
     if target == field:
         raise FieldError(
             f"into is {into!r}, the index's own field: name a new field for copies, or an "

@@ -12,6 +12,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.files import DamagedError
 from alphaclip.indexing.calibration import CONFIDENCE, calibrate, expected_error
 from alphaclip.indexing.dataset.attributes import values_of
+from alphaclip.indexing.dataset.labels import split_attribute
 from alphaclip.indexing.store.segments import RowIds
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def read_reviews(
     Raises:
         AlphaClipError: if it is no attribute of the field, or there are too few
     """
-    its_field, _, attribute = reviews.partition(".")
+    its_field, attribute = split_attribute(reviews)
     if its_field != field or not attribute:
         raise AlphaClipError(
             f"reviews is {reviews!r:.120}: expected an attribute of the index's own field, as "

@@ -350,7 +350,7 @@ class LanguageRun:
         kinds = {
             name: kind
             for name, kind in task.kinds.items()
-            if name in used or dataset.has_field(path.to(name))
+            if name in used or dataset.has_field(path.declared(name))
         }
         ours, changed = last_written(dataset, into), list[Row]()
         samples = (sample for sample, _ in answers)

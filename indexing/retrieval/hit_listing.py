@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from alphaclip.errors import RegionError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, images_of, label_region
+from alphaclip.indexing.dataset.bulk_writes import read_labels
+from alphaclip.indexing.dataset.labels import LabelPath, check_field, label_region, media_of
+from alphaclip.indexing.dataset.raw_labels import read_times
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.regions.region import Region
 
@@ -25,8 +27,8 @@ class ListedHit:
         rank: 1 is the best
         score: cosine to the query
         label: the region's label, None if it has none
-        image: path of the picture
-        sample_id: of the picture
+        image: path of the picture, or address of the frame
+        sample_id: of the picture or frame
         label_id: of the region; with the sample id it tells regions apart
         region: where it is, None if the label was edited and has no area any more
         tags: of the region's label
@@ -89,18 +91,17 @@ def _labels(hits: Hits) -> Iterator[tuple[tuple[str, tuple[str, str]], tuple[str
     Only the labels that were hit are made objects: the others of their pictures take long.
     """
     import fiftyone as fo
-    from bson import ObjectId
 
-    ids = {ObjectId(label) for label in hits.label_ids.tolist()}
-    samples = list(set(hits.sample_ids.tolist()))
-    for start in range(0, len(samples), _PICTURES):
-        pictures = images_of(hits.dataset).select(samples[start : start + _PICTURES])
-        for field in sorted(set(hits.fields.tolist())):
-            kind = check_field(hits.dataset, field)
-            path = f"{field}.{kind.lower()}" if kind in PATCHABLE else field
-            columns = pictures.values(["_id", "filepath", path], _raw=True)
-            for sample, filepath, value in zip(*columns, strict=True):
-                for raw in (value if kind in PATCHABLE else [value]) or []:
-                    if raw is not None and raw["_id"] in ids:
-                        label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
-                        yield (field, (str(sample), str(raw["_id"]))), (filepath, label)
+    dataset, ids = hits.dataset, set(hits.label_ids.tolist())
+    samples = list(dict.fromkeys(hits.sample_ids.tolist()))
+    for field in sorted(set(hits.fields.tolist())):
+        path, kind = LabelPath.of(dataset, field), check_field(dataset, field)
+        pictures = media_of(dataset, field)
+        for start in range(0, len(samples), _PICTURES):
+            some = samples[start : start + _PICTURES]
+            paths = {one.sample_id: one.filepath for one in read_times(pictures, field, some)}
+            for sample, raw in read_labels(dataset, path, some, None):
+                region_id = (sample, str(raw.get("_id")))
+                if region_id[1] in ids and sample in paths:
+                    label = getattr(fo, kind.removesuffix("s")).from_dict(raw)
+                    yield (field, region_id), (paths[sample], label)

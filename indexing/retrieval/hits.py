@@ -105,7 +105,7 @@ class Hits:
         return self.take(np.sort(np.array([*first.values()], np.int64)))
 
     def view(self) -> fo.DatasetView:
-        """The hits as patches in rank order.
+        """The hits as patches in rank order; those in videos as patches of their frames.
 
         FiftyOne makes no patches of single Detection and Polyline fields, of several fields at
         once, nor of labels whose id several samples have: those come as samples, in the order of
@@ -119,7 +119,8 @@ class Hits:
             ViewSizeError,
             check_field,
             check_size,
-            images_of,
+            own_name,
+            pictures_of,
         )
 
         if not len(self):
@@ -136,12 +137,13 @@ class Hits:
         is_repeated = len(set(labels)) < len(set(self.region_ids))
         as_patches = len(kinds) == 1 and kinds[field] in PATCHABLE and not is_repeated
         samples = list(dict.fromkeys(self.sample_ids.tolist()))
-        view = images_of(self.dataset).select(samples, ordered=not as_patches)
+        view = pictures_of(self.dataset, field, samples)
+        view = view if as_patches else view.select(samples, ordered=True)
         for field, regions in by_field.items():
             if kinds[field] in PATCHABLE:
-                view = _only(view, field, regions, len(kinds) == 1, as_patches)
+                view = _only(view, own_name(field), regions, len(kinds) == 1, as_patches)
         if as_patches:
-            view = view.to_patches(field).select(labels, ordered=True)
+            view = view.to_patches(own_name(field)).select(labels, ordered=True)
         check_size(view, TOO_MANY)
         return view
 
@@ -154,18 +156,19 @@ class Hits:
         Raises:
             FieldError: if the name cannot be used, or the attribute holds no numbers
         """
-        from alphaclip.indexing.dataset.labels import images_of
+        from alphaclip.indexing.dataset.labels import is_of_frames, media_of
         from alphaclip.indexing.dataset.schema import check_attribute
 
-        samples = images_of(self.dataset)
         columns = (self.fields, self.sample_ids, self.label_ids, self.scores)
         values: dict[str, list[dict[str, Any]]] = {}
         for field, sample, label, score in zip(*(c.tolist() for c in columns), strict=True):
-            value = {"sample_id": sample, "label_id": label, "value": score}
+            its_id = "frame_id" if is_of_frames(field) else "sample_id"
+            value = {its_id: sample, "label_id": label, "value": score}
             values.setdefault(field, []).append(value)
         for field in values:
             check_attribute(self.dataset, field, attribute, "FloatField")
         for field, scored in values.items():
+            samples = media_of(self.dataset, field)
             _, path = samples._get_label_field_path(field, attribute)
             samples.set_label_values(path, scored, dynamic=True)
 

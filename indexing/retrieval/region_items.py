@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from alphaclip.errors import RegionError
-from alphaclip.indexing.dataset.labels import Skipped, images_of
+from alphaclip.indexing.dataset.labels import Skipped, media_of
 from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures
 from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.indexing.store.segments import as_text
@@ -106,9 +106,9 @@ def _regions(
     dataset: fo.Dataset, now: Snapshot, rows: np.ndarray, skip: Callable[[Skipped], None]
 ) -> Iterator[tuple[int, Region, tuple[str, str]]]:
     """Row, region, and path and label id, of each that can be used."""
-    ids = now.version.ids_of(rows)
+    field, ids = now.version.info["field"], now.version.ids_of(rows)
     samples, labels = as_text(ids.sample_ids).tolist(), as_text(ids.label_ids).tolist()
-    pictures = read_pictures(images_of(dataset), now.version.info["field"], sorted(set(samples)))
+    pictures = read_pictures(media_of(dataset, field), field, sorted(set(samples)))
     there: dict[tuple[str, str], tuple[RawPicture, int]] = {}
     for picture in pictures:
         for number, label_id in enumerate(picture.label_ids):

@@ -2,6 +2,7 @@
 
 import logging
 
+from alphaclip.indexing.dataset.labels import FRAMES, is_of_frames, pictures_of
 from alphaclip.indexing.retrieval.view_rows import state_of
 
 logger = logging.getLogger(__name__)
@@ -18,13 +19,27 @@ def show_view(ctx, view):
     return [*closing, ctx.ops.set_view(view)]
 
 
+def pictures_in(dataset, field, samples):
+    """Gives a view of whole pictures: of samples in their groups, or of frames.
+
+    Args:
+        field: that they have, or None
+        samples: ids, in order
+    """
+    if is_of_frames(field or ""):
+        return pictures_of(dataset, field, samples).select(samples, ordered=True)
+
+    return dataset.select(samples, ordered=True)
+
+
 def outline(dataset):
     """Lists what the App shows of a dataset beside its samples.
 
     Returns:
         the names of its fields, Brain runs and saved views
     """
-    fields = sorted(dataset.get_field_schema(flat=True))
+    of_frames = dataset.get_frame_field_schema(flat=True) or {}
+    fields = sorted([*dataset.get_field_schema(flat=True), *(FRAMES + name for name in of_frames)])
     return [fields, dataset.list_brain_runs(), dataset.list_saved_views()]
 
 

@@ -8,6 +8,7 @@ from threading import Thread
 import fiftyone as fo
 
 from alphaclip.indexing.brain.copies import Copy
+from alphaclip.indexing.dataset.labels import owner_of
 from alphaclip.indexing.dataset.locations import REGIONS, copies, index_folder, index_keys
 from alphaclip.indexing.retrieval.index import names_in
 from alphaclip.indexing.store.entries import check_kinds
@@ -106,10 +107,12 @@ def selected_regions(ctx):
     chosen = []
     if ctx.selected and ctx.view is not None and ctx.view._is_patches:
         patches = ctx.view.select(ctx.selected, ordered=True)
-        chosen += zip(*patches.values(["sample_id", "id"]), strict=True)
+        chosen += zip(*patches.values([owner_of(patches), "id"]), strict=True)
 
     labels = ctx.selected_labels or []
-    chosen += [(label.get("sample_id") or "", label["label_id"]) for label in labels]
+    # Of a label in a video, the App sends the id of the video, and no index has it
+    samples = ["" if "frame_number" in one else one.get("sample_id") or "" for one in labels]
+    chosen += [(sample, one["label_id"]) for sample, one in zip(samples, labels, strict=True)]
     return list(dict.fromkeys(chosen))
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import fiftyone.operators.types as types
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.labels import region_fields, split_attribute
 from alphaclip.indexing.labelling.promise.binomial import CONFIDENCE, check_share
 from alphaclip.indexing.labelling.review.runs import labelling_of
 from alphaclip.indexing.labelling.scoring.class_sets import (
@@ -181,7 +181,7 @@ def _check_target(dataset, key, field, into):
 
 
 def _what_happens(dataset, field, into):
-    _, _, attribute = into.partition(".")
+    _, attribute = split_attribute(into)
     if attribute:
         return "Sets the attribute %s on the labels of %s" % (attribute, field)
 

@@ -1,9 +1,9 @@
 """What the pages of all panels ask for: jobs, names, what is selected, the grid."""
 
-from alphaclip.indexing.dataset.labels import region_fields
+from alphaclip.indexing.dataset.labels import own_name, region_fields
 
 from . import jobs
-from .grid import show_view
+from .grid import pictures_in, show_view
 from .indexes import selected_names
 from .panels import event
 
@@ -60,16 +60,16 @@ class SharedEvents:
 
     @event
     def open_picture(self, ctx):
-        """Tells by which ``id`` the App opens the picture of a region; or has the grid show it, and
-        is to be called again: the App cannot open what it does not have yet."""
-        sample, label = ctx.params.get("sample"), ctx.params.get("label")
+        """Tells by which ``id`` and ``field`` the App opens the picture of a region; or has the
+        grid show it, and is to be called again: the App cannot open what it does not have yet."""
+        sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
         # A patch has the id of its label
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
         if ctx.view is None or len(ctx.view.select(id_)):
-            return {"id": id_}
+            return {"id": id_, "field": own_name(field or "")}
 
         if not ctx.params.get("is_again"):
-            show_view(ctx, ctx.dataset.select([sample]))
+            show_view(ctx, pictures_in(ctx.dataset, field, [sample]))
 
         return {}
 

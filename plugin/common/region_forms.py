@@ -1,6 +1,6 @@
 """Fields of the forms that make an index of a field's regions."""
 
-from alphaclip.indexing.dataset.labels import PATCHABLE, REGION_TYPES, region_fields
+from alphaclip.indexing.dataset.labels import REGION_TYPES, LabelPath, region_fields
 from alphaclip.indexing.dataset.locations import KeyNameError, check_key, index_keys
 
 from .forms import add_images, dropdown, refuse, refuse_other_media, reject
@@ -14,16 +14,18 @@ LOOKED_AT = 20
 """Samples whose labels are looked at for attributes."""
 
 
-def refuse_without_regions(ctx, inputs, what):
+def refuse_without_regions(ctx, inputs, what, in_videos=False):
     """Says why regions cannot be worked on here, if they cannot.
 
     Args:
         what: is made of images, as "Regions are embedded"
+        in_videos (False): whether those in frames of videos can
 
     Returns:
         True/False, whether they cannot
     """
-    if refuse_other_media(ctx, inputs, what):
+    has_videos = ctx.dataset is not None and ctx.dataset.media_type == "video"
+    if not (in_videos and has_videos) and refuse_other_media(ctx, inputs, what):
         return True
 
     if not region_fields(ctx.dataset):
@@ -67,13 +69,12 @@ def text_attributes(dataset, field):
     Returns:
         a list of names, "label" first, dynamic attributes among them
     """
-    kind = region_fields(dataset)[field]
-    attribute = kind.lower() if kind in PATCHABLE else None
+    path = LabelPath.of(dataset, field)
     names = ["label"]
-    for sample in dataset.exists(field).select_fields(field).limit(LOOKED_AT):
-        value = sample[field]
-        for label in [value] if attribute is None else value[attribute]:
-            names += [name for name in label.field_names if isinstance(label[name], str)]
+    there = {path.root: {"$ne": None}}
+    for document in path.collection(dataset).find(there, {path.root: 1}).limit(LOOKED_AT):
+        for label in path.labels(document):
+            names += [name for name in label if isinstance(label[name], str) and name[0] != "_"]
 
     return [name for name in dict.fromkeys(names) if name not in NO_TEXTS]
 

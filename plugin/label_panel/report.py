@@ -3,7 +3,15 @@
 import fiftyone as fo
 
 from alphaclip.errors import AlphaClipError
-from alphaclip.indexing.dataset.labels import PATCHABLE, check_field, label_ids
+from alphaclip.indexing.dataset.labels import (
+    PATCHABLE,
+    check_field,
+    frames_of,
+    is_of_frames,
+    label_ids,
+    own_name,
+    split_attribute,
+)
 from alphaclip.indexing.labelling.report_page import report_content
 from alphaclip.indexing.labelling.review.runs import book_of, labelling_of, report_of
 
@@ -98,11 +106,14 @@ def _content(dataset, labelling, run):
 def _written_view(ctx, into, run):
     """The labels that a run wrote, as patches where FiftyOne makes them: not of labels whose ids
     several samples have."""
-    field, _, attribute = into.partition(".")
+    field, attribute = split_attribute(into)
     name = "%s_run" % attribute if attribute else "run"
     view = ctx.dataset.filter_labels(field, fo.ViewField(name) == run)
     if check_field(ctx.dataset, field) not in PATCHABLE:
         return view
+
+    if is_of_frames(field):
+        return frames_of(view).to_patches(own_name(field))
 
     ids = label_ids(view, field)
     return view.to_patches(field) if len(set(ids.label_ids.tolist())) == len(ids) else view

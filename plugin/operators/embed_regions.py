@@ -32,7 +32,7 @@ class EmbedRegions(JobOperator):
     results_label = "Regions embedded"
 
     def add_form(self, ctx, inputs):
-        if refuse_without_regions(ctx, inputs, "Regions are embedded"):
+        if refuse_without_regions(ctx, inputs, "Regions are embedded", in_videos=True):
             return
 
         add_region_field(
@@ -41,6 +41,15 @@ class EmbedRegions(JobOperator):
             "Embed the regions of",
             "The labels to embed: each box, mask or polygon gets one vector",
         )
+        if ctx.dataset.media_type == "video":
+            inputs.int(
+                "every",
+                label="Every so manieth frame",
+                description="1 embeds the regions of all frames; 10 those of frames 1, 11, 21, ...",
+                default=1,
+                min=1,
+            )
+
         add_encoder(ctx, inputs, "Encoder", "What turns a region into a vector")
         _add_key(ctx, inputs)
         _add_engine(ctx, inputs)
@@ -67,6 +76,7 @@ class EmbedRegions(JobOperator):
             progress=job.progress,
             engine=None if engine == ITSELF else engine,
             workers=ctx.params.get("workers", WORKERS),
+            every=ctx.params.get("every", 1),
         )
         job.said = in_words(key, index.info()["report"])
         return summarize(index.info())

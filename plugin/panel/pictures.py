@@ -5,6 +5,8 @@ import base64
 from bson import ObjectId
 
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.dataset.labels import FRAMES
+from alphaclip.indexing.dataset.raw_labels import read_times
 
 from ..common.panels import event
 from ..common.tiles import data_uri
@@ -69,17 +71,25 @@ def load_picture(dataset, token):
 
     if token.startswith(OF_SAMPLE):
         sample = token.removeprefix(OF_SAMPLE)
-        paths = dataset.select([sample]).values("filepath") if ObjectId.is_valid(sample) else []
-        if not paths:
+        path = _path_of(dataset, sample) if ObjectId.is_valid(sample) else None
+        if path is None:
             raise AlphaClipError("The picture is not in the dataset any more")
 
-        return open_image(paths[0])
+        return open_image(path)
 
     # A token comes from the browser
     if not is_token(token):
         raise AlphaClipError("The picture is not kept any more: upload it again")
 
     return open_picture(dataset, token)
+
+
+def _path_of(dataset, sample):
+    """The path of a sample, or address of a frame, by its id; None if it is neither."""
+    if dataset.media_type == "video":
+        return next((one.filepath for one in read_times(dataset, FRAMES, [sample])), None)
+
+    return next(iter(dataset.select([sample]).values("filepath")), None)
 
 
 def preview(dataset, token):

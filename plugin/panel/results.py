@@ -10,7 +10,7 @@ from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.retrieval.index import names_in
 from alphaclip.indexing.retrieval.queries import CAPTION
 
-from ..common.grid import show_view
+from ..common.grid import pictures_in, show_view
 from ..common.panels import event
 from ..common.tiles import data_uri, draw_crops
 from .history import remember
@@ -80,7 +80,8 @@ class ResultEvents:
 
         if ctx.params.get("as_pictures") or question["mode"] == PICTURES:
             samples = list(dict.fromkeys(hits.sample_ids.tolist()))
-            show_view(ctx, ctx.dataset.select(samples, ordered=True))
+            field = next(iter(getattr(hits, "fields", ())), None)
+            show_view(ctx, pictures_in(ctx.dataset, field, samples))
         else:
             show_view(ctx, hits.take(slice(K)).view())
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib import metadata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from packaging.specifiers import SpecifierSet
@@ -22,6 +24,39 @@ if TYPE_CHECKING:
 ENGINES: dict[str, type[VectorEngine]] = {
     "lancedb": LanceDB, "pgvector": Postgres, "redis": Redis, "qdrant": Qdrant, "milvus": Milvus,
 }  # fmt: skip
+
+
+REACHED_BY = "alphaclip_reached_by"
+"""Setting of a copy's run: how its engine was reached, as far as that is no secret."""
+
+_ADDRESSES = ("uri", "url", "connection_string", "host", "port", "db", "grpc_port", "db_name")
+_SECRETS = ("password", "pwd", "token", "key", "secret", "sig")
+
+
+def public_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say where an engine is; one that may have credentials in it is left out."""
+    return {
+        name: value
+        for name, value in settings.items()
+        if name in _ADDRESSES and isinstance(value, (str, int)) and not _has_secret(str(value))
+    }
+
+
+def _has_secret(address: str) -> bool:
+    try:
+        has_password = bool(urlsplit(address).password)
+    except ValueError:
+        return True
+    return has_password or any(f"{name}=" in address.lower() for name in _SECRETS)
+
+
+def not_in_config(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that FiftyOne's Brain config does not have: what is there now counts more than
+    what once was."""
+    import fiftyone.brain as fob
+
+    config = fob.brain_config.similarity_backends.get(method, {})
+    return {name: value for name, value in settings.items() if config.get(name) is None}
 
 
 def engine_of(run: SimilarityIndex) -> VectorEngine:

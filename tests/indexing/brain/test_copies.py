@@ -162,6 +162,44 @@ def test_load__finds_the_same(
     assert recall["k"] == 20 and recall["text"] >= 0.95 and recall["region"] >= 0.95
 
 
+def test_load__knows_how_the_engine_was_reached(
+    dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex
+) -> None:
+    again = indexing.load(dataset, engine=copy.copy.brain_key)
+    assert answers(again) == answers(copy)
+    assert again.info()["engine"]["vectors"] == copy.info()["engine"]["vectors"]
+    assert indexing.sync(indexing.load(dataset), copy.copy.brain_key, progress=False).moved == 0
+
+
+def test_load__in_an_engine_that_has_moved(
+    dataset: fo.Dataset, in_lance: RegionIndex, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    there = tmp_path_factory.mktemp("moved")
+    with engines_here.lancedb(there) as settings:
+        report = indexing.sync(in_lance, "lance", progress=False, **settings)
+        assert report.anew  # Nothing was there
+        again = indexing.load(dataset, engine="lance")
+        assert again.info()["engine"]["vectors"] == COUNT
+        assert again.copy.engine.run.config.uri == settings["uri"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "public"),
+    [
+        ({"uri": "/data/lance", "token": "t"}, {"uri": "/data/lance"}),
+        ({"host": "here", "port": 1, "password": "p"}, {"host": "here", "port": 1}),
+        ({"connection_string": "postgresql://me:p@here/db"}, {}),
+        ({"connection_string": "host=here password=p"}, {}),
+        ({"connection_string": "postgresql://me@here/db"}, ...),
+        ({"url": "https://here/?api_key=k"}, {}),
+        ({"uri": "http://[broken"}, {}),
+        ({"metric": "cosine"}, {}),
+    ],
+)
+def test_public_in__no_secrets(settings: dict[str, Any], public: Any) -> None:
+    assert engines.public_in(settings) == (settings if public is ... else public)
+
+
 def test_brain__searches_the_copy(
     dataset: fo.Dataset, engine: tuple[str, dict], copy: RegionIndex
 ) -> None:

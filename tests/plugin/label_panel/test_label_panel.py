@@ -199,8 +199,8 @@ def test_review__crops_and_number_keys(reviewing):
     assert all(sorted(choices[one]) == sorted(COLORS) for one in ids)
     taken_for = labelling_of(reviewing.dataset, "auto").answers[ids[0]]
     assert taken_for is None or choices[ids[0]][0] == taken_for
-    opened = reviewing.do("open_picture", sample=tiles[0]["sample"], label=ids[0])
-    assert opened == {"id": tiles[0]["sample"]}
+    opened = reviewing.do("open_picture", sample=tiles[0]["sample"], label=ids[0], field="shapes")
+    assert opened == {"id": tiles[0]["sample"], "field": "shapes"}
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,14 @@ def test_embed_form__empty_dataset(dataset_factory):
 def test_embed_form__video(dataset_factory):
     dataset = dataset_factory()
     dataset.media_type = "video"
-    assert "to_frames" in form(EMBED, dataset)["refusal"].error_message
+    assert "no field with regions" in form(EMBED, dataset)["refusal"].error_message
+    dataset.add_frame_field("boxes", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    fields = form(EMBED, dataset)
+    assert choices(fields["field"]) == ["frames.boxes"]
+    assert fields["every"].default == 1
+    assert (
+        "to_frames" in form("@alphaclip/regions/finetune_encoder", dataset)["refusal"].error_message
+    )
 
 
 def test_embed_form__no_dataset():

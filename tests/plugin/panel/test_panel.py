@@ -392,11 +392,11 @@ def test_act__what_cannot_be_done(panel, action, value, params):
 def test_open__a_picture_at_its_region_in_the_grid_that_is_there(panel):
     panel.search("a green square")
     tile = panel.tiles()[0]
-    sent = {"sample": tile["sample"], "label": tile["label_id"]}
-    assert panel.do("open_picture", **sent) == {"id": tile["sample"]}
+    sent = {"sample": tile["sample"], "label": tile["label_id"], "field": "shapes"}
+    assert panel.do("open_picture", **sent) == {"id": tile["sample"], "field": "shapes"}
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
     panel.view = panel.dataset.to_patches("shapes")
-    assert panel.do("open_picture", **sent) == {"id": tile["label_id"]}
+    assert panel.do("open_picture", **sent) ["id"] == tile["label_id"]
     panel.view = panel.dataset.exclude([tile["sample"]])
     assert panel.do("open_picture", **sent) == {}
     assert panel.sent("set_view")

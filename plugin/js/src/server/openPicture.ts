@@ -10,10 +10,11 @@ const WAIT_MS = 400;
  */
 export async function openPicture(call: Call, sample: string, label: string | null, field: string | null) {
   for (let turn = 0; turn < TRIES; turn++) {
-    const { id } = await call<{ id?: string }>("open_picture", { sample, label, is_again: turn > 0 });
+    const params = { sample, label, field, is_again: turn > 0 };
+    const { id, field: own } = await call<{ id?: string; field?: string }>("open_picture", params);
     if (id) {
       // Each is drawn in a task of its own: for the first, the App draws its whole grid anew
-      if (label) await perform("set_selected_labels", { labels: [{ label_id: label, sample_id: id, field }] });
+      if (label) await perform("set_selected_labels", { labels: [{ label_id: label, sample_id: id, field: own }] });
       return perform("open_sample", { id });
     }
     await new Promise((done) => setTimeout(done, WAIT_MS));
