@@ -127,11 +127,20 @@ def build_clip(config: ModelConfig, pretrained: bool = False) -> open_clip.CLIP:
     if "multimodal_cfg" in settings:
         kind = open_clip.CoCa
     try:
-        return kind(**settings)
+        clip = kind(**settings)
+        _set_own_size(clip.visual)
+        return clip
     except Exception as error:  # Each kind of tower, and the hub, has errors of its own
         raise AlphaClipError(
             f"{config.path or config.name}: open_clip cannot build this configuration: {error}"
         ) from error
+
+
+def _set_own_size(visual: Any) -> None:
+    """open_clip builds timm's towers for the pictures of their names, whatever image_size says."""
+    patches = getattr(getattr(visual, "trunk", None), "patch_embed", None)
+    if getattr(patches, "img_size", None) not in (None, visual.image_size):
+        visual.set_input_size(visual.image_size)
 
 
 def build_tokenizer(config: ModelConfig) -> Any:

@@ -61,6 +61,15 @@ REGIONS: dict[str, Any] = {
     "context": [1.5, 4.0],
     "context_share": 0.8,
 }
+WHOLE: dict[str, Any] = {
+    "method": "regions",
+    "batch_size": 16,
+    "region_count": 8,
+    "region_blocks": 0,
+    "geometry": "pad",
+}
+"""One pass a picture, which therefore has to have the pixels of all its regions."""
+
 SETTINGS: dict[str, dict[str, Any]] = {
     "alpha": {},
     "regions-3": {**REGIONS, "region_blocks": 3},
@@ -70,6 +79,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "regions-3-fixed": {**REGIONS, "region_blocks": 3, "region_bias": "fixed"},
     "regions-3-alpha": {**REGIONS, "region_blocks": 3, "region_alpha": True, "batch_size": 12},
     "regions-3-edge": {**REGIONS, "region_blocks": 3, "region_edge": 0.5},
+    "whole-128": {**WHOLE, "image_size": 128},
+    "whole-192": {**WHOLE, "image_size": 192},
+    "whole-128-taught": {**WHOLE, "image_size": 128, "region_teacher": 1.0},
 }
 """Runs by name; a picture has five regions or so, all of which are in a step of ``regions``."""
 

@@ -44,6 +44,7 @@ class PairBatch:
             A row of zeros in place of tokens is no text and counts for nothing.
         whole: bool (N,), where the sample is a whole picture with its caption, alpha all 255
         keys: where each sample is from, for the report of a bad batch
+        near: uint8 (N, S, 4, T, T), what a teacher is shown of each region, its alpha map last
     """
 
     images: Tensor
@@ -52,6 +53,7 @@ class PairBatch:
     negatives: Tensor | None
     whole: Tensor
     keys: tuple[str, ...]
+    near: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -127,6 +129,7 @@ class PairBatches(Dataset[Drawn]):
         size: side of the square that the model takes, in pixels
         start: first step
         ranks: the processes that share each batch
+        near: side of the square that the teacher takes, where there is one
 
     Raises:
         FinetuneError: the batch is larger than the set, or cannot be shared evenly
@@ -140,8 +143,10 @@ class PairBatches(Dataset[Drawn]):
         size: int,
         start: int = 0,
         ranks: Ranks | None = None,
+        near: int = 0,
     ) -> None:
         self._pairs, self._config, self._model, self._size = pairs, config, model, size
+        self._near = near
         self._start = start
         self._count = sample_count(config, pairs)
         self._stop = step_count(config, self._count)
@@ -168,7 +173,8 @@ class PairBatches(Dataset[Drawn]):
         for number in self._candidates(step, row):
             try:
                 if self._config.method == "regions":
-                    return _draw_together(self._pairs.of(number), self._config, self._size, rng)
+                    together = self._pairs.of(number)
+                    return _draw_together(together, self._config, self._size, self._near, rng)
                 pair: Pair = self._pairs[number]
                 return [_draw(pair, self._config, self._size, rng)]
             except AlphaClipError as error:
@@ -220,6 +226,7 @@ class PairBatches(Dataset[Drawn]):
             placed(negatives) if config.negatives else None,
             placed(torch.tensor([sample.whole for sample in samples])),
             tuple(row[0].key for row in rows),
+            placed(torch.stack([sample.near for sample in samples])) if self._near else None,
         )
 
 
@@ -246,6 +253,12 @@ def step_count(config: FinetuneConfig, pairs: int) -> int:
     return config.steps or max(1, round(config.epochs * (pairs // config.batch_size)))
 
 
+_NEAR = View("context")
+"""What a teacher is shown of a region: as nano and the models of the zoo are."""
+
+_NOTHING = torch.empty(0)
+
+
 @dataclass(frozen=True)
 class _Sample:
     """Something to look at, and its text."""
@@ -256,6 +269,7 @@ class _Sample:
     negatives: tuple[str, ...]
     whole: bool
     key: str
+    near: Tensor = _NOTHING
 
 
 def _draw(pair: Pair, config: FinetuneConfig, size: int, rng: np.random.Generator) -> _Sample:
@@ -272,7 +286,7 @@ def _draw(pair: Pair, config: FinetuneConfig, size: int, rng: np.random.Generato
 
 
 def _draw_together(
-    pairs: list[Pair], config: FinetuneConfig, size: int, rng: np.random.Generator
+    pairs: list[Pair], config: FinetuneConfig, size: int, near: int, rng: np.random.Generator
 ) -> list[_Sample]:
     """Regions of a picture that are shown in the same pixels, the whole picture among them."""
     if not pairs:
@@ -285,13 +299,17 @@ def _draw_together(
     windows = cutter.windows(regions)
     chosen = windows[rng.integers(len(windows))]
     numbers = [n for n in rng.permutation(len(pairs)) if windows[n] == chosen]
-    samples = []
-    for pair in [pairs[n] for n in numbers[: config.region_count - whole]]:
-        words = _words(pair, False, config, rng)
-        samples.append(_Sample(*cutter.cut(pair.region), *words, False, pair.key))
+    close = Cutter(pairs[0].image, _NEAR, near, keep_tiny=True) if near else None
+
+    def sample(pair: Pair, region: Region, whole: bool) -> _Sample:
+        shown = torch.cat(close.cut(region)) if close is not None else _NOTHING
+        words = _words(pair, whole, config, rng)
+        return _Sample(*cutter.cut(region), *words, whole, pair.key, shown)
+
+    taken = [pairs[n] for n in numbers[: config.region_count - whole]]
+    samples = [sample(pair, pair.region, False) for pair in taken]
     if whole:
-        words = _words(pairs[0], True, config, rng)
-        samples.append(_Sample(*cutter.cut(Region.whole_image()), *words, True, pairs[0].key))
+        samples.append(sample(pairs[0], Region.whole_image(), True))
     flips = config.flip and rng.random() < 0.5
     return [_flipped(sample) for sample in samples] if flips else samples
 
@@ -308,7 +326,8 @@ def _words(
 
 
 def _flipped(sample: _Sample) -> _Sample:
-    return replace(sample, image=sample.image.flip(-1), alpha=sample.alpha.flip(-1))
+    flipped = {name: getattr(sample, name).flip(-1) for name in ("image", "alpha", "near")}
+    return replace(sample, **flipped)
 
 
 def _view(config: FinetuneConfig, rng: np.random.Generator) -> View:

@@ -59,6 +59,8 @@ class FinetuneConfig:
         pretrained: the base weights: an open_clip tag of the architecture, or a file
         checkpoint: weights with an alpha channel to start from
         evaluate: folders of held-out pairs
+        image_size: side of the pictures that the model takes, in pixels; 0 is as it is. The
+            places of its patches are interpolated, see `alphaclip.network.image_sizes`
         method: ``alpha``, the paper's: each region has a pass, its alpha map beside the picture; or
             ``regions``: all regions of a picture are seen in one pass by queries in the last
             blocks, see `alphaclip.network.region_queries`. A step then has ``batch_size``
@@ -70,6 +72,9 @@ class FinetuneConfig:
             0 all that is outside is equally far
         region_alpha: the alpha map is at the input as well, for a pass of each region
         region_count: regions that are taken of a picture at most, drawn anew each time
+        region_teacher: weight of drawing a region's vector to the one that the model, as it was,
+            has of it in a pass of its own: a square of 1.5 box sides, its alpha map beside it; 0
+            is none
         region_negatives: whether the texts of a picture's other regions are wrong for a region
         seed: of the order, the samples' choices and new weights
         epochs: passes over the pairs; counts where ``steps`` is 0
@@ -131,12 +136,14 @@ class FinetuneConfig:
     pretrained: str | None = None
     checkpoint: str | None = None
     evaluate: tuple[str, ...] = ()
+    image_size: int = _at_least(0, 0)
     method: Literal["alpha", "regions"] = "alpha"
     region_blocks: int = _at_least(0, 3)
     region_bias: Literal["learnt", "fixed"] = "learnt"
     region_edge: float = _at_least(0, 0.0)
     region_alpha: bool = False
     region_count: int = _at_least(1, 16)
+    region_teacher: float = _at_least(0, 0.0)
     region_negatives: bool = True
     seed: int = _at_least(0, 0)
     epochs: float = _at_least(0, 6.0)

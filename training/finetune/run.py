@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import closing
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from alphaclip.catalog.zoo import resolve
 from alphaclip.errors import AlphaClipError
 from alphaclip.network.factory import create_model
 from alphaclip.network.fingerprint import fingerprint
+from alphaclip.network.image_sizes import set_image_size
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.finetune.batches import Drawn, PairBatches, sample_count, step_count
 from alphaclip.training.finetune.checkpoints import Checkpoints, RunState
@@ -97,6 +99,8 @@ class _Run:
         check_schedule(self.steps, config)
         if model is None:
             model = create_model(config.model, config.checkpoint, config.pretrained)
+        self.teacher = deepcopy(model) if config.region_teacher else None
+        set_image_size(model, config.image_size or model.image_size)
         start_regions(model, config)
         self.evaluate, self.twin = evaluate, None
         if self.is_first and (evaluate is not None or config.evaluate):
@@ -112,7 +116,7 @@ class _Run:
             config=config.to_dict(),
         )
         self.checkpoints = Checkpoints(self.folder, model, _card(config))
-        self.trainable = prepare(model, config).to(device)
+        self.trainable = prepare(model, config, self.teacher).to(device)
         self.optimizer = make_optimizer(self.trainable.trained(), config)
         self.step = TrainingStep(self.trainable, self.optimizer, config, ranks)
         self.replaced: list[str] = []
@@ -149,6 +153,7 @@ class _Run:
             return Pace()
         model, config = self.trainable.model.config, self.config
         size = self.trainable.image_size
+        near = 0 if self.teacher is None else self.teacher.image_size
 
         def after(done: int) -> bool:
             """Measures and saves where it is time to."""
@@ -165,7 +170,7 @@ class _Run:
         return run_steps(
             name="fine-tuning",
             steps=range(first, self.steps),
-            batches=PairBatches(self.pairs, config, model, size, first, self.ranks),
+            batches=PairBatches(self.pairs, config, model, size, first, self.ranks, near),
             step=self._step,
             log=self._log,
             after=after,

@@ -27,12 +27,14 @@ class Texts:
         tokens: int64 (N, L); tells which are equal
         negatives: float32 (N, K, D), unit length; K may be 0
         usable: bool (N, K), which negatives are texts, and others than the row's own
+        taught: float32 (N, D), a teacher's vectors of the regions, unit length; (N, 0) without one
     """
 
     vectors: Tensor
     tokens: Tensor
     negatives: Tensor
     usable: Tensor
+    taught: Tensor
 
     @classmethod
     def joined(cls, parts: Sequence[Texts]) -> Texts:
@@ -47,8 +49,8 @@ class Texts:
         """Those of all processes."""
         return Texts(*map(ranks.gather, self._tensors()))
 
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.vectors, self.tokens, self.negatives, self.usable
+    def _tensors(self) -> tuple[Tensor, ...]:
+        return self.vectors, self.tokens, self.negatives, self.usable, self.taught
 
 
 class Loss(NamedTuple):

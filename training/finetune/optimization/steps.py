@@ -171,9 +171,13 @@ class TrainingStep:
             image, texts = image[used], texts.of(used)
             if not self._config.region_negatives:
                 pictures = used // self._config.region_count
-        return batch_loss(
+        loss = batch_loss(
             image, texts, trainable.scale, trainable.bias, self._config, ranks.world, pictures
         )
+        if not texts.taught.numel():
+            return loss
+        apart = trainable.scale * (1 - (image * texts.taught).sum(dim=1)).mean()
+        return Loss(loss.value + self._config.region_teacher * apart, loss.hit)
 
     def _encode_images(self, part: PairBatch) -> Tensor:
         with mixed_precision(self.device, self._dtype):
@@ -190,8 +194,9 @@ class TrainingStep:
         distinct, inverse = every.unique(dim=0, return_inverse=True)
         with mixed_precision(self.device, self._dtype):
             own, others = self._trainable.encode_text(distinct)[inverse].tensor_split([count])
+            taught = self._trainable.teach(part.near, count)
         negatives = others.unflatten(0, wrong.shape[:2])
-        return Texts(own, tokens, negatives, usable_negatives(wrong, tokens))
+        return Texts(own, tokens, negatives, usable_negatives(wrong, tokens), taught)
 
     def _result(self, loss: Loss, gradient_norm: Tensor, rows: int) -> StepResult:
         value, hit, norm = torch.stack([loss.value, loss.hit, gradient_norm]).tolist()

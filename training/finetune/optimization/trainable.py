@@ -54,10 +54,15 @@ class Trainable(nn.Module):
     _std: Tensor
 
     def __init__(
-        self, model: AlphaCLIP, most_scale: float = _MOST_SCALE, tower: Tower | None = None
+        self,
+        model: AlphaCLIP,
+        most_scale: float = _MOST_SCALE,
+        tower: Tower | None = None,
+        teacher: AlphaCLIP | None = None,
     ) -> None:
         super().__init__()
         self.model = model
+        self._teacher = teacher
         queries = region_queries(model.clip.visual)
         self._regions = (tower, queries) if tower is not None and queries is not None else None
         self.image_size = model.image_size
@@ -110,10 +115,35 @@ class Trainable(nn.Module):
         """Unit vectors of texts, without gradient: int64 (N, L) to float32 (N, dim)."""
         return normalize(self.model.encode_text(tokens).float(), dim=-1)
 
+    @torch.no_grad()
+    def teach(self, near: Tensor | None, count: int) -> Tensor:
+        """The teacher's unit vectors of regions, each in a pass of its own.
+
+        Args:
+            near: uint8 (N, S, 4, T, T), the alpha map last; nothing of a region that is missing
+            count: N * S
+
+        Returns:
+            float32 (N * S, dim), zeros for those; (N * S, 0) without a teacher
+        """
+        if near is None or self._teacher is None:
+            return self.scale.new_empty(count, 0)
+        shown = near.flatten(0, 1)
+        used = shown[:, 3].flatten(1).amax(dim=1) > 0
+        pixels, maps = (shown[used].float() / 255.0).split((3, 1), dim=1)
+        encoded = self._teacher.encode_image(
+            (pixels - self._mean) / self._std, (maps - ALPHA_MEAN) / ALPHA_STD
+        )
+        vectors = pixels.new_zeros(len(shown), encoded.shape[1])
+        vectors[used] = normalize(encoded.float(), dim=-1)
+        return vectors
+
     def train(self, mode: bool = True) -> Trainable:
         """The image encoder's mode; the text encoder, dropout and batch norms stay as in use."""
         super().train(mode)
         self.model.eval()
+        if self._teacher is not None:
+            self._teacher.eval()
         self.model.clip.visual.train(mode)
         for module in self.model.clip.visual.modules():
             if _is_random(module) or isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -148,7 +178,9 @@ class Trainable(nn.Module):
                 parameter.copy_(tensors[name])
 
 
-def prepare(model: AlphaCLIP, config: FinetuneConfig) -> Trainable:
+def prepare(
+    model: AlphaCLIP, config: FinetuneConfig, teacher: AlphaCLIP | None = None
+) -> Trainable:
     """Decides what is trained, and gives the alpha convolution and adapters their first values.
 
     Args:
@@ -196,7 +228,7 @@ def prepare(model: AlphaCLIP, config: FinetuneConfig) -> Trainable:
     if config.activation_checkpointing:
         visual.set_grad_checkpointing(True)
     most_scale = _MOST_SCALE if config.loss == "infonce" else float("inf")
-    return Trainable(model, most_scale, tower)
+    return Trainable(model, most_scale, tower, teacher)
 
 
 def start_regions(model: AlphaCLIP, config: FinetuneConfig) -> Tower | None:

@@ -23,7 +23,8 @@ def make_texts() -> MakeTexts:
         rows, width = vectors.shape
         ids = torch.tensor(tokens or list(range(1, rows + 1))).view(-1, 1)
         wrong = torch.empty(rows, 0, width) if negatives is None else negatives
-        return Texts(vectors, ids, wrong, torch.ones(wrong.shape[:2], dtype=torch.bool))
+        usable = torch.ones(wrong.shape[:2], dtype=torch.bool)
+        return Texts(vectors, ids, wrong, usable, torch.empty(rows, 0))
 
     return make
 

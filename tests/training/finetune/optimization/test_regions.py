@@ -44,6 +44,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path_factory: pytest.TempPathFactory, shapes: Path, tiny: Path) -> Path:
     folder = tmp_path_factory.mktemp("run") / "tuned"
     fields = {**FIELDS, "evaluate": [str(shapes)], "geometry": "context", "context": [1.5, 6.0]}
+    fields |= {"image_size": 48, "region_teacher": 1.0, "flip": True}
     config = shape_pairs.config_of(folder, shapes, tiny, alpha_rate=0.3, **fields)
     assert finetune(config).finished
     return folder
@@ -52,6 +53,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, shapes: Path, tiny: Path) -> P
 def test_run__is_loaded_as_it_was_measured(run: Path, tmp_path: Path) -> None:
     encoder = load(run / "last")
     assert encoder.view.kind == "cover" and encoder.view.context == 3.75
+    assert encoder.image_size == 48
     vectors = encoder.encode_regions(PICTURE, BOXES)
     assert vectors @ vectors.T == pytest.approx(np.eye(2), abs=0.9999)
     named = load(f"{run / 'last'}+regions", view=encoder.view)
@@ -140,6 +142,29 @@ def test_step__cached_gradient_is_the_whole_batchs(shapes: Path, tiny: Path) -> 
         step = TrainingStep(trainable, make_optimizer(trainable.trained(), config), config)
         gradients.append(step.run(batch, 1.0).gradient_norm)
     assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+
+
+def test_step__a_teacher_draws_regions_to_its_own_vectors(shapes: Path, tiny: Path) -> None:
+    fields = {**FIELDS, "region_blocks": 0, "region_teacher": 100.0, "rate": 1e-3}
+    config = shape_pairs.config_of(Path("x"), shapes, tiny, **fields)
+    teacher, model = load(tiny)._model, load(tiny)._model
+    trainable = prepare(model, config, teacher)
+    batch = PairBatches(open_pairs(shapes), config, model.config, 32, near=32)[0].batch
+    assert batch.near is not None and batch.near.shape == (8, 3, 4, 32, 32)
+    there = batch.tokens.flatten(0, 1).any(dim=1)
+    taught = trainable.teach(batch.near, len(there))
+    assert taught.norm(dim=1).numpy() == pytest.approx(there.float().numpy(), abs=1e-5)
+
+    @torch.no_grad()
+    def likeness() -> float:
+        vectors = trainable.encode_image(batch.images, batch.alpha)
+        return float((vectors * taught).sum(dim=1)[there].mean())
+
+    before = likeness()
+    step = TrainingStep(trainable, make_optimizer(trainable.trained(), config), config)
+    for _ in range(3):
+        step.run(batch, 1.0)
+    assert likeness() > before
 
 
 def test_regions__at_the_beginning_everything_is_the_picture(shapes: Path, tiny: Path) -> None:
