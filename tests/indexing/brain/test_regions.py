@@ -22,9 +22,12 @@ from alphaclip.indexing.zoo_model import RegionModel
 NEW_PROCESS = """
 import json, sys, fiftyone as fo
 name, *keys = sys.argv[1:]
-patches = fo.load_dataset(name).to_patches("boxes")
+dataset = fo.load_dataset(name)
+patches = dataset.to_patches("boxes")
 found = [patches.sort_by_similarity("red apple", k=10, brain_key=key) for key in keys]
-print(json.dumps([view.values("id") for view in found]))
+from alphaclip import indexing
+hits = indexing.load(dataset, keys[-1]).search("red apple", k=10)
+print(json.dumps([[view.values("id") for view in found], hits.scores.tolist()]))
 """
 
 
@@ -55,8 +58,10 @@ def test_brain__a_new_process_gives_what_search_gives(
     command = [sys.executable, "-c", NEW_PROCESS, dataset.name, "own", "regions"]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    expected = [one.search("red apple", k=10).label_ids.tolist() for one in (own, index)]
-    assert json.loads(run.stdout.splitlines()[-1]) == expected
+    expected = [one.search("red apple", k=10) for one in (own, index)]
+    found, scores = json.loads(run.stdout.splitlines()[-1])
+    assert found == [hits.label_ids.tolist() for hits in expected]
+    np.testing.assert_allclose(scores, expected[1].scores, atol=1e-6)
 
 
 def test_brain__a_model_of_ones_own_is_found_by_its_folder(
