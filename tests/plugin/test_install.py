@@ -135,15 +135,17 @@ def test_plugins_download__and_requirements_that_no_stranger_meets(
 
 
 @pytest.mark.slow
-def test_wheel__searches_outside_the_checkout(archive: Path, tmp_path: Path) -> None:
+def test_build__is_what_a_publication_needs_and_searches_outside_the_checkout(
+    archive: Path, tmp_path: Path
+) -> None:
     from PIL import Image
 
     with zipfile.ZipFile(archive) as stream:
         stream.extractall(tmp_path / "source")
-    source = tmp_path / "source" / "regions-main"
-    build = (sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path, source)
-    call(tmp_path, *build)
-    (wheel,) = tmp_path.glob("*.whl")
+    built = tmp_path / "built"
+    assert release_check.check_build(tmp_path / "source" / "regions-main", built) == []
+    assert len(list(built.iterdir())) == 2
+    (wheel,) = built.glob("*.whl")
     site = tmp_path / "site"
     install = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--target")
     call(tmp_path, *install, site, wheel)

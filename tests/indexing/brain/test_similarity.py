@@ -29,6 +29,7 @@ for line in sys.stdin:
 """
 
 Elsewhere = Callable[[fo.Dataset, str], object]
+Measured = tuple[fo.Dataset, FaissSimilarityIndex]
 
 
 @pytest.fixture
@@ -56,30 +57,35 @@ def elsewhere() -> Iterator[Elsewhere]:
         yield run
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.fixture(scope="module", params=METRICS)
+def measured(request: pytest.FixtureRequest, dataset_factory: Callable) -> Measured:
+    """A dataset and its index by each metric, for tests that change neither."""
+    dataset = images(dataset_factory, COUNT)
+    return dataset, compute(dataset, embeddings=vectors(COUNT), metric=request.param)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
-def test_neighbours__are_those_of_numpy(dataset: fo.Dataset, metric: str, reverse: bool) -> None:
-    index = compute(dataset, embeddings=vectors(COUNT), metric=metric)
+def test_neighbours__are_those_of_numpy(measured: Measured, reverse: bool) -> None:
+    _, index = measured
     queries = vectors(3, seed=5)
     ids, _, found = index._kneighbors(queries, k=7, reverse=reverse, return_dists=True)
-    expected = distances(queries, vectors(COUNT), metric)
+    expected = distances(queries, vectors(COUNT), index.config.metric)
     order = np.argsort(-expected if reverse else expected, axis=1)[:, :7]
     assert ids == index.sample_ids[order].tolist()
     np.testing.assert_allclose(found, np.take_along_axis(expected, order, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("how", ["post-mean", "post-min", "post-max", "mean"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_aggregations__are_those_of_numpy(
-    dataset: fo.Dataset, metric: str, how: str, reverse: bool
-) -> None:
-    index = compute(dataset, embeddings=vectors(COUNT), metric=metric)
+def test_aggregations__are_those_of_numpy(measured: Measured, how: str, reverse: bool) -> None:
+    dataset, index = measured
+    metric = index.config.metric
     queries = vectors(3, seed=5)
-    index.use_view(dataset.skip(10))
-    ids, _, found = index._kneighbors(
-        queries, k=9, reverse=reverse, aggregation=how, return_dists=True
-    )
+    with index.use_view(dataset.skip(10)):
+        ids, _, found = index._kneighbors(
+            queries, k=9, reverse=reverse, aggregation=how, return_dists=True
+        )
+        viewed = index.current_sample_ids
     rows = vectors(COUNT)[10:]
     if how == "mean":
         expected = distances(queries.mean(axis=0, keepdims=True), rows, metric)[0]
@@ -87,7 +93,7 @@ def test_aggregations__are_those_of_numpy(
         join = {"post-mean": np.mean, "post-min": np.min, "post-max": np.max}[how]
         expected = join(distances(queries, rows, metric), axis=0)
     order = np.argsort(-expected if reverse else expected)[:9]
-    assert ids == index.current_sample_ids[order].tolist()
+    assert ids == viewed[order].tolist()
     np.testing.assert_allclose(found, expected[order], atol=1e-5)
 
 
