@@ -16,7 +16,7 @@ from alphaclip.training.finetune.fiftyone_training import finetune_on_dataset
 
 
 def main() -> None:
-    """Runs the example; in a function, as the processes that read pairs import this file."""
+    """Runs the example; in a function, as processes that read pairs would import this file."""
     samples = load_sample().limit(120)  # to be quick; otherwise the dataset itself
     with TemporaryDirectory(prefix="alphaclip-example-") as folder:
         tuned = finetune_on_dataset(
@@ -25,7 +25,8 @@ def main() -> None:
             Path(folder),
             "alphaclip-nano",
             held_out=0.5,  # of the pictures; nothing of them decides anything in training
-            changed={"steps": 10},  # the default for so few pairs is 80
+            # The default for so few pairs is 80 steps, and a process of its own to read them.
+            changed={"steps": 10, "workers": 0},
         )
         print(f"trained on {tuned.trained_on} pairs, measured on {tuned.held_out}")
         for direction, gain in tuned.gains.items():

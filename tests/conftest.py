@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LEFT_OUT] = {}
     if is_leader(config):
         return
+    gc.disable()  # until all is imported: a fifth of that time would go into it
     stack = ExitStack()
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="alphaclip-tests-")))
     atexit.register(stack.close)  # after the folder's own handler, and so before it at the end
@@ -82,6 +83,7 @@ def pytest_collection_finish() -> None:
     """What was imported stays: the garbage collector need not look through it again and again."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -30,15 +30,37 @@ def plugin_module(instance: object, name: str) -> ModuleType:
 
 
 @pytest.fixture
-def plugins_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def plugin_anew() -> Iterator[None]:
+    """The plugin's modules are imported again, from the folder that the test has it in: FiftyOne
+    gives them the same names wherever that is."""
+    prefix = "fiftyone.plugins.orgs.alphaclip.regions"
+    before = _taken_out(prefix)
+    yield
+    _taken_out(prefix)
+    sys.modules.update(before)
+
+
+def _taken_out(prefix: str) -> dict[str, ModuleType]:
+    return {name: sys.modules.pop(name) for name in [*sys.modules] if name.startswith(prefix)}
+
+
+@pytest.fixture(scope="session")
+def linked_plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A plugins folder that holds a link to this checkout, as developers of plugins do it."""
+    folder = tmp_path_factory.mktemp("plugins")
+    (folder / "regions").symlink_to(ROOT)
+    return folder
+
+
+@pytest.fixture
+def plugins_dir(linked_plugin: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The plugins folder of a test. Its plugins are read once: by FiftyOne's own setting they are
+    again at every call, which takes longer than most calls. So it is where the App is driven."""
     import fiftyone as fo
 
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    (folder / "regions").symlink_to(ROOT)
-    monkeypatch.setattr(fo.config, "plugins_dir", str(folder))
-    return folder
+    monkeypatch.setattr(fo.config, "plugins_dir", str(linked_plugin))
+    monkeypatch.setattr(fo.config, "plugins_cache_enabled", True)
+    return linked_plugin
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -20,15 +19,6 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 MANIFEST = yaml.safe_load((ROOT / "fiftyone.yml").read_text("utf-8"))
-FIFTYONE = Path(sysconfig.get_path("scripts")) / "fiftyone"
-
-LIST_OPERATORS = """
-import json
-import fiftyone.operators as foo, fiftyone.zoo as foz
-names = [operator.name for operator in foo.list_operators() if "@alphaclip/" in operator.uri]
-foz.load_zoo_model("alphaclip-nano+maskattn")
-print(json.dumps([names, foo.OperatorRegistry().list_errors()]))
-"""
 
 SEARCH = """
 import json, sys
@@ -70,30 +60,13 @@ def address(archive: Path) -> Iterator[str]:
         server.shutdown()
 
 
-@pytest.fixture
-def environment(tmp_path: Path) -> dict[str, str]:
-    """Settings of a machine with an empty plugins folder and no package index."""
-    folder = tmp_path / "plugins"
-    folder.mkdir()
-    return {**os.environ, "FIFTYONE_PLUGINS_DIR": str(folder), "PIP_NO_INDEX": "1"}
-
-
-@pytest.fixture
-def call(tmp_path: Path, environment: dict[str, str]) -> Callable[..., str]:
-    """Runs a command outside the checkout and returns what it printed."""
-
-    def run(*command: str | Path, **extra: str) -> str:
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=tmp_path,
-            env={**environment, **extra},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    return run
+def call(folder: Path, *command: str | Path, **extra: str) -> str:
+    """Runs a command outside the checkout and without a package index; returns what it printed."""
+    environment = {**os.environ, "PIP_NO_INDEX": "1", **extra}
+    words = [str(part) for part in command]
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 def checkout_files() -> list[str]:
@@ -123,41 +96,64 @@ def test_manifest__agrees_with_the_package() -> None:
     assert bounds == set(required.removeprefix("fiftyone").split(","))
 
 
+@pytest.mark.usefixtures("plugin_anew")
 def test_plugins_download__and_requirements_that_no_stranger_meets(
-    address: str, environment: dict[str, str], call: Callable[..., str]
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    call(FIFTYONE, "plugins", "download", address)
-    folder = Path(environment["FIFTYONE_PLUGINS_DIR"]) / MANIFEST["name"]
+    import fiftyone as fo
+    import fiftyone.operators as foo
+    import fiftyone.zoo as foz
+    from fiftyone.core.cli import main
+
+    def plugins(*words: str) -> str:
+        """What FiftyOne's command prints, in this process: another one takes long to import it."""
+        monkeypatch.setattr(sys, "argv", ["fiftyone", "plugins", *words])
+        main()
+        return capfd.readouterr().out
+
+    monkeypatch.setattr(fo.config, "plugins_dir", str(tmp_path / "plugins"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file")
+    plugins("download", address)
+    folder = tmp_path / "plugins" / MANIFEST["name"]
     assert (folder / "plugin" / "__init__.py").is_file()
-    requirements = (FIFTYONE, "plugins", "requirements", MANIFEST["name"])
+    requirements = ("requirements", MANIFEST["name"])
     repository = release_check.project(ROOT)["urls"]["Repository"]
-    assert f"alphaclip-fiftyone @ git+{repository}@v" in call(*requirements)
-    with pytest.raises(AssertionError, match=f"git clone .*{re.escape(repository)}"):
-        call(*requirements, "--install", GIT_ALLOW_PROTOCOL="file")
-    names, errors = json.loads(call(sys.executable, "-c", LIST_OPERATORS).splitlines()[-1])
-    assert sorted(names) == sorted(
+    assert f"alphaclip-fiftyone @ git+{repository}@v" in plugins(*requirements)
+    with pytest.raises(Exception, match=f"git clone .*{re.escape(repository)}"):
+        plugins(*requirements, "--install")
+    operators = [one for one in foo.list_operators() if "@alphaclip/" in one.uri]
+    assert sorted(operator.name for operator in operators) == sorted(
         {*MANIFEST["operators"], *MANIFEST["panels"]} - {"finish_installation"}
     )
-    assert not errors
+    assert not foo.OperatorRegistry().list_errors()
+    (home,) = {
+        sys.modules[type(one).__module__].__file__.partition("/plugin/")[0] for one in operators
+    }
+    assert Path(home) == folder
+    foz.load_zoo_model("alphaclip-nano+maskattn")
 
 
 @pytest.mark.slow
-def test_wheel__searches_outside_the_checkout(
-    archive: Path, tmp_path: Path, call: Callable[..., str]
+def test_build__is_what_a_publication_needs_and_searches_outside_the_checkout(
+    archive: Path, tmp_path: Path
 ) -> None:
     from PIL import Image
 
     with zipfile.ZipFile(archive) as stream:
         stream.extractall(tmp_path / "source")
-    source = tmp_path / "source" / "regions-main"
-    call(sys.executable, "-m", "build", "--wheel", "--no-isolation", "-o", tmp_path, source)
-    (wheel,) = tmp_path.glob("*.whl")
+    built = tmp_path / "built"
+    assert release_check.check_build(tmp_path / "source" / "regions-main", built) == []
+    assert len(list(built.iterdir())) == 2
+    (wheel,) = built.glob("*.whl")
     site = tmp_path / "site"
-    call(sys.executable, "-m", "pip", "install", "--no-deps", "--target", site, wheel)
+    install = (sys.executable, "-m", "pip", "install", "--no-deps", "--no-compile", "--target")
+    call(tmp_path, *install, site, wheel)
     Image.linear_gradient("L").save(tmp_path / "image.png")
 
     assert (site / "fiftyone" / "zoo" / "models" / "manifest-alphaclip.json").is_file()
-    printed = call(sys.executable, "-c", SEARCH, tmp_path / "image.png", PYTHONPATH=str(site))
+    search = (sys.executable, "-c", SEARCH, tmp_path / "image.png")
+    printed = call(tmp_path, *search, PYTHONPATH=str(site))
     found, native, homes = json.loads(printed.splitlines()[-1])
     assert len(found) == 2
     assert found == native

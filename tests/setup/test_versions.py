@@ -88,9 +88,3 @@ def test_main__placeholder_stops_only_a_publication(
     monkeypatch.setattr(release_check, "check_build", lambda root, folder: [])
     assert release_check.main(options) == code
     assert "address is still a placeholder" in "".join(capsys.readouterr())
-
-
-@pytest.mark.slow
-def test_build__is_what_a_publication_needs(tmp_path: Path) -> None:
-    assert release_check.check_build(ROOT, tmp_path) == []
-    assert len(list(tmp_path.iterdir())) == 2

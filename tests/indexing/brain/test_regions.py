@@ -1,6 +1,7 @@
 """A region index as a Brain run: FiftyOne's own search, in this process and in others."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,18 +15,33 @@ from alphaclip import indexing
 from alphaclip.catalog.zoo import NANO_FOLDER
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
+from alphaclip.indexing.brain.zoo_source import PACKAGED
 from alphaclip.indexing.dataset.locations import index_folder, index_keys
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.store.store import writing
 from alphaclip.indexing.zoo_model import RegionModel
 
+ROOT = Path(__file__).parents[3]
 NEW_PROCESS = """
-import json, sys, fiftyone as fo
-name, *keys = sys.argv[1:]
-patches = fo.load_dataset(name).to_patches("boxes")
+import json, sys, fiftyone as fo, fiftyone.zoo as foz
+dataset, zoo, *names = sys.argv[1:]
+assert not any(name.startswith(("alphaclip", "torch")) for name in sys.modules)
+listed = set(foz.list_zoo_models(tags="alphaclip"))
+assert not any(name.startswith("alphaclip") for name in sys.modules)
+loaded = [foz.load_zoo_model(name, classes=["cat", "dog"]) for name in names]
+print(json.dumps([[m.encoder.name, m.classes, m.encoder.name in listed] for m in loaded]))
+
+fo.config.model_zoo_dir = zoo
+dataset = fo.load_dataset(dataset)
+patches, keys = dataset.to_patches("boxes"), ("own", "regions")
 found = [patches.sort_by_similarity("red apple", k=10, brain_key=key) for key in keys]
-print(json.dumps([view.values("id") for view in found]))
+from alphaclip import indexing
+hits = indexing.load(dataset, "regions").search("red apple", k=10)
+print(json.dumps([[view.values("id") for view in found], hits.scores.tolist()]))
 """
+"""It has the package's manifest, but none of what indexes leave in the zoo's folder; then that."""
+
+MODELS = ("alphaclip-nano", "alphaclip-nano+maskattn", "alphaclip-nano+near+maskpool")
 
 
 @pytest.fixture
@@ -46,17 +62,25 @@ def change_fingerprint(dataset: fo.Dataset) -> None:
         writer.publish(base.segments, base.dim, base.dtype, info)
 
 
-def test_brain__a_new_process_gives_what_search_gives(
-    dataset: fo.Dataset, index: RegionIndex, own_model: Path
+def test_brain__a_new_process_knows_the_models_and_gives_what_search_gives(
+    dataset: fo.Dataset, index: RegionIndex, own_model: Path, tmp_path: Path
 ) -> None:
-    """By the name of a model, and by the folder of one of one's own."""
+    """The models before anything of the package is imported; then what was embedded by the name of
+    one, and by the folder of one of one's own."""
     own = indexing.build(dataset, "boxes", own_model, key="own")
     dataset.persistent = True
-    command = [sys.executable, "-c", NEW_PROCESS, dataset.name, "own", "regions"]
-    run = subprocess.run(command, capture_output=True, text=True)
+    bare = {
+        "FIFTYONE_MODEL_ZOO_DIR": str(tmp_path / "zoo"),
+        "FIFTYONE_MODEL_ZOO_MANIFEST_PATHS": str(ROOT / "indexing" / "zoo" / PACKAGED),
+    }
+    command = [sys.executable, "-c", NEW_PROCESS, dataset.name, fo.config.model_zoo_dir, *MODELS]
+    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **bare})
     assert run.returncode == 0, run.stderr
-    expected = [one.search("red apple", k=10).label_ids.tolist() for one in (own, index)]
-    assert json.loads(run.stdout.splitlines()[-1]) == expected
+    models, (found, scores) = map(json.loads, run.stdout.splitlines()[-2:])
+    assert models == [[name, ["cat", "dog"], True] for name in MODELS]
+    expected = [one.search("red apple", k=10) for one in (own, index)]
+    assert found == [hits.label_ids.tolist() for hits in expected]
+    np.testing.assert_allclose(scores, expected[1].scores, atol=1e-6)
 
 
 def test_brain__a_model_of_ones_own_is_found_by_its_folder(

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fiftyone as fo
@@ -17,6 +17,19 @@ from ..brain_data import DIM, compute, distances, images, reloaded, vectors
 
 METRICS = ("cosine", "euclidean", "dotproduct")
 COUNT = 60
+ELSEWHERE = """
+import json, sys
+sys.stdout = sys.stderr  # Whatever is said there, answers stay apart
+import fiftyone as fo
+for line in sys.stdin:
+    name, code = json.loads(line)
+    names = {"dataset": fo.load_dataset(name), "result": None}
+    exec(code, names)
+    print(json.dumps(names["result"]), file=sys.__stdout__, flush=True)
+"""
+
+Elsewhere = Callable[[fo.Dataset, str], object]
+Measured = tuple[fo.Dataset, FaissSimilarityIndex]
 
 
 @pytest.fixture
@@ -29,38 +42,50 @@ def index(dataset: fo.Dataset) -> FaissSimilarityIndex:
     return compute(dataset, embeddings=vectors(COUNT))
 
 
-def in_new_process(dataset: fo.Dataset, code: str) -> str:
-    dataset.persistent = True
-    setup = f"import sys, json, fiftyone as fo\ndataset = fo.load_dataset({dataset.name!r})\n"
-    run = subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr
-    return run.stdout.splitlines()[-1]
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Elsewhere]:
+    """Runs code for a dataset in another process, which is started once: it imports for seconds."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", ELSEWHERE], text=True, **pipes) as process:
+
+        def run(dataset: fo.Dataset, code: str) -> object:
+            dataset.persistent = True
+            process.stdin.write(json.dumps([dataset.name, code]) + "\n")
+            process.stdin.flush()
+            return json.loads(process.stdout.readline())
+
+        yield run
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.fixture(scope="module", params=METRICS)
+def measured(request: pytest.FixtureRequest, dataset_factory: Callable) -> Measured:
+    """A dataset and its index by each metric, for tests that change neither."""
+    dataset = images(dataset_factory, COUNT)
+    return dataset, compute(dataset, embeddings=vectors(COUNT), metric=request.param)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
-def test_neighbours__are_those_of_numpy(dataset: fo.Dataset, metric: str, reverse: bool) -> None:
-    index = compute(dataset, embeddings=vectors(COUNT), metric=metric)
+def test_neighbours__are_those_of_numpy(measured: Measured, reverse: bool) -> None:
+    _, index = measured
     queries = vectors(3, seed=5)
     ids, _, found = index._kneighbors(queries, k=7, reverse=reverse, return_dists=True)
-    expected = distances(queries, vectors(COUNT), metric)
+    expected = distances(queries, vectors(COUNT), index.config.metric)
     order = np.argsort(-expected if reverse else expected, axis=1)[:, :7]
     assert ids == index.sample_ids[order].tolist()
     np.testing.assert_allclose(found, np.take_along_axis(expected, order, 1), atol=1e-5)
 
 
-@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("how", ["post-mean", "post-min", "post-max", "mean"])
 @pytest.mark.parametrize("reverse", [False, True])
-def test_aggregations__are_those_of_numpy(
-    dataset: fo.Dataset, metric: str, how: str, reverse: bool
-) -> None:
-    index = compute(dataset, embeddings=vectors(COUNT), metric=metric)
+def test_aggregations__are_those_of_numpy(measured: Measured, how: str, reverse: bool) -> None:
+    dataset, index = measured
+    metric = index.config.metric
     queries = vectors(3, seed=5)
-    index.use_view(dataset.skip(10))
-    ids, _, found = index._kneighbors(
-        queries, k=9, reverse=reverse, aggregation=how, return_dists=True
-    )
+    with index.use_view(dataset.skip(10)):
+        ids, _, found = index._kneighbors(
+            queries, k=9, reverse=reverse, aggregation=how, return_dists=True
+        )
+        viewed = index.current_sample_ids
     rows = vectors(COUNT)[10:]
     if how == "mean":
         expected = distances(queries.mean(axis=0, keepdims=True), rows, metric)[0]
@@ -68,7 +93,7 @@ def test_aggregations__are_those_of_numpy(
         join = {"post-mean": np.mean, "post-min": np.min, "post-max": np.max}[how]
         expected = join(distances(queries, rows, metric), axis=0)
     order = np.argsort(-expected if reverse else expected)[:9]
-    assert ids == index.current_sample_ids[order].tolist()
+    assert ids == viewed[order].tolist()
     np.testing.assert_allclose(found, expected[order], atol=1e-5)
 
 
@@ -139,25 +164,25 @@ def test_radius__is_that_of_numpy(dataset: fo.Dataset, metric: str) -> None:
 
 
 def test_another_process__is_seen_at_the_next_call(
-    dataset: fo.Dataset, index: FaissSimilarityIndex
+    dataset: fo.Dataset, index: FaissSimilarityIndex, elsewhere: Elsewhere
 ) -> None:
     index.use_view(dataset.limit(50))
     assert index.index_size == 50
     engine = index._current.engine()
     assert index._current.engine() is engine
     code = "dataset.load_brain_results('sim').remove_from_index(dataset.limit(5).values('id'))"
-    in_new_process(dataset, code + "\nprint()")
+    elsewhere(dataset, code)
     assert index.total_index_size == 55
     assert index.index_size == 45
     assert index.missing_size == 5
     with pytest.raises(ValueError, match="not in the index"):
         index._kneighbors(query=dataset.first().id, k=1)
-    code = "print(json.dumps(dataset.load_brain_results('sim').sample_ids.tolist()))"
-    assert json.loads(in_new_process(dataset, code)) == index.sample_ids.tolist()
+    code = "result = dataset.load_brain_results('sim', cache=False).sample_ids.tolist()"
+    assert elsewhere(dataset, code) == index.sample_ids.tolist()
 
 
 def test_a_run_made_anew_by_another_process__is_seen(
-    dataset: fo.Dataset, index: FaissSimilarityIndex
+    dataset: fo.Dataset, index: FaissSimilarityIndex, elsewhere: Elsewhere
 ) -> None:
     assert index.total_index_size == COUNT
     code = f"""
@@ -167,9 +192,8 @@ dataset.delete_brain_run("sim")
 fob.compute_similarity(
     dataset, embeddings=np.ones(({COUNT}, 3)), backend=FaissSimilarityConfig, brain_key="sim"
 )
-print()
 """
-    in_new_process(dataset, code)
+    elsewhere(dataset, code)
     assert index.get_embeddings()[0].shape == (COUNT, 3)
 
 
@@ -205,14 +229,14 @@ def test_clone__reads_and_gets_its_own_vectors_when_it_writes(
 
 
 def test_clone__an_index_that_is_open_follows_its_run(
-    dataset: fo.Dataset, index: FaissSimilarityIndex
+    dataset: fo.Dataset, index: FaissSimilarityIndex, elsewhere: Elsewhere
 ) -> None:
     clone = dataset.clone()
     try:
         copy = clone.load_brain_results("sim")
         assert copy.total_index_size == COUNT
         code = "r = dataset.load_brain_results('sim'); r.remove_from_index(r.sample_ids[:1])"
-        in_new_process(clone, code + "\nprint()")
+        elsewhere(clone, code)
         assert copy.total_index_size == COUNT - 1
         assert index.total_index_size == COUNT
         fo.delete_dataset(dataset.name)

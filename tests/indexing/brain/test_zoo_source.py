@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,15 +12,6 @@ from alphaclip.indexing.brain import zoo_source
 from alphaclip.indexing.brain.zoo_source import install_zoo_source
 
 MANIFEST = Path(__file__).parents[3] / "indexing" / "zoo" / zoo_source.PACKAGED
-LOAD = """
-import json, sys
-import fiftyone.zoo as foz
-assert not any(name.startswith(("alphaclip", "torch")) for name in sys.modules)
-listed = set(foz.list_zoo_models(tags="alphaclip"))
-assert not any(name.startswith("alphaclip") for name in sys.modules)
-loaded = [foz.load_zoo_model(name, classes=["cat", "dog"]) for name in sys.argv[1:]]
-print(json.dumps([[m.encoder.name, m.classes, m.encoder.name in listed] for m in loaded]))
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -65,21 +53,6 @@ def test_install__after_damage_the_named_models_are_there(zoo: Path, text: str) 
 def test_packaged_manifest__lists_what_the_catalogue_has() -> None:
     how = f"python -m alphaclip.indexing.brain.zoo_source > {MANIFEST}"
     assert MANIFEST.read_text("utf-8") == zoo_source.packaged_manifest(), how
-
-
-def test_packaged_manifest__serves_before_anything_of_the_package_is_imported(
-    tmp_path: Path,
-) -> None:
-    models = ["alphaclip-nano", "alphaclip-nano+maskattn", "alphaclip-nano+near+maskpool"]
-    places = {
-        "FIFTYONE_MODEL_ZOO_DIR": str(tmp_path),
-        "FIFTYONE_MODEL_ZOO_MANIFEST_PATHS": str(MANIFEST),
-    }
-    command = [sys.executable, "-c", LOAD, *models]
-    run = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **places})
-    assert run.returncode == 0, run.stderr
-    loaded = json.loads(run.stdout.splitlines()[-1])
-    assert loaded == [[name, ["cat", "dog"], True] for name in models]
 
 
 def test_install__leaves_out_what_the_package_lists(

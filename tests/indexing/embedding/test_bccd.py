@@ -14,8 +14,8 @@ from alphaclip.indexing.region_index import RegionIndex
 pytestmark = pytest.mark.shared
 
 BOXES, EMPTY = 4888, 2
-PICTURES = 80
-"""That are embedded, beside those with an empty box: all 364 take half a minute."""
+PICTURES = 48
+"""That are embedded, beside those with an empty box: enough for 40 white cells."""
 
 
 @pytest.fixture(scope="module")

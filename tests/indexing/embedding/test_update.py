@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from alphaclip.cli import main
 from alphaclip.encoder.encoder import Encoder
 from alphaclip.errors import AlphaClipError
 from alphaclip.indexing.dataset.locations import index_folder
+from alphaclip.indexing.embedding.engines.engines import ENGINES, Job
 from alphaclip.indexing.embedding.plans import make_plan
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.store.manifests import manifest_path
@@ -266,8 +268,19 @@ def test_split_job__plan_embed_merge(dataset: fo.Dataset, encoder: Encoder, caps
         main(["index", "run", folder, "--map", "/mnt"])
 
 
-def test_build__by_workers(dataset: fo.Dataset, encoder: Encoder) -> None:
+def test_build__by_workers(
+    dataset: fo.Dataset, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is this process; those of their own are tested beside the engines."""
+    jobs: list[Job] = []
+
+    def here(job: Job) -> Iterator[str]:
+        jobs.append(job)
+        yield str(job.work(job.folder, job.paths))
+
+    monkeypatch.setitem(ENGINES, "local", here)
     index = indexing.build(dataset, "boxes", "alphaclip-nano", engine="local", workers=1)
+    assert [job.workers for job in jobs] == [1]
     assert_is_right(dataset, index, encoder)
     with pytest.raises(AlphaClipError, match="workers is 0"):
         indexing.plan(dataset, "boxes", "alphaclip-nano", "other", workers=0)

@@ -90,16 +90,21 @@ def test_remember__the_oldest_go(dataset: fo.Dataset, monkeypatch: pytest.Monkey
     assert [search.texts[0] for search in recent(dataset)] == ["4", "3", "2"]
 
 
-def test_remember__two_processes_at_once(dataset: fo.Dataset) -> None:
+def test_remember__beside_another_process(dataset: fo.Dataset) -> None:
     dataset.persistent = True
     script = (
-        "import sys, fiftyone as fo; "
+        "import fiftyone as fo; "
         "from alphaclip.indexing.explore.searches import Search, remember; "
-        f"dataset = fo.load_dataset({dataset.name!r}); "
-        "[remember(dataset, Search(texts=(f'{sys.argv[1]} {i}',))) for i in range(40)]"
+        f"dataset = fo.load_dataset({dataset.name!r}); print('ready', flush=True); "
+        "[remember(dataset, Search(texts=(f'a {i}',))) for i in range(40)]"
     )
-    runs = [subprocess.Popen([sys.executable, "-c", script, name]) for name in "ab"]
-    assert [run.wait() for run in runs] == [0, 0]
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert "ready\n" in iter(other.stdout.readline, "")
+        for number in range(40):
+            remember(dataset, Search(texts=(f"b {number}",)))
+    assert other.returncode == 0
     texts = {search.texts[0] for search in recent(dataset, 100)}
     assert texts == {f"{name} {i}" for name in "ab" for i in range(40)}
 

@@ -1,6 +1,7 @@
 """Describes the regions of a dataset again and again; each process is killed at another moment.
 
-A plain script: forks of it are killed, and a test must not be.
+A plain script: forks of it are killed, and a test must not be. They share what takes seconds to
+import.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+import fiftyone as fo
+from fiftyone.core.odm.database import _disconnect
+
 from alphaclip import indexing
 from alphaclip.indexing.act import attribute_writes
 from alphaclip.indexing.dataset.records import Records
@@ -21,8 +25,7 @@ from tests.indexing.language.fakes import FakeDescriber
 
 def describe(name: str, moment: int) -> None:
     """Describes all regions, and is killed at the so-manieth thing that is written or said."""
-    import fiftyone as fo
-
+    _disconnect()  # as FiftyOne's own forks: clients of the database are not to be shared
     moments = count()
 
     def note() -> None:

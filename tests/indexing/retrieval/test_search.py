@@ -1,8 +1,6 @@
 """Build, load and search, on a real database and a real index."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,20 +55,6 @@ def test_search__a_view_restricts(dataset: fo.Dataset, index: RegionIndex) -> No
     patches = dataset.to_patches("boxes").limit(2)
     assert sorted(index.search("red apple", view=patches).label_ids) == sorted(patches.values("id"))
     assert len(index.search("red apple", view=dataset.limit(0))) == 0
-
-
-def test_load__another_process_finds_the_same(dataset: fo.Dataset, index: RegionIndex) -> None:
-    dataset.persistent = True
-    script = (
-        "import json, fiftyone as fo; from alphaclip import indexing; "
-        f"h = indexing.load(fo.load_dataset({dataset.name!r})).search('red apple', k=5); "
-        "print(json.dumps([list(h.label_ids), [float(s) for s in h.scores]]))"
-    )
-    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    labels, scores = json.loads(run.stdout.splitlines()[-1])
-    hits = index.search("red apple", k=5)
-    assert labels == list(hits.label_ids)
-    np.testing.assert_allclose(scores, hits.scores, atol=1e-6)
 
 
 def test_build__single_polylines_are_shown_as_samples(

@@ -70,6 +70,8 @@ def main() -> None:
     Encoder.encode_many = gated(Encoder.encode_many)
     SamSegmenter.find = gated(SamSegmenter.find)
     fiftyone_training.LEAST_STEPS, fiftyone_training.EPOCHS = 5, 0
+    # Nor is there a process that reads the few pairs: it would import for seconds.
+    fiftyone_training.SMALL_RATES = {**fiftyone_training.SMALL_RATES, "workers": 0}
     del sys.argv[0]
     runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import fiftyone as fo
 import fiftyone.operators as foo
@@ -14,8 +15,24 @@ from alphaclip.indexing import build, load
 from alphaclip.indexing.dataset.locations import index_folder, index_keys
 from alphaclip.indexing.store.manifests import manifest_path
 
+ROOT = Path(__file__).parents[3]
 EMBED = "@alphaclip/regions/embed_regions"
 SEARCH = "@alphaclip/regions/search_regions"
+SEGMENT = "@alphaclip/regions/segment_regions"
+HEAVY = ("torch", "faiss", "open_clip", "segment_anything")
+OPEN = f"""
+import sys, fiftyone as fo, fiftyone.operators as foo
+from fiftyone.operators.executor import ExecutionContext
+from tests.plugin.panel.panel_driver import PanelDriver
+name, fo.config.plugins_dir, *heavy = sys.argv[1:]
+assert foo.operator_exists({EMBED!r}) and foo.operator_exists({SEARCH!r})
+request = {{"dataset_name": name, "params": {{"source": "automatic"}}}}
+context = ExecutionContext(request, operator_uri={SEGMENT!r})
+print("model" in foo.get_operator({SEGMENT!r}).resolve_type(context, "inputs").type.properties)
+panel = PanelDriver(fo.load_dataset(name))
+print([index["key"] for index in panel.do("about")["indexes"]])
+print([module for module in heavy if module in sys.modules])
+"""
 NANO = {"encoder": "alphaclip-nano"}
 
 pytestmark = pytest.mark.usefixtures("plugins_dir")
@@ -43,15 +60,11 @@ def requests(result):
     }
 
 
-def test_register__imports_nothing_heavy(plugins_dir):
-    code = (
-        "import sys, fiftyone as fo, fiftyone.operators as foo\n"
-        f"fo.config.plugins_dir = {str(plugins_dir)!r}\n"
-        f"assert foo.operator_exists({EMBED!r}) and foo.operator_exists({SEARCH!r})\n"
-        "print([name for name in ('torch', 'faiss', 'open_clip') if name in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stdout.splitlines()[-1] == "[]", run.stderr
+def test_register__a_form_and_the_panel_import_nothing_heavy(plugins_dir, embedded):
+    embedded.persistent = True
+    command = [sys.executable, "-c", OPEN, embedded.name, plugins_dir, *HEAVY]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.stdout.splitlines()[-3:] == ["True", "['regions']", "[]"], run.stderr
 
 
 def test_register__declares_risk_and_modes():

@@ -1,8 +1,6 @@
 """The operator that makes masks, through FiftyOne, without the App."""
 
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -332,23 +330,6 @@ def test_segment__delegated(shapes):
     assert operation.run_state == "completed", operation.result
     assert operation.result.result["added"] > 0
     assert operation.status.progress == 1
-
-
-def test_form__imports_nothing_heavy(plugins_dir, tmp_path):
-    code = (
-        "import sys, fiftyone as fo, fiftyone.operators as foo\n"
-        "from fiftyone.operators.executor import ExecutionContext\n"
-        f"fo.config.plugins_dir = {str(plugins_dir)!r}\n"
-        "dataset = fo.Dataset()\n"
-        f"dataset.add_sample(fo.Sample({str(tmp_path / 'a.png')!r}))\n"
-        "request = {'dataset_name': dataset.name, 'params': {'source': 'automatic'}}\n"
-        f"context = ExecutionContext(request, operator_uri={SEGMENT!r})\n"
-        f"found = foo.get_operator({SEGMENT!r}).resolve_type(context, 'inputs').type.properties\n"
-        "print('model' in found)\n"
-        "print([n for n in ('torch', 'segment_anything', 'faiss') if n in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert run.stdout.splitlines()[-2:] == ["True", "[]"], run.stderr
 
 
 def test_words__are_looked_for_by_a_detector(shapes, monkeypatch):

@@ -18,5 +18,12 @@ def main(config: str, last: int = 0, number: int = signal.SIGKILL) -> None:
     finetune(FinetuneConfig.read(config), progress=progress)
 
 
+def main_of_rank(rank: int, world: int, port: int, config: str) -> None:
+    """Trains as one of several processes, told what ``torchrun`` tells them."""
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "GLOO_SOCKET_IFNAME": "lo"}
+    os.environ.update(address, RANK=str(rank), WORLD_SIZE=str(world))
+    main(config)
+
+
 if __name__ == "__main__":
     main(sys.argv[1], *map(int, sys.argv[2:]))

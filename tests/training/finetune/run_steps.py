@@ -14,7 +14,7 @@ from alphaclip.training.finetune.config import FinetuneConfig
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
 from alphaclip.training.finetune.optimization.steps import TrainingStep
 from alphaclip.training.finetune.optimization.trainable import prepare
-from alphaclip.training.finetune.processes import Ranks
+from alphaclip.training.finetune.processes import Ranks, joined_processes
 
 
 def run_case(path: Path, ranks: Ranks) -> dict[str, object]:
@@ -39,9 +39,7 @@ def run_case(path: Path, ranks: Ranks) -> dict[str, object]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo")
-    mine = Ranks.joined()
-    place = Path(sys.argv[1])
-    for number, case_path in enumerate(sorted(place.glob("case-*.pt"))):
-        torch.save(run_case(case_path, mine), place / f"result-{number}-{mine.rank}.pt")
-    torch.distributed.destroy_process_group()
+    folder = Path(sys.argv[1])
+    with joined_processes() as (mine, _):
+        for number, case_path in enumerate(sorted(folder.glob("case-*.pt"))):
+            torch.save(run_case(case_path, mine), folder / f"result-{number}-{mine.rank}.pt")

@@ -3,9 +3,11 @@
 import json
 import shutil
 import signal
-import subprocess
+import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,13 @@ from alphaclip.training.finetune.run import finetune
 from alphaclip.training.pairs.format.jobs import Progress
 from alphaclip.training.pairs.format.records import PairError
 
+from .run_script import main, main_of_rank
 from .shape_pairs import config_of, write_model, write_shapes
 
-SCRIPT = Path(__file__).with_name("run_script.py")
+FORKING = get_context("forkserver")
+"""Starts processes that may be killed. A new one would import PyTorch for seconds; these are forks
+of one that has, and nothing else."""
+FORKING.set_forkserver_preload(["alphaclip.training.finetune.run", "alphaclip.network.factory"])
 
 
 @pytest.fixture(scope="module")
@@ -119,8 +125,7 @@ def test_finetune__killed_twice_it_ends_with_the_same_weights(
     config = config_of(folder / "killed", shapes, model, checkpoint_every=1)
     path = _write_config(config)
     for last in (1, 3):
-        killed = subprocess.run([sys.executable, SCRIPT, path, str(last)], capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+        assert _exit_codes(main, [(path, last)]) == [-signal.SIGKILL]
     report = finetune(config)
     assert report.first == 3
     assert report.finished
@@ -267,7 +272,11 @@ def test_finetune__two_processes_train_as_one(
     fields: dict[str, Any] = {"steps": 3, "evaluate": [str(held_out)]}
     alone = finetune(config_of(folder / "alone", shapes, model, **fields)).output
     config = config_of(folder / "together", shapes, model, **fields)
-    _torchrun(_write_config(config))
+    path = _write_config(config)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert _exit_codes(main_of_rank, [(rank, 2, port, path) for rank in range(2)]) == [0, 0]
     together = folder / "together"
     assert _losses(together) == pytest.approx(_losses(alone), rel=1e-4)
     ours, theirs = _weights(alone), _weights(together)
@@ -421,8 +430,11 @@ def _losses(output: Path) -> list[float]:
     return [row["loss"] for row in RowLog(output / "log.csv").rows()]
 
 
-def _torchrun(path: str) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(SCRIPT), path]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-3000:]
+def _exit_codes(function: Callable[..., None], runs: list[tuple[Any, ...]]) -> list[int | None]:
+    """Runs a function in processes of its own at once, each with other arguments."""
+    processes = [FORKING.Process(target=function, args=run) for run in runs]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]

@@ -118,9 +118,9 @@ def test_local__each_has_its_own_of_the_gpus_that_are_lent(
 
 def test_local__says_why_no_worker_works(embedded: Plan, tmp_path: Path) -> None:
     picture = LabelledPicture("s", "0.png", "0" * 16, ["a"], [Region.whole_image()], ["0" * 16])
-    settings = {**embedded.settings, "fingerprint": "0" * 64}
+    settings = {**embedded.settings, "encoder": "no-such-encoder"}
     plan = make_plan(tmp_path, [picture], settings, to_files=True)
-    with pytest.raises(AlphaClipError, match=r"1 of 1 regions .* cannot be compared"):
+    with pytest.raises(AlphaClipError, match=r"1 of 1 regions .* 'no-such-encoder'"):
         run(plan.folder, workers=1, progress=False)
 
 
