@@ -74,9 +74,10 @@ def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
 
 def undeclare(dataset: fo.Dataset, path: LabelPath, names: Iterable[str]) -> None:
     """Takes attributes out of a field's schema, as far as no label has a value of them."""
-    for name in map(path.to, names):
-        if dataset.has_field(name) and not dataset.count(name):
-            dataset.delete_sample_field(name)
+    declared = [name for name in map(path.to, names) if dataset.has_field(name)]
+    empty = [name for name in declared if not dataset.count(name)]
+    if empty:  # To delete them, FiftyOne would read every sample again that the process holds
+        dataset.remove_dynamic_sample_fields(empty)
 
 
 def check_name(name: Any) -> None:
