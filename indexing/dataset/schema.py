@@ -76,11 +76,13 @@ def _declare(dataset: fo.Dataset, path: str, kind: Any) -> None:
 
 def undeclare(dataset: fo.Dataset, path: LabelPath, names: Iterable[str]) -> None:
     """Takes attributes out of a field's schema, as far as no label has a value of them."""
-    delete = dataset.delete_frame_field if path.of_frames else dataset.delete_sample_field
-    for name in names:
-        declared = path.declared(name)
-        if dataset.has_field(declared) and not dataset.count(declared):
-            delete(path.to(name))
+    declared = [name for name in names if dataset.has_field(path.declared(name))]
+    empty = [path.to(name) for name in declared if not dataset.count(path.declared(name))]
+    if empty:  # To delete them, FiftyOne would read every sample again that the process holds
+        if path.of_frames:
+            dataset.remove_dynamic_frame_fields(empty)
+        else:
+            dataset.remove_dynamic_sample_fields(empty)
 
 
 def check_name(name: Any) -> None:

@@ -3,13 +3,14 @@
     alphaclip train-captioner FOLDER
 
 FOLDER keeps drawings, vectors of drawn regions, checkpoint and log, and in the end the captioner
-and its card. On two quiet cores it takes about an hour.
+and its card; those of ``--crops`` are in FOLDER/crops. On two quiet cores it takes about an hour.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 from recipes.captioner.card import make_captioner
@@ -23,11 +24,14 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where all that is made is kept")
     parser.add_argument("--steps", type=int, help="of each course; for trying it out")
     parser.add_argument("--parts", type=int, help="of drawn scenes; likewise")
+    parser.add_argument("--crops", action="store_true", help="of crops without alpha, to compare")
     args = parser.parse_args()
-    folder: Path = args.folder
+    drawings = args.folder / "drawings"
+    folder = args.folder / "crops" if args.crops else args.folder
+    recipe = replace(CaptionerRecipe().shortened(args.steps, args.parts), crops=args.crops)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    fetch(folder / "drawings")
-    path = make_captioner(CaptionerRecipe().shortened(args.steps, args.parts), folder)
+    fetch(drawings)
+    path = make_captioner(recipe, drawings, folder)
     logging.info("%s and its card are there; alphaclip.language.load takes the file", path)
 
 

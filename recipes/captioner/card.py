@@ -34,12 +34,15 @@ SETS = {
 their mask."""
 
 
-def make_captioner(recipe: CaptionerRecipe, folder: Path, scenes: int = SCENES) -> Path:
+def make_captioner(
+    recipe: CaptionerRecipe, drawings: Path, folder: Path, scenes: int = SCENES
+) -> Path:
     """Draws, trains and measures; what is there already is not made again.
 
     Args:
         recipe: what to do
-        folder: holds ``drawings``; for all that is made
+        drawings: the artists' archives
+        folder: for all that is made
         scenes (250): to measure on, of each kind
 
     Returns:
@@ -47,10 +50,11 @@ def make_captioner(recipe: CaptionerRecipe, folder: Path, scenes: int = SCENES) 
     """
     encoder = load("alphaclip-nano", device="cpu", precision="fp32")
     near, words, path = near_names(encoder), learnt_words(), folder / FILE
-    book = SpriteBook(folder / "drawings", training_sets())
+    book = SpriteBook(drawings, training_sets())
     regions = draw_regions(
-        encoder, book, folder / "regions", range(recipe.parts), recipe.scenes, recipe.seed
-    )
+        encoder, book, folder / "regions", range(recipe.parts), recipe.scenes, recipe.seed,
+        recipe.crops,
+    )  # fmt: skip
     network = train(recipe, regions, words, near, folder)
     save_captioner(network, words, encoder, path, LICENCE)
     numbers = sum(parameter.numel() for parameter in network.parameters())
@@ -60,7 +64,7 @@ def make_captioner(recipe: CaptionerRecipe, folder: Path, scenes: int = SCENES) 
         "reads": f"vectors of {encoder.name}",
         "parameters": numbers,
         "regions": len(regions),
-        "figures": measure_captioner(path, encoder, near, folder / "drawings", scenes),
+        "figures": measure_captioner(path, encoder, near, drawings, scenes, recipe.crops),
         "questions": QUESTIONS,
         "names": [one.name for one in concepts()],
         "recipe": recipe.to_dict(),
@@ -71,7 +75,7 @@ def make_captioner(recipe: CaptionerRecipe, folder: Path, scenes: int = SCENES) 
 
 
 def measure_captioner(
-    path: Path, encoder: Encoder, near: np.ndarray, drawings: Path, scenes: int
+    path: Path, encoder: Encoder, near: np.ndarray, drawings: Path, scenes: int, crops: bool
 ) -> dict[str, Any]:
     """Figures on scenes that training never saw, see ``SETS``.
 
@@ -81,12 +85,13 @@ def measure_captioner(
         near: the nearest names of each concept
         drawings: the artists' archives
         scenes: of each kind
+        crops: see `CaptionerRecipe`
     """
     model = language.load(path, device="cpu")
     figures = {}
     for title, (sets, boxed) in SETS.items():
         drawn = held_out_scenes(SpriteBook(drawings, sets()), scenes, FIGURE_SEED)
-        regions = encode_scenes(encoder, drawn, boxed)
+        regions = encode_scenes(encoder, drawn, boxed, crops=crops)
         figures[title] = measure(model, encoder, regions, near, FIGURE_SEED)
         logger.info("%s: %s", title, figures[title])
     return figures

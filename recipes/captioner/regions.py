@@ -58,8 +58,9 @@ class SceneRegions:
 
 
 def draw_regions(
-    encoder: Encoder, book: SpriteBook, folder: Path, parts: range, plan: BatchPlan, seed: int
-) -> SceneRegions:
+    encoder: Encoder, book: SpriteBook, folder: Path, parts: range, plan: BatchPlan, seed: int,
+    crops: bool = False,
+) -> SceneRegions:  # fmt: skip
     """Draws scenes and encodes their regions; parts that are in the folder are read.
 
     Args:
@@ -69,12 +70,19 @@ def draw_regions(
         parts: numbers of parts, ``PART`` scenes each; scene i has the seed ``[seed, i]``
         plan: what scenes are like, and which share of regions is seen by its box
         seed: of everything
+        crops (False): see :func:`encode_scenes`
     """
-    return SceneRegions.join([_part(encoder, book, folder, number, plan, seed) for number in parts])
+    return SceneRegions.join(
+        [_part(encoder, book, folder, number, plan, seed, crops) for number in parts]
+    )
 
 
 def encode_scenes(
-    encoder: Encoder, scenes: Sequence[Scene], boxed: float = 0.0, seed: int = 0
+    encoder: Encoder,
+    scenes: Sequence[Scene],
+    boxed: float = 0.0,
+    seed: int = 0,
+    crops: bool = False,
 ) -> SceneRegions:
     """Every object of every scene, in order.
 
@@ -83,6 +91,8 @@ def encode_scenes(
         scenes: drawn
         boxed (0.0): share of regions that are seen by their box, the others by their mask
         seed: of which these are
+        crops (False): to encode each object's box as a picture of its own, all of it meant: what
+            describing crops without alpha would be
     """
     rng = np.random.default_rng(seed)
 
@@ -92,6 +102,9 @@ def encode_scenes(
         return Region.from_mask(drawn.mask > 127)
 
     items = [(scene.image, [region(drawn) for drawn in scene.objects]) for scene in scenes]
+    if crops:
+        drawn_in = ((scene.image, drawn.box) for scene in scenes for drawn in scene.objects)
+        items = [(_crop(*each), [Region.whole_image()]) for each in drawn_in]
     vectors = np.concatenate(list(encoder.encode_many(items)))
     drawn = [each for scene in scenes for each in scene.objects]
     return SceneRegions(
@@ -103,14 +116,22 @@ def encode_scenes(
     )
 
 
+def _crop(image: np.ndarray, box: Sequence[float]) -> np.ndarray:
+    """The pixels of a box, relative ``[x, y, w, h]``."""
+    height, width = image.shape[:2]
+    x, y, w, h = (round(value) for value in np.multiply(box, (width, height, width, height)))
+    return np.ascontiguousarray(image[y : y + h, x : x + w])
+
+
 def _part(
-    encoder: Encoder, book: SpriteBook, folder: Path, number: int, plan: BatchPlan, seed: int
-) -> SceneRegions:
+    encoder: Encoder, book: SpriteBook, folder: Path, number: int, plan: BatchPlan, seed: int,
+    crops: bool,
+) -> SceneRegions:  # fmt: skip
     path = folder / f"part-{number:05d}.npz"
     if not path.exists():
         cv2.setNumThreads(1)
         scenes = list(_scenes(book, plan, seed, number))
-        regions = encode_scenes(encoder, scenes, plan.boxes, number)
+        regions = encode_scenes(encoder, scenes, plan.boxes, number, crops)
         write_atomically(path, lambda out: np.savez(out, allow_pickle=False, **vars(regions)))
         logger.info("%s: %d regions", path.name, len(regions))
     with np.load(path, allow_pickle=False) as stored:

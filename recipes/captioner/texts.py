@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -127,8 +128,10 @@ def _claim(
     facts: Facts, is_so: bool, near: np.ndarray, rng: np.random.Generator, hard: float
 ) -> str:
     chance = rng.random()
+    if chance < 0.12:
+        return _colored_claim(facts, is_so, near, rng, hard)
     if chance < 0.7:
-        name = facts.kind if is_so else wrong_name(facts.concept, near, rng, hard)
+        name = facts.kind if is_so else _wrong_kind(facts, near, rng, hard)
         # A label in a question's braces has the article that stands there
         return article(name) if rng.random() < 0.7 else f"a {name}"
     said, all_ = (
@@ -136,6 +139,36 @@ def _claim(
         (facts.size, SIZES) if chance < 0.93 else (facts.place, PLACES)
     )  # fmt: skip
     return said if is_so else _one([one for one in all_ if one != said], rng)
+
+
+def _colored_claim(
+    facts: Facts, is_so: bool, near: np.ndarray, rng: np.random.Generator, hard: float
+) -> str:
+    """A colour and a name, at most one of them wrong: neither is enough alone."""
+    color, name = facts.color, facts.kind
+    if not is_so and rng.random() < 0.5:
+        color = _one([one for one in COLORS if one != color], rng)
+    elif not is_so:
+        name = _wrong_kind(facts, near, rng, hard)
+    return article(f"{color} {name}")
+
+
+def _wrong_kind(facts: Facts, near: np.ndarray, rng: np.random.Generator, hard: float) -> str:
+    """A wrong name, of which half of the hard ones share a word with the true one, or sometimes
+    with the colour: else a hot dog is any dog, and a red apple whatever is red."""
+    # Regions of a colour are many, and the few names that have it are not to be always wrong
+    alike = _sharing(facts.kind) or (_sharing(facts.color) if rng.random() < 1 / HARD else ())
+    if alike and rng.random() < hard / 2:
+        return _one(alike, rng)
+    return wrong_name(facts.concept, near, rng, hard)
+
+
+@cache
+def _sharing(words: str) -> tuple[str, ...]:
+    """The other names that have one of these words."""
+    several = set(words.split()) - {"and", "of", "on", "with"}
+    names = (concept.name for concept in concepts())
+    return tuple(name for name in names if name != words and several & set(name.split()))
 
 
 def _one(options: Sequence[OptionT], rng: np.random.Generator) -> OptionT:

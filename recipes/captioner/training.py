@@ -55,9 +55,10 @@ class CaptionerRecipe:
         describing, checking: the two courses, in this order
         seed: of regions and of the first course; nano's phases have those before
         width, layers: of the network
+        crops: to read vectors of crops without alpha instead, which is what alpha is compared with
     """
 
-    parts: int = 46
+    parts: int = 70
     scenes: BatchPlan = field(default_factory=lambda: NanoRecipe().boxes.plan)
     describing: Course = field(
         default_factory=lambda: Course(Phase(steps=2600, rate=2e-3, decay=0.7))
@@ -66,6 +67,7 @@ class CaptionerRecipe:
     seed: int = NanoRecipe().seed + 3
     width: int = 192
     layers: int = 4
+    crops: bool = False
 
     def courses(self) -> dict[str, Course]:
         """By name and in order."""

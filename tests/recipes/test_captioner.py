@@ -16,14 +16,14 @@ from alphaclip.language.captioner_network import END, PAD
 from recipes.captioner import regions as drawing
 from recipes.captioner.card import CARD, make_captioner
 from recipes.captioner.lessons import LessonPlan, Lessons
-from recipes.captioner.regions import SceneRegions, draw_regions
+from recipes.captioner.regions import SceneRegions, draw_regions, encode_scenes
 from recipes.captioner.texts import COLORS, HARD, Facts, ask, caption, references, wrong_name
 from recipes.captioner.training import CaptionerRecipe, Course, learnt_words, near_names, train
 from recipes.nano import phase
 from recipes.nano.captions import color_word
 from recipes.nano.drawings import concepts
 from recipes.nano.recipe import Phase
-from recipes.nano.scenes import SpriteBook, training_sets
+from recipes.nano.scenes import SpriteBook, compose, training_sets
 
 FACTS = Facts.of(0, "orange", [0.7, 0.1, 0.2, 0.2], 3)
 
@@ -71,14 +71,27 @@ def test_texts__say_what_is_true(near: np.ndarray) -> None:
     assert [FACTS.answer(kind) for kind in ("kind", "color", "count")] == [name, "orange", "three"]
     assert len(set(references(FACTS))) == 3
     rng = np.random.default_rng(0)
-    asked = {ask(FACTS, near, rng) for _ in range(400)}
+    asked = {ask(FACTS, near, rng) for _ in range(1000)}
     assert {answer for question, answer in asked if question.startswith("is it a ")} >= {
         "yes",
         "no",
     }
     yes = {question for question, answer in asked if answer == "yes" and name in question}
-    assert yes
-    assert not any(answer == "no" and f" {name}?" in question for question, answer in asked)
+    assert {f"is it a {name}?", f"is it an orange {name}?"} <= yes
+    denied = {question for question, answer in asked if answer == "no" and f" {name}?" in question}
+    assert denied
+    assert all(question.split()[-2] in {*COLORS} - {"orange"} for question in denied)
+
+
+def test_wrong_names__share_a_word_with_what_it_is_or_looks_like(near: np.ndarray) -> None:
+    names = [concept.name for concept in concepts()]
+    rng = np.random.default_rng(0)
+    for name, color, confused in (("dog", "brown", "hot dog"), ("monkey", "red", "red apple")):
+        facts = Facts.of(names.index(name), color, [0.4, 0.4, 0.2, 0.2], 1)
+        asked = [ask(facts, near, rng, {"is": 1.0}, 1.0) for _ in range(1500)]
+        answers = [answer for question, answer in asked if f" {confused}?" in question]
+        assert len(answers) > 5
+        assert set(answers) == {"no"}
 
 
 def test_wrong_names__are_hard_or_any_other(near: np.ndarray) -> None:
@@ -115,6 +128,19 @@ def test_regions__are_drawn_once(
         assert np.array_equal(getattr(again, name), column)
     assert np.allclose(np.linalg.norm(regions.vectors.astype(float), axis=1), 1, atol=1e-2)
     assert regions.counts.sum() == sum(count**2 for count in np.bincount(_scenes(regions.counts)))
+
+
+def test_crops__are_pictures_of_their_own(encoder: Encoder, book: SpriteBook) -> None:
+    scene = compose(book, np.random.default_rng(1))
+    height, width = scene.image.shape[:2]
+    pixels = np.multiply(scene.objects[-1].box, (width, height, width, height))
+    x, y, w, h = pixels.round().astype(int)
+    crop = np.ascontiguousarray(scene.image[y : y + h, x : x + w])
+    expected = encoder.encode_regions(crop, [Region.whole_image()])
+    crops, regions = (encode_scenes(encoder, [scene], crops=crops) for crops in (True, False))
+    assert np.allclose(crops.vectors[-1], expected[0], atol=1e-3)
+    assert not np.allclose(regions.vectors[-1], expected[0], atol=1e-2)
+    assert np.array_equal(crops.boxes, regions.boxes)
 
 
 def _scenes(counts: np.ndarray) -> np.ndarray:
@@ -178,8 +204,7 @@ def test_make_captioner__writes_what_ships(
     monkeypatch.setattr("recipes.captioner.card.SETS", {"boxes": (training_sets, 1.0)})
     monkeypatch.setattr("recipes.captioner.figures.REVIEWS", 10)
     monkeypatch.setattr("recipes.captioner.figures._caption_scores", lambda *_: {})  # Java is slow
-    (tmp_path / "drawings").symlink_to(disc_drawings)
-    path = make_captioner(small.shortened(1, 1), tmp_path, scenes=5)
+    path = make_captioner(small.shortened(1, 1), disc_drawings, tmp_path, scenes=5)
     model = language.load(path, device="cpu")
     assert model.describe(np.eye(1, 192, dtype=np.float32), [Region.whole_image()])
     card = json.loads((tmp_path / CARD).read_text("utf-8"))

@@ -21,6 +21,10 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     parser.add_argument("folder", type=Path, help="for drawings, checkpoints, captioner and card")
     parser.add_argument("--steps", type=int, help="of each course; fewer are for trying it out")
     parser.add_argument("--parts", type=int, help="of 250 drawn scenes; likewise")
+    parser.add_argument(
+        "--crops", action="store_true",
+        help="train the one that alpha is compared with, on crops, into FOLDER/crops",
+    )  # fmt: skip
     parser.set_defaults(run=_train)
 
 
@@ -33,5 +37,6 @@ def _train(args: argparse.Namespace) -> int:
         )
     numbers = {"--steps": args.steps, "--parts": args.parts}
     options = [f"{name}={value}" for name, value in numbers.items() if value is not None]
+    options += ["--crops"] if args.crops else []
     command = [sys.executable, "-m", "recipes.captioner", str(args.folder.resolve()), *options]
     return subprocess.run(command, cwd=CHECKOUT).returncode

@@ -105,6 +105,36 @@ def test_undo__leaves_nothing_of_what_was_cut_off(
     assert steps >= 4
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_undo__that_was_cut_off_goes_on(
+    dataset: fo.Dataset, hits: Hits, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    before, action, write_all = state(dataset), WAYS[way](hits), fo.Dataset._bulk_write
+
+    def write_some(dataset: fo.Dataset, operations: list, **options: object) -> None:
+        write_all(dataset, operations[:1], **options)
+        raise CutOffError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(fo.Dataset, "_bulk_write", write_some)
+        with pytest.raises(CutOffError):
+            undo(dataset, action)
+    assert state(dataset) != before
+    assert undo(dataset, action).restored > 0
+    assert state(dataset) == before
+
+
+def test_samples_in_memory__follow_what_is_written_and_undone(
+    dataset: fo.Dataset, hits: Hits
+) -> None:
+    held = list(dataset)
+    action = write_into(hits, "boxes.auto_label")
+    labels = [box.auto_label for sample in held for box in sample.boxes.detections]
+    assert labels == ["ant"] * len(hits)
+    undo(dataset, action)
+    assert not any("auto_label" in box for sample in held for box in sample.boxes.detections)
+
+
 @pytest.mark.parametrize("oldest_first", [True, False])
 @pytest.mark.parametrize("way", WAYS)
 def test_undo__of_a_run_that_went_on_leaves_nothing_in_whatever_order(

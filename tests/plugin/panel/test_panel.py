@@ -396,7 +396,7 @@ def test_open__a_picture_at_its_region_in_the_grid_that_is_there(panel):
     assert panel.do("open_picture", **sent) == {"id": tile["sample"], "field": "shapes"}
     assert not [m for m in panel.requests if m["operator_uri"].endswith("set_view")]
     panel.view = panel.dataset.to_patches("shapes")
-    assert panel.do("open_picture", **sent) ["id"] == tile["label_id"]
+    assert panel.do("open_picture", **sent)["id"] == tile["label_id"]
     panel.view = panel.dataset.exclude([tile["sample"]])
     assert panel.do("open_picture", **sent) == {}
     assert panel.sent("set_view")

@@ -21,9 +21,9 @@ def test_train_captioner__runs_the_recipe_of_the_checkout(
 
     monkeypatch.setattr(subprocess, "run", run)
     monkeypatch.chdir(tmp_path)
-    assert main(["train-captioner", "made", "--steps", "5"]) == 3
+    assert main(["train-captioner", "made", "--steps", "5", "--crops"]) == 3
     [(command, folder)] = commands
-    expected = ["-m", "recipes.captioner", str(tmp_path / "made"), "--steps=5"]
+    expected = ["-m", "recipes.captioner", str(tmp_path / "made"), "--steps=5", "--crops"]
     assert command == [sys.executable, *expected]
     assert (folder / "recipes" / "captioner" / "__main__.py").is_file()
 
