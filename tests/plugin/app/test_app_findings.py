@@ -99,14 +99,14 @@ def test_audit__clicks_and_keys_mark_and_a_detector_does_the_rest(
     expect(said).to_contain_text("1 in 2 of 320 pictures")
     expect(panel.content.get_by_alt_text("Picture 3", exact=True)).to_be_visible()
 
-    gate.hold(after=10)
+    for sample_id in audit.pictures[2:92]:
+        audit.mark(sample_id, [])
+    gate.hold(after=2)
     panel.press("Ask corner")
     expect(panel.content.get_by_role("button", name="Asking")).to_be_disabled()
     expect(panel.content.get_by_role("button", name="Stop")).to_be_visible()
     gate.open()
-    expect(said).to_contain_text("99 in 100 of 320 pictures, by person (2), somebody/corner (98)")
-    expect(panel.content.get_by_text("Marked by somebody/corner")).to_be_visible()
-    expect(panel.content.locator("[data-mark]")).to_have_count(1)
+    expect(said).to_contain_text("9 in 100 of 320 pictures, by person (92), somebody/corner (8)")
     panel.shoot("audit-detector")
     panel.press("Close")
     for sample_id in audit.pictures:
