@@ -187,7 +187,12 @@ class LabelPath:
 def count_samples(samples: fo.SampleCollection, field: str = "") -> int:
     """How many there are, or frames, where the field is one of frames. FiftyOne's own ``len()`` of
     a dataset is an estimate of the database, which is wrong after it has ended uncleanly."""
-    return int(samples.count("frames" if is_of_frames(field) else "id"))
+    if not is_of_frames(field):
+        return int(samples.count("id"))
+    # FiftyOne would put all frames of a video into one document to count them
+    is_dataset = samples is samples._dataset
+    whole = samples._frame_collection.count_documents({}) if is_dataset else samples.count("frames")
+    return int(whole)
 
 
 def flat(samples: fo.SampleCollection) -> fo.SampleCollection:
