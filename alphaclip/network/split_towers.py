@@ -131,26 +131,25 @@ class ClassToken:
     def attend(
         self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
     ) -> Tensor:
-        """The regions' rows are computed beside the picture's, which need no mask and so the
-        fastest attention; behind the last block nobody reads those."""
-        queries = tokens[:, :1].expand(-1, biases[0].shape[2], -1)
+        """In the last block only the regions' rows are computed."""
+        length, stream = tokens.shape[1], _with_queries(tokens, tokens[:, :1], biases)
         for block, bias, heads in zip(self._last, biases, self.heads, strict=True):
-            mask = _sight(bias, self.prefix, hidden=1)
+            start = length if block is self._last[-1] else 0
+            mask = _walls(bias, self.prefix, hidden=1)[:, :, start:]
             is_one = mask.shape[:2] == (1, 1)
             mask = mask[0, 0] if is_one else mask.expand(-1, heads, -1, -1).flatten(0, 1)
-            queries = self._step(block, tokens, queries, mask)
-            tokens = tokens if block is self._last[-1] else block(tokens)
-        return self._read(queries.flatten(0, 1)[:, None]).unflatten(0, queries.shape[:2])
+            stream = self._step(block, stream, mask, start)
+        return self._read(stream.flatten(0, 1)[:, None]).unflatten(0, stream.shape[:2])
 
     def patches(self, tokens: Tensor) -> Tensor:
         out = self._last[-1](tokens[None], attn_mask=_bias(_alone(tokens), tokens.dtype))
         return self._read(out[0][self.prefix :, None])
 
-    def _step(self, block: Any, tokens: Tensor, queries: Tensor, mask: Tensor) -> Tensor:
-        """What a block makes of the queries."""
-        keys = block.ln_1(torch.cat((tokens, queries), dim=1))
-        own = keys[:, tokens.shape[1] :]
-        out = queries + block.ls_1(block.attention(own, keys, keys, attn_mask=mask))
+    def _step(self, block: Any, tokens: Tensor, mask: Tensor, start: int) -> Tensor:
+        """The rows from one on of what a block makes."""
+        keys = block.ln_1(tokens)
+        gathered = block.attention(keys[:, start:], keys, keys, attn_mask=mask)
+        out = tokens[:, start:] + block.ls_1(gathered)
         stepped: Tensor = out + block.ls_2(block.mlp(block.ln_2(out)))
         return stepped
 
@@ -366,8 +365,10 @@ def _with_queries(tokens: Tensor, query: Tensor, biases: Sequence[Tensor]) -> Te
     return torch.cat((tokens, query.expand(-1, biases[0].shape[2], -1)), dim=1)
 
 
-def _sight(bias: Tensor, prefix: int, hidden: int) -> Tensor:
-    """What is added to the scores of the queries' attention, which see no query but themselves.
+def _walls(bias: Tensor, prefix: int, hidden: int) -> Tensor:
+    """What is added to the scores of a block's attention where queries stand behind the tokens.
+
+    The picture's tokens do not see the queries, and these not each other.
 
     Args:
         bias: (P, heads or 1, S, patches), of the queries to the patches
@@ -375,23 +376,13 @@ def _sight(bias: Tensor, prefix: int, hidden: int) -> Tensor:
         hidden: how many of these the queries do not see: the class token that they are copies of
 
     Returns:
-        (P, heads or 1, S, T + S) for T tokens
+        (P, heads or 1, T + S, T + S) for T tokens
     """
     count, length = bias.shape[2], prefix + bias.shape[3]
-    walls = bias.new_zeros(count, length + count)
-    walls[:, length:] = walls[:, :hidden] = float("-inf")
-    walls.diagonal(length)[:] = 0
-    return walls + pad(bias, (prefix, count))
-
-
-def _walls(bias: Tensor, prefix: int, hidden: int) -> Tensor:
-    """The same of a block that is run on the tokens with the queries behind them: these are not
-    seen by the tokens. (P, heads or 1, T + S, T + S)"""
-    sight = _sight(bias, prefix, hidden)
-    count = bias.shape[2]
-    above = bias.new_zeros(*bias.shape[:2], sight.shape[3] - count, sight.shape[3])
-    above[..., -count:] = float("-inf")
-    return torch.cat((above, sight), dim=2)
+    walls = bias.new_zeros(length + count, length + count)
+    walls[:, length:] = walls[length:, :hidden] = float("-inf")
+    walls.diagonal()[length:] = 0
+    return walls + pad(bias, (prefix, count, length, 0))
 
 
 def _is_plain(visual: VisionTransformer) -> bool:
