@@ -159,7 +159,7 @@ class Region:
         content = hashlib.sha256(repr((self.box, [r.tolist() for r in self.rings])).encode())
         if self.mask is not None:
             content.update(repr(self.mask.shape).encode())
-            content.update(np.ascontiguousarray(self.mask).reshape(-1))
+            content.update(np.ascontiguousarray(self.mask).reshape(-1).data)
         return content.hexdigest()[:32]
 
 
