@@ -26,6 +26,8 @@ JOIN = " & "
 REGIONS = "regions"
 PROMPTED = "maskprompt"
 """The one method that needs weights of its own."""
+NATIVE = "native"
+"""The one that only some towers take."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ METHODS = (
     Method("near", "1.5 times the region's box, with what is in it", _NEAR),
     Method("cover", "squares of at most twice the box, each for all regions in it", _COVER),
     Method("crop", "the region's box alone, all-ones alpha", _CROP),
-    Method("native", "crop at the region's own aspect (SigLIP 2 with NaFlex)", _NATIVE),
+    Method(NATIVE, "crop at the region's own aspect (SigLIP 2 with NaFlex)", _NATIVE),
     Method("maskedcrop", "crop, the mean colour outside the region", _MASKED),
     Method("blur", "blurred outside the region", {"background": "blur"}),
     Method("gray", "without colours outside the region", {"background": "gray"}),
@@ -153,7 +155,7 @@ def _check_together(words: Sequence[str], name: str) -> None:
             f"{name!r}: {' and '.join(pooled)} each take the region in a way of their own: "
             f"choose one, or make an ensemble: BASE+{pooled[0]}{JOIN}BASE+{pooled[1]}"
         )
-    if pooled and "native" in words:
+    if pooled and NATIVE in words:
         raise ModelNotFoundError(
             f"{name!r}: {pooled[0]} takes regions from a square's patches, and native shows each "
             "at its own aspect: leave one of them out"

@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 import alphaclip.nano
 from alphaclip.catalog.candidates import CANDIDATES, SIGLIP, Candidate
 from alphaclip.catalog.methods import METHODS as ALL_METHODS
-from alphaclip.catalog.methods import PROMPTED, SIGN, Method, default_view, pooling_of, split_name
+from alphaclip.catalog.methods import (
+    NATIVE,
+    PROMPTED,
+    SIGN,
+    Method,
+    default_view,
+    pooling_of,
+    split_name,
+)
 from alphaclip.catalog.released import (
     BASE_TAG,
     LICENCE,
@@ -134,9 +142,9 @@ def list_models() -> list[ModelInfo]:
 
 def zoo_names() -> dict[str, str]:
     """The names under which a zoo lists the models, each with its licence: the named ones, alone,
-    with each method that needs no weights of its own, and near with each that takes the region from
-    the model's tokens; and open_clip's for photographs, with training-free region attention."""
-    methods = [method for method in ALL_METHODS if method.name != PROMPTED]
+    with each method that needs neither weights nor a tower of its own, and near with each that
+    takes the region from the model's tokens; and open_clip's for photographs."""
+    methods = [method for method in ALL_METHODS if method.name not in (NATIVE, PROMPTED)]
     ends = ["", *(SIGN + method.name for method in methods)]
     ends += [f"{SIGN}near{SIGN}{method.name}" for method in methods if method.pools]
     named = {info.name + end: info.licence for info in list_models() for end in ends}

@@ -119,7 +119,7 @@ def check_into(dataset: fo.Dataset, field: str, into: str) -> None:
     if "." in into and target not in ("", field):
         raise FieldError(
             f"into is {into!r}, the index is of field {field!r}: an attribute can be written to "
-            f"that field only, as '{field}.{attribute}'"
+            f"that field only, as '{field}.auto_label'"
         )
     if "." in into:
         check_attribute(dataset, field, attribute, "StringField")

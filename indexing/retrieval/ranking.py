@@ -24,6 +24,10 @@ FEW = 10_000
 """More hits than these are found by looking at every row, which is then the quicker way."""
 
 
+ROUNDING = 1e-6
+"""A cosine differs by less than this by the way it is computed; so a hit's own score, as the lowest
+score of another search, finds that hit again."""
+
 MORE = 8
 """So many times more hits are found where only the best of each group is meant: pictures have some
 that match."""
@@ -186,7 +190,7 @@ def _nearest(
     scores, keys = ranking.score(similarity(ranking.vectors, vectors, "cosine"))
     order = np.lexsort((rows, -keys))
     if min_score is not None:
-        order = order[scores[order] >= min_score]
+        order = order[scores[order] >= min_score - ROUNDING]
     order = order[:k]
     return Ranked(rows[order], scores[order], keys[order])
 
@@ -203,7 +207,7 @@ def _scan(
     for rows, cosines in scan(table, ranking.vectors, "cosine", only):
         block = Ranked(rows, *ranking.score(cosines))
         if min_score is not None:
-            block = block.take(block.scores >= min_score)
+            block = block.take(block.scores >= min_score - ROUNDING)
         best.add(block.rows, block.rank_scores[None], block.scores[None])
     rows, keys, scores = (column[0] for column in best.ranked())
     ranked = Ranked(rows, scores, keys)

@@ -111,7 +111,9 @@ def test_default_view__pooling_shows_the_whole_picture_unless_told() -> None:
     assert default("circle") == View("context", 1.5, marker="circle")
 
 
-@pytest.mark.parametrize("methods", [m.name for m in METHODS if m.name != "maskprompt"])
+@pytest.mark.parametrize(
+    "methods", [m.name for m in METHODS if m.name not in ("maskprompt", "native")]
+)
 def test_load__each_method_encodes_and_its_name_makes_it_again(methods: str) -> None:
     encoder = load(f"{NANO}+{methods}", device="cpu")
     assert encoder.name == f"{NANO}+{methods}"

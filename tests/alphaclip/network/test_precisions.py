@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +206,12 @@ def test_int8__where_pytorch_cannot(model: AlphaCLIP, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
-def test_compile__with_a_compiler_or_a_clear_refusal(model: AlphaCLIP) -> None:
+def test_compile__with_a_compiler_or_a_clear_refusal(
+    model: AlphaCLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The trace is of our code; the machine code made of it takes minutes, and is PyTorch's affair
+    traced = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", traced)
     exact = _encoder(model)
     expected = exact.encode_regions(IMAGE, REGIONS)
     try:

@@ -25,8 +25,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The pictures whose labels are read."""
     ids: list[str] = []
 
-    def reading(*given):
-        for picture in labelled_pictures(*given):
+    def reading(*given, **options):
+        for picture in labelled_pictures(*given, **options):
             ids.append(picture.sample_id)
             yield picture
 

@@ -160,7 +160,7 @@ def test_write__an_edit_between_is_not_undone(dataset: fo.Dataset) -> None:
     [
         ("boxes", "own field"),
         ("others.label", "the index is of field 'boxes'"),
-        ("boxes.a.b", "attribute name is"),
+        ("boxes.a.b", "the index is of field 'boxes'"),
         ("boxes.", "attribute name is"),
         ("filepath", "gives a meaning"),
         ("frames", "gives a meaning"),
@@ -176,7 +176,7 @@ def test_write__an_edit_between_is_not_undone(dataset: fo.Dataset) -> None:
         ("boxes.source_id", "meaning of its own"),
         ("boxes.detections", "meaning of its own"),
         ("", "field name is"),
-        ("../x", "attribute name is"),
+        ("../x", "the index is of field 'boxes'"),
         (5, "expected a field"),
     ],
 )

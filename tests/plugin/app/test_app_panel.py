@@ -55,7 +55,7 @@ def test_panel__search_scroll_and_the_grid(panel: Panel, scenes: fo.Dataset) -> 
     panel.tile(1).locator("img").wait_for()
     panel.content.get_by_label("Size of the crops").focus()
     panel.page.keyboard.press("End")
-    expect(panel.tile(1)).to_have_css("width", "256px")
+    assert panel.tile(1).bounding_box()["width"] >= 256  # And more, so that the row is filled
     panel.press("Show in grid")
     expect(panel.page.locator("[data-cy=entry-counts]")).to_have_text("1,046 patches")
     panel.app.show_ids()

@@ -1,9 +1,11 @@
 """One step: what it changes, that GradCache is exact, and what it refuses."""
 
 from dataclasses import replace
+from functools import partialmethod
 
 import pytest
 import torch
+from torch import nn
 
 from alphaclip.training.finetune.config import FinetuneError
 from alphaclip.training.finetune.optimization.optimizer import make_optimizer
@@ -242,7 +244,10 @@ def test_bf16__is_near_fp32(make_step, make_batch):
 
 
 @pytest.mark.slow
-def test_compile__changes_no_gradient(make_step, make_batch):
+def test_compile__changes_no_gradient(make_step, make_batch, monkeypatch):
+    # The trace is of our code; the machine code made of it takes minutes, and is PyTorch's affair
+    traced = partialmethod(nn.Module.compile, backend="aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", traced)
     plain, reference = make_step("one block")
     compiled, trainable = make_step("one block", compile=True, gradient="cache", micro_batch=4)
 
