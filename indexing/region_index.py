@@ -123,7 +123,7 @@ def build(
         engine (None): runs workers side by side, see :func:`alphaclip.indexing.run`; None embeds in
             this process
         workers (2): of the engine
-        every (1): so manieth frame of each video, from the first
+        every (1): n for every nth frame of each video, from the first
 
     Returns:
         the index; its :attr:`~RegionIndex.info` has the report

@@ -100,7 +100,7 @@ def read_pictures(
         samples: a view or a dataset
         field: that holds regions
         only (None): ids of the samples or frames to read
-        every (1): so manieth frame of each video, from the first
+        every (1): n for every nth frame of each video, from the first
     """
     for document in _documents(samples, field, _columns(samples, field), only, every):
         yield RawPicture(

@@ -116,7 +116,7 @@ def plan(
     Args:
         workers (1): that are to embed it; a small dataset gets smaller shards for many
         shard_regions (None): regions in a shard, about; None follows the number of workers
-        every (1): so manieth frame of each video
+        every (1): n for every nth frame of each video
 
     Returns:
         the plan; its ``folder`` is what the embedding needs

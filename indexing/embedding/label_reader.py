@@ -51,7 +51,7 @@ READ_AT = "read_at"
 """In what is noticed of the labels: when they began to be read, ISO 8601, UTC."""
 
 EVERY = "every"
-"""In the settings of an index of frames: so manieth frame of each video it is of; if not all."""
+"""In the settings of an index of frames that is not of all of them: n for every nth."""
 
 TWICE = "its id occurs twice: a region has one vector"
 """Why all regions of a sample with one label id but the first are left out."""

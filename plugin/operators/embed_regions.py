@@ -44,7 +44,7 @@ class EmbedRegions(JobOperator):
         if ctx.dataset.media_type == "video":
             inputs.int(
                 "every",
-                label="Every so manieth frame",
+                label="Every nth frame",
                 description="1 embeds the regions of all frames; 10 those of frames 1, 11, 21, ...",
                 default=1,
                 min=1,

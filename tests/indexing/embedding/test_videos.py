@@ -138,7 +138,7 @@ def test_search__in_views(videos: fo.Dataset, index: RegionIndex) -> None:
     assert count(stages) == 4
 
 
-def test_every__so_manieth_frame(videos: fo.Dataset, encoder: Encoder) -> None:
+def test_every__nth_frame(videos: fo.Dataset, encoder: Encoder) -> None:
     index = indexing.build(videos, FIELD, encoder, every=3)
     hits = index.search("a red square", k=None)
     assert {number for _, number in numbers(hits)} == {1, 4}

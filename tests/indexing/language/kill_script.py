@@ -24,7 +24,7 @@ from tests.indexing.language.fakes import FakeDescriber
 
 
 def describe(name: str, moment: int) -> None:
-    """Describes all regions, and is killed at the so-manieth thing that is written or said."""
+    """Describes all regions, and is killed at the nth thing that is written or said."""
     _disconnect()  # as FiftyOne's own forks: clients of the database are not to be shared
     moments = count()
 
