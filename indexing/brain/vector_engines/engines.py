@@ -44,10 +44,13 @@ def public_in(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _has_secret(address: str) -> bool:
     try:
-        has_password = bool(urlsplit(address).password)
+        parts = urlsplit(address)
     except ValueError:
         return True
-    return has_password or any(f"{name}=" in address.lower() for name in _SECRETS)
+    # A web address has a token where a database's has a user
+    is_signed_in = parts.password or (parts.username and parts.scheme in ("http", "https"))
+    settings = "".join(address.lower().split())  # libpq takes "password = p" as well
+    return bool(is_signed_in) or any(f"{name}=" in settings for name in _SECRETS)
 
 
 def not_in_config(method: str, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,6 +190,8 @@ def test_load__in_an_engine_that_has_moved(
         ({"host": "here", "port": 1, "password": "p"}, {"host": "here", "port": 1}),
         ({"connection_string": "postgresql://me:p@here/db"}, {}),
         ({"connection_string": "host=here password=p"}, {}),
+        ({"connection_string": "host=here password = p"}, {}),
+        ({"url": "https://token@here/"}, {}),
         ({"connection_string": "postgresql://me@here/db"}, ...),
         ({"url": "https://here/?api_key=k"}, {}),
         ({"uri": "http://[broken"}, {}),
