@@ -48,8 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
         environ = stack.enter_context(sandbox.sandbox(folder, os.environ))
     os.environ.clear()
     os.environ.update(environ, ALPHACLIP_MODELS=str(folder / "alphaclip-models"))
-    # They pay for those who compile much; the tests compile one line
-    os.environ["TORCHINDUCTOR_CPP_CACHE_PRECOMPILE_HEADERS"] = "0"
     if workers := int(environ.get("PYTEST_XDIST_WORKER_COUNT", 0)):
         os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
 

@@ -20,7 +20,7 @@ interface Props {
 /** An odd region beside those that it is to be compared with. */
 export function OddTile({ position, kind, side, odd, detail, tiles, decision, isCurrent }: Props) {
   const tile = tiles.get(odd.id);
-  const label = tile?.label || (detail && !tile ? "gone" : "no label");
+  const label = tile ? tile.label || "no label" : detail ? "gone" : "…";
   const outcome = decision && (decision.label ?? decision.tag ?? "kept");
   const chance = odd.chance === null ? "" : `, ${percent(odd.chance)}`;
   const rather = { "label errors": `rather ${odd.note}${chance}`, "missing labels": `probably ${odd.note}` }[kind as string] ?? "";
