@@ -110,11 +110,12 @@ def unit_vectors(query: np.ndarray) -> np.ndarray:
     if query.dtype.kind not in "iuf":
         raise AlphaClipError(f"query vector is of type {query.dtype}: expected numbers")
     vectors = np.atleast_2d(query).astype(np.float32)
-    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    if vectors.ndim != 2 or not np.isfinite(vectors).all() or not norms.all():
+    with np.errstate(over="ignore"):
+        norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    if vectors.ndim != 2 or not np.isfinite(norms).all() or not norms.all():
         raise AlphaClipError(
-            f"query vector of shape {query.shape} is zero, not finite, or not (dim,) or (m, dim): "
-            "it has no direction"
+            f"query vector of shape {query.shape} is not (dim,) or (m, dim), or its length is zero "
+            "or not finite: it has no direction"
         )
     return np.asarray(vectors / norms, np.float32)
 
