@@ -315,7 +315,7 @@ def _status(args: argparse.Namespace) -> int:
     speed, left = status.regions_per_second, status.seconds_left
     print(f"{status.finished} of {status.shards} shards, ", end="")
     print(f"{status.embedded} of {status.regions} regions embedded", end="")
-    print("" if left is None else f", {speed:.1f} a second, about {left / 60:.0f} min left")
+    print(f", {speed:.1f} a second, about {left / 60:.0f} min left" if left else "")
     for file, one in status.trying.items():
         print(f"tried: {file} by process {one.process} on {one.host}")
     for failed in status.failed:
