@@ -60,8 +60,8 @@ export function FirstSteps({ call, about, onError, onChange }: Props) {
   const begin = (event: string) => () => call(event).catch(onError);
   return (
     <div style={{ padding: "24px 8px" }}>
-      <h3>{hasRegions ? "Embed regions first" : "Segment regions first"}</h3>
-      <p>
+      <h3 style={{ fontWeight: 600 }}>{hasRegions ? "Embed regions first" : "Segment regions first"}</h3>
+      <p style={{ margin: "4px 0 12px" }}>
         {hasRegions
           ? "No regions of this dataset are embedded yet, so there is nothing to search."
           : "No boxes, masks or polygons are in this dataset yet. “Segment regions” finds what is in its " +
