@@ -25,6 +25,8 @@ from alphaclip.regions.images import FORMATS, check_pixels, decode_image
 MASK_FORMATS = (*FORMATS, "PPM")
 """PBM and PGM, which Pillow counts as PPM, are common for masks."""
 
+_ON = np.uint8(255)
+
 _OVER = 0.1
 """Share of white by which resampling takes floats beyond black and white."""
 
@@ -100,7 +102,7 @@ def _join_channels(values: np.ndarray) -> np.ndarray:
 
 def _plane(values: np.ndarray) -> np.ndarray:
     if values.dtype == bool:
-        return values.astype(np.uint8) * np.uint8(255)
+        return values.astype(np.uint8) * _ON
     least, most = values.min(), values.max()
     if values.dtype.kind != "f":
         is_soft = least >= 0 and most == 255

@@ -19,9 +19,9 @@ QUERIES = 256
 """For more queries than these, blocks are smaller, so that the scores of one stay small: 16 MB."""
 
 
-FEW, FEW_BLOCK = 3, 4096
-"""For so few queries float16 rows are compared as they are, so many at a time: to convert them
-takes three times as long as one query."""
+FEW = 3
+"""For so few queries float16 rows are compared as they are: to convert them takes three times as
+long as one query."""
 
 
 class Best:
@@ -61,7 +61,7 @@ class Best:
     def ranked(self) -> tuple[np.ndarray, ...]:
         """The best first: int64 (m, k') rows, float32 (m, k') keys, and what came beside."""
         columns = self._joined()
-        order = np.lexsort((columns[0], -columns[1]), axis=1)
+        order = _descending(columns[1])
         return tuple(np.take_along_axis(column, order, 1) for column in columns)
 
     def _joined(self) -> tuple[np.ndarray, ...]:
@@ -79,6 +79,19 @@ class Best:
             best &= ~equal | (np.cumsum(equal, axis=1) <= room)
         self._blocks = [tuple(column[best].reshape(len(keys), k) for column in columns)]
         self._least = least
+
+
+def _descending(keys: np.ndarray) -> np.ndarray:
+    """The order of float32 keys along the last axis, the largest first, equals by their place.
+
+    Place and key are sorted as one number, a fifth of the time of a stable argsort.
+    """
+    bits = (0 - np.fmax(keys, -np.inf)).view(np.uint32)
+    # With the sign flipped, and negative numbers inverted, bits have the order of their numbers.
+    ascending = bits ^ np.where(bits >> 31, np.uint32(0xFFFFFFFF), np.uint32(0x80000000))
+    places = np.arange(keys.shape[-1], dtype=np.uint64)
+    both = np.sort((ascending.astype(np.uint64) << np.uint64(32)) | places, axis=-1)
+    return (both & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
 
 def scan_top(
@@ -118,8 +131,8 @@ def scan(
     """
     vectors = prepare(queries, metric, table.dim)
     if 0 < len(vectors) <= FEW and table.dtype == np.float16 and metric != "euclidean":
-        compare = HalfSimilarity(table.dim, min(FEW_BLOCK, len(table)))
-        for here, stored in table.blocks(FEW_BLOCK, rows):
+        compare = HalfSimilarity(table.dim)
+        for here, stored in table.blocks(BLOCK, rows):
             yield here, compare(vectors, stored)
         return
     size = max(1, min(BLOCK, BLOCK * QUERIES // max(1, len(vectors))))

@@ -84,9 +84,14 @@ class VectorTable:
                 yield some, self.take(some)
             return
         for begin in range(0, len(self), size):
-            some = np.arange(begin, min(begin + size, len(self)))
+            slots = self.slots[begin : begin + size]
+            first, last = np.searchsorted(self._starts, slots[[0, -1]], side="right") - 1
+            some = np.arange(begin, begin + len(slots))
+            if first == last:
+                yield some, self._inside(first, slots - self._starts[first])
+                continue
             parts = [self._inside(segment, inside) for segment, _, inside in self.located(some)]
-            yield some, parts[0] if len(parts) == 1 else np.concatenate(parts)
+            yield some, np.concatenate(parts)
 
     def _inside(self, segment: int, rows: np.ndarray) -> np.ndarray:
         """Some rows of a segment, ascending."""

@@ -27,7 +27,8 @@ from .questions import (
 )
 
 K = 10_000
-"""Hits that the page lists; what lies above a threshold is counted and acted on in full."""
+"""Hits that the page lists, of a large index as many as are found without a look at all vectors;
+what lies above a threshold is counted and acted on in full."""
 
 BARS, STEPS = 60, 300
 MAX_TILES, MIN_SIDE, MAX_SIDE = 200, 32, 640
@@ -38,12 +39,15 @@ class ResultEvents:
 
     @event
     def search(self, ctx):
-        question = {"k": K, **ctx.params["question"]}
+        question = dict(ctx.params["question"])
         if ctx.params.get("inside") and ctx.view is not None:
             stages = json_util.dumps(ctx.view._serialize(include_uuids=False))
             question["stages"] = json.loads(stages) or None
 
         question = completed(ctx.dataset, question)
+        if question["k"] is None:
+            question["k"] = _most_listed(ctx.dataset, question)
+
         question, lost = without_lost_regions(ctx.dataset, question)
         answer = _answer(ctx.dataset, question)
         if ctx.params.get("remember"):
@@ -84,6 +88,12 @@ class ResultEvents:
             show_view(ctx, pictures_in(ctx.dataset, field, samples))
         else:
             show_view(ctx, hits.take(slice(K)).view())
+
+
+def _most_listed(dataset, question):
+    from alphaclip.indexing.explore.scores import BEST, COUNTED
+
+    return K if sum(map(len, indexes_of(dataset, question))) <= COUNTED else BEST
 
 
 def _answer(dataset, question):

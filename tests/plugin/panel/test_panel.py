@@ -259,6 +259,13 @@ def test_tiles__of_a_search_do_not_search_again(panel, monkeypatch):
     assert len(searched) == 1
 
 
+def test_search__of_a_large_index_lists_the_best_and_estimates_the_others(panel, monkeypatch):
+    monkeypatch.setattr("alphaclip.indexing.explore.scores.COUNTED", 5)
+    monkeypatch.setattr("alphaclip.indexing.explore.scores.BEST", 4)
+    found = panel.search("a square")
+    assert (len(panel.hits), found["total"], found["off_by"]) == (4, 24, 1)
+
+
 def test_refine__searches_again_with_the_marks(panel):
     panel.search("a square")
     right, wrong = panel.hits[-1], panel.hits[0]
