@@ -104,7 +104,7 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
 
     Args:
         name: see :func:`find_candidate`, or ``hf:OWNER/NAME`` or ``hf-hub:OWNER/NAME``
-        progress (None): told how many MB are here; what it raises ends the download
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Raises:
         ModelNotFoundError: it is none of them
