@@ -99,6 +99,20 @@ def _over_all(report: Report) -> Iterator[str]:
             f"Recall is estimated at {estimate} (interval {low} to {high}): of {recall['total']:,} "
             f"reviewed regions that are of a class, {recall['recalled']:,} are labelled right."
         )
+        yield from _recall_by_class(report)
+
+
+def _recall_by_class(report: Report) -> Iterator[str]:
+    told = []
+    for line in report["classes"]:
+        if recall := line.get("recall"):
+            estimate, low, high = (
+                f"{100 * share:.0f} %" for share in (recall["estimate"], *recall["interval"])
+            )
+            told.append(f"{one_line(line['name'], NAME_CHARACTERS)} {estimate} ({low} to {high})")
+    if told:
+        more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+        yield f"By class: {', '.join(told[:MOST_NAMED])}{more}."
 
 
 def _each_class(report: Report) -> Iterator[str]:
