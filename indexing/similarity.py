@@ -615,7 +615,7 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
                 fails later, batch by batch
         """
         if self._is_applied:
-            self._check_classes()
+            self._stated_classes()
         from alphaclip.indexing.brain.picture_items import PictureItem
 
         return PictureItem(field_mapping=field_mapping)
@@ -634,11 +634,11 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
         import fiftyone as fo
         from scipy.special import softmax
 
-        self._check_classes()
+        classes = self._stated_classes()
         shares = softmax(LOGITS * self.embed_all(args) @ self._class_vectors.T, axis=1)
         best = shares.argmax(axis=1)
         return [
-            fo.Classification(label=self.classes[number], confidence=float(line[number]))
+            fo.Classification(label=classes[number], confidence=float(line[number]))
             for number, line in zip(best, shares, strict=True)
         ]
 
@@ -666,9 +666,10 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
         """Texts as vectors (n, dim)."""
         return self.encoder.recall_text(args)
 
-    def _check_classes(self) -> None:
+    def _stated_classes(self) -> list[str]:
         if not self.classes:
             raise AlphaClipError(NO_CLASSES.format(name=self.encoder.name))
+        return self.classes
 
     @cached_property
     def _class_vectors(self) -> np.ndarray:
