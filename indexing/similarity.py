@@ -566,7 +566,6 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
     preprocess = False
     """The encoder prepares pictures itself."""
 
-    has_embeddings = True
     can_embed_prompts = True
 
     @checked()
@@ -580,9 +579,21 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
         self.classes = None if classes is None else list(classes)
         self._prompt = text_prompt
         self._last: np.ndarray | None = None
+        self._embeds = self._is_applied = False
+
+    def __enter__(self) -> RegionModel:
+        self._is_applied = not self._embeds
+        return self
 
     def __exit__(self, *args: Any) -> None:
         end_patches()
+        self._embeds = self._is_applied = False
+
+    @property
+    def has_embeddings(self) -> bool:
+        """True. FiftyOne asks before it embeds, and does not where it applies a model."""
+        self._embeds = True
+        return True
 
     @property
     def transforms(self) -> Any:
@@ -597,7 +608,14 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
         return as_item
 
     def build_get_item(self, field_mapping: dict[str, str] | None = None) -> PictureItem:
-        """How FiftyOne's loaders open a picture."""
+        """How FiftyOne's loaders open a picture.
+
+        Raises:
+            AlphaClipError: if the model is applied and has no classes; FiftyOne goes on after what
+                fails later, batch by batch
+        """
+        if self._is_applied:
+            self._stated_classes()
         from alphaclip.indexing.brain.picture_items import PictureItem
 
         return PictureItem(field_mapping=field_mapping)
@@ -616,12 +634,11 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
         import fiftyone as fo
         from scipy.special import softmax
 
-        if not self.classes:
-            raise AlphaClipError(NO_CLASSES.format(name=self.encoder.name))
+        classes = self._stated_classes()
         shares = softmax(LOGITS * self.embed_all(args) @ self._class_vectors.T, axis=1)
         best = shares.argmax(axis=1)
         return [
-            fo.Classification(label=self.classes[number], confidence=float(line[number]))
+            fo.Classification(label=classes[number], confidence=float(line[number]))
             for number, line in zip(best, shares, strict=True)
         ]
 
@@ -648,6 +665,11 @@ class RegionModel(fom.Model, fom.EmbeddingsMixin, fom.PromptMixin, fom.SupportsG
     def embed_prompts(self, args: list[str]) -> np.ndarray:
         """Texts as vectors (n, dim)."""
         return self.encoder.recall_text(args)
+
+    def _stated_classes(self) -> list[str]:
+        if not self.classes:
+            raise AlphaClipError(NO_CLASSES.format(name=self.encoder.name))
+        return self.classes
 
     @cached_property
     def _class_vectors(self) -> np.ndarray:

@@ -27,9 +27,9 @@ MB = 1_000_000
 DOWNLOADS = {zoo.cached_name(one.model): one for one in OFFERED.values()}
 """What is offered, by the name that loads it."""
 
-TUNED, GAIN_FILE = "fine-tuned", "gain.json"
-"""The folder of the models folder with a folder for each fine-tune on a dataset, and the file there
-that says what came of it."""
+TUNED, TUNED_RUN, GAIN_FILE = "fine-tuned", "run", "gain.json"
+"""The folder of the models folder with a folder for each fine-tune on a dataset; in each, the
+folder of the run, and the file that says what came of it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def download_encoder(name: str, progress: Progress | None = None) -> None:
 
     Args:
         name: see :func:`find_candidate`, or ``hf:OWNER/NAME`` or ``hf-hub:OWNER/NAME``
-        progress (None): told how many MB are here; what it raises ends the download
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Raises:
         ModelNotFoundError: it is none of them
@@ -199,7 +199,7 @@ def _of_open_clip(candidate: Candidate, installed: bool) -> Choice:
 def _tuned(path: Path) -> Choice | None:
     """What a fine-tune led to; None if it is not finished, or cannot be read."""
     with suppress(AlphaClipError, OSError, KeyError, TypeError):
-        report, model = read_json(path), path.parent / "run" / "last"
+        report, model = read_json(path), path.parent / TUNED_RUN / "last"
         if report["finished"] and model.is_dir():
             licence = zoo.stated_licence(model)
             base = split_name(str(report["base"]))[0]

@@ -217,7 +217,7 @@ def fetch_hub_model(name: str, progress: Progress | None = None) -> Path:
 
     Args:
         name: with its prefix, without methods
-        progress (None): told how many MB are here; what it raises ends the download
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Raises:
         AlphaClipError: it is of a kind that cannot be used

@@ -103,23 +103,15 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _install(name: str) -> int:
-    from tqdm import tqdm
-
     from alphaclip.weights.hub import hub_folder
 
     is_hub = zoo.hub_config(name) is not None
     detector = find_detector(name)
     model = name if is_hub or detector else find_candidate(name).model
-    with tqdm(unit="MB", desc=model) as bar:
-
-        def show(what: str, done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        if detector:
-            hub_folder(name, progress=show)
-        else:
-            download_encoder(name, show)
+    if detector:
+        hub_folder(name)
+    else:
+        download_encoder(name)
     loads = name if is_hub else zoo.cached_name(model)
     use = "it finds boxes for words" if detector else f"{loads} encodes regions"
     print(f"{model} is installed: {use}")

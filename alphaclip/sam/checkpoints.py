@@ -136,8 +136,7 @@ def install_sam(name: str, source: Path | None = None, progress: Progress | None
         source (None): the user's file, a ``.pth`` (read with ``weights_only=True``) or
             ``.safetensors``: for a released name the published file, whose SHA-256 is checked; it
             is left as it is
-        progress (None): told how many MB of the download are here; what it raises ends the
-            download, which goes on when it is asked for again
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Returns:
         a safetensors file in the models folder

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,7 @@ def download_base(architecture: str, tag: str, progress: Progress | None = None)
 
     Args:
         architecture, tag: of open_clip
-        progress (None): told how many MB are here; what it raises ends the download, which goes on
-            when it is asked for again
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Raises:
         MissingWeightsError: the download failed; says why and how else to get them
@@ -52,9 +52,7 @@ def download_base(architecture: str, tag: str, progress: Progress | None = None)
     logger.warning("downloading the base weights %s of %s", tag, architecture)
     try:
         config = dict(open_clip.get_pretrained_cfg(architecture, tag))
-        if progress is not None:
-            _fetch_first(config, progress)
-        return Path(open_clip.download_pretrained(config))
+        return _fetch_first(config, progress) or Path(open_clip.download_pretrained(config))
     except Exception as error:
         if isinstance(error, AlphaClipError) and not isinstance(error, CheckpointError):
             raise  # the progress ended it
@@ -74,15 +72,13 @@ def _hub_files(config: Mapping[str, Any]) -> tuple[str, list[str]]:
     return repository, ["open_clip_model.safetensors", "open_clip_pytorch_model.bin"]
 
 
-def _fetch_first(config: Mapping[str, Any], progress: Progress) -> None:
-    """Downloads the first of the hub's files that is there, so that open_clip finds it."""
+def _fetch_first(config: Mapping[str, Any], progress: Progress | None) -> Path | None:
+    """Downloads the first of the hub's files that is there; None of what is not on the hub."""
     repository, names = _hub_files(config)
     for name in names:
-        try:
-            fetch_file(repository, name, progress)
-        except EntryNotFoundError:
-            continue
-        return
+        with suppress(EntryNotFoundError):
+            return fetch_file(repository, name, progress)
+    return None
 
 
 def base_advice(architecture: str, tag: str) -> str:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import shutil
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
+
+from tqdm import tqdm
 
 from alphaclip.errors import CheckpointError
 from alphaclip.files import BLOCK, file_sha256, is_whole, make_folder
@@ -41,7 +44,8 @@ def download(
         path: where it is once it is here in full
         size: in bytes
         sha256: in hexadecimal digits
-        progress (None): told how many MB are here
+        progress (None): told how many MB are here; what it raises ends the download, which goes on
+            when it is asked for again. None shows a bar in the terminal
         name (""): of the file, where its path does not say it
         rooms: how many times its size is to be free on the disk
 
@@ -61,7 +65,8 @@ def download(
         with FileLock(lock, timeout=0):
             try:
                 _check_room(part, name, size, rooms)
-                _fetch(url, part, size, progress or (lambda *counts: None), name)
+                with _shown(progress, name, size) as show:
+                    _fetch(url, part, size, show, name)
                 _check(url, part, size, sha256)
                 part.replace(path)
             finally:
@@ -69,6 +74,15 @@ def download(
     except Timeout as error:
         told = f"{name} is being downloaded by another process: wait until it is done"
         raise CheckpointError(told) from error
+
+
+@contextmanager
+def _shown(progress: Progress | None, name: str, size: int) -> Iterator[Progress]:
+    if progress is not None:
+        yield progress
+        return
+    with tqdm(desc=name, total=math.ceil(size / _MB), unit="MB") as bar:
+        yield lambda what, done, total: bar.update(done - bar.n)
 
 
 def _fetch(url: str, part: Path, size: int, progress: Progress, name: str) -> None:

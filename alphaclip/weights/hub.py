@@ -48,8 +48,7 @@ def hub_folder(
         repository: ``owner/name``
         config: ``CONFIG`` for transformers' weights, ``OPEN_CLIP_CONFIG`` for open_clip's
         check (None): called with the folder before weights are downloaded; may refuse the model
-        progress (None): told how many MB are here; what it raises ends the download, which goes on
-            when it is asked for again
+        progress (None): see :func:`alphaclip.weights.downloads.download`
 
     Raises:
         MissingWeightsError: it cannot be had; says why and how else to get it
@@ -137,15 +136,19 @@ def _fetch(
     from huggingface_hub import hf_hub_download, list_repo_files
     from huggingface_hub.errors import EntryNotFoundError
 
+    # First, as without a network this fails at once, and the list only after many tries.
+    try:
+        folder = fetch_file(repository, config).parent
+    except EntryNotFoundError as error:
+        raise MissingWeightsError(f"{repository} has no {config}: it is no such model") from error
     names = list_repo_files(repository)
     weights = _weights_of(repository, config, names)
-    # The weights come last, and with them the folder is there in full.
-    folder = fetch_file(repository, config).parent
     if check is not None:
         check(folder)
     for name in names:
         if _DESCRIBES.fullmatch(name):
             fetch_file(repository, name, revision=folder.name)
+    # With these the folder is there in full.
     for name in weights:
         fetch_file(repository, name, progress, folder.name)
     if config == OPEN_CLIP_CONFIG and ALPHA_FILE not in names:
@@ -160,8 +163,6 @@ def _weights_of(repository: str, config: str, names: Sequence[str]) -> list[str]
     Raises:
         MissingWeightsError: there are none; says what is there instead
     """
-    if config not in names:
-        raise MissingWeightsError(f"{repository} has no {config}: it is no such model")
     if config == CONFIG and ADAPTER in names:
         raise MissingWeightsError(
             f"{repository} has an {ADAPTER}: name a model that it is merged into"

@@ -44,6 +44,8 @@ def add_parsers(subparsers: argparse._SubParsersAction) -> None:
     search.add_argument("--captions", nargs="?", const="caption", default=False, help=text)
     search.add_argument(
         "--verify",
+        nargs="?",
+        const="auto",
         metavar="MODEL",
         help="look for the first text again, by this detector, or ask this language model",
     )

@@ -218,8 +218,8 @@ def _odd(args: argparse.Namespace) -> int:
         else:
             print(f"{hit}  {note}".rstrip())
     indexing.remember(index.dataset, finding)
-    told = f"{len(hits)} found; the history of Region search in the App has them, to decide each"
-    print(told, file=sys.stderr)
+    told = "; the history of Region search in the App has them, to decide each" if len(hits) else ""
+    print(f"{len(hits)} found{told}", file=sys.stderr)
     return 0
 
 

@@ -78,18 +78,9 @@ def _label(args: argparse.Namespace) -> int:
     except AlphaClipError as error:
         return _refuse(error)
     from alphaclip.indexing.labelling.label_dataset import label_dataset
-    from alphaclip.indexing.labelling.report import remarks
 
     report = label_dataset(index, *run)
-    print(f"{report.outcome}: run {report.run['run']}, into {report.run['into']}")
-    print(", ".join(f"{count} {what}" for what, count in report.counts.items() if count))
-    for name, promise in {"": report.promise, **report.by_class}.items():
-        if promise is not None:
-            print(f"{name}: {promise.reason}" if name else promise.reason)
-    for remark in remarks(report):
-        print(remark)
-    if report.drift is not None:
-        print(report.drift.reason)
+    print(f"{report.outcome}: run {report.run['run']}\n{report}")
     if args.report is not None:
         print(f"report: {report.write(args.report)}")
     if args.html is not None:

@@ -65,11 +65,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _install(args: argparse.Namespace) -> int:
-    from alphaclip.indexing.progress import shown
     from alphaclip.sam.checkpoints import install_sam
 
-    with shown(None) as show:
-        path = install_sam(args.install, args.file, show)
+    path = install_sam(args.install, args.file)
     print(f"{args.install} is installed: {path}")
     return 0
 

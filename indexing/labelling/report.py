@@ -29,7 +29,11 @@ from alphaclip.indexing.labelling.promise.binomial import clopper_pearson, neede
 from alphaclip.indexing.labelling.promise.drift import Drift
 from alphaclip.indexing.labelling.promise.promise import Promise, share_of_risk
 from alphaclip.indexing.labelling.promise.recall import Recall
-from alphaclip.indexing.labelling.report_words import MOST_NAMED, NAME_CHARACTERS
+from alphaclip.indexing.labelling.report_words import (
+    MOST_NAMED,
+    NAME_CHARACTERS,
+    summary_lines,
+)
 from alphaclip.indexing.labelling.scoring.choosing import Choice
 from alphaclip.pages.page import one_line
 
@@ -146,6 +150,9 @@ class LabelReport:
             "remarks": remarks(self),
             "assumptions": assumptions(self),
         }
+
+    def __str__(self) -> str:
+        return "\n".join(summary_lines(self.to_dict()))
 
     def write(self, folder: Path) -> Path:
         """Writes ``labels.json`` into a folder, which is made; returns its path.

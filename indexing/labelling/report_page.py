@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from alphaclip.indexing.dataset.labels import region_fields
-from alphaclip.indexing.labelling.report_words import Report, summary_lines
+from alphaclip.indexing.labelling.report_words import Report, name_recall, summary_lines
 from alphaclip.indexing.retrieval.hit_listing import list_hits
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.pages.page import Crop, Section, Share, write_page
@@ -168,9 +168,7 @@ def _recall(line: Mapping[str, Any]) -> str:
     recall = line.get("recall")
     if not recall:
         return ""
-    low, high = (f"{100 * end:.0f} %" for end in recall["interval"])
-    estimate = f"{100 * recall['estimate']:.0f} %"
-    return f"; recall {estimate} ({low} to {high}), of {recall['total']:,} reviewed"
+    return f"; recall {name_recall(recall)}, of {recall['total']:,} reviewed"
 
 
 def _reliability(report: Report) -> Section:

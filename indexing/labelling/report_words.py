@@ -1,6 +1,6 @@
 """What is said of a labelling run, made of ``LabelReport.to_dict()``.
 
-Public: :func:`summarize` and :func:`summary_lines`.
+Public: :func:`summarize`, :func:`summary_lines` and :func:`name_recall`.
 """
 
 from __future__ import annotations
@@ -99,6 +99,26 @@ def _over_all(report: Report) -> Iterator[str]:
             f"Recall is estimated at {estimate} (interval {low} to {high}): of {recall['total']:,} "
             f"reviewed regions that are of a class, {recall['recalled']:,} are labelled right."
         )
+        yield from _recall_by_class(report)
+
+
+def name_recall(recall: Report) -> str:
+    """A recall with its interval, both rounded, as in ``75 % (65 % to 83 %)``."""
+    estimate, low, high = (
+        f"{100 * share:.0f} %" for share in (recall["estimate"], *recall["interval"])
+    )
+    return f"{estimate} ({low} to {high})"
+
+
+def _recall_by_class(report: Report) -> Iterator[str]:
+    told = [
+        f"{one_line(line['name'], NAME_CHARACTERS)} {name_recall(line['recall'])}"
+        for line in report["classes"]
+        if line.get("recall")
+    ]
+    if told:
+        more = f" and {len(told) - MOST_NAMED} more" if len(told) > MOST_NAMED else ""
+        yield f"By class: {', '.join(told[:MOST_NAMED])}{more}."
 
 
 def _each_class(report: Report) -> Iterator[str]:

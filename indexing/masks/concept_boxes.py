@@ -36,12 +36,14 @@ class ConceptFinder:
     """Finds concepts in the pictures of a dataset.
 
     Attributes:
+        name: of the detector
         detector: finds boxes for words
         concepts: the words
         others: fields with labels that are not found again
         draws: whether the detector draws what it finds
     """
 
+    name: str
     detector: Grounder
     concepts: Sequence[str]
     others: Sequence[str]
@@ -91,4 +93,4 @@ def open_finder(
     others = [name for name in region_fields(images) if name != into]
     name = installed_detector() if detector == "auto" else str(detector)
     loaded = open_detector(name, device, settings)
-    return ConceptFinder(loaded, list(dict.fromkeys(words)), others, draws_masks(name))
+    return ConceptFinder(name, loaded, list(dict.fromkeys(words)), others, draws_masks(name))

@@ -143,7 +143,7 @@ def segment(
             return None if prompts is None else Job(sample, prompts)
         return Job(sample, prompts)
 
-    source = field or (finder.detector.name if finder else AUTOMATIC)
+    source = field or (finder.name if finder else AUTOMATIC)
 
     def make(jobs: Sequence[Job]) -> Iterator[None]:
         for segmented in segmenter.find(jobs):

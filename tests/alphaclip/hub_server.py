@@ -79,7 +79,9 @@ class Hub(BaseHTTPRequestHandler):
 
     def _answer(self, name: str, content: bytes | None, start: int = 0) -> None:
         if content is None:
-            self._send(404, b"", {"X-Repo-Commit": "c" * 40}, "EntryNotFound")
+            is_here = self.path.removeprefix("/").partition("/resolve/")[0] in self.site.files
+            error = "EntryNotFound" if is_here else "RepoNotFound"
+            self._send(404, b"", {"X-Repo-Commit": "c" * 40}, error)
             return
         digest = hashlib.sha256(content).hexdigest()
         if not name.endswith(LARGE):

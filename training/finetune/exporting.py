@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from alphaclip.catalog.choices import GAIN_FILE, TUNED_RUN
 from alphaclip.catalog.zoo import CARD_FILE, README_FILE, ModelSpec, resolve
 from alphaclip.errors import brief
 from alphaclip.files import read_json, write_text
@@ -78,7 +79,7 @@ def export_hub(run: Path, folder: Path) -> Path:
     the alpha convolution lies beside them, where `alphaclip.load` finds it.
 
     Args:
-        run: the folder of a fine-tune, or of a model
+        run: the folder of a fine-tune, also of one on a dataset, or of a model
         folder: to write; must be new or empty
 
     Returns:
@@ -87,6 +88,8 @@ def export_hub(run: Path, folder: Path) -> Path:
     Raises:
         FinetuneError: the folder is in use, or open_clip has no such model
     """
+    if (run / GAIN_FILE).is_file():
+        run = run / TUNED_RUN
     source = next((run / n for n in (BEST, LAST) if (run / n).is_dir()), run)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FinetuneError(f"{folder} is not empty: name a new folder")
@@ -132,7 +135,7 @@ def _readme(card: Mapping[str, Any], run: Path, folder: Path) -> str:
     licence = card["licence"].rpartition(": ")[2].lower()
     names, pairs = ", ".join(card["recipe"]["pairs"]), _report(run).get("pairs")
     text = _README.format(
-        name=card.get("name") or folder.name,
+        name=folder.name,
         licence=card["licence"],
         hub_licence=licence if licence in _LICENCES else "other",
         base=card["recipe"]["model"],
@@ -144,13 +147,19 @@ def _readme(card: Mapping[str, Any], run: Path, folder: Path) -> str:
 
 
 def _figures(run: Path, step: int | None) -> str:
-    """What was measured of the weights after so many steps, and before the first."""
+    """What was measured of the weights after so many steps, and before the first; on a dataset,
+    what was gained on pictures that were kept out."""
     rows = {int(row.pop("step")): row for row in RowLog(run / EVALUATION).rows()}
     before, after = rows.get(0, {}), rows.get(step or 0, {})
     lines = [
         f"\n  - {name}: {value:.4g}" + (f" ({before[name]:.4g} before)" if name in before else "")
         for name, value in after.items()
     ]
+    if not lines and (run.parent / GAIN_FILE).is_file():
+        lines = [
+            f"\n  - {name}, mAP: {gain['after']:.1f} ({gain['before']:.1f} before)"
+            for name, gain in read_json(run.parent / GAIN_FILE)["gains"].items()
+        ]
     return f"on held-out pairs, after {step} steps" + "".join(lines) if step and lines else "none"
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING, Any
 
-from alphaclip.catalog.choices import GAIN_FILE
+from alphaclip.catalog.choices import GAIN_FILE, TUNED_RUN
 from alphaclip.files import write_text
 from alphaclip.indexing.progress import Progress
 from alphaclip.training.finetune.config import FinetuneConfig, FinetuneError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-PAIRS, RUN = "pairs", "run"
+PAIRS = "pairs"
 HELD_OUT_SHARE = 0.2
 SMALL = 10_000_000
 """Parameters of an image encoder below which the rates are those of small models."""
@@ -149,7 +149,7 @@ def finetune_on_dataset(
         config = make_config(model, folder, counts[TRAIN], changed or {})
         report = finetune(config, progress=lambda done, total: tell("steps trained", done, total))
         training = DatasetTraining(
-            model=folder / RUN / "last",
+            model=folder / TUNED_RUN / "last",
             base=model,
             trained_on=counts[TRAIN],
             held_out=counts[VALIDATION],
@@ -180,7 +180,7 @@ def make_config(model: str, folder: Path, pairs: int, changed: Mapping[str, Any]
     content = {
         "model": model,
         "pairs": [str(folder / PAIRS / TRAIN)],
-        "output": str(folder / RUN),
+        "output": str(folder / TUNED_RUN),
         **defaults(model, pairs),
         **changed,
     }
@@ -234,7 +234,7 @@ def _measured(
     from alphaclip.training.finetune.gains import Compared
     from alphaclip.training.pairs.sources.fiftyone_pairs import VALIDATION
 
-    pictures = folder / RUN / "evaluation"
+    pictures = folder / TUNED_RUN / "evaluation"
     regions = read_held_out(folder / PAIRS / VALIDATION, VALIDATION, pictures)
     encoders = load(training.base), load(str(training.model))
     compared = Compared(*encoders, regions, pictures / "vectors")

@@ -137,17 +137,19 @@ def test_ask_for_model__the_end_of_the_input_is_a_no() -> None:
 @pytest.mark.usefixtures("terminal", "cached")
 def test_ask_for_model__yes_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    monkeypatch.setattr("open_clip.download_pretrained", lambda cfg: asked.append(cfg) or "file")
+    monkeypatch.setattr(
+        "alphaclip.weights.base_weights.fetch_file", lambda *given: asked.append(given) or "file"
+    )
     assert ask_for_model(lambda question: "Y ") == NAME
-    assert asked[0]["hf_hub"] == "timm/PE-Core-B-16/"
+    assert asked == [("timm/PE-Core-B-16", "open_clip_model.safetensors", None)]
 
 
 @pytest.mark.usefixtures("terminal", "cached")
 def test_ask_for_model__a_failed_download_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(config: dict) -> str:
+    def fail(*given: object) -> str:
         raise OSError("there is no network")
 
-    monkeypatch.setattr("open_clip.download_pretrained", fail)
+    monkeypatch.setattr("alphaclip.weights.base_weights.fetch_file", fail)
     with pytest.raises(
         MissingWeightsError, match=r"no network\)\. .*hf download timm/PE-Core-B-16"
     ):

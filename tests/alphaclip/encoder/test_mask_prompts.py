@@ -143,7 +143,7 @@ def test_create_prompted__mask_tokens_alone_stand_on_openais_weights(
     torch.save({"visual.mask_embedding": torch.randn(3, 196, 768)}, path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setattr("open_clip.download_pretrained", _offline)
+    monkeypatch.setattr("alphaclip.weights.base_weights.fetch_file", _offline)
     with pytest.raises(MissingWeightsError, match="'openai' of ViT-B-16-quickgelu"):
         create_prompted(path)
 

@@ -105,7 +105,7 @@ def test_download_base__goes_on_and_is_found_in_the_hubs_cache(hub: Path, site: 
     with pytest.raises(Ended, match=f"MB of {REPOSITORY}"):
         download_base(*model, end)
     assert find_base(*model) is None
-    path = download_base(*model, lambda *counts: None)
+    path = download_base(*model)
     assert path == find_base(*model)
     assert path.is_relative_to(hub)
     assert path.read_bytes() == CONTENT
@@ -115,4 +115,4 @@ def test_download_base__goes_on_and_is_found_in_the_hubs_cache(hub: Path, site: 
 @pytest.mark.parametrize("site", [{"breaks_at": 1000}], indirect=True)
 def test_download_base__says_how_else_to_get_it(hub: Path) -> None:
     with pytest.raises(MissingWeightsError, match=r"cut off.*hf download laion"):
-        download_base("ViT-B-16", "datacomp_xl_s13b_b90k", lambda *counts: None)
+        download_base("ViT-B-16", "datacomp_xl_s13b_b90k")

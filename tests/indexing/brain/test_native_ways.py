@@ -180,7 +180,7 @@ def test_apply_model__classifies_pictures(dataset: fo.Dataset, encoder: Encoder)
 
 def test_apply_model__without_classes_says_how(dataset: fo.Dataset, model: RegionModel) -> None:
     with pytest.raises(AlphaClipError, match=r'classes=\["cat", "dog"\]'):
-        dataset.apply_model(model, "found", skip_failures=False, **QUIET)
+        dataset.apply_model(model, "found", **QUIET)
     with pytest.raises(AlphaClipError, match="classes"):
         RegionModel(model.encoder, classes="cat")  # type: ignore[arg-type]
 

@@ -82,7 +82,7 @@ def test_label__again_until_the_promise_is_kept(
     assert run(*done) == 0
     assert dataset.count("auto.detections") == 90
     assert run(*given, "--sample", 30, "--retrain") == 3
-    assert "30 sample to review" in capsys.readouterr().out
+    assert "30 more of the random sample are reviewed" in capsys.readouterr().out
 
 
 def test_label__answers_in_files(

@@ -95,11 +95,17 @@ def test_lines__a_promise_that_is_kept() -> None:
 
 
 def test_lines__recall_and_reports_of_earlier_versions() -> None:
-    said = report(recall=Recall(60, 80, (0.65, 0.83)))
-    assert summary_lines(said)[-1] == (
-        "Recall is estimated at 75.0 % (interval 65.0 % to 83.0 %): of 80 reviewed regions that "
-        "are of a class, 60 are labelled right."
+    every = Recall(60, 80, (0.65, 0.83))
+    lines = (
+        ClassLine("apple", 300, 280, recall=Recall(40, 50, (0.7, 0.9))),
+        ClassLine("pear", 9, 0),
     )
+    said = report(recall=every, classes=lines)
+    assert summary_lines(said)[-2:] == [
+        "Recall is estimated at 75.0 % (interval 65.0 % to 83.0 %): of 80 reviewed regions that "
+        "are of a class, 60 are labelled right.",
+        "By class: apple 80 % (70 % to 90 %).",
+    ]
     del said["recall"]
     assert summary_lines(said) == summary_lines(report())
 

@@ -68,7 +68,7 @@ def test_segment__concepts(dataset: fo.Dataset) -> None:
     assert report.dropped["overlap with a label"] == 1
     assert counts["first"] <= 2 and sum(counts.values()) == report.added >= shapes - 3
     for mask in dataset.values("found.detections", unwind=True):
-        assert (mask.source, mask.confidence) == ("knowing", 0.75)
+        assert (mask.source, mask.confidence) == ("folder", 0.75)
     last = dataset.last().found.detections
     covered = label_region(last[0]).alpha_map(*SCENES[2].image.shape[:2]) > 127
     shape = SCENES[2].shapes[0].mask

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +123,15 @@ def test_export_hub__the_card_says_what_it_is(run: Path, tmp_path: Path) -> None
     assert not any(str(run.parent) in path.read_text() for path in said)
     with pytest.raises(FinetuneError, match="is not empty"):
         export_hub(run, tmp_path / "exported")
+
+
+def test_export_hub__of_a_fine_tune_on_a_dataset(run: Path, tmp_path: Path) -> None:
+    tuned, gain = tmp_path / "tuned", {"before": 38.34, "after": 67.89, "difference": 29.55}
+    shutil.copytree(run, tuned / "run", ignore=shutil.ignore_patterns("evaluation.csv"))
+    (tuned / "gain.json").write_text(json.dumps({"gains": {"text to region": gain}}))
+    export_hub(tuned, tmp_path / "exported")
+    text = (tmp_path / "exported" / "README.md").read_text()
+    assert "\n# exported\n" in text and "text to region, mAP: 67.9 (38.3 before)" in text
 
 
 def test_export_hub__a_model_that_no_run_made(tmp_path: Path) -> None:
