@@ -44,7 +44,7 @@ class Inventory:
         self.unreachable = 0
         self._field, self._listing = field, listing
         self._held = [(rows, Lookup(rows)) for rows in held if len(rows)]
-        self._joined: list[RowIds] = []
+        self._columns = [np.zeros(0, "S1") for _ in range(3)]
         self._waiting: list[RowIds] = []
         self._room = _CHUNK
 
@@ -90,20 +90,25 @@ class Inventory:
         return ids, missing
 
     def rows(self) -> RowIds:
-        """All regions that were added."""
+        """All regions that were added; none may be added later."""
         self._join()
-        parts = [[rows.sample_ids, rows.label_ids, rows.fingerprints] for rows in self._joined]
-        self._joined.clear()
-        # A column after the other, so that each is in memory once
-        samples, labels, fingerprints = (
-            np.concatenate([part.pop(0) for part in parts]) for _ in range(3)
-        )
-        self._joined.append(RowIds.of(samples, labels, self._field, fingerprints))
-        return self._joined[0]
+        samples, labels, fingerprints = self._columns
+        return RowIds.of(samples, labels, self._field, fingerprints)
 
     def _join(self) -> None:
-        self._joined.append(RowIds.joined(self._waiting))
+        rows = RowIds.joined(self._waiting)
+        parts = rows.sample_ids, rows.label_ids, rows.fingerprints
+        self._columns = [_longer(*both) for both in zip(self._columns, parts, strict=True)]
         self._waiting, self._room = [], _CHUNK
+
+
+def _longer(column: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """A column with more rows; the system moves its memory, so that it is never there twice."""
+    kind, length = max(column.dtype, more.dtype, key=lambda dtype: dtype.itemsize), len(column)
+    column = column.astype(kind, copy=False)
+    column.resize(length + len(more), refcheck=False)
+    column[length:] = more
+    return column
 
 
 def matching(inventory: RowIds, rows: RowIds, taken: np.ndarray, lookup: Lookup) -> np.ndarray:
