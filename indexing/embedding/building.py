@@ -128,7 +128,9 @@ def plan(
         if count is not None and count < 1:
             raise AlphaClipError(f"{name} is {count}: expected 1 or more")
     folder = folder_for(samples, field, key, overwrite, every)
-    settings = settings_of(samples, field, load_encoder(encoder), identify, every)
+    # Only its fingerprint is needed: no other precision is tried here, and no GPU taken
+    loaded = load_encoder(encoder, device="cpu", precision="fp32")
+    settings = settings_of(samples, field, loaded, identify, every)
     reading: dict[str, Any] = {}
     with writing(folder, mend=True) as writer, shown(progress) as show:
         pictures = labelled_pictures(active_slice(samples), settings, reading, show)
