@@ -144,6 +144,7 @@ class GrowingIds:
         return RowIds(*self._columns or [_NOTHING] * len(COLUMNS))
 
     def add(self, rows: RowIds) -> None:
+        """Adds rows behind those that are there."""
         parts = [getattr(rows, column.name) for column in fields(rows)]
         before = self._columns or [np.zeros(0, "S1") for _ in parts]
         self._columns = [_longer(*both) for both in zip(before, parts, strict=True)]
