@@ -14,8 +14,8 @@ from alphaclip.errors import AlphaClipError, brief
 if TYPE_CHECKING:
     import fiftyone as fo
 
-_REFUSED = ("Mongo", "ToClips", "ToTrajectories")
-"""A pipeline as it is can write to any collection; the others are for videos, and write files."""
+_REFUSED = ("Mongo", "ToTrajectories")
+"""A pipeline as it is can write to any collection; the other is for videos only."""
 
 _FRAMES: tuple[Any, ...] = (
     {"sample_frames": "dynamic", "sparse": True},
@@ -29,7 +29,7 @@ _OPERATORS = {"$function", "$accumulator", "$where", "$out", "$merge"}
 """Of MongoDB, those that run JavaScript or write."""
 
 _PATCHES = {"other_fields", "keep_label_lists", "include_indexes"}
-"""What may be said of the patches that a stage makes; more would keep them as a dataset."""
+"""What may be said of patches or clips that a stage makes; more would keep them as a dataset."""
 
 _DEEPEST = 50
 """Views in views."""
@@ -162,8 +162,8 @@ def _check_values(values: dict[str, Any], name: str) -> None:
 
 
 def _is_generated(state: Any) -> bool:
-    """Whether what FiftyOne remembers of a stage names patches or frames that it has generated: a
-    dataset of this name is deleted when the view is loaded anew."""
+    """Whether what FiftyOne remembers of a stage names patches, clips or frames that it has
+    generated: a dataset of this name is deleted when the view is loaded anew."""
     import fiftyone.core.odm as foo
 
     name = state.get("name") if isinstance(state, dict) else None
@@ -171,4 +171,4 @@ def _is_generated(state: Any) -> bool:
         return False
     dataset = foo.get_db_conn()["datasets"].find_one({"name": name}, {"sample_collection_name": 1})
     collection = "" if dataset is None else str(dataset["sample_collection_name"])
-    return collection.startswith(("patches.", "frames."))
+    return collection.startswith(("patches.", "clips.", "frames."))

@@ -9,7 +9,7 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +128,9 @@ def plan(
         if count is not None and count < 1:
             raise AlphaClipError(f"{name} is {count}: expected 1 or more")
     folder = folder_for(samples, field, key, overwrite, every)
-    settings = settings_of(samples, field, load_encoder(encoder), identify, every)
+    # Only its fingerprint is needed: no other precision is tried here, and no GPU taken
+    loaded = load_encoder(encoder, device="cpu", precision="fp32")
+    settings = settings_of(samples, field, loaded, identify, every)
     reading: dict[str, Any] = {}
     with writing(folder, mend=True) as writer, shown(progress) as show:
         pictures = labelled_pictures(active_slice(samples), settings, reading, show)
@@ -186,19 +188,30 @@ def embed(
     no cursor of the database stays open for the hours that it may take.
     """
     started = time.monotonic()
+    planned = _planned(writer, samples, settings, show, anew)
+    _embed_in_sight(writer, planned, encoder, show)
+    return merge(writer, planned, round(time.monotonic() - started, 1))
+
+
+def _planned(
+    writer: StoreWriter,
+    samples: fo.SampleCollection,
+    settings: dict[str, Any],
+    show: Progress,
+    anew: bool,
+) -> Plan:
     reading: dict[str, Any] = {}
-    # Nothing else holds it, so that its memory is free once the pictures are read
+    # Of its own, so that the ids in it are not in memory while regions are embedded and merged
+    base = replace(writer.base) if writer.base is not None else None
     pictures = labelled_pictures(
         active_slice(samples),
         settings,
         reading,
         show,
-        None if anew else Unmodified.of(writer.base, settings),
+        None if anew else Unmodified.of(base, settings),
     )
-    held = held_rows(writer.base, settings)
-    planned = make_plan(writer.folder / "work", pictures, settings, reading, held)
-    _embed_in_sight(writer, planned, encoder, show)
-    return merge(writer, planned, round(time.monotonic() - started, 1))
+    held = held_rows(base, settings)
+    return make_plan(writer.folder / "work", pictures, settings, reading, held)
 
 
 def _embed_in_sight(writer: StoreWriter, planned: Plan, encoder: Encoder, show: Progress) -> None:

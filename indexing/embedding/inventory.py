@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from alphaclip.indexing.embedding.label_reader import (
     together,
 )
 from alphaclip.indexing.store.ids import Lookup
-from alphaclip.indexing.store.segments import RowIds, as_bytes
+from alphaclip.indexing.store.segments import GrowingIds, RowIds, as_bytes
 
 _CHUNK = 65536
 """Rows that are joined: arrays for each picture by itself would be mostly overhead, and joining all
@@ -44,7 +45,7 @@ class Inventory:
         self.unreachable = 0
         self._field, self._listing = field, listing
         self._held = [(rows, Lookup(rows)) for rows in held if len(rows)]
-        self._joined: list[RowIds] = []
+        self._all = GrowingIds()
         self._waiting: list[RowIds] = []
         self._room = _CHUNK
 
@@ -83,26 +84,21 @@ class Inventory:
         self.unreachable += int((away & ~missing).sum())
         ids = RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints)
         if self._listing:
-            self._waiting.append(ids)
+            # Their field is the same for all, and would take memory for each
+            self._waiting.append(replace(ids, fields=np.zeros(len(ids), "S1")))
             self._room -= len(ids)
             if self._room <= 0:
                 self._join()
         return ids, missing
 
     def rows(self) -> RowIds:
-        """All regions that were added."""
+        """All regions that were added; none may be added later."""
         self._join()
-        parts = [[rows.sample_ids, rows.label_ids, rows.fingerprints] for rows in self._joined]
-        self._joined.clear()
-        # A column after the other, so that each is in memory once
-        samples, labels, fingerprints = (
-            np.concatenate([part.pop(0) for part in parts]) for _ in range(3)
-        )
-        self._joined.append(RowIds.of(samples, labels, self._field, fingerprints))
-        return self._joined[0]
+        ids = self._all.ids
+        return RowIds.of(ids.sample_ids, ids.label_ids, self._field, ids.fingerprints)
 
     def _join(self) -> None:
-        self._joined.append(RowIds.joined(self._waiting))
+        self._all.add(RowIds.joined(self._waiting))
         self._waiting, self._room = [], _CHUNK
 
 

@@ -52,7 +52,7 @@ class Unmodified:
     def __init__(self, version: StoreVersion, pictures: RowIds, identify: Identify) -> None:
         self._listed, self._lookup = pictures.fingerprints, Lookup(pictures)
         self._order = np.argsort(version.ids.sample_ids, kind="stable")
-        self._samples, self._ids = version.ids.sample_ids[self._order], version.ids
+        self._ids = version.ids
         self._identify = identify
 
     @classmethod
@@ -78,7 +78,10 @@ class Unmodified:
         left out: they have vectors.
         """
         samples = as_bytes([picture.sample_id for picture in pictures])
-        starts, ends = (np.searchsorted(self._samples, samples, s) for s in ("left", "right"))
+        starts, ends = (
+            np.searchsorted(self._ids.sample_ids, samples, side, self._order)
+            for side in ("left", "right")
+        )
         at = self._lookup.find_keys(samples)
         counts = (ends - starts).tolist()
         entries = [_entry(p.modified, n) for p, n in zip(pictures, counts, strict=True)]

@@ -14,7 +14,8 @@ is in the order of both."""
 
 
 class Lookup:
-    """Finds rows, in sorted arrays: a dictionary would take five times the memory.
+    """Finds rows by an order of theirs, 8 bytes a row: a dictionary would take twenty times the
+    memory, and a sorted copy of the ids four times, for half of the time at best.
 
     Labels that were copied to another sample keep their ids. So what a row is of is the sample and
     the label. In text, a label id alone is the region of the oldest sample that has it; its
@@ -24,9 +25,9 @@ class Lookup:
     def __init__(self, ids: RowIds) -> None:
         self._ids = ids
         self._order = ids.order
-        self._sorted = ids.keys[self._order]
+        sorted_keys = ids.keys[self._order]
         # Ids of samples begin with the time they were made at.
-        self._copies = self._order[1:][self._sorted[1:] == self._sorted[:-1]]
+        self._copies = self._order[1:][sorted_keys[1:] == sorted_keys[:-1]]
         self._of_copies = _joined(ids.take(self._copies))
 
     def find(self, ids: RowIds) -> np.ndarray:
@@ -35,7 +36,9 @@ class Lookup:
         there = np.flatnonzero(rows >= 0)
         other = there[self._ids.sample_ids[rows[there]] != ids.sample_ids[there]]
         if len(other):
-            rows[other] = _search(self._of_copies, self._copies, _joined(ids.take(other)))
+            in_order = np.arange(len(self._copies))
+            found = _search(self._of_copies, in_order, _joined(ids.take(other)))
+            rows[other] = np.append(self._copies, -1)[found]
         return rows
 
     def find_keys(self, keys: np.ndarray, turns: np.ndarray | int = 0) -> np.ndarray:
@@ -46,7 +49,7 @@ class Lookup:
             keys: bytes (n,)
             turns (0): int64 (n,), 0 for the oldest sample that has the label, 1 for the next
         """
-        return _search(self._sorted, self._order, keys, turns)
+        return _search(self._ids.keys, self._order, keys, turns)
 
     def find_named(self, names: Sequence[str]) -> np.ndarray:
         """The row of each region by its name, see :meth:`names`, -1 where there is none: int64
@@ -69,16 +72,17 @@ class Lookup:
 
 
 def _search(
-    within: np.ndarray, rows: np.ndarray, keys: np.ndarray, turns: np.ndarray | int = 0
+    within: np.ndarray, order: np.ndarray, keys: np.ndarray, turns: np.ndarray | int = 0
 ) -> np.ndarray:
-    """The rows of keys, which are sorted in ``within``; -1 where one is not there."""
+    """The rows of keys in ``within``, which ``order`` sorts; -1 where one is not there."""
     if not len(within) or not len(keys):
         return np.full(len(keys), -1)
     # Of one type, or NumPy copies all keys each time; one that is cut is equal to none below.
-    at = np.searchsorted(within, keys.astype(within.dtype)) + turns
+    at = np.searchsorted(within, keys.astype(within.dtype), sorter=order) + turns
     inside = at < len(within)
     at[~inside] = 0
-    return np.where(inside & (within[at] == keys), rows[at], -1)
+    rows = order[at]
+    return np.where(inside & (within[rows] == keys), rows, -1)
 
 
 def _joined(ids: RowIds) -> np.ndarray:

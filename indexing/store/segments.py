@@ -90,16 +90,12 @@ class RowIds:
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[RowIds]) -> RowIds:
+    def joined(cls, parts: Iterable[RowIds]) -> RowIds:
         """All rows of several, in order."""
-        if len(parts) == 1:
-            return parts[0]
-        return cls(
-            *(
-                np.concatenate([getattr(part, column.name) for part in parts] or [_NOTHING])
-                for column in fields(cls)
-            )
-        )
+        growing = GrowingIds()
+        for part in parts:
+            growing.add(part)
+        return growing.ids
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -133,6 +129,33 @@ class RowIds:
 
 
 _NOTHING = np.zeros(0, "S1")
+
+
+class GrowingIds:
+    """Rows that others are added to. The system moves the memory of what grows, so that it is never
+    there twice, and nothing small is left behind all over the memory of the process."""
+
+    def __init__(self) -> None:
+        self._columns: list[np.ndarray] = []
+
+    @property
+    def ids(self) -> RowIds:
+        """All rows that were added; none may be added later."""
+        return RowIds(*self._columns or [_NOTHING] * len(COLUMNS))
+
+    def add(self, rows: RowIds) -> None:
+        """Adds rows behind those that are there."""
+        parts = [getattr(rows, column.name) for column in fields(rows)]
+        before = self._columns or [np.zeros(0, "S1") for _ in parts]
+        self._columns = [_longer(*both) for both in zip(before, parts, strict=True)]
+
+
+def _longer(column: np.ndarray, more: np.ndarray) -> np.ndarray:
+    kind, length = max(column.dtype, more.dtype, key=lambda dtype: dtype.itemsize), len(column)
+    column = column.astype(kind, copy=False)
+    column.resize(length + len(more), refcheck=False)
+    column[length:] = more
+    return column
 
 
 class SegmentIds:

@@ -130,7 +130,7 @@ class StoreVersion:
 
     def read_ids(self) -> RowIds:
         """The same, for whoever needs them for a while: they take some 100 bytes a row."""
-        return self._named(RowIds.joined([segment.kept_ids for segment in self.segments]))
+        return self._named(RowIds.joined(segment.kept_ids for segment in self.segments))
 
     def ids_of(self, rows: np.ndarray) -> RowIds:
         """Whose some rows are; of the others nothing is read."""

@@ -1,6 +1,6 @@
 """What the pages of all panels ask for: jobs, names, what is selected, the grid."""
 
-from alphaclip.indexing.dataset.labels import own_name, region_fields
+from alphaclip.indexing.dataset.labels import is_of_frames, media_of, own_name, region_fields
 
 from . import jobs
 from .grid import pictures_in, show_view
@@ -63,6 +63,9 @@ class SharedEvents:
         """Tells by which ``id`` and ``field`` the App opens the picture of a region; or has the
         grid show it, and is to be called again: the App cannot open what it does not have yet."""
         sample, label, field = (ctx.params.get(name) for name in ("sample", "label", "field"))
+        if is_of_frames(field or ""):
+            return _open_frame(ctx, field, sample)
+
         # A patch has the id of its label
         id_ = label if ctx.view is not None and ctx.view._is_patches else sample
         if ctx.view is None or len(ctx.view.select(id_)):
@@ -72,6 +75,24 @@ class SharedEvents:
             show_view(ctx, pictures_in(ctx.dataset, field, [sample]))
 
         return {}
+
+
+def _open_frame(ctx, field, frame):
+    """Does the same for a region of a frame: as a clip of that frame, since the App opens a clip
+    where it begins, and whatever else is of a video at the beginning of the video."""
+    videos = media_of(ctx.dataset, field).select_frames([frame])
+    for video, (number,) in zip(*videos.values(["id", "frames.frame_number"]), strict=True):
+        clip = (video, [number, number])
+        is_of_clips = ctx.view is not None and ctx.view._is_clips
+        shown = ctx.view.values(["id", "sample_id", "support"]) if is_of_clips else ([], [], [])
+        for id_, *other in zip(*shown, strict=True):
+            if tuple(other) == clip:
+                return {"id": id_, "field": field, "frame": number}
+
+        if not ctx.params.get("is_again"):
+            show_view(ctx, videos.to_clips([[clip[1]]]))
+
+    return {}
 
 
 def jobs_of(ctx):

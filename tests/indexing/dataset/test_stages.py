@@ -88,6 +88,7 @@ HOSTILE = {
     ],
     "a field that is written": [stage("SortBySimilarity", query="a", dist_field="number")],
     "a dataset that stays": [stage("ToPatches", field="boxes", config={"persistent": True})],
+    "clips that stay": [stage("ToClips", field_or_expr=[[[1, 1]]], config={"persistent": True})],
     "a dataset that stays, too": [stage("ToPatches", field="boxes", persistent=True)],
 }
 MALFORMED = {

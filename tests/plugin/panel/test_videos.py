@@ -67,9 +67,13 @@ def test_panel__frames_are_pictures(panel):
     sent = {"sample": ids[1], "label": first["label_id"], "field": FIELD}
     assert panel.do("open_picture", **sent) == {}
     panel.view = view_sent(panel)
-    assert panel.view.values("frame_number") == [2]
+    assert panel.view.values(["sample_id", "support"]) == ([sample.id], [[2, 2]])
     opened = panel.do("open_picture", is_again=True, **sent)
-    assert opened == {"id": ids[1], "field": "boxes"}
+    assert opened == {"id": panel.view.first().id, "field": FIELD, "frame": 2}
+    panel.search("a square", inside=True)
+    assert panel.hits == [first["label_id"]]
+    assert panel.do("open_picture", **(sent | {"sample": ids[2]})) == {}
+    assert view_sent(panel).values("support") == [[3, 3]]
 
     panel.search("a square")
     panel.act("tag", "seen")
