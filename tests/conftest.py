@@ -84,6 +84,8 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.enable()
+    # Each plan asks whether anything is frozen: to count a million objects, a quarter of all time
+    gc.get_freeze_count = lambda: 1
 
 
 @pytest.hookimpl(optionalhook=True)

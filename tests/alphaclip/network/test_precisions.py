@@ -225,10 +225,12 @@ def test_compile__with_a_compiler_or_a_clear_refusal(
     assert not any(block._compiled_call_impl for block in model.clip.visual.transformer.resblocks)
 
 
-def test_compile__without_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compile__without_a_compiler(tmp_path: Path) -> None:
     from torch._inductor import config
 
-    monkeypatch.setattr(config.cpp, "cxx", str(tmp_path / "no-such-compiler"))
     refusal = r"torch\.compile does not work here.*a C\+\+ compiler \(g\+\+; CXX names another\)"
-    with pytest.raises(AlphaClipError, match=f"precision is 'compile', but {refusal}"):
+    with (
+        config.patch({"cpp.cxx": str(tmp_path / "no-such-compiler")}),
+        pytest.raises(AlphaClipError, match=f"precision is 'compile', but {refusal}"),
+    ):
         load("alphaclip-nano", "cpu", "compile")

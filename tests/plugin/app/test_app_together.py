@@ -130,7 +130,7 @@ def test_together__update_while_the_operator_runs(
     other.app.choose_operator("Update region index")
     gate.hold(after=1)
     other.app.submit("Update")
-    expect(other.page.get_by_text("regions embedded")).to_be_visible()
+    expect(other.page.get_by_text("regions embedded").first).to_be_visible()
     one.press("Update")
     one.expect_text(re.compile("Updating drawn: "))
     gate.open()
