@@ -22,7 +22,7 @@ def test_training__ends_with_a_report_and_an_index(app: App, few_scenes: fo.Data
     expect(app.page.get_by_text("On the pictures that were kept out")).to_be_visible(
         timeout=3 * WAIT_MS
     )
-    expect(app.page.get_by_text("text to region")).to_be_visible()
+    expect(app.page.get_by_role("cell", name="text to region")).to_be_visible()
     expect(app.page.get_by_text("The first hits for each class")).to_be_visible()
     app.shoot("training-report")
     index = load(few_scenes, "tuned")
