@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,6 +26,10 @@ _OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
 """It becomes a file's name, so it can be no path and nothing that another system cannot write."""
 
 
+_ON_HUB = "ybelkada/segment-anything/resolve/main/checkpoints"
+"""Somebody's copy of the published files: their SHA-256 says whether it still is one."""
+
+
 @dataclass(frozen=True)
 class ReleasedSam:
     """One released checkpoint: its name here and its architecture, and of the published file the
@@ -36,6 +41,12 @@ class ReleasedSam:
     sha256: str
     bytes: int
     url: str
+
+    @property
+    def source(self) -> str:
+        """Where it is downloaded from: a mirror of the hub, if there is one, else ``url``."""
+        mirror = os.environ.get("HF_ENDPOINT")
+        return f"{mirror.rstrip('/')}/{_ON_HUB}/{self.file_name}" if mirror else self.url
 
 
 def _released(size: str, suffix: str, sha256: str, length: int) -> ReleasedSam:
@@ -122,7 +133,7 @@ def how_to_install_sam(released: ReleasedSam) -> str:
     """What to do to get a released checkpoint."""
     return (
         f"run `alphaclip segment --install {released.name}`, which downloads "
-        f"{released.bytes / 1e6:,.0f} MB from {released.url}; or get that file yourself and run "
+        f"{released.bytes / 1e6:,.0f} MB from {released.source}; or get that file yourself and run "
         f"`alphaclip segment --install {released.name} --file FILE`"
     )
 
@@ -168,7 +179,7 @@ def install_sam(name: str, source: Path | None = None, progress: Progress | None
     published = path.with_name(released.file_name)
     try:
         # Room for it, and for what it becomes
-        download(released.url, published, released.bytes, released.sha256, progress, rooms=2.2)
+        download(released.source, published, released.bytes, released.sha256, progress, rooms=2.2)
     except CheckpointError as error:
         raise CheckpointError(
             f"{error}; or get the file yourself and run `alphaclip segment --install "

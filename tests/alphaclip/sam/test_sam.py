@@ -73,6 +73,7 @@ def offered(published: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         url=published.as_uri(),
     )
     monkeypatch.setattr(sam_checkpoints, "RELEASED_SAMS", (released, *RELEASED_SAMS[1:]))
+    monkeypatch.delenv("HF_ENDPOINT", raising=False)
     return published
 
 
@@ -374,6 +375,21 @@ def test_install__address_that_does_not_answer(
     with pytest.raises(CheckpointError, match="--file FILE"):
         install_sam("sam-vit-b")
     assert list(models.iterdir()) == []
+
+
+def test_install__from_a_mirror_of_the_hub(
+    models: Path, offered: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", tmp_path.as_uri() + "/")
+    with pytest.raises(CheckpointError, match=tmp_path.name):
+        install_sam("sam-vit-b")
+    there = tmp_path / "ybelkada/segment-anything/resolve/main/checkpoints" / offered.name
+    there.parent.mkdir(parents=True)
+    there.write_bytes(bytes(offered.stat().st_size))
+    with pytest.raises(CheckpointError, match="nothing was kept"):
+        install_sam("sam-vit-b")
+    shutil.copy(offered, there)
+    assert [install_sam("sam-vit-b")] == list(models.iterdir())
 
 
 @pytest.mark.usefixtures("models")
