@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from alphaclip.arguments import COUNT, SHARE, checked
-from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.dataset.overlaps import iou
 from alphaclip.indexing.progress import Progress, shown
@@ -157,7 +157,7 @@ def _share_of_first(evidence: np.ndarray) -> np.ndarray:
 def _look(
     hits: Hits, words: str, detector: Grounder, least_overlap: float, show: Progress
 ) -> tuple[np.ndarray, list[Skipped]]:
-    """The score of the surest box on each hit, float32 (n,), and pictures that cannot be read."""
+    """The score of the surest box on each hit, float32 (n,), and the pictures that give none."""
     detected = np.full(len(hits), np.nan, np.float32)
     skipped: list[Skipped] = []
     by_picture: dict[str, list[ListedHit]] = {}
@@ -166,10 +166,10 @@ def _look(
     for number, (path, listed) in enumerate(by_picture.items(), 1):
         try:
             (boxes,) = detector.ground(open_image(path), [words])
-        except ImageError as error:
+            seen = [(Region.from_box(box.box), box.score) for box in boxes]
+        except (ImageError, RegionError) as error:  # a detector may be the user's own
             skipped.append(Skipped(path, "", str(error)))
             continue
-        seen = [(Region.from_box(box.box), box.score) for box in boxes]
         for hit in listed:
             scores = [score for box, score in seen if _is_on(box, hit, least_overlap)]
             detected[hit.rank - 1] = max(scores, default=0.0)

@@ -20,7 +20,7 @@ import numpy as np
 
 from alphaclip.arguments import COUNT, SHARE, check, checked
 from alphaclip.detectors.boxes import MOST_BOXES, GroundingSettings
-from alphaclip.errors import AlphaClipError, ImageError
+from alphaclip.errors import AlphaClipError, ImageError, RegionError
 from alphaclip.indexing.dataset.labels import Skipped, images_of, regions_of
 from alphaclip.indexing.dataset.overlaps import most_overlap
 from alphaclip.indexing.dataset.records import Records
@@ -175,14 +175,15 @@ class Audit:
             for number, sample in enumerate(samples, 1):
                 try:
                     (boxes,) = detector.ground(open_image(sample.filepath), [self.concept])
-                except ImageError as error:
+                    seen = [Region.from_box(box.box) for box in boxes]
+                except (ImageError, RegionError) as error:  # a detector may be the user's own
                     skipped.append(Skipped(sample.filepath, "", str(error)))
                     continue
                 regions = [region for _, region in regions_of(sample[self.index.field])]
                 points = [
                     ((box.corners[0] + box.corners[2]) / 2, (box.corners[1] + box.corners[3]) / 2)
-                    for box in boxes
-                    if most_overlap(Region.from_box(box.box), regions) < least_overlap
+                    for box, region in zip(boxes, seen, strict=True)
+                    if most_overlap(region, regions) < least_overlap
                 ]
                 # A person may have marked it meanwhile.
                 if self._records.get(f"{self.key}/{sample.id}") is None:

@@ -64,6 +64,13 @@ def test_verify__only_the_best_are_looked_at(dataset: fo.Dataset, index: RegionI
     assert len(verify(hits.take(slice(0)), "x", detector, progress=False).hits) == 0
 
 
+def test_verify__boxes_without_area_are_skipped(dataset: fo.Dataset, index: RegionIndex) -> None:
+    hits = index.search("red apple", k=None)
+    verified = verify(hits, "red apple", Seeing([0.2, 0.2, 0, 0.3]), progress=False)
+    assert len(verified.skipped) == len(dataset) and np.isnan(verified.detected).all()
+    assert all("has no area" in skipped.reason for skipped in verified.skipped)
+
+
 def test_verify__a_picture_that_is_gone_is_skipped(dataset: fo.Dataset, index: RegionIndex) -> None:
     hits = index.search("red apple", k=None)
     Path(dataset.first().filepath).unlink()

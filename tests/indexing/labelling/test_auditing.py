@@ -50,6 +50,14 @@ def test_audit__by_a_detector(dataset: fo.Dataset, index: RegionIndex) -> None:
     assert marks[audit.pictures[1]][0] == pytest.approx((0.8, 0.9))
     assert audit.report().judges == {"person": 1, "seeing": 2}
 
+    class Broken(Seeing):
+        def ground(self, image: np.ndarray, phrases: Sequence[str]) -> list[list[FoundBox]]:
+            return [[FoundBox((0.5, 0.5, 0.5, 0.5), 0.9)] for _ in phrases]
+
+    broken = index.audit("hole", pictures=2)
+    assert ["has no area" in skipped.reason for skipped in broken.detect(Broken())] == [True, True]
+    assert broken.marks == {}
+
     class Slow(Seeing):
         def ground(self, image: np.ndarray, phrases: Sequence[str]) -> list[list[FoundBox]]:
             crowd.mark(crowd.pictures[1], [(0.5, 0.5)])  # as a person does meanwhile
