@@ -1,7 +1,8 @@
+import * as fos from "@fiftyone/state";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import React, { KeyboardEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
+import { useRecoilValue } from "recoil";
 import { positionOf, STEPS, useFocus, useWidth } from "../gallery/Gallery";
-import { STYLE } from "../gallery/style";
 import { CAPTION } from "../gallery/Tile";
 import { Complete, Plain } from "../page/controls";
 import { Finding, Kind, Tile } from "../server/types";
@@ -29,19 +30,19 @@ interface Props {
   size: number;
   /** Of the pictures that are fetched. */
   pixels: number;
-  isCovered: boolean;
   onOpen: (tile: Tile) => void;
   onClose: () => void;
   onError: (error: unknown) => void;
 }
 
 /** The gallery of a finding: a key decides about a region, and leads to the next one. */
-export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onClose, onError }: Props) {
+export function FindingPage({ call, state, size, pixels, onOpen, onClose, onError }: Props) {
   const { rows, kind, entry, said, decided: before } = state.finding!;
   // Of a tile, each as wide as the crop
   const blocks = kind === "label errors" ? 3 : 2;
   const details = useDetails(call, state.finding!, pixels, onError);
   const classes = useClasses(call, state.finding!);
+  const isCovered = useRecoilValue(fos.isModalActive);
   const [current, setCurrent] = useState(0);
   const [isTyping, setTyping] = useState(false);
   const [undone, setUndone] = useState<string | null>(null);
@@ -164,7 +165,6 @@ export function FindingPage({ call, state, size, pixels, isCovered, onOpen, onCl
           const position = positionOf(event.target);
           if (position !== null) open(position);
         }}>
-        <style>{STYLE}</style>
         <div style={{ height: lines.getTotalSize(), position: "relative" }}>
           {visible.map((position) => {
             const left = (position % columns) * (width + GAP);

@@ -1,9 +1,10 @@
+import * as fos from "@fiftyone/state";
 import { useVirtualizer } from "@tanstack/react-virtual";
 import React, {
   KeyboardEvent, MouseEvent, PointerEvent, useCallback, useEffect, useLayoutEffect, useRef, useState,
 } from "react";
+import { useRecoilValue } from "recoil";
 import { Mark, Tile } from "../server/types";
-import { STYLE } from "./style";
 import { CAPTION, GalleryTile, Sign } from "./Tile";
 
 const GAP = 8;
@@ -20,6 +21,8 @@ export interface GalleryProps {
   side: number;
   selected: Set<string>;
   marks: Record<string, Sign>;
+  /** The words below a tile at a position, in place of its label. */
+  captionAt?: (position: number) => string;
   /** What it shows, for a screen reader. */
   title?: string;
   /** The position that has the focus, where the page moves it. */
@@ -27,8 +30,6 @@ export interface GalleryProps {
   isMarkable: boolean;
   /** What the scores of the hits are. */
   measure?: string;
-  /** Whether an opened picture lies over it, which gets the keys. */
-  isCovered: boolean;
   onSelect: (ids: string[], isOn: boolean) => void;
   onSelectRanks: (ranks: number[]) => void;
   onClear: () => void;
@@ -47,7 +48,8 @@ interface Rectangle {
 
 /** All hits, of which only those in sight are drawn. Keys, clicks and drags are handled here. */
 export function Gallery(props: GalleryProps) {
-  const { ranks, tiles, request, selected, marks, isMarkable, isCovered, measure = "cosine" } = props;
+  const { ranks, tiles, request, selected, marks, isMarkable, measure = "cosine" } = props;
+  const isCovered = useRecoilValue(fos.isModalActive);
   const scroller = useRef<HTMLDivElement>(null);
   const width = useWidth(scroller);
   const columns = Math.max(1, Math.round((width + GAP) / (props.side + GAP)));
@@ -170,7 +172,6 @@ export function Gallery(props: GalleryProps) {
       onWheel={hover.onMouseLeave}
       {...drag.events}
     >
-      <style>{STYLE}</style>
       <div style={{ height: rows.getTotalSize(), position: "relative" }}>
         {visible.map((position) => {
           const tile = tiles.get(ranks[position]!);
@@ -182,6 +183,7 @@ export function Gallery(props: GalleryProps) {
                 position={position}
                 side={side}
                 tile={tile}
+                label={(tile && props.captionAt?.(position)) ?? tile?.label ?? ""}
                 isSelected={Boolean(tile && selected.has(tile.id))}
                 mark={tile ? marks[tile.id] : undefined}
                 isMarkable={isMarkable}

@@ -12,6 +12,7 @@ interface Props {
   position: number;
   side: number;
   tile: Tile | null | undefined;
+  label: string;
   isSelected: boolean;
   mark: Sign | undefined;
   isMarkable: boolean;
@@ -20,8 +21,8 @@ interface Props {
 }
 
 /** A crop with its caption; what is done with it is up to the gallery, which reads the attributes. */
-export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMarkable, measure }: Props) => {
-  const name = tile ? tile.label || "no label" : "loading";
+export const GalleryTile = memo(({ position, side, tile, label, isSelected, mark, isMarkable, measure }: Props) => {
+  const name = tile ? label || "no label" : "loading";
   const score = tile?.score?.toFixed(3) ?? "";
   const said = [`${position + 1}. ${name}`, score && `${measure} ${score}`, mark, ...(tile?.tags ?? []), tile?.caption];
   const color = mark ? FRAMES[mark] : "transparent";
@@ -52,7 +53,7 @@ export const GalleryTile = memo(({ position, side, tile, isSelected, mark, isMar
         </span>
       )}
       <small style={{ height: CAPTION }} title={tile?.caption ?? undefined}>
-        {score && <i>{score} </i>}{tile?.label ?? ""}
+        {score && <i>{score} </i>}{label}
         {tile?.tags.map((tag) => <em key={tag}>{tag}</em>)}
         {tile?.caption && <i> {tile.caption}</i>}
       </small>

@@ -1,7 +1,5 @@
-import * as fos from "@fiftyone/state";
 import { Alert, Autocomplete, LinearProgress, MenuItem, Select, TextField } from "@mui/material";
-import React, { KeyboardEvent, useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
-import { useRecoilValue } from "recoil";
+import React, { KeyboardEvent, memo, useCallback, useEffect, useMemo, useReducer, useRef, useState } from "react";
 import { Gallery } from "../gallery/Gallery";
 import { Sign } from "../gallery/Tile";
 import { useTiles } from "../gallery/useTiles";
@@ -38,12 +36,13 @@ export function ReviewPage({ call, into, classes, isBusy, isRunning, onLabel, on
   const [only, setOnly] = useState("all");
   const { review, answers } = state;
   const page = useRef<HTMLDivElement>(null);
+  const onChosen = useCallback(() => focusCurrent(page.current), []);
   const items = useMemo(() => review?.items.filter((item) => isMeant(item, only)) ?? [], [review, only]);
   if (!review) return <LinearProgress />;
   return (
     <div ref={page} style={{ flex: 1, minHeight: 0, display: "flex", flexDirection: "column", gap: 8 }}>
       <Head review={review} answers={answers} only={only} onOnly={setOnly} isBusy={isBusy}
-        onChosen={() => focusCurrent(page.current)}
+        onChosen={onChosen}
         onLabel={(retrain) => void state.sent().then(() => onLabel(retrain))} />
       {isRunning ? (
         <p>What to review comes with the run.</p>
@@ -90,14 +89,7 @@ function Head({ review, answers, only, onOnly, onChosen, isBusy, onLabel }: Head
           {sample > 0 && `${reviewed.toLocaleString("en")} of ${sample.toLocaleString("en")} answered; `}
           {waiting.toLocaleString("en")} wait in the queue
         </b>
-        <Select size="small" value={only} onChange={(event) => onOnly(event.target.value)}
-          MenuProps={{ disableRestoreFocus: true, TransitionProps: { onExited: onChosen } }}
-          inputProps={{ "aria-label": "Show" }} sx={{ fontSize: 13 }}>
-          <MenuItem value="all">all</MenuItem>
-          <MenuItem value="queue">the queue: teach first</MenuItem>
-          {review.classes.slice(0, 300).map((name) => <MenuItem key={name} value={`c${name}`}>{name}</MenuItem>)}
-          <MenuItem value="none">none of these</MenuItem>
-        </Select>
+        <Show classes={review.classes} {...{ only, onOnly, onChosen }} />
         {next > 0 && (isOver || (reviewed > 0 && reviewed < sample && !review.is_tested)) && (
           <LearnButton answers={next} isOn={isOver} disabled={isBusy} onClick={() => onLabel(true)} />
         )}
@@ -125,6 +117,18 @@ function Head({ review, answers, only, onOnly, onChosen, isBusy, onLabel }: Head
   );
 }
 
+/** The list of what is shown: no answer draws its hundreds of lines anew. */
+const Show = memo(({ classes, only, onOnly, onChosen }: Pick<HeadProps, "only" | "onOnly" | "onChosen"> & { classes: string[] }) => (
+  <Select size="small" value={only} onChange={(event) => onOnly(event.target.value)}
+    MenuProps={{ disableRestoreFocus: true, TransitionProps: { onExited: onChosen } }}
+    inputProps={{ "aria-label": "Show" }} sx={{ fontSize: 13 }}>
+    <MenuItem value="all">all</MenuItem>
+    <MenuItem value="queue">the queue: teach first</MenuItem>
+    {classes.slice(0, 300).map((name) => <MenuItem key={name} value={`c${name}`}>{name}</MenuItem>)}
+    <MenuItem value="none">none of these</MenuItem>
+  </Select>
+));
+
 interface AnsweringProps {
   call: Call;
   into: string;
@@ -137,12 +141,10 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
   const { review, answers } = state;
   const first = items.findIndex(({ id }) => answers[id] === undefined);
   const [at, setAt] = useState(Math.max(first, 0));
-  const isCovered = useRecoilValue(fos.isModalActive);
   const item = items[Math.min(at, items.length - 1)]!;
   const choices = useChoices(call, into, items.slice(at, at + CHOICES_AHEAD).map(({ id }) => id))(item.id);
   const large = useLarge(call, into, items.slice(at, at + AHEAD).map(({ id }) => id));
   const { tiles, request } = useTiles(useCrops(call, into, items), items, CROP, onError);
-  const shown = new Map([...tiles].map(([rank, tile]) => [rank, tile && { ...tile, label: captionOf(items[rank]!, answers) }]));
   const marks = Object.fromEntries(items.flatMap((one) => {
     const sign = signOf(one, answers[one.id]);
     return sign ? [[one.id, sign]] : [];
@@ -182,7 +184,7 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
     event.stopPropagation();
     if (!event.repeat) actions[event.key]!();
   };
-  const crop = large?.crop ?? shown.get(at)?.crop;
+  const crop = large?.crop ?? tiles.get(at)?.crop;
   return (
     <div style={{ flex: 1, minHeight: 0, display: "flex", gap: 10 }} onKeyDownCapture={onKeyDown}
       onFocus={(event) => {
@@ -211,9 +213,9 @@ function Answering({ call, into, items, state, onError }: AnsweringProps) {
         )}
         <p style={{ opacity: 0.7, fontSize: 12 }}>{KEYS}</p>
       </div>
-      <Gallery ranks={useMemo(() => items.map((_, rank) => rank), [items])} tiles={shown} request={request} side={SIDE}
+      <Gallery ranks={useMemo(() => items.map((_, rank) => rank), [items])} tiles={tiles} request={request} side={SIDE}
         title={`${items.length.toLocaleString("en")} regions to review`} current={at} selected={new Set([item.id])} marks={marks}
-        isMarkable={false} isCovered={isCovered} onSelect={() => undefined} onSelectRanks={() => undefined}
+        captionAt={(position) => captionOf(items[position]!, answers)} isMarkable={false} onSelect={() => undefined} onSelectRanks={() => undefined}
         onClear={() => undefined} onMark={() => undefined} onExplain={() => undefined}
         onOpen={({ sample, label_id, field }) => {
           if (sample) openPicture(call, sample, label_id, field).catch(onError);

@@ -2,6 +2,7 @@ import { Alert } from "@mui/material";
 import React, { useCallback, useState } from "react";
 import { Jobs } from "../server/types";
 import { Outcome } from "./Jobs";
+import { STYLE } from "./style";
 import { useStored } from "./useStored";
 
 /** As high as the panel, so that the bars stay and only the gallery scrolls. */
@@ -9,6 +10,7 @@ export function Page({ name = "search", children }: { name?: string; children: R
   return (
     <div data-cy={`alphaclip-${name}`}
       style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box" }}>
+      <style>{STYLE}</style>
       {children}
     </div>
   );

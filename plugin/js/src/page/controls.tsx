@@ -1,4 +1,4 @@
-import { Autocomplete, Button, Checkbox, FormControlLabel, TextField } from "@mui/material";
+import { Autocomplete, Checkbox, FormControlLabel, TextField } from "@mui/material";
 import React from "react";
 
 interface CompleteProps {
@@ -46,13 +46,9 @@ interface PlainProps {
 /** A button that is no larger than its words. */
 export function Plain({ children, onClick, title, isPressed, isOn = isPressed, disabled }: PlainProps) {
   return (
-    <Button size="small" variant={isOn ? "contained" : "outlined"} onClick={onClick} title={title} disabled={disabled}
-      aria-pressed={isPressed}
-      sx={{ flex: "none", textTransform: "none", py: 0.25, px: 1, minWidth: 0, maxWidth: 360, whiteSpace: "nowrap",
-        // Orange words are hard to read on white
-        color: isOn ? undefined : "text.primary",
-        overflow: "hidden", display: "inline-block", textOverflow: "ellipsis" }}>
+    <button type="button" className="alphaclip-plain" data-on={isOn || undefined} onClick={onClick} title={title}
+      disabled={disabled} aria-pressed={isPressed}>
       {children}
-    </Button>
+    </button>
   );
 }

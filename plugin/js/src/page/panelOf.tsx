@@ -1,6 +1,6 @@
 import * as fos from "@fiftyone/state";
 import { Alert, CircularProgress } from "@mui/material";
-import React, { ComponentType, useCallback, useEffect, useRef, useState } from "react";
+import React, { ComponentType, memo, useCallback, useEffect, useRef, useState } from "react";
 import { useRecoilValue } from "recoil";
 import { Dataset, Jobs } from "../server/types";
 import { Call, Events, useServer } from "../server/useServer";
@@ -16,13 +16,15 @@ export interface PageProps<T> {
 
 /** Makes a panel of the page of a dataset, which begins anew where another dataset is opened. */
 export function panelOf<T extends Dataset>(DatasetPage: ComponentType<PageProps<T>>) {
+  // Whatever the App selects, filters or opens renders the panel, which holds what a call sends; not its page
+  const Page = memo(DatasetPage) as unknown as typeof DatasetPage;
   return ({ schema }: { schema: { view: Events } }) => {
     const call = useServer(schema.view);
     const [about, error, reload] = useAbout<T>(call, useRecoilValue(fos.datasetName));
     if (error) return <Alert severity="error">{error.message}</Alert>;
     if (!about) return <CircularProgress size={24} sx={{ m: 2 }} />;
     if (!about.dataset) return <p>Open a dataset first.</p>;
-    return <DatasetPage key={about.dataset} call={call} about={about} reload={reload} />;
+    return <Page key={about.dataset} call={call} about={about} reload={reload} />;
   };
 }
 

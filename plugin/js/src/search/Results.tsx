@@ -20,7 +20,6 @@ interface Props extends PageProps<About>, Pick<ReturnType<typeof useNotices>, "r
   form: Form;
   /** Of a crop: as wide as it is drawn, and in pixels of its picture. */
   size: { side: number; pixels: number };
-  isCovered: boolean;
   onSearch: (form: Form, marks?: Record<string, Mark>) => Promise<unknown>;
   onAsk: (question: Question) => Promise<unknown>;
   onOpen: (tile: Tile) => void;
@@ -142,7 +141,7 @@ export function Results(props: Props) {
           onKeep={() => void run(() => change("keep_heatmap", { question, id: why.id }))} />
       )}
       <Gallery ranks={ranks} tiles={tiles} request={request} side={size.side} selected={selected} marks={marks}
-        isMarkable={!isOfPictures} measure={measureOf(question)} isCovered={props.isCovered}
+        isMarkable={!isOfPictures} measure={measureOf(question)}
         onSelect={(ids, isOn) =>
           select((before) => (isOn ? [...new Set([...before, ...ids])] : before.filter((id) => !ids.includes(id))))}
         onSelectRanks={(some) => void selectRanks(some)}

@@ -1,7 +1,5 @@
-import * as fos from "@fiftyone/state";
 import { Slider } from "@mui/material";
 import React, { useEffect, useRef } from "react";
-import { useRecoilValue } from "recoil";
 import { AuditPage } from "../audit/AuditPage";
 import { useAudit } from "../audit/useAudit";
 import { FindingPage } from "../findings/FindingPage";
@@ -33,7 +31,6 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
   const odd = useFinding(call, about.dataset!, fail);
   const audits = useAudit(call, about.dataset!, about.outcome?.at, fail);
   const { audit } = audits;
-  const isCovered = useRecoilValue(fos.isModalActive);
   const { found, form, setForm, marks } = search;
 
   // Indexes come and go: what is searched is one that is there
@@ -111,11 +108,11 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
           onClose={() => void audits.show(null)} onError={fail} />
       )}
       {odd.finding && !audit && (
-        <FindingPage call={call} state={odd} size={size.side} pixels={size.pixels} isCovered={isCovered} onError={fail}
+        <FindingPage call={call} state={odd} size={size.side} pixels={size.pixels} onError={fail}
           onOpen={open} onClose={() => odd.show(null)} />
       )}
       {found && !odd.finding && !audit && (
-        <Results {...{ call, about, reload, search, found, size, isCovered, run, say, fail }} form={whole}
+        <Results {...{ call, about, reload, search, found, size, run, say, fail }} form={whole}
           onSearch={start} onAsk={ask} onOpen={open} />
       )}
       {!found && !odd.finding && !audit && <div style={{ flex: 1 }} />}

@@ -1,5 +1,16 @@
-/** Plain rules in place of a styled component for each tile: hundreds are drawn at once. */
+/** Plain rules in place of styled components: hundreds of tiles are drawn at once, and a dozen buttons at each answer. */
 export const STYLE = `
+.alphaclip-plain { flex: none; max-width: 360px; padding: 2px 8px; overflow: hidden; white-space: nowrap; text-overflow: ellipsis;
+  font: 500 .8125rem/1.75 var(--fo-fontFamily-body); border: 1px solid #00000080; border-radius: 4px; background: none;
+  color: var(--fo-palette-text-primary); cursor: pointer; transition: background-color .25s, border-color .25s; }
+.alphaclip-plain:hover { border-color: var(--fo-palette-primary-main); background: #0000000a; }
+.alphaclip-plain:focus-visible { outline: 2px solid #2f9bff; }
+.alphaclip-plain[data-on] { border: 0; background: var(--fo-palette-primary-main); color: var(--fo-palette-text-buttonHighlight);
+  box-shadow: 0 3px 1px -2px #0003, 0 2px 2px #00000024, 0 1px 5px #0000001f; }
+.alphaclip-plain[data-on]:hover { background: var(--fo-palette-primary-dark); }
+.alphaclip-plain:disabled { pointer-events: none; color: var(--fo-palette-action-disabled);
+  border-color: var(--fo-palette-action-disabledBackground); }
+.alphaclip-plain[data-on]:disabled { background: var(--fo-palette-action-disabledBackground); box-shadow: none; }
 .alphaclip-gallery { position: relative; flex: 1; min-height: 120px; overflow-y: auto; outline: none; user-select: none; }
 .alphaclip-tile { position: relative; }
 .alphaclip-tile > button { display: block; padding: 0; border: 3px solid; border-radius: 4px; overflow: hidden;
