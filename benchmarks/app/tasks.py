@@ -66,12 +66,15 @@ class Tasks:
 
     @contextmanager
     def of(self, name: str) -> Iterator[None]:
-        """Counts a block; a page that is loaded in it begins at 0 again."""
+        """Counts a block, and what it leaves the page to do, but not what was to do before; a page
+        that is loaded in it begins at 0 again."""
         page = self.panel.page
+        self.panel.app.settle()
         page.evaluate("Object.assign(window.handiwork, {clicks: 0, keys: 0, longest: 0})")
         started = time.perf_counter()
         yield
         seconds = time.perf_counter() - started
+        self.panel.app.settle()
         did = page.evaluate("window.handiwork")
         numbers = f"{did['clicks']}", f"{did['keys']}", f"{seconds:.1f}", f"{did['longest']:.0f} ms"
         self.rows.append((name, *numbers))
