@@ -26,7 +26,7 @@ _OWN_NAME = re.compile(r"sam(-[a-z0-9]{1,32}){1,4}", re.ASCII)
 """It becomes a file's name, so it can be no path and nothing that another system cannot write."""
 
 
-_ON_HUB = "ybelkada/segment-anything/resolve/main/checkpoints"
+_ON_HUB = "ybelkada/segment-anything"
 """Somebody's copy of the published files: their SHA-256 says whether it still is one."""
 
 
@@ -45,8 +45,12 @@ class ReleasedSam:
     @property
     def source(self) -> str:
         """Where it is downloaded from: a mirror of the hub, if there is one, else ``url``."""
+        from huggingface_hub import hf_hub_url
+
         mirror = os.environ.get("HF_ENDPOINT")
-        return f"{mirror.rstrip('/')}/{_ON_HUB}/{self.file_name}" if mirror else self.url
+        if not mirror:
+            return self.url
+        return hf_hub_url(_ON_HUB, f"checkpoints/{self.file_name}", endpoint=mirror.rstrip("/"))
 
 
 def _released(size: str, suffix: str, sha256: str, length: int) -> ReleasedSam:
