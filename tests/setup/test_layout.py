@@ -39,8 +39,8 @@ ORDER = {
     ),
     "indexing": (
         "progress | store | calibration < nearest | dataset < retrieval | word_detectors < masks "
-        "< explore | act | brain < labelling | language | similarity | embedding | oddities "
-        "< region_index | zoo_model < cli"
+        "< explore | act | brain < zoo_model < labelling | language | similarity | embedding "
+        "| oddities < region_index < cli"
     ),
     "training": "datasets < evaluation | pairs < finetune < language < cli",
     "plugin": "common < panel | label_panel | operators",
