@@ -5,13 +5,10 @@ Public: :func:`describing` and :func:`asking`, which prepare a :class:`LanguageR
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,17 +20,14 @@ from alphaclip.indexing.act.actions import Action
 from alphaclip.indexing.act.attribute_writes import last_written, set_attributes
 from alphaclip.indexing.dataset.bulk_writes import Row, read_labels
 from alphaclip.indexing.dataset.labels import LabelPath, Skipped
-from alphaclip.indexing.dataset.locations import own_folder
 from alphaclip.indexing.dataset.schema import check_attribute
 from alphaclip.indexing.language.answer_calibration import AnswerCalibration, fit, read_reviews
 from alphaclip.indexing.language.selecting import least_sure_first, read_attributes, select_rows
-from alphaclip.indexing.language.stored_answers import Said, StoredAnswers
 from alphaclip.indexing.language.tasks import Asking, Describing, Task
 from alphaclip.indexing.progress import Progress, shown
 from alphaclip.indexing.retrieval.hits import Hits
 from alphaclip.indexing.retrieval.index import SearchIndex
-from alphaclip.indexing.retrieval.region_items import RegionItem, region_items, said_of
-from alphaclip.indexing.store.segments import as_text
+from alphaclip.indexing.retrieval.region_answers import RegionAnswers, missing
 from alphaclip.language.describer import Describer
 from alphaclip.language.loading import open_describer
 from alphaclip.language.questions import Question, placeholders
@@ -42,9 +36,6 @@ if TYPE_CHECKING:
     import fiftyone as fo
 
 Order = Literal["uncertain"]
-
-PART, PART_SECONDS = 256, 60.0
-"""Regions and seconds after which what was said is kept, whichever is sooner."""
 
 FIRST = 16
 """Regions of an estimate; of what sees vectors, and is far quicker, 16 times as many."""
@@ -152,7 +143,7 @@ def asking(
     overwrite: bool = False,
 ) -> LanguageRun:
     """Prepares a run of :meth:`alphaclip.indexing.RegionIndex.ask`; see there."""
-    task = Asking(into, Question(question, tuple(choices)))
+    task = Asking(Question(question, tuple(choices)), into)
     return LanguageRun(index, task, model, view, limit, overwrite, order, reviews)
 
 
@@ -188,8 +179,7 @@ class LanguageRun:
         self._index, self._task, self._overwrite = index, task, overwrite
         for name, kind in task.kinds.items():
             check_attribute(index.dataset, index.field, name, kind)
-        store = own_folder(index.dataset, index.key)
-        self._now = now = index.snapshot()
+        now = index.snapshot()
         rows = select_rows(index, now, view)
         if order is not None:
             rows = least_sure_first(index, now, rows, task.into)
@@ -207,19 +197,10 @@ class LanguageRun:
             self._rows = np.union1d(self._selected, np.flatnonzero(truths >= 0))
             self._truths = truths[self._rows]
         ids = now.version.ids_of(self._rows)
-        self._attributes = read_attributes(index, ids, placeholders(task.text))
-        self._regions = list(
-            zip(as_text(ids.sample_ids).tolist(), as_text(ids.label_ids).tolist(), strict=True)
-        )
-        made_of = zip(as_text(ids.fingerprints).tolist(), self._attributes, strict=True)
-        self._made_of = [made + _digest(its) for made, its in made_of]
+        attributes = read_attributes(index, ids, placeholders(task.text))
         self._model = open_describer(model)
-        # Of what sees vectors of one encoder only
-        check_encoder = getattr(self._model, "check_encoder", None)
-        if check_encoder is not None:
-            check_encoder(index.encoder)
         self._by = f"{self._model.name}@{self._model.fingerprint}"
-        self._stored = StoredAnswers(store, [self._model.fingerprint, *task.about])
+        self._answers = RegionAnswers(index, now, self._rows, self._model, task, attributes)
 
     def estimate(self) -> Estimate:
         """How long :meth:`run` will take, by asking about the first regions; that is kept.
@@ -227,12 +208,12 @@ class LanguageRun:
         Raises:
             StoreBusyError: if the same run is on its way elsewhere
         """
-        with self._stored.writing():
-            said = self._read()
-            left = _missing(said)
+        with self._answers.writing():
+            said = self._answers.read()
+            left = missing(said)
             first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
             start = time.perf_counter()
-            self._ask(first, said, lambda *counts: None, list[Skipped]().append)
+            self._answers.ask(first, said, lambda *counts: None, list[Skipped]().append)
             seconds = time.perf_counter() - start
         rate = len(first) / max(seconds, 1e-9) if len(first) else None
         return Estimate(len(said), len(said) - len(left) + len(first), rate)
@@ -248,15 +229,15 @@ class LanguageRun:
             StoreError: if what is said cannot be kept
         """
         skipped: list[Skipped] = []
-        with self._stored.writing(), shown(progress) as show:
-            said = self._read()
-            asked = _missing(said)
-            self._ask(asked, said, show, skipped.append)
+        with self._answers.writing(), shown(progress) as show:
+            said = self._answers.read()
+            asked = missing(said)
+            self._answers.ask(asked, said, show, skipped.append)
             task = self._calibrated(said)
             at = np.searchsorted(self._rows, self._selected)
             there = [number for number in at.tolist() if said[number] is not None]
             attributes = task.attributes([said[number] for number in there])
-            regions = [self._regions[number] for number in there]
+            regions = [self._answers.regions[number] for number in there]
             action, left = self._write(task, dict(zip(regions, attributes, strict=True)))
         is_asking = isinstance(task, Asking)
         return LanguageReport(
@@ -272,70 +253,19 @@ class LanguageRun:
             action=action,
         )
 
-    def _read(self) -> list[Any]:
-        """What was said of each region as it is now; None of those that are to be asked about."""
-        stored = self._stored.read()
-        answers = (stored.get(region, ("", None)) for region in self._regions)
-        return [
-            said if made_of == own and self._task.is_said(said) else None
-            for own, (made_of, said) in zip(self._made_of, answers, strict=True)
-        ]
-
-    def _ask(
-        self,
-        numbers: np.ndarray,
-        said: list[Any],
-        show: Progress,
-        skip: Callable[[Skipped], None],
-    ) -> None:
-        """Asks about some of the regions, and keeps what is said; it also goes into ``said``."""
-        waiting: list[Said] = []
-        since, done = time.monotonic(), 0
-        try:
-            for number, one in self._answers(numbers, skip):
-                done += 1
-                said[number] = one
-                if one is not None:
-                    waiting.append((*self._regions[number], self._made_of[number], one))
-                if len(waiting) >= PART or (waiting and time.monotonic() - since > PART_SECONDS):
-                    self._stored.add(waiting)
-                    waiting, since = [], time.monotonic()
-                show(f"regions {self._task.done}", done, len(numbers))
-        finally:
-            if waiting:
-                self._stored.add(waiting)
-
-    def _answers(
-        self, numbers: np.ndarray, skip: Callable[[Skipped], None]
-    ) -> Iterator[tuple[int, Any]]:
-        """The number of each region, and what the model says of it; None where it failed."""
-        sees_vectors = self._model.sees == "vectors"
-        rows = self._rows[numbers]
-
-        def numbers_of(item: RegionItem) -> list[int]:
-            own: list[int] = np.searchsorted(self._rows, item.rows).tolist()
-            return own
-
-        items = (
-            replace(item, attributes=[self._attributes[number] for number in numbers_of(item)])
-            for item in region_items(self._index.dataset, self._now, rows, sees_vectors, skip)
-        )
-        for item, said in said_of(items, partial(self._task.ask, self._model), skip):
-            yield from zip(numbers_of(item), said, strict=True)
-
     def _calibrated(self, said: Sequence[Any]) -> Task:
         """The task with what reviews say now, or said before."""
         if not isinstance(self._task, Asking):
             return self._task
         if self._truths is None:
-            content = self._stored.calibration
+            content = self._answers.stored.calibration
             before = AnswerCalibration.from_dict(content) if content else None
             return replace(self._task, calibration=before)
         pairs = zip(said, self._truths.tolist(), strict=True)
         answered = [(one, truth) for one, truth in pairs if one is not None and truth >= 0]
         gains = np.array([one for one, _ in answered]).reshape(len(answered), -1)
         calibration = fit(gains, np.array([truth for _, truth in answered], int))
-        self._stored.calibration = calibration.to_dict()
+        self._answers.stored.calibration = calibration.to_dict()
         return replace(self._task, calibration=calibration)
 
     def _write(
@@ -370,12 +300,3 @@ class LanguageRun:
             return None, left
         detail = {"into": into, "model": self._by, "text": task.text}
         return set_attributes(dataset, its_field, kinds, changed, left, detail), left
-
-
-def _missing(said: Sequence[Any]) -> np.ndarray:
-    return np.array([number for number, one in enumerate(said) if one is None], np.int64)
-
-
-def _digest(attributes: dict[str, Any]) -> str:
-    text = json.dumps(attributes, default=str, sort_keys=True)
-    return f"-{hashlib.sha256(text.encode()).hexdigest()[:16]}" if attributes else ""

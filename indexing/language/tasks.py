@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from alphaclip.indexing.language.answer_calibration import AnswerCalibration
+from alphaclip.indexing.retrieval import asking
 from alphaclip.language.describer import Answers, Describer, Item, clean
-from alphaclip.language.questions import Question
 from alphaclip.views.prefetch import OnError
 
 TEXT, NUMBER = "StringField", "FloatField"
@@ -65,43 +65,21 @@ class Describing:
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(asking.Asking):
     """An answer to a question about each region; its parts are those of :class:`Describing`.
 
     Attributes:
         into: the attribute that is written
-        question: with placeholders
         calibration: gives probabilities; without it there are scores
     """
 
     into: str
-    question: Question
     calibration: AnswerCalibration | None = None
-    done = "asked"
-
-    @property
-    def text(self) -> str:
-        return self.question.text
-
-    @property
-    def about(self) -> list[Any]:
-        return ["ask", self.text, list(self.question.choices)]
 
     @property
     def kinds(self) -> dict[str, str]:
         numbers = {f"{self.into}_score": NUMBER, f"{self.into}_p": NUMBER}
         return {self.into: TEXT, f"{self.into}_by": TEXT, **numbers}
-
-    def ask(
-        self, model: Describer, items: Iterable[Item], on_error: OnError
-    ) -> Iterator[list[Any]]:
-        for (answers,) in model.ask_many(items, [self.question], on_error=on_error):
-            gains = np.asarray(answers.logliks - answers.priors, np.float64).round(4)
-            yield [row.tolist() if np.isfinite(row).all() else None for row in gains]
-
-    def is_said(self, said: Any) -> bool:
-        is_row = isinstance(said, list) and len(said) == len(self.question.choices)
-        return is_row and all(isinstance(one, float) and math.isfinite(one) for one in said)
 
     def attributes(self, said: Sequence[Any]) -> list[dict[str, Any]]:
         choices = self.question.choices

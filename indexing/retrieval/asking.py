@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,9 @@ from alphaclip.indexing.dataset.labels import Skipped
 from alphaclip.indexing.progress import Progress
 from alphaclip.indexing.retrieval.hit_listing import ListedHit, list_hits
 from alphaclip.indexing.retrieval.hits import Hits
-from alphaclip.indexing.retrieval.region_items import RegionItem, region_items, said_of
+from alphaclip.indexing.retrieval.region_answers import RegionAnswers, missing
+from alphaclip.indexing.retrieval.region_items import RegionItem, said_of
+from alphaclip.indexing.retrieval.snapshot import Snapshot
 from alphaclip.views.prefetch import OnError
 
 _TOGETHER = 2048
@@ -35,12 +38,46 @@ class Asked:
     skipped: list[Skipped]
 
 
-def ask_rows(
-    index: Any, now: Any, rows: np.ndarray, describer: Any, question: Any, show: Progress
-) -> np.ndarray:
-    """Asks about rows of an index, int64 (n,): the evidence, float32 (n, c).
+@dataclass(frozen=True)
+class Asking:
+    """A question about each region.
 
-    A model that sees vectors gets those of the index, and no picture is opened.
+    Attributes:
+        question: the :class:`alphaclip.language.questions.Question`
+        done: what is done to a region, in a word
+    """
+
+    question: Any
+    done = "asked about"
+
+    @property
+    def text(self) -> str:
+        """What the model is given, with placeholders."""
+        return self.question.text
+
+    @property
+    def about(self) -> list[Any]:
+        """What tells the task from others, JSON."""
+        return ["ask", self.text, list(self.question.choices)]
+
+    def ask(self, model: Any, items: Iterable[Any], on_error: OnError) -> Iterator[list[Any]]:
+        """What the model says of the regions of each item, JSON: the evidence for each choice; None
+        where it failed."""
+        for (answers,) in model.ask_many(items, [self.question], on_error):
+            gains = np.asarray(answers.logliks - answers.priors, np.float64).round(4)
+            yield [row.tolist() if np.isfinite(row).all() else None for row in gains]
+
+    def is_said(self, said: Any) -> bool:
+        """Whether something that was read from a file can be what :meth:`ask` gave."""
+        is_row = isinstance(said, list) and len(said) == len(self.question.choices)
+        return is_row and all(isinstance(one, float) and math.isfinite(one) for one in said)
+
+
+def ask_rows(
+    index: Any, now: Snapshot, rows: np.ndarray, describer: Any, question: Any, show: Progress
+) -> np.ndarray:
+    """Asks about rows of an index, int64 (n,): the evidence, float32 (n, c); NaN where the model
+    failed. What it says is kept, see :class:`RegionAnswers`.
 
     Args:
         index: a :class:`alphaclip.indexing.retrieval.index.SearchIndex`, which stands above
@@ -51,13 +88,14 @@ def ask_rows(
 
     Raises:
         AlphaClipError: see :func:`ask_hits`; or if the model sees vectors of another encoder
+        StoreBusyError: if another process asks the same
     """
-    sees_vectors, skipped = describer.sees == "vectors", list[Skipped]()
-    if sees_vectors and hasattr(describer, "check_encoder"):
-        describer.check_encoder(index.encoder)
-    items = region_items(index.dataset, now, rows, sees_vectors, skipped.append)
-    placed = (replace(item, rows=np.searchsorted(rows, item.rows)) for item in items)
-    return _ask(placed, len(rows), describer, question, skipped, show).evidence
+    skipped: list[Skipped] = []
+    answers = RegionAnswers(index, now, rows, describer, Asking(question))
+    with answers.writing():
+        said = answers.read()
+        answers.ask(missing(said), said, show, skipped.append)
+    return _evidence(said, question, skipped)
 
 
 def ask_hits(hits: Hits, describer: Any, question: Any, show: Progress) -> Asked:
@@ -73,41 +111,26 @@ def ask_hits(hits: Hits, describer: Any, question: Any, show: Progress) -> Asked
     Raises:
         AlphaClipError: if there is no answer at all, as where an attribute is misspelt
     """
-    skipped: list[Skipped] = []
-    items = _hit_items(hits, skipped.append)
-    return _ask(items, len(hits), describer, question, skipped, show)
-
-
-def _ask(
-    items: Iterable[RegionItem],
-    total: int,
-    describer: Any,
-    question: Any,
-    skipped: list[Skipped],
-    show: Progress,
-) -> Asked:
-    """Asks about items whose ``rows`` are those of the evidence."""
-    evidence = np.full((total, len(question.choices)), np.nan, np.float32)
-    ask = partial(_ask_one, describer, question)
-    done = 0
-    for item, answers in said_of(items, ask, skipped.append):
-        evidence[item.rows] = answers.logliks - answers.priors
+    said, skipped, done = list[Any]([None]) * len(hits), list[Skipped](), 0
+    ask = partial(Asking(question).ask, describer)
+    for item, some in said_of(_hit_items(hits, skipped.append), ask, skipped.append):
+        for number, one in zip(item.rows.tolist(), some, strict=True):
+            said[number] = one
         done += len(item.rows)
-        show("regions asked about", done, total)
-    if skipped and np.isnan(evidence).all():
+        show("regions asked about", done, len(hits))
+    return Asked(_evidence(said, question, skipped), skipped)
+
+
+def _evidence(said: Sequence[Any], question: Any, skipped: Sequence[Skipped]) -> np.ndarray:
+    if skipped and not any(said):
         first = skipped[0]
         raise AlphaClipError(
-            f"the model answered of none of {total} regions; the first, {first.label_id} of "
+            f"the model answered of none of {len(said)} regions; the first, {first.label_id} of "
             f"{first.filepath}: {first.reason}"
         )
-    return Asked(evidence, skipped)
-
-
-def _ask_one(
-    describer: Any, question: Any, items: Iterator[Any], on_error: OnError
-) -> Iterator[Any]:
-    for (answers,) in describer.ask_many(items, [question], on_error):
-        yield answers
+    nothing = [math.nan] * len(question.choices)
+    rows = [one or nothing for one in said]
+    return np.array(rows, np.float32).reshape(len(said), len(nothing))
 
 
 def _hit_items(hits: Hits, skip: Callable[[Skipped], None]) -> Iterator[RegionItem]:

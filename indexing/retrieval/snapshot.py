@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from threading import RLock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -49,7 +49,6 @@ class Snapshot:
         version, text_queries: the same
         metric: that vectors are compared by
         views: remembers the rows of views
-        answers: remembers what was last said of all rows, by what was asked
     """
 
     has_cache = True
@@ -65,7 +64,6 @@ class Snapshot:
         self.version = version
         self.metric = check_metric(version.info.get("metric", metric))
         self.views = ViewRows()
-        self.answers: dict[Any, np.ndarray] = {}
         self.text_queries = text_queries
         self._engine_of = engine_of
         self._own_engine: Engine | None = None

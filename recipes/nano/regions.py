@@ -79,6 +79,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "regions-3-fixed": {**REGIONS, "region_blocks": 3, "region_bias": "fixed"},
     "regions-3-alpha": {**REGIONS, "region_blocks": 3, "region_alpha": True, "batch_size": 12},
     "regions-3-edge": {**REGIONS, "region_blocks": 3, "region_edge": 0.5},
+    "alpha-whole-128": {"geometry": "pad", "image_size": 128, "batch_size": 32},
     "whole-128": {**WHOLE, "image_size": 128},
     "whole-192": {**WHOLE, "image_size": 192},
     "whole-128-taught": {**WHOLE, "image_size": 128, "region_teacher": 1.0},

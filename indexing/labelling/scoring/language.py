@@ -33,8 +33,7 @@ if TYPE_CHECKING:
 def ask_classes(
     index: SearchIndex, now: Snapshot, classes: ClassSet, describer: Describer, show: Progress
 ) -> LanguageScores:
-    """Asks what each region of a snapshot is; once for as long as the model and the snapshot are
-    the same objects.
+    """Asks what each region of a snapshot is, as far as the model has not said it before.
 
     Raises:
         AlphaClipError: if the model cannot tell the texts apart, or answers for no region
@@ -61,19 +60,12 @@ def _evidence(
     show: Progress,
 ) -> np.ndarray:
     """Of each region and choice: float32 (n, t)."""
-    asked = (describer.fingerprint, choices)
-    evidence = now.answers.get(asked)
-    if evidence is None:
-        if len(choices) > 1:
-            question = Question("what is it?", choices)
-        else:
-            question = Question(f"is it {choices[0]}?", ("yes", "no"))
-        evidence = ask_rows(index, now, np.arange(len(now)), describer, question, show)
-        if len(choices) == 1:
-            evidence = evidence[:, :1] - evidence[:, 1:]
-        now.answers.clear()
-        now.answers[asked] = evidence
-    return evidence
+    if len(choices) > 1:
+        question = Question("what is it?", choices)
+    else:
+        question = Question(f"is it {choices[0]}?", ("yes", "no"))
+    evidence = ask_rows(index, now, np.arange(len(now)), describer, question, show)
+    return evidence if len(choices) > 1 else evidence[:, :1] - evidence[:, 1:]
 
 
 def _shares(texts: Sequence[Sequence[str]], choices: Sequence[str]) -> np.ndarray:

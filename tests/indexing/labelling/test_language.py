@@ -39,8 +39,11 @@ class Naming(Describer):
 
     name, sees = "naming", "vectors"
 
-    def __init__(self, knows: bool = True, fails_at: int | None = None) -> None:
-        self.knows, self.fails_at, self.asked = knows, fails_at, list[str]()
+    def __init__(
+        self, knows: bool = True, fails_at: int | None = None, ends_at: int | None = None
+    ) -> None:
+        self.knows, self.fails_at, self.ends_at = knows, fails_at, ends_at
+        self.asked, self.seen = list[str](), 0
         self.rng = np.random.default_rng(0)
 
     @property
@@ -60,6 +63,9 @@ class Naming(Describer):
         self.asked.append(question.text)
         for number, (vectors, regions, attributes) in enumerate(items):
             assert vectors.shape == (len(regions), 8) and len(attributes) == len(regions)
+            if number == self.ends_at:
+                raise KeyboardInterrupt
+            self.seen += len(regions)
             prior = np.array([5.0] + [0.0] * (len(question.choices) - 1), np.float32)
             if question.choices == ("yes", "no"):
                 kind = KIND_OF[question.text.removeprefix("is it ").removesuffix("?")]
@@ -104,9 +110,20 @@ def test_label__by_a_language_model_under_the_promise(index: RegionIndex) -> Non
     assert report.run["model"] == labelling_of(index.dataset, "auto").settings["scorer"] == "naming"
     again = index.label(CLASSES, scorer=model, **options)
     assert again.promise == report.promise and again.counts["written"] == 0
-    assert model.asked == ["what is it?"]
+    assert set(model.asked) == {"what is it?"} and model.seen == len(index)
     other = index.label(CLASSES, scorer=Naming(fails_at=0), **options)
     assert other.samples == 2  # The promise was of the other model's answers
+
+
+def test_label__goes_on_where_the_model_was_ended(
+    index: RegionIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("alphaclip.indexing.retrieval.region_items._TOGETHER", 100)
+    with pytest.raises(KeyboardInterrupt):
+        index.label(CLASSES, scorer=Naming(ends_at=1), **QUIET)
+    model = Naming()
+    index.label(CLASSES, scorer=model, **QUIET)
+    assert model.seen == len(index) - 100
 
 
 def test_label__nothing_is_promised_of_a_model_that_knows_nothing(index: RegionIndex) -> None:

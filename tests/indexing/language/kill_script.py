@@ -19,7 +19,7 @@ from fiftyone.core.odm.database import _disconnect
 from alphaclip import indexing
 from alphaclip.indexing.act import attribute_writes
 from alphaclip.indexing.dataset.records import Records
-from alphaclip.indexing.language import runs, stored_answers
+from alphaclip.indexing.retrieval import region_answers, stored_answers
 from tests.indexing.language.fakes import FakeDescriber
 
 
@@ -41,7 +41,7 @@ def describe(name: str, moment: int) -> None:
 
         return run
 
-    runs.PART = 2
+    region_answers.PART = 2
     for owner, function in (
         (stored_answers, "write_checked"),
         (Records, "set"),

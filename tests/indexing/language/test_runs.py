@@ -15,6 +15,7 @@ import pytest
 from alphaclip.errors import AlphaClipError
 from alphaclip.files import StoreBusyError, StoreError
 from alphaclip.indexing import history, load, undo
+from alphaclip.indexing.dataset.locations import own_folder
 from alphaclip.indexing.labelling.review.queueing import ReviewItem, ReviewQueue
 from alphaclip.indexing.language.runs import describing
 from alphaclip.indexing.region_index import RegionIndex
@@ -236,7 +237,7 @@ def test_describe__a_text_is_data(index: RegionIndex) -> None:
 def test_run__a_damaged_part_is_asked_again(index: RegionIndex) -> None:
     model = FakeDescriber()
     index.describe(model=model, **QUIET)
-    (part,) = describing(index, model=model)._stored.folder.glob("part-*")
+    (part,) = own_folder(index.dataset, index.key).glob("language/*/part-*")
     part.write_text(part.read_text("utf-8").replace("0.300", "0.400"), "utf-8")
     assert index.describe(model=model, **QUIET).asked == 5
 
@@ -272,10 +273,11 @@ def test_ask__bad_input(index: RegionIndex, arguments: dict[str, Any], message: 
 
 def test_run__of_an_index_that_was_deleted_leaves_nothing(index: RegionIndex) -> None:
     prepared = describing(index, model=FakeDescriber())
+    folder = own_folder(index.dataset, index.key)
     index.delete()
     with pytest.raises(StoreError, match="the index was deleted while it was described"):
         prepared.run(QUIET["progress"])
-    assert not prepared._stored.folder.exists()
+    assert not folder.exists()
 
 
 def test_describe__a_clone_has_answers_of_its_own(index: RegionIndex) -> None:
