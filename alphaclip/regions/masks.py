@@ -102,7 +102,9 @@ def _join_channels(values: np.ndarray) -> np.ndarray:
 
 def _plane(values: np.ndarray) -> np.ndarray:
     if values.dtype == bool:
-        return values.astype(np.uint8) * _ON
+        pixels = values.astype(np.uint8)
+        pixels *= _ON
+        return pixels
     least, most = values.min(), values.max()
     if values.dtype.kind != "f":
         is_soft = least >= 0 and most == 255

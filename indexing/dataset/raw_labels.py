@@ -44,6 +44,8 @@ _HEADER = re.compile(
 """How NumPy's file of nearly every mask begins; NumPy's own reader of it takes as long as all else
 that is done with a mask."""
 
+_KINDS = {b"|b1": np.dtype(bool), b"|u1": np.dtype(np.uint8)}
+
 
 @dataclass(frozen=True, slots=True)
 class RawPicture:
@@ -199,17 +201,15 @@ def _stored_array(stored: Any) -> np.ndarray:
     Raises:
         RegionError: if it cannot be read
     """
-    import fiftyone.core.utils as fou
-
+    is_text = isinstance(stored, str)
     try:
-        if isinstance(stored, str):
-            return fou.deserialize_numpy_array(stored, ascii=True)
-        content = zlib_ng.decompress(stored)
+        content = b"" if is_text else zlib_ng.decompress(stored)
         header = _HEADER.match(content)
         if header is None:
-            return fou.deserialize_numpy_array(stored)
-        height, width = int(header[2]), int(header[3])
-        pixels = np.frombuffer(content, header[1].decode(), height * width, header.end())
-        return pixels.reshape(height, width)
+            from fiftyone.core.utils import deserialize_numpy_array
+
+            return deserialize_numpy_array(stored, ascii=is_text)
+        kind, height, width = header.groups()
+        return np.ndarray((int(height), int(width)), _KINDS[kind], content, header.end())
     except Exception as error:  # zlib, base64 and NumPy have errors of their own
         raise RegionError(f"mask cannot be read: {error}; write it again, or clear it") from error

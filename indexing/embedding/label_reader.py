@@ -32,7 +32,7 @@ from alphaclip.indexing.dataset.labels import (
 from alphaclip.indexing.dataset.raw_labels import RawPicture, read_pictures, read_times
 from alphaclip.indexing.dataset.stages import check_stages, view_of
 from alphaclip.indexing.progress import Progress
-from alphaclip.regions.region import Region, box_digests, usable_boxes
+from alphaclip.regions.region import Region, box_texts, text_digest, usable_boxes
 from alphaclip.regions.remote import is_remote, read_remote, remote_version
 from alphaclip.regions.videos import split_address
 
@@ -221,32 +221,33 @@ def _labelled(
     """Pictures with their regions; those of pictures that have nothing but boxes are made
     together."""
     boxes, usable = _boxes_of(pictures)
-    stamps = np.zeros(len(boxes), f"U{HALF}")
-    stamps[usable] = _stamps(box_digests(boxes[usable]), settings["fingerprint"])
+    texts = np.full(len(boxes), "", object)
+    texts[usable] = box_texts(boxes[usable])
     end = 0
     for picture in pictures:
         start, end = end, end + len(picture.label_ids)
-        ids = set(picture.label_ids)
-        if usable[start:end].all() and len(ids) == end - start and "" not in ids:
+        ids, geometries = set(picture.label_ids), texts[start:end].tolist()
+        is_plain = not any(picture.details) and len(ids) == end - start and "" not in ids
+        if is_plain and all(geometries):
             yield LabelledPicture(
                 picture.sample_id,
                 picture.filepath,
                 picture_stamp(picture.filepath, settings["identify"]) if ids else None,
                 picture.label_ids,
                 _Boxes(boxes[start:end]),
-                stamps[start:end].tolist(),
+                _stamps(map(text_digest, geometries), settings["fingerprint"]),
                 picture.modified,
             )
         else:
-            yield _one_by_one(picture, settings, reading)
+            yield _one_by_one(picture, geometries, settings, reading)
 
 
 def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
-    """The boxes of all labels, float64 (n, 4), and which of them are a whole region, and usable."""
+    """The boxes of all labels, float64 (n, 4), and which of them are usable."""
     rows = [
-        box if details is None and isinstance(box, list) and len(box) == 4 else _NO_BOX
+        box if isinstance(box, list) and len(box) == 4 else _NO_BOX
         for picture in pictures
-        for box, details in zip(picture.boxes or picture.details, picture.details, strict=True)
+        for box in picture.boxes or picture.details
     ]
     boxes = np.full((len(rows), 4), np.nan)
     with suppress(TypeError, ValueError):  # Of a box that is not made of numbers
@@ -255,10 +256,14 @@ def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _one_by_one(
-    picture: RawPicture, settings: dict[str, Any], reading: dict[str, Any]
+    picture: RawPicture,
+    geometries: Sequence[str],
+    settings: dict[str, Any],
+    reading: dict[str, Any],
 ) -> LabelledPicture:
+    """A picture with its regions; those with a box have a text of its geometry, or an empty one."""
     regions: dict[str, Region] = {}
-    skipped, lines = [], {"unfilled": 0, "stray_rings": 0}
+    digests, skipped, lines = [], [], {"unfilled": 0, "stray_rings": 0}
     for number, label_id in enumerate(picture.label_ids):
         try:
             if not label_id:
@@ -269,6 +274,8 @@ def _one_by_one(
         except RegionError as error:
             skipped.append(asdict(Skipped(picture.filepath, label_id, str(error))))
             continue
+        geometry = geometries[number]
+        digests.append(text_digest(geometry, region.mask) if geometry else region.digest())
         if not picture.boxes:  # It is a polyline
             line = picture.details[number] or {}
             lines["unfilled"] += not line.get("filled")
@@ -283,7 +290,7 @@ def _one_by_one(
         picture_stamp(picture.filepath, settings["identify"]) if regions else None,
         list(regions),
         list(regions.values()),
-        [region_stamp(region, settings["fingerprint"]) for region in regions.values()],
+        _stamps(digests, settings["fingerprint"]),
         picture.modified if is_plain else "",
         sum(one.mask.nbytes for one in regions.values() if one.mask is not None),
     )

@@ -12,7 +12,8 @@ job may write for minutes what it has given the time of its beginning.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -86,20 +87,30 @@ class Unmodified:
         counts = (ends - starts).tolist()
         entries = [_entry(p.modified, n) for p, n in zip(pictures, counts, strict=True)]
         same = (at >= 0) & (self._listed[at] == as_bytes(entries))
-        return [
-            self._held(picture, self._order[start:end]) if is_same else None
-            for picture, start, end, is_same in zip(pictures, starts, ends, same, strict=True)
+        runs = [
+            self._order[starts[number] : ends[number]] for number in np.flatnonzero(same).tolist()
         ]
+        held = self._held(compress(pictures, same), runs)
+        return [next(held) if is_same else None for is_same in same.tolist()]
 
-    def _held(self, picture: RawPicture, rows: np.ndarray) -> LabelledPicture | None:
-        stamp = picture_stamp(picture.filepath, self._identify) if len(rows) else None
-        fingerprints = as_text(self._ids.fingerprints[rows]).tolist()
-        if stamp is not None and any(not one.startswith(stamp) for one in fingerprints):
-            return None
+    def _held(
+        self, pictures: Iterable[RawPicture], runs: Sequence[np.ndarray]
+    ) -> Iterator[LabelledPicture | None]:
+        """Pictures with their rows, a run of them each; None where the file is another now."""
+        rows = np.concatenate([np.zeros(0, np.int64), *runs])
         label_ids = as_text(self._ids.label_ids[rows]).tolist()
-        stamps = [one[HALF:] for one in fingerprints]
-        whose = picture.sample_id, picture.filepath, stamp
-        return LabelledPicture(*whose, label_ids, (), stamps, picture.modified)
+        fingerprints = as_text(self._ids.fingerprints[rows]).tolist()
+        end = 0
+        for picture, run in zip(pictures, runs, strict=True):
+            start, end = end, end + len(run)
+            stamp = picture_stamp(picture.filepath, self._identify) if len(run) else None
+            own = fingerprints[start:end]
+            if stamp is not None and any(one[:HALF] != stamp for one in own):
+                yield None
+                continue
+            stamps = [one[HALF:] for one in own]
+            whose = picture.sample_id, picture.filepath, stamp
+            yield LabelledPicture(*whose, label_ids[start:end], (), stamps, picture.modified)
 
 
 def _entry(modified: str, count: int) -> str:

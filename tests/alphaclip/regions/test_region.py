@@ -6,6 +6,7 @@ from pycocotools import mask as coco
 
 from alphaclip import Region
 from alphaclip.errors import EmptyRegionError, RegionError
+from alphaclip.regions.region import box_texts, text_digest
 from alphaclip.regions.rle import decode_rle, encode_rle
 
 
@@ -292,3 +293,17 @@ def test_digest__follows_the_geometry() -> None:
     assert Region.from_box(box).digest() == Region.from_box(box).digest()
     others = [Region.from_box([0.1, 0.2, 0.3, 0.5]), Region.from_mask(np.ones((2, 2)), box=box)]
     assert len({r.digest() for r in [Region.from_box(box), Region.whole_image(), *others]}) == 4
+
+
+def test_box_texts__are_those_of_single_boxes() -> None:
+    rng = np.random.default_rng(0)
+    sizes = 10 ** rng.uniform(-9, 4, (2000, 2))
+    boxes = np.hstack([rng.uniform(-1, 1, (2000, 2)) * sizes, sizes])
+    boxes[::5] = boxes[::5].round(3)
+    boxes[::5, 2:] += 1
+    edges = [1e-4, np.nextafter(1e-4, 0), 9999.999999999999, 1e4, 5e-324, 1.0, 0.1, 1 / 3]
+    odd = [[x, y, w, w] for x in (*edges, 0.0, -0.0, -1e-5, -1.0) for y in (0.5, x) for w in edges]
+    boxes = np.vstack([boxes, odd, rng.uniform(0.001, 1, (2000, 4)).astype(np.float32)])
+    expected = [Region.from_box(box).digest() for box in boxes.tolist()]
+    assert [text_digest(text) for text in box_texts(boxes)] == expected
+    assert box_texts(boxes[:0]) == []
