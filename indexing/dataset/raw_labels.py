@@ -205,7 +205,7 @@ def _stored_array(stored: Any) -> np.ndarray:
     try:
         content = b"" if is_text else zlib_ng.decompress(stored)
         header = _HEADER.match(content)
-        if header is None:
+        if header is None:  # Of text, or of another kind of array
             from fiftyone.core.utils import deserialize_numpy_array
 
             return deserialize_numpy_array(stored, ascii=is_text)
