@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from alphaclip.indexing.language.answer_calibration import AnswerCalibration
-from alphaclip.indexing.retrieval import asking
+from alphaclip.indexing.retrieval.asking import QuestionTask
 from alphaclip.language.describer import Answers, Describer, Item, clean
 from alphaclip.views.prefetch import OnError
 
@@ -65,7 +65,7 @@ class Describing:
 
 
 @dataclass(frozen=True)
-class Asking(asking.Asking):
+class Asking(QuestionTask):
     """An answer to a question about each region; its parts are those of :class:`Describing`.
 
     Attributes:

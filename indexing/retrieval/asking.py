@@ -39,7 +39,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Asking:
+class QuestionTask:
     """A question about each region.
 
     Attributes:
@@ -91,7 +91,7 @@ def ask_rows(
         StoreBusyError: if another process asks the same
     """
     skipped: list[Skipped] = []
-    answers = RegionAnswers(index, now, rows, describer, Asking(question))
+    answers = RegionAnswers(index, now, rows, describer, QuestionTask(question))
     with answers.writing():
         said = answers.read()
         answers.ask(missing(said), said, show, skipped.append)
@@ -112,7 +112,7 @@ def ask_hits(hits: Hits, describer: Any, question: Any, show: Progress) -> Asked
         AlphaClipError: if there is no answer at all, as where an attribute is misspelt
     """
     said, skipped, done = list[Any]([None]) * len(hits), list[Skipped](), 0
-    ask = partial(Asking(question).ask, describer)
+    ask = partial(QuestionTask(question).ask, describer)
     for item, some in said_of(_hit_items(hits, skipped.append), ask, skipped.append):
         for number, one in zip(item.rows.tolist(), some, strict=True):
             said[number] = one
