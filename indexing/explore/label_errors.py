@@ -87,6 +87,12 @@ class LabelErrors:
     def __len__(self) -> int:
         return len(self.hits)
 
+    def __str__(self) -> str:
+        return (
+            f"{self.errors:,} of {self.judged:,} labels are probably wrong, judged by "
+            f"{self.judged_by}, which agrees with {self.agreement:.0%}; {len(self):,} of them here"
+        )
+
 
 @checked(count=COUNT, by=By)
 def find_label_errors(

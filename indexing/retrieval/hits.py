@@ -62,6 +62,12 @@ class Hits:
     def __len__(self) -> int:
         return len(self.label_ids)
 
+    def __repr__(self) -> str:
+        """What a notebook shows: the arrays would fill it."""
+        of = f" of {self.query!r}" if self.query else ""
+        best = f", scores {self.scores[0]:.3f} to {self.scores[-1]:.3f}" if len(self) else ""
+        return f"<{len(self):,} hits{of}{best}>"
+
     @property
     def region_ids(self) -> list[tuple[str, str]]:
         """The sample id and label id of each: a label that was copied to another sample keeps its

@@ -41,6 +41,7 @@ def test_find_label_errors__the_wrong_labels_of_the_sample(
     wrong = {label for label, right in zip(*columns, strict=True) if right}
     found = find_label_errors(index, count=len(index), templates=["a drawing of {}"])
     assert found.judged_by == "texts" and found.left_out == 0
+    assert str(found).startswith(f"{found.errors:,} of {len(index):,} labels are probably wrong")
     assert area_under_curve(found, wrong) > 0.97
     first = found_wrong(found, wrong)[: len(wrong)]
     assert first.mean() > 0.6

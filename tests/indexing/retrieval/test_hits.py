@@ -22,6 +22,8 @@ def test_take__by_slice_and_by_place() -> None:
     assert len(hits.take(slice(3, 5))) == 0
     assert hits.take(hits.scores >= 0.15).label_ids.tolist() == ["a", "b"]
     assert len(hits) == 3
+    assert repr(hits) == "<3 hits, scores 0.300 to 0.100>"
+    assert repr(hits.take(slice(3, 5))) == "<0 hits>"
 
 
 def test_take__pictures() -> None:
