@@ -208,7 +208,7 @@ class LanguageRun:
         Raises:
             StoreBusyError: if the same run is on its way elsewhere
         """
-        with self._answers.writing():
+        with self._answers.stored.writing():
             said = self._answers.read()
             left = missing(said)
             first = left[: FIRST * (16 if self._model.sees == "vectors" else 1)]
@@ -229,7 +229,7 @@ class LanguageRun:
             StoreError: if what is said cannot be kept
         """
         skipped: list[Skipped] = []
-        with self._answers.writing(), shown(progress) as show:
+        with self._answers.stored.writing(), shown(progress) as show:
             said = self._answers.read()
             asked = missing(said)
             self._answers.ask(asked, said, show, skipped.append)

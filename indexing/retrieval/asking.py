@@ -92,7 +92,7 @@ def ask_rows(
     """
     skipped: list[Skipped] = []
     answers = RegionAnswers(index, now, rows, describer, QuestionTask(question))
-    with answers.writing():
+    with answers.stored.writing():
         said = answers.read()
         answers.ask(missing(said), said, show, skipped.append)
     return _evidence(said, question, skipped)

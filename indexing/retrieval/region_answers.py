@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -26,7 +25,7 @@ PART, PART_SECONDS = 256, 60.0
 """Regions and seconds after which what was said is kept, whichever is sooner."""
 
 
-class Task(Protocol):
+class Asks(Protocol):
     """What a model is to say of regions."""
 
     done: str
@@ -57,12 +56,12 @@ class RegionAnswers:
         now: its snapshot
         rows: of that, ascending, int64 (n,)
         model: an :class:`alphaclip.language.describer.Describer`, which stands above
-        task: see :class:`Task`
+        task: see :class:`Asks`
         attributes (()): of the label of each row, as far as the task names them
 
     Attributes:
         regions: sample id and label id of each
-        stored: what was said
+        stored: what was said; who asks does it inside of its ``writing``
 
     Raises:
         AlphaClipError: if the model sees vectors of another encoder
@@ -74,7 +73,7 @@ class RegionAnswers:
         now: Snapshot,
         rows: np.ndarray,
         model: Any,
-        task: Task,
+        task: Asks,
         attributes: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         # Of what sees vectors of one encoder only
@@ -91,10 +90,6 @@ class RegionAnswers:
         self._made_of = [made + _digest(its) for made, its in made_of]
         store = own_folder(index.dataset, index.key)
         self.stored = StoredAnswers(store, [model.fingerprint, *task.about])
-
-    def writing(self) -> AbstractContextManager[None]:
-        """See :meth:`StoredAnswers.writing`."""
-        return self.stored.writing()
 
     def read(self) -> list[Any]:
         """What was said of each region as it is now; None of those that are to be asked about."""
