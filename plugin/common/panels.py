@@ -4,6 +4,7 @@ import logging
 from functools import wraps
 
 import fiftyone.operators.types as types
+from fiftyone.operators.panel import Panel
 
 from alphaclip.errors import AlphaClipError
 
@@ -29,18 +30,31 @@ def event(method):
     return call
 
 
-def page_of(panel, component):
-    """Makes what a panel renders: its page, which is told how to call each of its events.
+class PagePanel(Panel):
+    """A panel with a page in JavaScript.
 
-    Args:
+    Attributes:
         component: the name that the page is registered under in ``plugin/js``
     """
-    names = [
-        name for name in dir(type(panel)) if getattr(getattr(type(panel), name), "is_event", 0)
-    ]
-    events = {name: getattr(panel, name) for name in names}
-    view = types.View(component=component, composite_view=True, **events)
-    return types.Property(types.Object(), view=view)
+
+    component = None
+
+    def execute(self, ctx):
+        event = getattr(type(self), ctx.params.get("__method__") or "", None)
+        if getattr(event, "is_event", False):
+            # Not rendered after it: the App would draw the whole panel anew for each answer
+            return event(self, ctx)
+
+        return super().execute(ctx)
+
+    def render(self, ctx):
+        """Renders the page, which is told how to call each of the panel's events."""
+        names = [
+            name for name in dir(type(self)) if getattr(getattr(type(self), name), "is_event", 0)
+        ]
+        events = {name: getattr(self, name) for name in names}
+        view = types.View(component=self.component, composite_view=True, **events)
+        return types.Property(types.Object(), view=view)
 
 
 def dataset_id(ctx):

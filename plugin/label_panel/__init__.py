@@ -5,16 +5,15 @@ parameters, as in the panel "Region search".
 """
 
 from fiftyone.operators.categories import Categories
-from fiftyone.operators.panel import Panel, PanelConfig
+from fiftyone.operators.panel import PanelConfig
 
 from ..common.panel_events import SharedEvents
-from ..common.panels import page_of
+from ..common.panels import PagePanel
 from .classes import ClassEvents
 from .report import ReportEvents
 from .review import ReviewEvents
 from .runs import RunEvents
 
-COMPONENT = "AlphaClipLabelRegions"
 HELP = (
     "Gives regions a class by words and examples, with a stated precision: name the classes, press "
     "“Label”, review the random sample, and press “Label” again. What can be promised is written, "
@@ -24,8 +23,12 @@ HELP = (
 )
 
 
-class LabelRegionsPanel(ClassEvents, RunEvents, ReviewEvents, ReportEvents, SharedEvents, Panel):
+class LabelRegionsPanel(
+    ClassEvents, RunEvents, ReviewEvents, ReportEvents, SharedEvents, PagePanel
+):
     """Labels the regions of an index, with a person's reviews."""
+
+    component = "AlphaClipLabelRegions"
 
     @property
     def config(self):
@@ -37,6 +40,3 @@ class LabelRegionsPanel(ClassEvents, RunEvents, ReviewEvents, ReportEvents, Shar
             icon="label",
             surfaces="grid",
         )
-
-    def render(self, ctx):
-        return page_of(self, COMPONENT)

@@ -6,10 +6,10 @@ the filters of its sidebar.
 """
 
 from fiftyone.operators.categories import Categories
-from fiftyone.operators.panel import Panel, PanelConfig
+from fiftyone.operators.panel import PanelConfig
 
 from ..common.panel_events import SharedEvents
-from ..common.panels import page_of
+from ..common.panels import PagePanel
 from .actions import ActionEvents
 from .audits import AuditEvents
 from .concepts import ConceptEvents
@@ -21,7 +21,6 @@ from .pictures import PictureEvents
 from .results import ResultEvents
 from .second_look import SecondLookEvents
 
-COMPONENT = "AlphaClipRegionSearch"
 HELP = (
     "Finds boxes, masks and polygons by words, by examples or by a picture. A score is the cosine "
     "between the query and the region, from -1 to 1.\n\nKeys, in the gallery: arrows move, `y` and "
@@ -45,9 +44,11 @@ class RegionSearchPanel(
     HistoryEvents,
     SecondLookEvents,
     SharedEvents,
-    Panel,
+    PagePanel,
 ):
     """Searches the regions of a dataset, and acts on the hits."""
+
+    component = "AlphaClipRegionSearch"
 
     @property
     def config(self):
@@ -59,6 +60,3 @@ class RegionSearchPanel(
             icon="image_search",
             surfaces="grid",
         )
-
-    def render(self, ctx):
-        return page_of(self, COMPONENT)

@@ -11,14 +11,11 @@ declare module "@fiftyone/operators" {
   }
   export class Operator {}
   export function registerOperator(operator: typeof Operator, plugin: string): void;
-  export function executeOperator(uri: string, params: object, options: { callback: () => void }): void;
-  export function useTriggerPanelEvent(): (
-    operator: string,
+  export function executeOperator(
+    uri: string,
     params: object,
-    prompt: boolean,
-    /** Where it returns false, the App does not show the error itself. */
-    callback: (outcome: Outcome) => boolean,
-  ) => void;
+    options: { callback: (outcome: Outcome) => void; skipErrorNotification?: boolean },
+  ): void;
 }
 
 declare module "@fiftyone/plugins" {

@@ -57,7 +57,7 @@ def fail(panel):
 
 
 def test_render__names_the_page_and_writes_no_state(panel):
-    panel.do("about")
+    panel.do("on_load")
     view = panel.sent("show_panel_output")["output"]["view"]
     assert view["component"] == "AlphaClipLabelRegions"
     assert view["answer"].endswith("#answer")

@@ -81,7 +81,7 @@ def test_bundle__the_app_is_told_of_it(plugins_dir):
 
 
 def test_render__names_the_page_and_its_events_and_writes_no_state(panel):
-    panel.do("about")
+    panel.do("on_load")
     view = panel.sent("show_panel_output")["output"]["view"]
     assert view["component"] == "AlphaClipRegionSearch"
     assert view["search"] == f"{PANEL}#search"

@@ -3,6 +3,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import React, {
   KeyboardEvent, MouseEvent, PointerEvent, useCallback, useEffect, useLayoutEffect, useRef, useState,
 } from "react";
+import { createPortal } from "react-dom";
 import { useRecoilValue } from "recoil";
 import { Mark, Tile } from "../server/types";
 import { CAPTION, GalleryTile, Sign } from "./Tile";
@@ -194,7 +195,8 @@ export function Gallery(props: GalleryProps) {
         })}
         {drag.box && <div className="alphaclip-drag" style={asStyle(drag.box)} />}
       </div>
-      {hover.large && <img className="alphaclip-large" src={hover.large.url} alt="" style={hover.large.style} />}
+      {hover.large &&
+        createPortal(<img className="alphaclip-large" src={hover.large.url} alt="" style={hover.large.style} />, document.body)}
     </div>
   );
 }

@@ -5,11 +5,14 @@ import { Outcome } from "./Jobs";
 import { STYLE } from "./style";
 import { useStored } from "./useStored";
 
-/** As high as the panel, so that the bars stay and only the gallery scrolls. */
+/**
+ * As high as the panel, so that the bars stay and only the gallery scrolls. It is a layer of its own, or the browser
+ * compares each of its parts with those of the grid at each change: a third of what a mark takes.
+ */
 export function Page({ name = "search", children }: { name?: string; children: React.ReactNode }) {
   return (
     <div data-cy={`alphaclip-${name}`}
-      style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box" }}>
+      style={{ display: "flex", flexDirection: "column", gap: 8, height: "100%", minHeight: 0, padding: 8, boxSizing: "border-box", willChange: "opacity" }}>
       <style>{STYLE}</style>
       {children}
     </div>

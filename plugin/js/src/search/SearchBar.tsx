@@ -1,5 +1,5 @@
 import { Button, Chip, IconButton, Menu, MenuItem, Select, TextField } from "@mui/material";
-import React, { FormEvent, useState } from "react";
+import React, { FormEvent, memo, useState } from "react";
 import { About, Kind } from "../server/types";
 import { Call } from "../server/useServer";
 import { Check } from "../page/controls";
@@ -37,8 +37,11 @@ interface Props {
   onError: (error: Error) => void;
 }
 
-/** One line to search with; what is rarely needed is in a fold, what is in force stands as chips. */
-export function SearchBar(props: Props) {
+/**
+ * One line to search with; what is rarely needed is in a fold, what is in force stands as chips. Its fields and
+ * buttons are the greater part of what a mark would have to draw: it is drawn where it changed.
+ */
+export const SearchBar = memo((props: Props) => {
   const { call, about, form, setForm, isBusy } = props;
   const [fold, setFold] = useState<"more" | "picture" | "history" | null>(null);
   const set = (change: Partial<Form>) => setForm((before) => ({ ...before, ...change }));
@@ -101,7 +104,7 @@ export function SearchBar(props: Props) {
       )}
     </form>
   );
-}
+});
 
 interface FindProps extends Pick<Props, "call" | "onFind" | "onEverywhere" | "onAudit"> {
   indexKey: string;

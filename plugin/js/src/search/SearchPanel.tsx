@@ -1,5 +1,5 @@
 import { Slider } from "@mui/material";
-import React, { useEffect, useRef } from "react";
+import React, { memo, useEffect, useMemo } from "react";
 import { AuditPage } from "../audit/AuditPage";
 import { useAudit } from "../audit/useAudit";
 import { FindingPage } from "../findings/FindingPage";
@@ -7,6 +7,7 @@ import { useFinding } from "../findings/useFinding";
 import { FirstSteps } from "../page/Jobs";
 import { Page, useNotices } from "../page/Page";
 import { PageProps, panelOf } from "../page/panelOf";
+import { useSteady } from "../page/useSteady";
 import { useStored } from "../page/useStored";
 import { onHandover } from "../server/handover";
 import { openPicture } from "../server/openPicture";
@@ -34,9 +35,11 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
   const { found, form, setForm, marks } = search;
 
   // Indexes come and go: what is searched is one that is there
-  const keys = about.indexes.map(({ key }) => key);
-  const chosen = form.keys.filter((key) => keys.includes(key));
-  const whole = { ...form, keys: chosen.length ? chosen : keys.slice(0, 1) };
+  const whole = useMemo(() => {
+    const keys = about.indexes.map(({ key }) => key);
+    const chosen = form.keys.filter((key) => keys.includes(key));
+    return { ...form, keys: chosen.length ? chosen : keys.slice(0, 1) };
+  }, [form, about.indexes]);
   const pixels = look.side * (window.devicePixelRatio || 1);
   const size = { side: look.side, pixels: CROP_SIDES.find((one) => one >= pixels) ?? CROP_SIDES.at(-1)! };
 
@@ -56,27 +59,35 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
     setForm(next);
     return start({ ...next, concept }, Object.fromEntries(all));
   };
-  const restore = (entry: string) => void run(async () => {
+  const onRestore = (entry: string) => void run(async () => {
     const { question, finding } = await call<{ question?: Question; finding?: Finding }>("restore", { entry });
     if (question) return ask(question);
     odd.show(finding!);
     await audits.show(null);
     await reload();
   });
-  const find = (kind: Kind, attribute?: string) => void run(async () => {
+  const onFind = (kind: Kind, attribute?: string) => void run(async () => {
     await audits.show(null);
     see((await odd.find(kind, whole.keys[0]!, attribute)).at);
     await reload();
   });
-  const findEverywhere = () => void run(async () => {
+  const onEverywhere = () => void run(async () => {
     const { key } = await call<{ key: string }>("find_everywhere", { question: whole });
     // Once it is there it is searched too
     search.setForm((before) => ({ ...before, keys: [...new Set([...whole.keys, key])] }));
     await reload();
   });
-  const latest = useRef(restore);
-  latest.current = restore;
-  useEffect(() => onHandover((entry) => latest.current(entry)), []);
+  const bar = useSteady({
+    onRestore, onFind, onEverywhere,
+    onSearch: (next: Form) => void start(next),
+    onAudit: () => void run(() => audits.show({ key: whole.keys[0]!, concept: form.words.trim() })),
+    onClear: () => {
+      odd.show(null);
+      void audits.show(null);
+      search.clear();
+    },
+  });
+  useEffect(() => onHandover(bar.onRestore), [bar]);
   const open = ({ sample, label_id, field }: Tile) =>
     void run(async () => sample && openPicture(call, sample, label_id, field));
 
@@ -90,11 +101,7 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
   }
   return (
     <Page>
-      <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy}
-        onSearch={(next) => void start(next)} onRestore={restore} onFind={find} onError={fail}
-        onEverywhere={findEverywhere}
-        onAudit={() => void run(() => audits.show({ key: whole.keys[0]!, concept: form.words.trim() }))}
-        onClear={() => { odd.show(null); void audits.show(null); search.clear(); }} />
+      <SearchBar call={call} about={about} form={whole} setForm={setForm} isBusy={search.isBusy} onError={fail} {...bar} />
       {notices}
       {search.isBusy && !found && <p>Searching: the first search of a server loads the encoder, for some seconds.</p>}
       {odd.isBusy && <p>Comparing the regions of {whole.keys[0]} …</p>}
@@ -123,10 +130,13 @@ function SearchPage({ call, about, reload }: PageProps<About>) {
             search.clear();
             void reload();
           }} />
-        <Slider size="small" aria-label="Size of the crops" title="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
-          min={SMALLEST} max={LARGEST} step={8} value={look.side}
-          onChange={(_, value) => setLook({ side: value as number })} />
+        <CropSize side={look.side} onChange={setLook} />
       </DatasetBar>
     </Page>
   );
 }
+
+const CropSize = memo(({ side, onChange }: { side: number; onChange: (look: { side: number }) => void }) => (
+  <Slider size="small" aria-label="Size of the crops" title="Size of the crops" sx={{ width: 80, flex: "none", mr: 1 }}
+    min={SMALLEST} max={LARGEST} step={8} value={side} onChange={(_, value) => onChange({ side: value as number })} />
+));
