@@ -260,13 +260,14 @@ def reading(options: dict[str, Any]) -> dict[str, Any]:
     import fiftyone as fo
 
     from alphaclip.indexing.dataset.labels import label_ids, label_values
-    from alphaclip.indexing.embedding.label_reader import labelled_pictures
+    from alphaclip.indexing.embedding.label_reader import HALF, labelled_pictures
     from alphaclip.indexing.embedding.plans import make_plan
 
     dataset, seconds = fo.load_dataset(options["name"]), _Seconds(options)
     for way, read in seconds.by_turns(objects=through_objects, now=labelled_pictures):
         with seconds.of("reading", way):
             stamps = [s for p in read(dataset, LABEL_SETTINGS, {}, quiet) for s in p.stamps]
+        stamps = [stamp[:HALF] for stamp in stamps]  # Objects do not say what is stored
         seconds.check("reading", stamps)
         with seconds.of("plan", way):
             pictures = read(dataset, LABEL_SETTINGS, {}, quiet)
@@ -290,12 +291,13 @@ def keeping(options: dict[str, Any]) -> dict[str, Any]:
     from alphaclip.indexing.store.store import open_store, writing
 
     dataset, seconds = fo.load_dataset(options["name"]), _Seconds({**options, "rounds": 1})
+    encoder = SlowEncoder(0)
     for way, read in seconds.by_turns(objects=through_objects, now=building.labelled_pictures):
         building.labelled_pictures = read
         folder = Path(options["work"]) / f"store-{way}"
         for what in ("build", "update of 1 %"):
             with seconds.of(what, way), writing(folder) as writer:
-                given = writer, dataset, LABEL_SETTINGS, SlowEncoder(0), quiet
+                given = writer, dataset, LABEL_SETTINGS, encoder, quiet
                 report = building.embed(*given, anew=what == "build")
             seconds.check(what, (report.regions, report.edited, report.kept))
             version = open_store(folder)

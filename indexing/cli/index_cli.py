@@ -226,10 +226,11 @@ def _odd(args: argparse.Namespace) -> int:
 def _verify(args: argparse.Namespace) -> int:
     from alphaclip import indexing
     from alphaclip.indexing.dataset.locations import index_folder
-    from alphaclip.indexing.store.store import open_store
+    from alphaclip.indexing.store.store import open_store, verify
 
     index = indexing.load(open_dataset(args.dataset), args.key)
-    version = open_store(index_folder(index.dataset, index.key), whole=True)
+    version = open_store(index_folder(index.dataset, index.key))
+    verify(version)
     print(
         f"{version.folder}: version {version.number}, {len(version)} vectors, every byte is whole"
     )

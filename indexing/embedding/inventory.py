@@ -10,6 +10,7 @@ import numpy as np
 from alphaclip.indexing.embedding.label_reader import (
     NO_PICTURE,
     LabelledPicture,
+    both_halves,
     region_half,
     together,
 )
@@ -72,12 +73,12 @@ class Inventory:
         ids = RowIds.of(samples, labels, self._field, own)
         missing = np.ones(len(ids), bool)
         away = np.repeat([picture.stamp is None for picture in pictures], lengths)
-        fingerprints = ids.fingerprints.copy()
+        fingerprints, halves = ids.fingerprints.copy(), both_halves(ids.fingerprints)
         for rows, lookup in self._held:
             at = lookup.find(ids)
             there = rows.fingerprints[at]
-            same = there == fingerprints
-            same[away] = region_half(there[away]) == region_half(fingerprints[away])
+            same = both_halves(there) == halves
+            same[away] = region_half(there[away]) == region_half(halves[away])
             holds = missing & (at >= 0) & same
             fingerprints[holds] = there[holds]
             missing &= ~holds

@@ -1,7 +1,9 @@
 """Reads the regions of a dataset's labels, and tells each from an edited one by a fingerprint.
 
 A fingerprint is two hashes side by side, 16 hexadecimal digits each: of the picture, and of region
-and encoder. So a vector still counts where the picture cannot be reached at the moment.
+and encoder. So a vector still counts where the picture cannot be reached at the moment. Where the
+database holds a mask, a third follows, of box and mask as they are stored: while that is the same,
+the mask need not be unpacked. It says nothing by itself, as one mask can be packed in many ways.
 """
 
 from __future__ import annotations
@@ -9,13 +11,13 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -81,7 +83,7 @@ class LabelledPicture:
         stamp: of the picture, None if it cannot be reached
         label_ids: of the regions
         regions: to embed
-        stamps: of the regions
+        stamps: of the regions: what follows the picture's in their fingerprints
         modified: when FiftyOne last wrote the sample, as text; empty where the labels are to be
             read again whatever it says: something else than regions was noticed, or masks are
             in files
@@ -98,8 +100,28 @@ class LabelledPicture:
     mask_bytes: int = 0
 
 
-Finder = Callable[[Sequence[RawPicture]], Sequence[LabelledPicture | None]]
-"""Finds the pictures whose regions are the same as before; None stands for one to be read."""
+class Finder(Protocol):
+    """Finds what is the same as before."""
+
+    def __call__(self, pictures: Sequence[RawPicture]) -> Sequence[LabelledPicture | None]:
+        """The pictures whose regions are the same; None stands for one to be read."""
+
+    def stamps_of_masks(self, sample_ids: Sequence[str]) -> Mapping[str, str]:
+        """Of the masks of some pictures: the second part of their fingerprints by the third."""
+
+
+class _Labels(Sequence[Region]):
+    """Regions of some labels of a picture, made when they are asked for, but for those that are."""
+
+    def __init__(self, picture: RawPicture, numbers: list[int], made: dict[int, Region]) -> None:
+        self._picture, self._numbers, self._made = picture, numbers, made
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, place: Any) -> Any:
+        number = self._numbers[place]
+        return self._made.get(number) or self._picture.region(number)
 
 
 class _Boxes(Sequence[Region]):
@@ -192,14 +214,18 @@ def _read_modified(
         yield from filter(None, found)
         others = [one.sample_id for one, same in zip(some, found, strict=True) if same is None]
         if others:
-            yield from _read(read_pictures(samples, field, others), settings, reading)
+            before = unmodified.stamps_of_masks(others)
+            yield from _read(read_pictures(samples, field, others), settings, reading, before)
 
 
 def _read(
-    pictures: Iterator[RawPicture], settings: dict[str, Any], reading: dict[str, Any]
+    pictures: Iterator[RawPicture],
+    settings: dict[str, Any],
+    reading: dict[str, Any],
+    before: Mapping[str, str] | None = None,
 ) -> Iterator[LabelledPicture]:
     for some in together(pictures, lambda picture: 1 + len(picture.label_ids), _TOGETHER):
-        yield from _labelled(some, settings, reading)
+        yield from _labelled(some, settings, reading, before or {})
 
 
 def together(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterator[list[T]]:
@@ -216,7 +242,10 @@ def together(items: Iterable[T], size: Callable[[T], int], most: int) -> Iterato
 
 
 def _labelled(
-    pictures: Sequence[RawPicture], settings: dict[str, Any], reading: dict[str, Any]
+    pictures: Sequence[RawPicture],
+    settings: dict[str, Any],
+    reading: dict[str, Any],
+    before: Mapping[str, str],
 ) -> Iterator[LabelledPicture]:
     """Pictures with their regions; those of pictures that have nothing but boxes are made
     together."""
@@ -235,11 +264,11 @@ def _labelled(
                 picture_stamp(picture.filepath, settings["identify"]) if ids else None,
                 picture.label_ids,
                 _Boxes(boxes[start:end]),
-                _stamps(map(text_digest, geometries), settings["fingerprint"]),
+                [_stamp(text_digest(one), settings["fingerprint"]) for one in geometries],
                 picture.modified,
             )
         else:
-            yield _one_by_one(picture, geometries, settings, reading)
+            yield _one_by_one(picture, geometries, settings, reading, before)
 
 
 def _boxes_of(pictures: Sequence[RawPicture]) -> tuple[np.ndarray, np.ndarray]:
@@ -260,26 +289,34 @@ def _one_by_one(
     geometries: Sequence[str],
     settings: dict[str, Any],
     reading: dict[str, Any],
+    before: Mapping[str, str],
 ) -> LabelledPicture:
     """A picture with its regions; those with a box have a text of its geometry, or an empty one."""
-    regions: dict[str, Region] = {}
-    digests, skipped, lines = [], [], {"unfilled": 0, "stray_rings": 0}
+    numbers: dict[str, int] = {}
+    made: dict[int, Region] = {}
+    stamps, skipped, lines = [], [], {"unfilled": 0, "stray_rings": 0}
     for number, label_id in enumerate(picture.label_ids):
+        geometry = geometries[number]
+        source = _source(geometry, picture.details[number])
         try:
             if not label_id:
                 raise RegionError(f"label {number} has no id, by which it could be found again")
-            if label_id in regions:
+            if label_id in numbers:
                 raise RegionError(TWICE)
-            region = regions[label_id] = picture.region(number)
+            stamp = before.get(source)
+            if stamp is None:
+                region = made[number] = picture.region(number)
+                digest = text_digest(geometry, region.mask) if geometry else region.digest()
+                stamp = _stamp(digest, settings["fingerprint"])
         except RegionError as error:
             skipped.append(asdict(Skipped(picture.filepath, label_id, str(error))))
             continue
-        geometry = geometries[number]
-        digests.append(text_digest(geometry, region.mask) if geometry else region.digest())
+        numbers[label_id] = number
+        stamps.append(stamp + source)
         if not picture.boxes:  # It is a polyline
             line = picture.details[number] or {}
             lines["unfilled"] += not line.get("filled")
-            lines["stray_rings"] += stray_rings(line.get("points"), region)
+            lines["stray_rings"] += stray_rings(line.get("points"), made[number])
     reading["skipped"] += skipped
     for name, count in lines.items():
         reading[name] += count
@@ -287,13 +324,21 @@ def _one_by_one(
     return LabelledPicture(
         picture.sample_id,
         picture.filepath,
-        picture_stamp(picture.filepath, settings["identify"]) if regions else None,
-        list(regions),
-        list(regions.values()),
-        _stamps(digests, settings["fingerprint"]),
+        picture_stamp(picture.filepath, settings["identify"]) if numbers else None,
+        list(numbers),
+        _Labels(picture, list(numbers.values()), made),
+        stamps,
         picture.modified if is_plain else "",
-        sum(one.mask.nbytes for one in regions.values() if one.mask is not None),
+        sum(one.mask.nbytes for one in made.values() if one.mask is not None),
     )
+
+
+def _source(geometry: str, details: Mapping[str, Any] | None) -> str:
+    """A hash of a usable box, by its text, and a mask as the database holds it; else empty."""
+    mask = (details or {}).get("mask")
+    if not geometry or not isinstance(mask, bytes):
+        return ""
+    return hashlib.sha256(geometry.encode() + mask).hexdigest()[:HALF]
 
 
 def picture_stamp(path: str, identify: Identify) -> str | None:
@@ -327,17 +372,21 @@ def _video_sha256(path: str, size: int, modified: int) -> str:
 
 def region_stamp(region: Region, encoder: str) -> str:
     """A hash of what the encoder, of this fingerprint, does with a picture."""
-    return _stamps([region.digest()], encoder)[0]
+    return _stamp(region.digest(), encoder)
+
+
+def both_halves(fingerprints: np.ndarray) -> np.ndarray:
+    """What says whether a vector holds, of fingerprints (bytes, n)."""
+    return fingerprints.astype(f"S{2 * HALF}")
 
 
 def region_half(fingerprints: np.ndarray) -> np.ndarray:
     """The part of fingerprints (bytes, n) that the picture has no share in."""
-    full = fingerprints.astype(f"S{2 * HALF}")
-    return full.view(f"S{HALF}").reshape(-1, 2)[:, 1]
+    return both_halves(fingerprints).view(f"S{HALF}").reshape(-1, 2)[:, 1]
 
 
-def _stamps(digests: Iterable[str], encoder: str) -> list[str]:
-    return [_hash(f"{digest} {encoder}") for digest in digests]
+def _stamp(digest: str, encoder: str) -> str:
+    return _hash(f"{digest} {encoder}")
 
 
 def _hash(text: str) -> str:

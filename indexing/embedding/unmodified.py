@@ -78,20 +78,28 @@ class Unmodified:
         Where the file of a picture is another now it is to be read, too. The regions themselves are
         left out: they have vectors.
         """
-        samples = as_bytes([picture.sample_id for picture in pictures])
+        sample_ids = [picture.sample_id for picture in pictures]
+        runs, at = self._rows(sample_ids), self._lookup.find_keys(as_bytes(sample_ids))
+        entries = [_entry(p.modified, len(run)) for p, run in zip(pictures, runs, strict=True)]
+        same = (at >= 0) & (self._listed[at] == as_bytes(entries))
+        held = self._held(compress(pictures, same), list(compress(runs, same)))
+        return [next(held) if is_same else None for is_same in same.tolist()]
+
+    def stamps_of_masks(self, sample_ids: Sequence[str]) -> dict[str, str]:
+        """See :meth:`label_reader.Finder.stamps_of_masks`; empty in versions of before, whose
+        fingerprints say nothing of what is stored."""
+        rows = np.concatenate(self._rows(sample_ids))
+        fingerprints = as_text(self._ids.fingerprints[rows]).tolist()
+        return {one[2 * HALF :]: one[HALF : 2 * HALF] for one in fingerprints if one[2 * HALF :]}
+
+    def _rows(self, sample_ids: Sequence[str]) -> list[np.ndarray]:
+        """The rows of each picture."""
+        samples = as_bytes(list(sample_ids))
         starts, ends = (
-            np.searchsorted(self._ids.sample_ids, samples, side, self._order)
+            np.searchsorted(self._ids.sample_ids, samples, side, self._order).tolist()
             for side in ("left", "right")
         )
-        at = self._lookup.find_keys(samples)
-        counts = (ends - starts).tolist()
-        entries = [_entry(p.modified, n) for p, n in zip(pictures, counts, strict=True)]
-        same = (at >= 0) & (self._listed[at] == as_bytes(entries))
-        runs = [
-            self._order[starts[number] : ends[number]] for number in np.flatnonzero(same).tolist()
-        ]
-        held = self._held(compress(pictures, same), runs)
-        return [next(held) if is_same else None for is_same in same.tolist()]
+        return [self._order[start:end] for start, end in zip(starts, ends, strict=True)]
 
     def _held(
         self, pictures: Iterable[RawPicture], runs: Sequence[np.ndarray]

@@ -113,18 +113,21 @@ def open_array(folder: Path, file: dict[str, Any], whole: bool = False) -> Check
     Args:
         folder: of the store
         file: of the manifest
-        whole (False): read all of it, and its table, instead of relying on the table
+        whole (False): look at all of it now, by its table if there is one
 
     Raises:
         DamagedError: if it is missing or damaged, as far as was looked
         StoreError: if it cannot be read
     """
     path, checksums = _path(folder, file), _table(folder, file, whole)
-    if whole or checksums is None:
+    if checksums is None:
         check_file(folder, file)
     elif not has_size(path, file["bytes"]):
         raise _damaged(path)
-    return CheckedArray(path, map_array(path), checksums)
+    array = CheckedArray(path, map_array(path), checksums)
+    if whole and checksums is not None:
+        _ = array[:]  # Ten times as fast as its SHA-256
+    return array
 
 
 def check_file(folder: Path, file: dict[str, Any]) -> None:

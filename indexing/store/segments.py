@@ -28,7 +28,6 @@ from alphaclip.files import (
     Stamp,
     StoreError,
     file_stamp,
-    is_whole,
     malformed,
     write_atomically,
     write_by_hash,
@@ -326,8 +325,7 @@ def read_segment(folder: Path, entry: dict[str, Any], whole: bool = False) -> Se
     Args:
         folder: of the store
         entry: of the manifest
-        whole (False): check every byte of every file now, also where there are tables to check
-            each by that is read
+        whole (False): look at every byte of every file now, not only at those that are read
 
     Raises:
         StoreError: if a file is missing or damaged, as far as was looked, or holds something else;
@@ -354,10 +352,14 @@ def mended(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
     Raises:
         StoreError: if vectors or rows are missing, damaged, or cannot be read
     """
-    kinds = ("ids", "checksums")
-    tables = [file for kind, file in files_of_segment(entry) if kind in kinds]
-    if all(is_whole(folder / file["file"], file["sha256"], file["bytes"]) for file in tables):
+    try:
+        for kind, file in files_of_segment(entry):
+            if kind == "checksums":
+                check_file(folder, file)
+        _fixed(folder, entry, whole=True)
         return entry
+    except StoreError as error:
+        logger.warning("%s", error)
     check_file(folder, entry["vectors"])
     ids = read_ids(folder, entry["rows"])
     try:

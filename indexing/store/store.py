@@ -45,6 +45,7 @@ from alphaclip.files import (
     refuse_link,
     writer_lock,
 )
+from alphaclip.indexing.store.blocks import check_file
 from alphaclip.indexing.store.entries import check_segment, files_of_segment
 from alphaclip.indexing.store.manifests import (
     FORMAT,
@@ -170,7 +171,7 @@ def open_store(
         folder: of the store
         before (None): a version opened before, whose segments need no second look, if nobody has
             written over them
-        whole (False): check every byte now
+        whole (False): look at every byte now
 
     Raises:
         StoreError: if a file is missing or damaged, as far as was looked, or the format is newer;
@@ -194,6 +195,17 @@ def open_store(
             # It may have been cleared away while it was read; then there is a newer one.
             if newest_version(folder) == number:
                 raise
+
+
+def verify(version: StoreVersion) -> None:
+    """Compares each file of a version with its SHA-256.
+
+    Raises:
+        StoreError: if one is missing or damaged; says which
+    """
+    files = [file for segment in version.segments for _, file in files_of_segment(segment.entry)]
+    for file in [*files, *filter(None, [version.pictures])]:
+        check_file(version.folder, file)
 
 
 @contextmanager
@@ -254,7 +266,7 @@ class StoreWriter:
         Args:
             source: the folder
             entry: of a manifest or a plan
-            whole (True): check every byte, which the caller has done otherwise
+            whole (True): compare it with its SHA-256, which the caller has done otherwise
 
         Raises:
             StoreError: if it is damaged
@@ -266,7 +278,9 @@ class StoreWriter:
             here, there = self.folder / file["file"], refuse_link(source / file["file"])
             if not is_same(here, there) and not is_whole(here, file["sha256"], file["bytes"]):
                 link_or_copy(there, here)
-        return read_segment(self.folder, entry, whole)
+            if whole:
+                check_file(self.folder, file)
+        return read_segment(self.folder, entry)
 
     def publish(
         self,

@@ -25,6 +25,7 @@ from alphaclip.indexing.dataset.labels import (
     label_values,
 )
 from alphaclip.indexing.embedding.label_reader import (
+    HALF,
     TWICE,
     labelled_pictures,
     picture_stamp,
@@ -153,7 +154,9 @@ def compare(samples: fo.SampleCollection, field: str) -> None:
     assert reading == told
     assert len(pictures) == len(expected)
     for picture, (one, regions) in zip(pictures, expected, strict=True):
-        assert vars(picture).items() >= one.items()
+        # Objects do not say how a mask is stored
+        stamps = [stamp[:HALF] for stamp in picture.stamps]
+        assert (vars(picture) | {"stamps": stamps}).items() >= one.items()
         assert len(picture.regions) == len(regions)
         assert [repr(r) for r in picture.regions] == [repr(r) for r in regions]
     ids, _ = label_values(samples, field)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import fiftyone as fo
 import numpy as np
 import pytest
 from fiftyone import ViewField as F
+from fiftyone.core.utils import serialize_numpy_array
 from PIL import Image
 
 from alphaclip import indexing
@@ -20,6 +23,7 @@ from alphaclip.indexing.embedding import label_reader
 from alphaclip.indexing.embedding.building import freshness
 from alphaclip.indexing.region_index import RegionIndex
 from alphaclip.indexing.store.manifests import read_manifest, write_manifest
+from alphaclip.regions.region import Region
 
 BOX = [0.4, 0.4, 0.3, 0.3]
 
@@ -220,6 +224,34 @@ def test_update__masks_in_files_change_by_themselves(
     Image.fromarray(mask.T[::-1].copy()).save(tmp_path / "mask.png")
     assert compare(index) == (1, 0, 0)
     assert index.update().edited == 1
+
+
+def test_update__unpacks_no_mask_that_is_stored_as_before(
+    dataset: fo.Dataset, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mask = np.eye(4, dtype=bool)
+    sample = dataset.first()
+    for label in sample.boxes.detections:
+        label.mask = mask
+    sample.save()
+    index = indexing.build(dataset, "boxes", encoder)
+    unpacked, from_mask = [], Region.from_mask
+    monkeypatch.setattr(
+        Region, "from_mask", lambda mask, box: unpacked.append(box) or from_mask(mask, box)
+    )
+    edit_one(dataset)
+    assert (index.update().edited, unpacked) == (1, [BOX])
+    sample.reload()
+    sample.boxes.detections[1].mask = mask.T[::-1].copy()
+    sample.save()
+    assert compare(index) == (1, 0, 0)
+    assert index.update().edited == 1
+    unpacked.clear()
+    # The same mask, packed in another way
+    stored = zlib.compress(zlib.decompress(serialize_numpy_array(mask)), level=0)
+    changes = {"boxes.detections.2.mask": stored, "last_modified_at": datetime.now(timezone.utc)}
+    dataset._sample_collection.update_one({"_id": sample._id}, {"$set": changes})
+    assert (index.update().edited, len(unpacked)) == (0, 1)
 
 
 def test_update__of_a_view_reads_everything(
