@@ -4,7 +4,8 @@ import { Finding, Kind, OddDetail, OddRegion, Tile } from "../server/types";
 import { Call } from "../server/useServer";
 
 const BATCH = 6;
-const QUIET_MS = 1000;
+/** A person who decides goes on within it, and is not disturbed. */
+const QUIET_MS = 3000;
 
 /** What a person decided about a region: a class, a tag, or to keep it as it is. */
 export interface Decision {

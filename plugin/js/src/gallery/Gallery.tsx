@@ -16,6 +16,8 @@ const LARGE = 400;
 export interface GalleryProps {
   /** The ranks of the hits to show, best first. */
   ranks: ArrayLike<number>;
+  /** What the hits are of: those of another question are shown from their top. */
+  question?: string;
   tiles: Map<number, Tile | null>;
   request: (ranks: number[]) => void;
   /** How wide a tile is to be, about: they fill the row. */
@@ -63,6 +65,7 @@ export function Gallery(props: GalleryProps) {
     overscan: 2,
   });
   useLayoutEffect(() => rows.measure(), [height, rows]);
+  useLayoutEffect(() => void scroller.current?.scrollTo(0, 0), [props.question]);
 
   const visible = rows.getVirtualItems().flatMap((row) =>
     Array.from({ length: columns }, (_, column) => row.index * columns + column).filter(

@@ -140,7 +140,8 @@ export function Results(props: Props) {
         <Explanation {...why} onHide={() => setWhy(null)}
           onKeep={() => void run(() => change("keep_heatmap", { question, id: why.id }))} />
       )}
-      <Gallery ranks={ranks} tiles={tiles} request={request} side={size.side} selected={selected} marks={marks}
+      <Gallery ranks={ranks} question={JSON.stringify({ ...question, at: null })} tiles={tiles} request={request}
+        side={size.side} selected={selected} marks={marks}
         isMarkable={!isOfPictures} measure={measureOf(question)}
         onSelect={(ids, isOn) =>
           select((before) => (isOn ? [...new Set([...before, ...ids])] : before.filter((id) => !ids.includes(id))))}
