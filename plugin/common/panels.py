@@ -40,21 +40,21 @@ class PagePanel(Panel):
     component = None
 
     def execute(self, ctx):
-        event = getattr(type(self), ctx.params.get("__method__") or "", None)
-        if getattr(event, "is_event", False):
+        method = ctx.params.get("__method__") or ""
+        if self._is_event(method):
             # Not rendered after it: the App would draw the whole panel anew for each answer
-            return event(self, ctx)
+            return getattr(self, method)(ctx)
 
         return super().execute(ctx)
 
     def render(self, ctx):
         """Renders the page, which is told how to call each of the panel's events."""
-        names = [
-            name for name in dir(type(self)) if getattr(getattr(type(self), name), "is_event", 0)
-        ]
-        events = {name: getattr(self, name) for name in names}
+        events = {name: getattr(self, name) for name in dir(type(self)) if self._is_event(name)}
         view = types.View(component=self.component, composite_view=True, **events)
         return types.Property(types.Object(), view=view)
+
+    def _is_event(self, name):
+        return getattr(getattr(type(self), name, None), "is_event", False)
 
 
 def dataset_id(ctx):

@@ -51,6 +51,10 @@ def test_panel__search_scroll_and_the_grid(panel: Panel, scenes: fo.Dataset) -> 
     panel.tile(1).focus()
     panel.page.keyboard.press("End")
     panel.tile(ALL).locator("img").wait_for()
+    panel.page.keyboard.press("Home")
+    panel.tile(1).locator("img").wait_for()
+    panel.page.keyboard.press("End")
+    panel.tile(ALL).locator("img").wait_for()
     panel.search("a bicycle")  # Whose hits are shown from the best one on
     panel.search("an apple", avoid="a stop sign")
     panel.content.get_by_label("Size of the crops").focus()
