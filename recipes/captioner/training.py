@@ -59,7 +59,7 @@ class CaptionerRecipe:
     """
 
     parts: int = 70
-    scenes: BatchPlan = field(default_factory=lambda: NanoRecipe().boxes.plan)
+    scenes: BatchPlan = field(default_factory=lambda: NanoRecipe().alpha.plan)
     describing: Course = field(
         default_factory=lambda: Course(Phase(steps=2600, rate=2e-3, decay=0.7))
     )

@@ -13,6 +13,7 @@ class Augmentation:
     """How often, and how far, a drawing is changed; each chance is in [0, 1].
 
     Attributes:
+        filled: chance that what is drawn in black ink alone is coloured in
         rotation: largest turn either way, in degrees
         turned: chance of any angle at all
         stretch: largest log ratio between the two axes
@@ -26,6 +27,7 @@ class Augmentation:
         blur: chance of softness or of coarse pixels
     """
 
+    filled: float = 0.6
     rotation: float = 25.0
     turned: float = 0.05
     stretch: float = 0.25
@@ -43,7 +45,7 @@ STRONG = Augmentation()
 """For training."""
 
 PLAIN = Augmentation(
-    rotation=20.0, turned=0.0, stretch=0.1, elastic=0.0, color=0.0, gray=0.0, comic=0.0,
+    filled=0.0, rotation=20.0, turned=0.0, stretch=0.1, elastic=0.0, color=0.0, gray=0.0, comic=0.0,
     outline=0.0, lines=0.0, shading=0.0, blur=0.0,
 )  # fmt: skip
 """For held-out scenes: the drawing as its artist made it, turned a little."""
@@ -63,6 +65,9 @@ def augment(
     Returns:
         float32 (H, W, 4): RGB in [0, 255], alpha in [0, 1], cut to where alpha is not zero
     """
+    is_ink = not sprite[..., :3].any()
+    if is_ink and rng.random() < augmentation.filled:
+        sprite = _fill(sprite, rng)
     pixels = _warp(sprite, side, rng, augmentation)
     color, alpha = pixels[..., :3], pixels[..., 3:] / 255.0
     color = np.divide(color, alpha, out=np.zeros_like(color), where=alpha > 1 / 255).clip(0, 255)
@@ -83,6 +88,21 @@ def augment(
         sigma = rng.uniform(0.4, 0.02 * side + 0.5)
         color, alpha = cv2.GaussianBlur(color, (0, 0), sigma), _blur_plane(alpha, sigma)
     return _trim(np.concatenate([color.clip(0, 255), alpha], axis=2, dtype=np.float32))
+
+
+def _fill(sprite: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Flat colours between the lines, of which three make up a drawing; none outside."""
+    ink = sprite[..., 3]
+    count, parts = cv2.connectedComponents((ink < 128).astype(np.uint8), connectivity=4)
+    edges = parts[[0, -1]].ravel(), parts[:, [0, -1]].ravel()
+    inside = (~np.isin(parts, np.concatenate(edges)) & (ink < 128)).astype(np.uint8)
+    # Lines are soft at their edges: the colour reaches under them.
+    reach = np.ones((3, 3), np.uint8)
+    covered = cv2.dilate(inside, reach)
+    parts = cv2.dilate((parts * inside).astype(np.uint16), reach)
+    colors = rng.uniform(30, 255, (3, 3))[rng.integers(3, size=count)][parts]
+    rgb = colors * (1 - ink[..., None] / 255.0) * covered[..., None]
+    return np.dstack([rgb, np.maximum(ink, 255 * covered)]).astype(np.uint8)
 
 
 _LUMA = np.array([[0.299], [0.587], [0.114]], np.float32)

@@ -33,13 +33,32 @@ def caption_object(drawn: SceneObject, rng: np.random.Generator) -> str:
 
 def caption_scene(scene: Scene, rng: np.random.Generator) -> str:
     """A caption of the whole picture, naming every object in some order."""
-    order = rng.permutation(len(scene.objects))
+    drawn = [scene.objects[i] for i in rng.permutation(len(scene.objects))]
     detailed = rng.random() < 0.3
-    phrases = [
-        _phrase(scene.objects[i], rng) if detailed else article(_name(scene.objects[i]))
-        for i in order
-    ]
-    return TEMPLATES[rng.integers(len(TEMPLATES))].format(join(phrases))
+    phrases = [_phrase(one, rng) if detailed else article(_name(one)) for one in drawn]
+    chance = rng.random()
+    if len(drawn) > 1 and chance < 0.15:
+        said = f"{phrases[0]} {relation(drawn[0], drawn[1])} {phrases[1]}"
+    elif chance < 0.25:
+        said = f"{COUNTS[len(drawn)]} drawings, {join(phrases)}"
+    else:
+        said = join(phrases)
+    return TEMPLATES[rng.integers(len(TEMPLATES))].format(said)
+
+
+COUNTS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
+"""Words for the numbers of drawings that a scene may have."""
+
+
+def relation(one: SceneObject, other: SceneObject) -> str:
+    """Where one is, seen from another, by the direction in which their middles are further apart:
+    "left of", "right of", "above" or "below"."""
+    across, down = (
+        one.box[i] + one.box[i + 2] / 2 - other.box[i] - other.box[i + 2] / 2 for i in (0, 1)
+    )
+    if abs(across) > abs(down):
+        return "left of" if across < 0 else "right of"
+    return "above" if down < 0 else "below"
 
 
 def plain_scene_caption(scene: Scene) -> str:

@@ -69,12 +69,11 @@ def draw_curves(folder: Path, path: Path) -> None:
     """Draws loss and in-batch recall of every phase.
 
     Args:
-        folder: holds the logs, ``base.jsonl``, ``alpha.jsonl`` and ``boxes.jsonl``
+        folder: holds the logs, ``base.jsonl`` and ``alpha.jsonl``
         path: of the PNG
     """
-    names = ("base", *NanoRecipe().alpha_phases())
-    with written_figure(path, 5 * len(names), 4) as figure:
-        for axis, name in zip(figure.subplots(1, len(names)), names, strict=True):
+    with written_figure(path, 10, 4) as figure:
+        for axis, name in zip(figure.subplots(1, 2), ("base", "alpha"), strict=True):
             _draw_phase(axis, name, folder / f"{name}.jsonl")
 
 

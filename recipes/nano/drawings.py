@@ -55,6 +55,16 @@ DRAWING_SETS = (
         "fluent-flat", "@iconify-json/fluent-emoji-flat", "1.2.6", "Microsoft, Fluent Emoji", "MIT"
     ),
     DrawingSet("fxemoji", "@iconify-json/fxemoji", "1.2.2", "Mozilla, FxEmojis", "Apache-2.0"),
+    DrawingSet(
+        "fluent-ink", "@iconify-json/fluent-emoji-high-contrast", "1.2.6",
+        "Microsoft, Fluent Emoji (high contrast)", "MIT",
+    ),
+    DrawingSet("fluent-3d", "@lobehub/fluent-emoji-3d", "1.1.0", "Microsoft, Fluent 3D", "MIT"),
+    DrawingSet("emojione", "@iconify-json/emojione", "1.2.3", "EmojiOne 2", "CC-BY-4.0"),
+    DrawingSet(
+        "emojione-ink", "@iconify-json/emojione-monotone", "1.2.1", "EmojiOne 2 (monotone)",
+        "CC-BY-4.0",
+    ),
     DrawingSet("streamline", "@iconify-json/streamline-emojis", "1.2.4", "Streamline", "CC-BY-4.0"),
     DrawingSet(
         "openmoji", "@iconify-json/openmoji", "1.2.29", "OpenMoji", "CC-BY-SA-4.0", held_out=True
@@ -131,7 +141,9 @@ def _archive(folder: Path, drawing_set: DrawingSet) -> Path:
 
 
 def _render(folder: Path, drawing_set: DrawingSet, size: int) -> dict[str, np.ndarray]:
-    icons = _read_json(folder, drawing_set, "icons.json")
+    icons = _read_json(folder, drawing_set, "icons.json", missing={})
+    if not icons:
+        return _read_pictures(folder, drawing_set, size)
     reference = next(s for s in DRAWING_SETS if s.name == "noto")
     slugs: dict[str, str] = _read_json(folder, reference, "chars.json")
     own: dict[str, str] = _read_json(folder, drawing_set, "chars.json", missing={})
@@ -141,6 +153,21 @@ def _render(folder: Path, drawing_set: DrawingSet, size: int) -> dict[str, np.nd
         if name is not None:
             sprites[concept.code_point] = _rasterise(icons, name, size)
     logger.info("%s: %d of %d concepts drawn", drawing_set.name, len(sprites), len(concepts()))
+    return sprites
+
+
+def _read_pictures(folder: Path, drawing_set: DrawingSet, size: int) -> dict[str, np.ndarray]:
+    """Of a package with a picture for each code point, in place of outlines."""
+    sprites = {}
+    with tarfile.open(_archive(folder, drawing_set)) as archive:
+        members = {Path(member.name).stem: member for member in archive.getmembers()}
+        for concept in concepts():
+            names = concept.code_point, f"{concept.code_point}-fe0f"
+            member = next((members[name] for name in names if name in members), None)
+            stream = None if member is None else archive.extractfile(member)
+            if stream is not None:
+                image = Image.open(stream, formats=("WEBP",)).convert("RGBA")
+                sprites[concept.code_point] = np.asarray(image.resize((size, size)))
     return sprites
 
 

@@ -1,4 +1,4 @@
-"""How ``alphaclip-nano`` is trained: a base CLIP, then the alpha fine-tune, by masks and boxes."""
+"""How ``alphaclip-nano`` is trained: a base CLIP, then the alpha fine-tune."""
 
 from __future__ import annotations
 
@@ -43,46 +43,32 @@ class NanoRecipe:
     The base phase trains both towers and the temperature. The alpha phase is the paper's recipe
     in small (section 3.2): the alpha convolution starts from zero and learns fastest, the rest
     of the image tower follows at a lower rate, the text tower and the temperature stay fixed,
-    and ``plan.whole`` (r_s = 0.1) of the samples are whole pictures with all-ones alpha. The
-    boxes phase goes on in the same way, but shows some regions by their boxes: labels often are.
+    and ``plan.whole`` of the samples are whole pictures with all-ones alpha. ``plan.boxes`` of
+    the regions are seen by their boxes: labels often are.
     """
 
     seed: int = 20231206
     base: Phase = field(
         default_factory=lambda: Phase(
-            steps=1800,
+            steps=3600,
             rate=1.2e-3,
             decay=0.5,
-            plan=BatchPlan(whole=0.2, whole_view=0.0, small_steps=1500),
+            plan=BatchPlan(whole=0.25, whole_view=0.0, small_steps=2800),
         )
     )
     alpha: Phase = field(
         default_factory=lambda: Phase(
-            steps=6600,
+            steps=13000,
             rate=8e-4,
             alpha_rate=4e-3,
             warm_up=50,
             decay=0.5,
             plan=BatchPlan(
-                whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, small_steps=5300
+                whole=0.2, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, boxes=0.3,
+                small_steps=10500,
             ),
         )
     )
-
-    boxes: Phase = field(
-        default_factory=lambda: Phase(
-            steps=800,
-            rate=4e-4,
-            alpha_rate=2e-3,
-            warm_up=20,
-            decay=0.7,
-            plan=BatchPlan(whole=0.1, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, boxes=0.35),
-        )
-    )
-
-    def alpha_phases(self) -> dict[str, Phase]:
-        """The phases of the alpha fine-tune, by name and in order."""
-        return {"alpha": self.alpha, "boxes": self.boxes}
 
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON holds it."""

@@ -106,10 +106,10 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
                 text = encode_captions(model.clip, tokenizer, batch)
         return _figures(image, text, scale, _named_loss(image, names, scale, batch.concepts))
 
-    for seed, (name, phase) in enumerate(recipe.alpha_phases().items(), start=recipe.seed + 1):
-        batches = partial(NanoBatches, drawings, phase.plan, model.image_size, seed)
-        optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
-        run_phase(name, phase, model, forward, optimizers, folder, batches, _row)
+    phase = recipe.alpha
+    batches = partial(NanoBatches, drawings, phase.plan, model.image_size, recipe.seed + 1)
+    optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
+    run_phase("alpha", phase, model, forward, optimizers, folder, batches, _row)
     return model.eval()
 
 

@@ -1,5 +1,7 @@
 """What captions say."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,18 @@ def test_caption_scene__names_everything() -> None:
     assert all(name in caption for name in ("dog", "owl", "pizza"))
 
 
+def test_caption_scene__says_how_many_there_are_or_where_one_is_from_another() -> None:
+    # The dog is drawn 0.2 of the picture to the right of the owl.
+    captions = {
+        caption_scene(scene("dog", "owl"), np.random.default_rng(seed)) for seed in range(100)
+    }
+    said = " / ".join(captions)
+    assert "two drawings, " in said
+    assert re.search(r"dog[^/]* right of [^/]*owl", said)
+    assert re.search(r"owl[^/]* left of [^/]*dog", said)
+    assert not re.search("above|below|owl[^/]* right of|dog[^/]* left of", said)
+
+
 @pytest.mark.parametrize(
     ("color", "word"),
     [
@@ -74,4 +88,5 @@ def test_phase__rates_rise_stay_and_fall() -> None:
 def test_recipe__is_json() -> None:
     import json
 
-    assert json.loads(json.dumps(NanoRecipe().to_dict()))["alpha"]["plan"]["whole"] == 0.1
+    recipe = NanoRecipe()
+    assert json.loads(json.dumps(recipe.to_dict()))["alpha"]["steps"] == recipe.alpha.steps

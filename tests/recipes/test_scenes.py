@@ -1,13 +1,17 @@
 """Scenes drawn with sprites simple enough to check: one flat colour each."""
 
+import io
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from recipes.nano.augment import PLAIN, augment
 from recipes.nano.data import BatchPlan, NanoBatches, square_window
-from recipes.nano.drawings import DrawingSet
+from recipes.nano.drawings import DrawingSet, concepts, load_sprites
 from recipes.nano.scenes import HELD_OUT, SpriteBook, compose, training_sets
 
 
@@ -72,3 +76,36 @@ def _share_of_its_box(alpha: np.ndarray) -> float:
 
 def test_square_window__in_longer_box_sides() -> None:
     assert square_window((100, 200), (0.25, 0.4, 0.2, 0.2), 2.0) == (30, 10, 80)
+
+
+def test_augment__ink_is_coloured_in_between_its_lines_only() -> None:
+    """A ring of black ink, 8 pixels wide: what it encloses gets a colour, what is outside none."""
+    rows, columns = np.mgrid[:96, :96]
+    distance = np.hypot(rows - 48, columns - 48)
+    ring = np.zeros((96, 96, 4), np.uint8)
+    ring[(distance > 32) & (distance < 40), 3] = 255
+    only_filled = replace(PLAIN, filled=1.0, rotation=0.0, stretch=0.0)
+    filled, plain = (
+        augment(ring, 96, np.random.default_rng(0), settings)
+        for settings in (only_filled, replace(only_filled, filled=0.0))
+    )
+    middle = tuple(side // 2 for side in filled.shape[:2])
+    assert plain[middle][3] == 0
+    assert filled[middle][3] == 1
+    assert filled[middle][:3].max() > 20
+    assert filled[0, 0, 3] == 0
+
+
+def test_load_sprites__of_a_package_with_a_picture_for_each_code_point(tmp_path: Path) -> None:
+    one, other = concepts()[:2]
+    pictures = DrawingSet("pictures", "@somebody/pictures", "1.0.0", "somebody", "MIT")
+    with tarfile.open(tmp_path / "somebody-pictures-1.0.0.tgz", "w:gz") as archive:
+        stream = io.BytesIO()
+        Image.new("RGBA", (20, 20), (200, 0, 0, 255)).save(stream, "WEBP", lossless=True)
+        member = tarfile.TarInfo(f"package/assets/{one.code_point}.webp")
+        member.size = stream.tell()
+        archive.addfile(member, io.BytesIO(stream.getvalue()))
+    sprites = load_sprites(tmp_path, pictures, 8)
+    assert other.code_point not in sprites
+    assert sprites[one.code_point].shape == (8, 8, 4)
+    assert (sprites[one.code_point] == (200, 0, 0, 255)).all()

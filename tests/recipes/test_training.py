@@ -19,8 +19,8 @@ from recipes.nano.training import train_alpha, train_base
 def recipe() -> NanoRecipe:
     plan = BatchPlan(size=8)
     base = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
-    alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=plan)
-    return NanoRecipe(base=base, alpha=alpha, boxes=replace(alpha, plan=replace(plan, boxes=0.5)))
+    alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=replace(plan, boxes=0.5))
+    return NanoRecipe(base=base, alpha=alpha)
 
 
 @pytest.fixture
