@@ -135,7 +135,9 @@ def compose(
         if drawing is not None:
             layers.append(_paint(canvas, layers, drawing, concept, artist))
     image = canvas.clip(0, 255).astype(np.uint8)
-    return Scene(image, tuple(_describe(image, layer) for layer in layers))
+    # Of thin lines that are drawn small hardly anything may be left
+    seen = [layer for layer in layers if (layer.mask > 0.5).any()]
+    return Scene(image, tuple(_describe(image, layer) for layer in seen))
 
 
 @dataclass

@@ -41,6 +41,16 @@ def test_compose__no_two_objects_share_a_pixel(
     assert np.max(total) <= 256
 
 
+def test_compose__what_is_too_thin_to_be_seen_is_no_object(tmp_path: Path) -> None:
+    faint = np.zeros((96, 96, 4), np.uint8)
+    faint[..., 3] = 100
+    ink = DrawingSet("ink", "@somebody/ink", "1.0.0", "somebody", "MIT")
+    sprites = {concept.code_point: faint for concept in concepts()}
+    np.savez(tmp_path / "ink-96.npz", allow_pickle=False, **sprites)
+    scene = compose(SpriteBook(tmp_path, (ink,)), np.random.default_rng(0), HELD_OUT)
+    assert scene.objects == ()
+
+
 def test_compose__same_seed_same_scene(disc_drawings: Path, sets: tuple[DrawingSet, ...]) -> None:
     book = SpriteBook(disc_drawings, sets)
     first, second = (compose(book, np.random.default_rng(5)) for _ in range(2))
