@@ -119,6 +119,8 @@ class NanoBatches(Dataset[Batch]):
         while len(pairs) < most_pairs or len(wholes) < most_wholes:
             needs_pairs = len(pairs) < most_pairs
             scene = compose(self._book, rng, scene_config(rng, plan) if needs_pairs else TRAINING)
+            if not scene.objects:
+                continue
             if needs_pairs:
                 fresh = [o for o in scene.objects if o.concept not in concepts]
                 for drawn in fresh[-min(plan.regions_per_scene, most_pairs - len(pairs)) :]:
