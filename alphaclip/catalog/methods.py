@@ -135,7 +135,8 @@ def default_view(base: View, methods: Sequence[Method]) -> View:
     """
     names = {method.name for method in methods}
     if base.kind == "context" and pooling_of(methods) and not names & _FRAMES:
-        base = replace(base, kind="image")
+        # A whole picture has no context: it is as it comes back from JSON.
+        base = replace(base, kind="image", context=type(base).context)
     return lay_over(base, methods)
 
 

@@ -17,6 +17,7 @@ from alphaclip.catalog.methods import METHODS as ALL_METHODS
 from alphaclip.catalog.methods import (
     NATIVE,
     PROMPTED,
+    REGIONS,
     SIGN,
     Method,
     default_view,
@@ -93,6 +94,7 @@ class ModelSpec:
         warning: what a user who did not choose it should be told, empty if nothing
         methods: what is done to it so that it encodes regions, see `alphaclip.catalog.methods`; an
             OVSeg weights file with ``maskprompt`` is built by `alphaclip.encoder.mask_prompts`
+        changes_path: weights that take the place of some of these, see `create_model`
     """
 
     name: str
@@ -103,6 +105,7 @@ class ModelSpec:
     licence: str
     warning: str = ""
     methods: tuple[Method, ...] = ()
+    changes_path: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -440,6 +443,8 @@ def _with_methods(base: str, methods: tuple[Method, ...]) -> ModelSpec:
     else:
         spec = find_auto() if base == "auto" else resolve(base)
         spec = resolve(split_name(spec.name)[0]) if spec.methods else spec
+    if spec.name == NANO and pooling_of(methods) == REGIONS:
+        spec = replace(spec, changes_path=NANO_FOLDER / REGIONS / WEIGHTS_FILE)
     name = SIGN.join([spec.name, *(method.name for method in methods)])
     view = default_view(spec.default_view, methods)
     return replace(spec, name=name, default_view=view, methods=methods)

@@ -176,5 +176,7 @@ def _build(spec: zoo.ModelSpec) -> tuple[AlphaCLIP, Way | None]:
 
         model = create_prompted(Path(spec.architecture))
         return model, MaskPrompted(model)
-    model = create_model(spec.architecture, spec.checkpoint_path, spec.pretrained)
+    model = create_model(
+        spec.architecture, spec.checkpoint_path, spec.pretrained, spec.changes_path
+    )
     return model, Pooled(model, pooling) if pooling else None

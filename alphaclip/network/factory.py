@@ -14,8 +14,9 @@ from open_clip.transformer import QuickGELU
 from torch import Tensor, nn
 
 from alphaclip.catalog import zoo
-from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError
+from alphaclip.errors import AlphaClipError, CheckpointError, ModelNotFoundError, brief
 from alphaclip.files import Stamp, file_stamp
+from alphaclip.network.image_sizes import set_image_size
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.network.region_queries import is_added, restore_regions
 from alphaclip.weights.alpha_channel import add_alpha_channel
@@ -33,6 +34,7 @@ def create_model(
     name: str | Path | Mapping[str, Any],
     checkpoint: str | Path | Mapping[str, Tensor] | None = None,
     pretrained: str | Path | None = None,
+    changes: Path | None = None,
 ) -> AlphaCLIP:
     """Builds a model with an alpha channel and loads its weights.
 
@@ -46,6 +48,8 @@ def create_model(
         pretrained: base weights: one of open_clip's tags for the architecture, or a file. Where a
             checkpoint has the image encoder and the tag's file is not on this machine, the text
             tower waits for `AlphaCLIP.load_text`.
+        changes: a safetensors file of tensors that take the place of some of these, and of region
+            queries, for a second model that has the others in common; it states its ``image_size``
 
     Returns:
         the model in evaluation mode, float32, on the CPU; random where no weights were named
@@ -64,13 +68,14 @@ def create_model(
         name = spec.architecture
         checkpoint = spec.checkpoint_path if checkpoint is None else checkpoint
         pretrained = spec.pretrained if pretrained is None else pretrained
+        changes = spec.changes_path if changes is None else changes
     if checkpoint is None or isinstance(checkpoint, Mapping):
         alpha = None if checkpoint is None else Checkpoint(checkpoint)
     else:
         alpha = read_checkpoint(Path(checkpoint))
     config = read_config(name if isinstance(name, Mapping) else _fitting_architecture(name, alpha))
     clip = build_clip(config, pretrained is not None)
-    sources = [_source(checkpoint)] if checkpoint is not None else []
+    sources = [_source(file) for file in (checkpoint, changes) if file is not None]
     has_text, text_weights = alpha is not None and not alpha.visual_only, None
     if pretrained is not None and Path(pretrained).is_file():
         sources.append(_source(pretrained))
@@ -95,6 +100,8 @@ def create_model(
     if alpha is not None:
         _load_alpha(clip, config, alpha)
     model = AlphaCLIP(clip, config, has_text, text_weights).eval()
+    if changes is not None:
+        _change(model, read_checkpoint(changes))
     model.sources = [*filter(None, sources)] if all(sources) else []
     return model
 
@@ -138,6 +145,18 @@ def _load_alpha(clip: open_clip.CLIP, config: ModelConfig, alpha: Checkpoint) ->
     }
     check_tensors(alpha.tensors, expected, alpha.source, config.name)
     clip.load_state_dict(alpha.tensors, strict=False)
+
+
+def _change(model: AlphaCLIP, changes: Checkpoint) -> None:
+    size = changes.metadata.get("image_size", "")
+    if not size.isdecimal():
+        raise CheckpointError(f"{changes.source}: image_size is {brief(size)}: expected pixels")
+    set_image_size(model, int(size))
+    restore_regions(model.clip.visual, changes.tensors, changes.source)
+    state = model.clip.state_dict()
+    expected = {n: tuple(t.shape) for n, t in state.items() if n in changes.tensors}
+    check_tensors(changes.tensors, expected, changes.source, model.config.name)
+    model.clip.load_state_dict(changes.tensors, strict=False)
 
 
 def _text_weights(config: ModelConfig, tag: str) -> dict[str, Tensor]:

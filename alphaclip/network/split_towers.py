@@ -131,25 +131,26 @@ class ClassToken:
     def attend(
         self, tokens: Tensor, biases: Sequence[Tensor], gates: Tensor | None = None
     ) -> Tensor:
-        """In the last block only the regions' rows are computed."""
-        length, stream = tokens.shape[1], _with_queries(tokens, tokens[:, :1], biases)
+        count = biases[0].shape[2]
+        queries = tokens[:, :1].expand(-1, count, -1)
         for block, bias, heads in zip(self._last, biases, self.heads, strict=True):
-            start = length if block is self._last[-1] else 0
-            mask = _walls(bias, self.prefix, hidden=1)[:, :, start:]
+            mask = _own_rows(bias, self.prefix, hidden=1)
             is_one = mask.shape[:2] == (1, 1)
             mask = mask[0, 0] if is_one else mask.expand(-1, heads, -1, -1).flatten(0, 1)
-            stream = self._step(block, stream, mask, start)
-        return self._read(stream.flatten(0, 1)[:, None]).unflatten(0, stream.shape[:2])
+            queries = self._step(block, queries, tokens, mask)
+            if block is not self._last[-1]:
+                tokens = block(tokens)
+        return self._read(queries.flatten(0, 1)[:, None]).unflatten(0, queries.shape[:2])
 
     def patches(self, tokens: Tensor) -> Tensor:
         out = self._last[-1](tokens[None], attn_mask=_bias(_alone(tokens), tokens.dtype))
         return self._read(out[0][self.prefix :, None])
 
-    def _step(self, block: Any, tokens: Tensor, mask: Tensor, start: int) -> Tensor:
-        """The rows from one on of what a block makes."""
-        keys = block.ln_1(tokens)
-        gathered = block.attention(keys[:, start:], keys, keys, attn_mask=mask)
-        out = tokens[:, start:] + block.ls_1(gathered)
+    def _step(self, block: Any, queries: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """What a block makes of queries that see the tokens and themselves."""
+        keys = block.ln_1(torch.cat((tokens, queries), dim=1))
+        gathered = block.attention(keys[:, tokens.shape[1] :], keys, keys, attn_mask=mask)
+        out = queries + block.ls_1(gathered)
         stepped: Tensor = out + block.ls_2(block.mlp(block.ln_2(out)))
         return stepped
 
@@ -366,9 +367,21 @@ def _with_queries(tokens: Tensor, query: Tensor, biases: Sequence[Tensor]) -> Te
 
 
 def _walls(bias: Tensor, prefix: int, hidden: int) -> Tensor:
-    """What is added to the scores of a block's attention where queries stand behind the tokens.
+    """What is added to the scores of a block's attention where queries stand behind the tokens:
+    `_own_rows`, and that the picture's tokens do not see the queries.
 
-    The picture's tokens do not see the queries, and these not each other.
+    Returns:
+        (P, heads or 1, T + S, T + S) for T tokens
+    """
+    rows = _own_rows(bias, prefix, hidden)
+    length = prefix + bias.shape[3]
+    walls = pad(rows, (0, 0, length, 0))
+    walls[:, :, :length, length:] = float("-inf")
+    return walls
+
+
+def _own_rows(bias: Tensor, prefix: int, hidden: int) -> Tensor:
+    """What is added to the scores of queries that see the tokens and themselves, not each other.
 
     Args:
         bias: (P, heads or 1, S, patches), of the queries to the patches
@@ -376,13 +389,13 @@ def _walls(bias: Tensor, prefix: int, hidden: int) -> Tensor:
         hidden: how many of these the queries do not see: the class token that they are copies of
 
     Returns:
-        (P, heads or 1, T + S, T + S) for T tokens
+        (P, heads or 1, S, T + S) for T tokens
     """
     count, length = bias.shape[2], prefix + bias.shape[3]
-    walls = bias.new_zeros(length + count, length + count)
-    walls[:, length:] = walls[length:, :hidden] = float("-inf")
-    walls.diagonal()[length:] = 0
-    return walls + pad(bias, (prefix, count, length, 0))
+    others = bias.new_zeros(count, length + count)
+    others[:, length:] = others[:, :hidden] = float("-inf")
+    others.diagonal(length)[:] = 0
+    return others + pad(bias, (prefix, count))
 
 
 def _is_plain(visual: VisionTransformer) -> bool:

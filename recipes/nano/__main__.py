@@ -18,7 +18,14 @@ from alphaclip.files import write_text
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import fetch
 from recipes.nano.recipe import NanoRecipe
-from recipes.nano.training import save_nano, train_alpha, train_base, with_alpha
+from recipes.nano.training import (
+    save_nano,
+    save_regions,
+    train_alpha,
+    train_base,
+    train_regions,
+    with_alpha,
+)
 
 
 def main() -> None:
@@ -31,12 +38,14 @@ def main() -> None:
     fetch(drawings)
     recipe = NanoRecipe()
     base = train_base(recipe, drawings, folder, "cuda" if torch.cuda.is_available() else "cpu")
-    model = train_alpha(recipe, base, drawings, folder).cpu()
+    model = train_alpha(recipe, base, drawings, folder)
     save_nano(model, folder / "model.safetensors")
+    regions = train_regions(recipe, model, drawings, folder).cpu()
+    save_regions(regions, folder / "regions" / "model.safetensors")
     draw_curves(folder, folder / "curves.png")
-    card = make_card(model, with_alpha(base.cpu()), recipe, drawings)
+    card = make_card(model.cpu(), with_alpha(base.cpu()), regions, recipe, drawings)
     write_text(folder / "card.json", json.dumps(card, indent=1) + "\n")
-    logging.info("model.safetensors, card.json and curves.png are in %s", folder)
+    logging.info("model.safetensors, regions, card.json and curves.png are in %s", folder)
 
 
 if __name__ == "__main__":

@@ -26,14 +26,20 @@ SCENES = 1000
 
 
 def make_card(
-    model: AlphaCLIP, base: AlphaCLIP, recipe: NanoRecipe, drawings: Path, scenes: int = SCENES
+    model: AlphaCLIP,
+    base: AlphaCLIP,
+    regions: AlphaCLIP,
+    recipe: NanoRecipe,
+    drawings: Path,
+    scenes: int = SCENES,
 ) -> dict[str, Any]:
     """Measures the model and describes it.
 
     Args:
         model: after the alpha fine-tune
         base: before it
-        recipe: that both were trained by
+        regions: after the regions phase
+        recipe: that all were trained by
         drawings: the artists' archives
         scenes (1000): to measure on, of each kind
 
@@ -46,9 +52,9 @@ def make_card(
     held_out = held_out_scenes(seen, scenes, FIGURE_SEED)
     unseen = held_out_scenes(SpriteBook(drawings, held_out_sets()), scenes, FIGURE_SEED)
     figures = {
-        "held-out scenes": measure(model, base, held_out, view),
-        "kept-out artist": measure(model, base, unseen, view),
-        "picture to caption, recall@1": _captions(model, base, held_out),
+        "held-out scenes": measure(model, base, regions, held_out, view),
+        "kept-out artist": measure(model, base, regions, unseen, view),
+        "picture to caption, recall@1": _captions(model, base, regions, held_out),
         "top1 of views": tried,
     }
     return {
@@ -69,19 +75,21 @@ def draw_curves(folder: Path, path: Path) -> None:
     """Draws loss and in-batch recall of every phase.
 
     Args:
-        folder: holds the logs, ``base.jsonl`` and ``alpha.jsonl``
+        folder: holds the logs, ``<phase>.jsonl``
         path: of the PNG
     """
-    with written_figure(path, 10, 4) as figure:
-        for axis, name in zip(figure.subplots(1, 2), ("base", "alpha"), strict=True):
+    with written_figure(path, 15, 4) as figure:
+        for axis, name in zip(figure.subplots(1, 3), ("base", "alpha", "regions"), strict=True):
             _draw_phase(axis, name, folder / f"{name}.jsonl")
 
 
 def _draw_phase(axis: Any, name: str, log: Path) -> None:
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     steps = [row["step"] for row in rows]
-    for key, title in (("loss", "contrastive loss"), ("named", "loss over all names")):
-        axis.plot(steps, smooth([row[key] for row in rows]), label=title)
+    titles = {"loss": "contrastive loss", "named": "loss over all names", "whole": "captions"}
+    for key, title in titles.items():
+        if key in rows[0]:
+            axis.plot(steps, smooth([row[key] for row in rows]), label=title)
     axis.set(title=f"{name} phase", xlabel="step", ylabel="loss", ylim=(0, None))
     recall = axis.twinx()
     recall.plot(steps, smooth([row["hit"] for row in rows]), "k:", label="recall@1 in the batch")
@@ -90,7 +98,9 @@ def _draw_phase(axis: Any, name: str, log: Path) -> None:
     axis.legend(lines, [line.get_label() for line in lines], loc="center right")
 
 
-def _captions(model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene]) -> dict[str, Any]:
-    figures = {"alpha fine-tune, all-ones alpha": model, "base": base}
+def _captions(
+    model: AlphaCLIP, base: AlphaCLIP, regions: AlphaCLIP, scenes: Sequence[Scene]
+) -> dict[str, Any]:
+    figures = {"alpha fine-tune, all-ones alpha": model, "one pass": regions, "base": base}
     recalls = {title: round(caption_recall(m, scenes), 4) for title, m in figures.items()}
     return {"scenes": len(scenes), **recalls}

@@ -39,7 +39,7 @@ class BatchPlan:
         plain: chance that a scene's drawings stay as their artists made them
         crop: least and most side of an object's crop, in longer box sides
         whole_view: share of an alpha batch's regions seen in the whole picture, not in a crop
-        boxes: share of an alpha batch's regions whose alpha map is their box, not their mask
+        boxes: share of regions whose alpha map is their box, not their mask
         small_steps: first steps, whose pictures are smaller and cost less
         small_side: side of those, in pixels
     """
@@ -58,10 +58,11 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Batch:
-    """Pictures uint8 (N, 3, R, R), alpha maps uint8 (N, 1, R, R) and N captions.
+    """Pictures uint8 (P, 3, R, R), alpha maps uint8 (P, S, R, R) and N captions.
 
-    The whole pictures come last; ``whole`` of them, with alpha 255 everywhere. ``concepts``,
-    int64 (N - whole,), says what each region shows.
+    The maps are numbered picture by picture, and ``rows``, int64 (N,), says which of them each
+    caption is of. The whole pictures come last; ``whole`` of them, with alpha 255 everywhere.
+    ``concepts``, int64 (N - whole,), says what each region shows.
     """
 
     images: torch.Tensor
@@ -69,11 +70,12 @@ class Batch:
     captions: list[str]
     concepts: torch.Tensor
     whole: int
+    rows: torch.Tensor
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch with its tensors on a device."""
-        tensors = {name: getattr(self, name).to(device) for name in ("images", "alpha", "concepts")}
-        return replace(self, **tensors)
+        names = ("images", "alpha", "concepts", "rows")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
 _Pair = tuple[np.ndarray, np.ndarray, str]
@@ -109,10 +111,13 @@ class NanoBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         cv2.setNumThreads(1)
         step = self._start + index
-        rng = np.random.default_rng([self._seed, step])
-        plan, size = self._plan, self._size
-        if step < plan.small_steps:
-            size = plan.small_side
+        small = step < self._plan.small_steps
+        size = self._plan.small_side if small else self._size
+        return self._draw(np.random.default_rng([self._seed, step]), size)
+
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
+        """One picture for each caption."""
+        plan = self._plan
         pairs, concepts, wholes = list[_Pair](), list[int](), list[_Pair]()
         most_wholes = round(plan.size * plan.whole)
         most_pairs = plan.size - most_wholes
@@ -127,15 +132,48 @@ class NanoBatches(Dataset[Batch]):
                     pairs.append(_region_pair(scene, drawn, rng, plan, size))
                     concepts.append(drawn.concept)
             if len(wholes) < most_wholes:
-                image = _crop(
-                    scene.image, square_window(scene.image.shape, (0, 0, 1, 1), 1.0), size
-                )
+                image = _crop(scene.image, _all_of(scene), size)
                 alpha = np.full((size, size), 255, np.uint8)
                 wholes.append((image, alpha, caption_scene(scene, rng)))
         images, alphas, captions = zip(*pairs, *wholes, strict=True)
-        pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
-        maps = torch.from_numpy(np.stack(alphas))[:, None]
-        return Batch(pixels, maps, list(captions), torch.tensor(concepts), len(wholes))
+        maps, rows = torch.from_numpy(np.stack(alphas))[:, None], torch.arange(plan.size)
+        truth = torch.tensor(concepts)
+        return Batch(_pixels(images), maps, list(captions), truth, len(wholes), rows)
+
+
+class PictureBatches(NanoBatches):
+    """Batches of ``plan.size`` whole pictures, each with its caption, and with all its regions."""
+
+    def _draw(self, rng: np.random.Generator, size: int) -> Batch:
+        plan, most = self._plan, 1 + TRAINING.objects[1]
+        images, wholes = list[np.ndarray](), list[str]()
+        captions, concepts, rows = list[str](), list[int](), list[int]()
+        maps = np.zeros((plan.size, most, size, size), np.uint8)
+        maps[:, 0] = 255
+        while len(images) < plan.size:
+            scene = compose(self._book, rng, scene_config(rng, plan))
+            if not scene.objects:
+                continue
+            for number, drawn in enumerate(scene.objects, start=1):
+                mask = _shown_mask(drawn, rng, plan)
+                maps[len(images), number] = _crop(mask[..., None], _all_of(scene), size)[..., 0]
+                rows.append(len(images) * most + number)
+                captions.append(caption_object(drawn, rng))
+                concepts.append(drawn.concept)
+            images.append(_crop(scene.image, _all_of(scene), size))
+            wholes.append(caption_scene(scene, rng))
+        every = torch.tensor(rows + [most * i for i in range(plan.size)])
+        truth, alpha = torch.tensor(concepts), torch.from_numpy(maps)
+        return Batch(_pixels(images), alpha, captions + wholes, truth, plan.size, every)
+
+
+def _pixels(images: Sequence[np.ndarray]) -> torch.Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+
+
+def _all_of(scene: Scene) -> tuple[float, float, float]:
+    """The square window round a whole picture."""
+    return square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
 
 
 def square_window(
@@ -164,15 +202,20 @@ def _region_pair(
     scene: Scene, drawn: SceneObject, rng: np.random.Generator, plan: BatchPlan, size: int
 ) -> _Pair:
     if rng.random() < plan.whole_view:
-        window = square_window(scene.image.shape, (0, 0, 1, 1), 1.0)
+        window = _all_of(scene)
     else:
         window = square_window(scene.image.shape, drawn.box, rng.uniform(*plan.crop))
-    boxed = bool(plan.boxes) and rng.random() < plan.boxes
-    height, width = drawn.mask.shape
-    mask = Region.from_box(drawn.box).alpha_map(height, width) if boxed else drawn.mask
+    mask = _shown_mask(drawn, rng, plan)
     caption = caption_object(drawn, rng)
     rgba = _crop(np.dstack([scene.image, mask]), window, size)
     return rgba[..., :3], rgba[..., 3], caption
+
+
+def _shown_mask(drawn: SceneObject, rng: np.random.Generator, plan: BatchPlan) -> np.ndarray:
+    """The alpha map of a region: its mask, or its box."""
+    if not plan.boxes or rng.random() >= plan.boxes:
+        return drawn.mask
+    return Region.from_box(drawn.box).alpha_map(*drawn.mask.shape)
 
 
 def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> np.ndarray:
@@ -182,4 +225,5 @@ def _crop(pixels: np.ndarray, window: tuple[float, float, float], size: int) -> 
     square = np.zeros((side, side, pixels.shape[2]), np.uint8)
     row, column = max(0, -top), max(0, -left)
     square[row : row + inside.shape[0], column : column + inside.shape[1]] = inside
-    return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+    scaled = cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA)
+    return scaled.reshape(size, size, -1)  # OpenCV leaves out a channel that is alone.

@@ -12,6 +12,10 @@ from sklearn.metrics import average_precision_score
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from alphaclip.catalog.methods import REGIONS
+from alphaclip.catalog.zoo import NANO
+from alphaclip.encoder.encoder import Encoder
+from alphaclip.encoder.pooling import Pooled
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.regions.region import Region
 from alphaclip.views.cutter import make_views
@@ -31,8 +35,8 @@ VIEWS = (View("image"), View("context", 1.2), View("context", 1.5), View("contex
 """Tried for the default."""
 
 VIEW_SEED, FIGURE_SEED = 7001, 7002
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 4, of which the last
-two are the captioner's."""
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 6, of which 3 and 4
+are the captioner's."""
 
 ALPHAS = ("mask", "box", "all-ones")
 
@@ -52,13 +56,14 @@ def best_view(model: AlphaCLIP, scenes: Sequence[Scene]) -> tuple[View, dict[str
 
 
 def measure(
-    model: AlphaCLIP, base: AlphaCLIP, scenes: Sequence[Scene], view: View
+    model: AlphaCLIP, base: AlphaCLIP, regions: AlphaCLIP, scenes: Sequence[Scene], view: View
 ) -> dict[str, Any]:
     """Zero-shot and retrieval figures of one set of scenes.
 
     Args:
         model: after the alpha fine-tune
         base: before it; its alpha convolution is zero
+        regions: after the regions phase; it sees each picture in one pass
         scenes: to measure on
         view: of the regions; the base is also measured on the box alone and on whole pictures
 
@@ -72,6 +77,9 @@ def measure(
     for alpha in ALPHAS:
         vectors = encode_scenes(model, scenes, view, alpha)
         figures[f"{alpha} alpha"] = _retrieval(vectors, names, truth)
+    for alpha in ALPHAS[:2]:
+        vectors = encode_pictures(regions, scenes, alpha)
+        figures[f"one pass, {alpha}"] = _retrieval(vectors, names, truth)
     for title, base_view in (("crops", View("context", 1.2)), ("whole pictures", View("image"))):
         vectors = encode_scenes(base, scenes, base_view, "all-ones")
         figures[f"base on {title}"] = _retrieval(vectors, _names(base), truth)
@@ -97,14 +105,25 @@ def encode_scenes(model: AlphaCLIP, scenes: Sequence[Scene], view: View, alpha: 
     """Every object of every scene, in order: float32 (n, D) on the CPU, unit length."""
     images, maps = [], []
     for scene in scenes:
-        regions = [
-            Region.from_mask(drawn.mask > 127) if alpha == "mask" else Region.from_box(drawn.box)
-            for drawn in scene.objects
-        ]
-        pixels, alphas = make_views(scene.image, regions, view, model.image_size)
+        pixels, alphas = make_views(scene.image, _regions(scene, alpha), view, model.image_size)
         images.append(pixels)
         maps.append(torch.full_like(alphas, 255) if alpha == "all-ones" else alphas)
     return _encode(model, torch.cat(images), torch.cat(maps))
+
+
+def encode_pictures(model: AlphaCLIP, scenes: Sequence[Scene], alpha: str) -> Tensor:
+    """The same by region queries, each picture in one pass."""
+    way, device = Pooled(model, REGIONS), model.clip.logit_scale.device
+    encoder = Encoder(model, NANO, View("image"), device, torch.float32, way)
+    rows = [encoder.encode_regions(s.image, _regions(s, alpha)) for s in scenes]
+    return torch.from_numpy(np.concatenate(rows))
+
+
+def _regions(scene: Scene, alpha: str) -> list[Region]:
+    return [
+        Region.from_mask(drawn.mask > 127) if alpha == "mask" else Region.from_box(drawn.box)
+        for drawn in scene.objects
+    ]
 
 
 def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:

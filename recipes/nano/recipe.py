@@ -1,4 +1,4 @@
-"""How ``alphaclip-nano`` is trained: a base CLIP, then the alpha fine-tune."""
+"""How ``alphaclip-nano`` is trained: a base CLIP, the alpha fine-tune, and region queries."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ class NanoRecipe:
     of the image tower follows at a lower rate, the text tower and the temperature stay fixed,
     and ``plan.whole`` of the samples are whole pictures with all-ones alpha. ``plan.boxes`` of
     the regions are seen by their boxes: labels often are.
+
+    The regions phase goes on from there to see all regions of a picture in one pass. It shows
+    whole pictures, ``region_side`` pixels, with all-ones alpha at the input; their regions have
+    queries in the last ``region_blocks``. What comes before these stays as it is, so that the
+    file has it once.
     """
 
     seed: int = 20231206
@@ -64,9 +69,25 @@ class NanoRecipe:
             warm_up=50,
             decay=0.5,
             plan=BatchPlan(
-                whole=0.2, close_up=0.15, crop=(1.1, 1.9), whole_view=0.1, boxes=0.3,
+                whole=0.2,
+                close_up=0.15,
+                crop=(1.1, 1.9),
+                whole_view=0.1,
+                boxes=0.3,
                 small_steps=10500,
             ),
+        )
+    )
+
+    region_side: int = 128
+    region_blocks: int = 5
+    regions: Phase = field(
+        default_factory=lambda: Phase(
+            steps=2000,
+            rate=8e-4,
+            warm_up=50,
+            decay=0.5,
+            plan=BatchPlan(size=24, close_up=0.2, boxes=0.3),
         )
     )
 

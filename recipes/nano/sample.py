@@ -20,8 +20,8 @@ from recipes.nano.drawings import concepts
 from recipes.nano.scenes import HELD_OUT, Scene, SceneObject, SpriteBook, compose, training_sets
 
 SEED = 20240611
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 4, of which the last
-two are the captioner's."""
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 6, of which 3 and 4
+are the captioner's."""
 
 NEWER = {"fluent-ink", "fluent-3d", "emojione", "emojione-ink"}
 """Drawings that are younger than the bundled pictures, which are drawn again without them."""

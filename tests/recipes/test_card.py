@@ -15,13 +15,18 @@ from recipes.nano.drawings import concepts
 from recipes.nano.figures import ALPHAS, encode_scenes, held_out_scenes, measure
 from recipes.nano.recipe import NanoRecipe
 from recipes.nano.scenes import Scene, SpriteBook, training_sets
-from recipes.nano.training import NANO_FOLDER, with_alpha
+from recipes.nano.training import NANO_FOLDER, with_alpha, with_regions
 
 
 @pytest.fixture(scope="module")
 def untrained() -> AlphaCLIP:
     config = json.loads((NANO_FOLDER / "alphaclip-nano.json").read_text("utf-8"))
     return with_alpha(CLIP(**config))
+
+
+@pytest.fixture(scope="module")
+def regions(untrained: AlphaCLIP) -> AlphaCLIP:
+    return with_regions(untrained, NanoRecipe())
 
 
 @pytest.fixture(scope="module")
@@ -38,22 +43,27 @@ def test_encode_scenes__without_an_alpha_channel_alpha_does_not_count(
     assert np.array_equal(box, ones)
 
 
-def test_measure__counts_and_ranges(untrained: AlphaCLIP, scenes: list[Scene]) -> None:
-    figures = measure(untrained, untrained, scenes, View("context", 1.5))
+def test_measure__counts_and_ranges(
+    untrained: AlphaCLIP, regions: AlphaCLIP, scenes: list[Scene]
+) -> None:
+    figures = measure(untrained, untrained, regions, scenes, View("context", 1.5))
     assert figures["regions"] == sum(len(scene.objects) for scene in scenes)
     assert figures["mask alpha"] == figures["all-ones alpha"]
-    for alpha in ALPHAS:
-        row = figures[f"{alpha} alpha"]
+    for way in (*(f"{alpha} alpha" for alpha in ALPHAS), "one pass, mask", "one pass, box"):
+        row = figures[way]
         assert 0 <= row["recall@1"] <= row["recall@10"] <= 1
         assert 0 < row["map"] <= 1
 
 
 def test_make_card__describes_the_model(
-    untrained: AlphaCLIP, disc_drawings: Path, monkeypatch: pytest.MonkeyPatch
+    untrained: AlphaCLIP,
+    regions: AlphaCLIP,
+    disc_drawings: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("recipes.nano.card.fetch", lambda folder: None)
     monkeypatch.setattr("recipes.nano.card.held_out_sets", training_sets)
-    card = make_card(untrained, untrained, NanoRecipe(), disc_drawings, scenes=4)
+    card = make_card(untrained, untrained, regions, NanoRecipe(), disc_drawings, scenes=4)
     assert len(card["concepts"]) == len(concepts()) >= 400
     captions = card["figures"]["picture to caption, recall@1"]
     assert captions["base"] == captions["alpha fine-tune, all-ones alpha"]
@@ -62,7 +72,7 @@ def test_make_card__describes_the_model(
 
 def test_draw_curves__one_panel_for_each_phase(tmp_path: Path) -> None:
     row = {"step": 0, "loss": 4.0, "named": 6.0, "hit": 0.1}
-    for name in ("base", "alpha"):
+    for name in ("base", "alpha", "regions"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     draw_curves(tmp_path, tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size == (1000, 400)
+    assert Image.open(tmp_path / "curves.png").size == (1500, 400)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from recipes.nano.augment import PLAIN, augment
-from recipes.nano.data import BatchPlan, NanoBatches, square_window
+from recipes.nano.data import BatchPlan, NanoBatches, PictureBatches, square_window
 from recipes.nano.drawings import DrawingSet, concepts, load_sprites
 from recipes.nano.scenes import HELD_OUT, SpriteBook, compose, training_sets
 
@@ -76,6 +76,19 @@ def test_batches__boxes_fill_what_the_mask_spans(disc_drawings: Path) -> None:
     )
     assert all(_share_of_its_box(alpha) > 0.95 for alpha in boxes.alpha.numpy()[:, 0])
     assert any(_share_of_its_box(alpha) < 0.9 for alpha in masks.alpha.numpy()[:, 0])
+
+
+def test_batches__of_pictures_have_all_regions_of_each(disc_drawings: Path) -> None:
+    plan = BatchPlan(size=3, close_up=0.0, plain=1.0)
+    batch = PictureBatches(disc_drawings, plan, 64, seed=1, start=0, stop=1)[0]
+    most = batch.alpha.shape[1]
+    assert batch.images.shape == (3, 3, 64, 64)
+    assert batch.rows[-3:].tolist() == [0, most, 2 * most] and batch.whole == 3
+    assert len(batch.captions) == len(batch.rows) == len(batch.concepts) + 3
+    shown = batch.alpha.flatten(0, 1)[batch.rows]
+    assert (shown[-3:] == 255).all()
+    assert all(0 < (alpha > 127).float().mean() < 0.6 for alpha in shown[:-3])
+    assert not batch.alpha.sum(dim=(2, 3)).flatten().bool().sum() > len(batch.rows)
 
 
 def _share_of_its_box(alpha: np.ndarray) -> float:

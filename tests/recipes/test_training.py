@@ -8,11 +8,19 @@ import pytest
 import torch
 from open_clip import CLIP
 
+from alphaclip.catalog.zoo import NANO
+from alphaclip.network.factory import create_model
 from alphaclip.training.finetune import loop
 from alphaclip.training.finetune.loop import make_loader
 from recipes.nano.data import BatchPlan
 from recipes.nano.recipe import NanoRecipe, Phase
-from recipes.nano.training import train_alpha, train_base
+from recipes.nano.training import (
+    save_regions,
+    train_alpha,
+    train_base,
+    train_regions,
+    with_regions,
+)
 
 
 @pytest.fixture
@@ -20,7 +28,8 @@ def recipe() -> NanoRecipe:
     plan = BatchPlan(size=8)
     base = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
     alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=replace(plan, boxes=0.5))
-    return NanoRecipe(base=base, alpha=alpha)
+    regions = replace(alpha, plan=BatchPlan(size=3, boxes=0.5))
+    return NanoRecipe(base=base, alpha=alpha, region_side=32, regions=regions)
 
 
 @pytest.fixture
@@ -59,6 +68,25 @@ def test_train__goes_on_where_it_stopped(
     assert _distance(whole, resumed) < 1e-6
     rows = [json.loads(line) for line in (stopped / "base.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0]
+
+
+@pytest.mark.usefixtures("made_here")
+def test_train__region_queries_are_a_file_of_changes_to_nano(
+    disc_drawings: Path, tmp_path: Path, recipe: NanoRecipe
+) -> None:
+    nano = create_model(NANO)
+    model = train_regions(recipe, nano, disc_drawings, tmp_path)
+    path = tmp_path / "model.safetensors"
+    save_regions(model, path)
+    assert path.stat().st_size < 5_000_000
+    loaded = create_model(NANO, changes=path).clip.state_dict()
+    trained = model.clip.state_dict()
+    assert {n for n, t in loaded.items() if (t - trained[n]).abs().max() > 2e-3} == set()
+    start = with_regions(nano, recipe).clip.state_dict()
+    changed = {name for name in start if not torch.equal(trained[name], start[name])}
+    assert "visual.regions.scale.0" in changed
+    assert not any(".resblocks.1." in name or "conv1" in name for name in changed)
+    assert all(name.startswith("visual.") for name in changed)
 
 
 def _folder(path: Path) -> Path:

@@ -202,8 +202,9 @@ def defaults(model: str, pairs: int) -> dict[str, Any]:
     changed["checkpoint_every"] = CHECKPOINT_EVERY
     view = resolve(model).default_view
     if view.is_local:
-        around = view.context  # A fifth less and more, so that none is learned by heart.
-        changed |= {"geometry": "context", "context": [max(1.0, 0.8 * around), 1.2 * around]}
+        # A fifth less and more, so that none is learned by heart; of a box all is shown.
+        around, most = view.context, min(0.2 * view.context, view.context - 1)
+        changed |= {"geometry": "context", "context": [around - most, around + most]}
     visual = create_model(model).clip.visual
     if sum(parameter.numel() for parameter in visual.parameters()) < SMALL:
         changed |= SMALL_RATES

@@ -141,6 +141,35 @@ def test_create_model__whole_checkpoint_brings_the_text_tower(config, tmp_path):
     assert torch.equal(second.encode_image(image, alpha), first.encode_image(image, alpha))
 
 
+def test_create_model__changes_take_the_place_of_some_weights(config, tmp_path):
+    tensors, path = visual_tensors(config), tmp_path / "changes.safetensors"
+    scale = {"visual.regions.scale.0": torch.full((2,), 0.5)}
+    write_checkpoint({**scale, "visual.proj": torch.ones(64, 16)}, path, {"image_size": "64"})
+    model = create_model(config, tensors, changes=path)
+    assert model.image_size == 64 and model.config.settings["vision_cfg"]["image_size"] == 64
+    state = model.clip.state_dict()
+    assert torch.equal(state["visual.proj"], torch.ones(64, 16))
+    assert torch.equal(state["visual.conv1.weight"], tensors["visual.conv1.weight"])
+    assert state["visual.positional_embedding"].shape == (1 + 8 * 8, 64)
+    assert state["visual.regions.scale.0"].tolist() == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("name", "about", "message"),
+    [
+        ("visual.proj", {}, "image_size is '': expected pixels"),
+        ("visual.proj", {"image_size": "60"}, "image_size is 60, but small has patches of 8"),
+        ("visual.other", {"image_size": "64"}, "visual.other .* is unexpected"),
+        ("visual.ln_post.weight", {"image_size": "64"}, "the model needs"),
+    ],
+)
+def test_create_model__changes_that_do_not_fit(config, tmp_path, name, about, message):
+    path = tmp_path / "changes.safetensors"
+    write_checkpoint({name: torch.ones(64, 16)}, path, about)
+    with pytest.raises(AlphaClipError, match=message):
+        create_model(config, visual_tensors(config), changes=path)
+
+
 def test_create_model__half_precision_checkpoint_becomes_float32(config):
     tensors = {name: tensor.half() for name, tensor in visual_tensors(config).items()}
     model = create_model(config, checkpoint=tensors)

@@ -43,7 +43,7 @@ def test_defaults__fit_the_data_and_the_model() -> None:
     assert found["rate"] == 1e-4
     assert (found["geometry"], found["context"]) == (
         "context",
-        pytest.approx([1.2, 1.8]),
+        pytest.approx([1.0, 1.4]),
     )
     assert defaults(NANO, 5)["batch_size"] == 2
     assert defaults(NANO, 5)["steps"] == LEAST_STEPS

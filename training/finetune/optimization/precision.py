@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import linear
 
+from alphaclip.network.packed import pack
 from alphaclip.network.precisions import gpu_dtype
 from alphaclip.training.finetune.config import FinetuneError
 
@@ -42,10 +46,31 @@ def mixed_precision(device: torch.device, dtype: torch.dtype) -> torch.autocast:
     return torch.autocast(device.type, dtype if is_half else None, enabled=is_half)
 
 
-def fast_attention(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[None]:
+@contextmanager
+def fast_attention(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """A context for forward and backward pass, since activation checkpointing mixes the two.
 
-    On CPUs the plain attention is faster in bf16 than the fused one, and slower in fp32.
+    On CPUs the plain attention is faster in bf16 than the fused one, and slower in fp32; but only
+    if PyTorch is told not to compute it in fp32.
     """
-    is_plain = device.type == "cpu" and dtype is not torch.float32
-    return sdpa_kernel(SDPBackend.MATH) if is_plain else nullcontext()
+    if not _is_mixed_on_cpu(device, dtype):
+        yield
+        return
+    before = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(before)
+
+
+def give_fast_projections(model: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Replaces attentions that PyTorch computes slowly in this type here, see `PackedAttention`;
+    they have the same weights by the same names."""
+    if _is_mixed_on_cpu(device, dtype):
+        pack(model, lambda name: linear)
+
+
+def _is_mixed_on_cpu(device: torch.device, dtype: torch.dtype) -> bool:
+    return device.type == "cpu" and dtype is not torch.float32

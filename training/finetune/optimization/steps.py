@@ -26,6 +26,7 @@ from alphaclip.training.finetune.optimization.optimizer import scale_rates
 from alphaclip.training.finetune.optimization.precision import (
     fast_attention,
     find_dtype,
+    give_fast_projections,
     mixed_precision,
 )
 from alphaclip.training.finetune.optimization.trainable import Trainable
@@ -88,6 +89,7 @@ class TrainingStep:
         self.device = trainable.scale.device
         self._dtype = find_dtype(config.precision, self.device)
         self._scaler = torch.amp.GradScaler(self.device.type, enabled=self._dtype is torch.float16)
+        give_fast_projections(trainable.model.clip, self.device, self._dtype)
         if config.compile:
             _compile(trainable, self.device)
 

@@ -1,0 +1,1 @@
+"""The weights that ``alphaclip-nano+regions`` has beyond nano's own."""
