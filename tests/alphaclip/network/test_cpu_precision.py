@@ -273,4 +273,5 @@ def test_load__auto_measures_and_takes_int8(
     monkeypatch.setattr(precisions, "fastest", lambda found: [*found][-1])
     assert load("alphaclip-nano", "cpu").dtype == torch.int8
     (entry,) = json.loads((tmp_path / MEMORY).read_text()).values()
-    assert entry["measured"]["int8"]["cosine"] >= 0.999
+    # Nano's is just below what `fastest`, which is replaced here, would take.
+    assert 0.998 < entry["measured"]["int8"]["cosine"] < 1
