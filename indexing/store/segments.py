@@ -40,8 +40,8 @@ from alphaclip.indexing.store.text_table import as_fixed, read_texts
 logger = logging.getLogger(__name__)
 
 LARGE = 1 << 19
-"""Bytes of vectors, from which on a segment has tables and is opened without reading it as a whole:
-to hash fewer takes a millisecond. A shard of 2048 vectors of 192 numbers has more."""
+"""Bytes of vectors, from which on a segment has tables, and stays as it is: to hash fewer, or to
+write them again, takes a millisecond. A shard of 2048 vectors of 192 numbers has more."""
 
 GROUP_ROWS = 1 << 17
 """Whose the rows are is written so many at a time: 12 MB."""
@@ -229,6 +229,11 @@ class Segment:
     def kept_ids(self) -> RowIds:
         """Of the rows that are kept."""
         return self.ids if self.kept is None else self.ids.take(self.kept)
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether it is opened without reading it as a whole."""
+        return "ids" in self.entry
 
     @property
     def name(self) -> str:

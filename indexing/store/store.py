@@ -87,10 +87,6 @@ FULL_BYTES = 1 << 29
 """Of vectors in a segment that was compacted: a version names few of them, and one takes little
 time and memory to be written."""
 
-SETTLED_BYTES = 1 << 23
-"""Of the vectors in a segment, from which on it is no longer joined with others: a version that
-drops some rows everywhere writes a file for each, and to write one again takes 50 ms."""
-
 FEW = 10_000
 """The ids of more rows than these are found by reading those of all."""
 
@@ -339,11 +335,17 @@ class StoreWriter:
         base = self.base
         if base is None or not len(base):
             return None
+        most = FULL_BYTES // (base.dim * base.dtype.itemsize)
+        runs: list[list[Segment]] = [[]]
+        for segment in base.segments:
+            if runs[-1] and sum(len(one.rows) for one in [*runs[-1], segment]) > most:
+                runs.append([])
+            runs[-1].append(segment)
         segments = [
             run[0]
             if len(run) == 1 and run[0].kept is None
             else self._as_one(run, base.dim, base.dtype)
-            for run in _runs(base.segments, FULL_BYTES // (base.dim * base.dtype.itemsize))
+            for run in runs
         ]
         if segments == list(base.segments):
             return None
@@ -358,7 +360,7 @@ class StoreWriter:
         of a binary counter: of n rows added one by one each is written at most log2(n) times.
         """
         joined: list[Segment] = []
-        for stays, some in groupby(segments, _is_settled):
+        for stays, some in groupby(segments, lambda s: s.has_tables and not _has_dropped_many(s)):
             run = list(some)
             lengths = [len(segment.rows) for segment in run]
             first = 0
@@ -371,9 +373,8 @@ class StoreWriter:
             ):
                 first += 1
             joined += run[:first]
-            for few in _runs(run[first:], 2 * SETTLED_BYTES // (dim * dtype.itemsize)):
-                is_well = len(few) == 1 and not _has_dropped_many(few[0])
-                joined.append(few[0] if is_well else self._as_one(few, dim, dtype))
+            if first < len(run):
+                joined.append(self._as_one(run[first:], dim, dtype))
         return joined
 
     def _as_one(self, segments: Sequence[Segment], dim: int, dtype: np.dtype) -> Segment:
@@ -431,20 +432,6 @@ def _opened(
     if shape != (manifest["dtype"], manifest["dim"]):
         raise malformed(folder / segment.name, "its array", shape)
     return segment
-
-
-def _runs(segments: Sequence[Segment], most: int) -> list[list[Segment]]:
-    """Segments side by side that keep so many rows together at most; one may keep more."""
-    runs: list[list[Segment]] = []
-    for segment in segments:
-        if not runs or sum(len(one.rows) for one in [*runs[-1], segment]) > most:
-            runs.append([])
-        runs[-1].append(segment)
-    return runs
-
-
-def _is_settled(segment: Segment) -> bool:
-    return segment.entry["vectors"]["bytes"] >= SETTLED_BYTES and not _has_dropped_many(segment)
 
 
 def _has_dropped_many(segment: Segment) -> bool:

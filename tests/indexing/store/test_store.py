@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from alphaclip.files import PARTIAL, StoreError, write_atomically
-from alphaclip.indexing.store import store
+from alphaclip.indexing.store import segments, store
 from alphaclip.indexing.store.manifests import FORMAT, manifest_path, versions, write_manifest
 from alphaclip.indexing.store.segments import RowIds, Segment
 from alphaclip.indexing.store.store import (
@@ -136,24 +136,10 @@ def test_one_dropped_row_does_not_copy_the_store(tmp_path: Path) -> None:
     assert third.segments[0].kept is None
 
 
-def test_the_shards_of_a_build_are_joined_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "SETTLED_BYTES", 128 + 40 * DIM * 4)
-    shards = [range(20 * number, 20 * number + 20) for number in range(10)]
-    first = publish(tmp_path, *shards)
-    rows = [len(segment.rows) for segment in first.segments]
-    assert sum(rows) == 200 and len(rows) <= 3
-    assert set(numbers_in(first)) == set(range(200))
-    second = publish(tmp_path, [200], drop=[0])
-    settled = [segment.name for segment in first.segments if len(segment) >= 40]
-    assert [segment.name for segment in second.segments][: len(settled)] == settled
-
-
 def test_large_segments_stay_until_they_are_compacted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SETTLED_BYTES", 128 + 5 * DIM * 4)
+    monkeypatch.setattr(segments, "LARGE", 128 + 5 * DIM * 4)
     first = publish(tmp_path, range(10), range(10, 20), [20], [21])
     assert [len(segment.rows) for segment in first.segments] == [10, 10, 2]
     second = publish(tmp_path, [22], drop=[0, *range(10, 15)])
