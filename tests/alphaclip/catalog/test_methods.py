@@ -168,6 +168,8 @@ def test_fingerprint__methods_and_views_are_part_of_it() -> None:
     )  # fmt: skip
     found += [load(f"{NANO}+{name}", device="cpu").fingerprint for name in names]
     assert len(set(found)) == len(found)
+    # The same view by two names
+    assert load(NANO, device="cpu", view=View("context", 1.5)).fingerprint == found[-1]
 
 
 def test_text_fingerprint__the_same_in_every_view_and_method() -> None:

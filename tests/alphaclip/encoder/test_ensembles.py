@@ -75,7 +75,7 @@ def test_fingerprint__depends_on_members_and_their_order(ensemble: Encoder) -> N
 
 def test_load__refuses() -> None:
     with pytest.raises(AlphaClipError, match="two of its members are the same"):
-        load(["alphaclip-nano", load("alphaclip-nano", device="cpu")], device="cpu")
+        load("alphaclip-nano & alphaclip-nano+near", device="cpu", view=View("context", 1.5))
     with pytest.raises(AlphaClipError, match="0 encoders were named"):
         load([])
     two = MemberViews(members=(View(), View()))
