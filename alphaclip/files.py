@@ -338,7 +338,8 @@ def open_parquet(path: Path) -> ParquetFile:
         check_unpacked(path, sum(c.total_uncompressed_size + 8 * c.num_values for c in columns))
         repeat = {c.path_in_schema for c in columns if c.has_dictionary_page}
         texts = [field.name for field in metadata.schema.to_arrow_schema() if _is_text(field.type)]
-        return ParquetFile(path, read_dictionary=[name for name in texts if name in repeat])
+        repeated = [name for name in texts if name in repeat]
+        return ParquetFile(path, metadata=metadata, read_dictionary=repeated)
     except (pa.ArrowException, MemoryError) as error:
         raise AlphaClipError(f"{path} is no Parquet file: {error!s:.200}") from error
 

@@ -17,11 +17,6 @@ from alphaclip.indexing.embedding.label_reader import (
 from alphaclip.indexing.store.ids import Lookup
 from alphaclip.indexing.store.segments import GrowingIds, RowIds, as_bytes
 
-_CHUNK = 65536
-"""Rows that are joined: arrays for each picture by itself would be mostly overhead, and joining all
-each time would copy them again and again."""
-
-
 _TOGETHER = 2048
 """Regions and pictures that are compared together; fewer where they have masks."""
 
@@ -47,8 +42,6 @@ class Inventory:
         self._field, self._listing = field, listing
         self._held = [(rows, Lookup(rows)) for rows in held if len(rows)]
         self._all = GrowingIds()
-        self._waiting: list[RowIds] = []
-        self._room = _CHUNK
 
     def add_all(
         self, pictures: Iterable[LabelledPicture]
@@ -86,21 +79,13 @@ class Inventory:
         ids = RowIds(ids.sample_ids, ids.label_ids, ids.fields, fingerprints)
         if self._listing:
             # Their field is the same for all, and would take memory for each
-            self._waiting.append(replace(ids, fields=np.zeros(len(ids), "S1")))
-            self._room -= len(ids)
-            if self._room <= 0:
-                self._join()
+            self._all.add(replace(ids, fields=np.zeros(len(ids), "S1")))
         return ids, missing
 
     def rows(self) -> RowIds:
         """All regions that were added; none may be added later."""
-        self._join()
         ids = self._all.ids
         return RowIds.of(ids.sample_ids, ids.label_ids, self._field, ids.fingerprints)
-
-    def _join(self) -> None:
-        self._all.add(RowIds.joined(self._waiting))
-        self._waiting, self._room = [], _CHUNK
 
 
 def matching(inventory: RowIds, rows: RowIds, taken: np.ndarray, lookup: Lookup) -> np.ndarray:

@@ -191,7 +191,9 @@ class _RunningShard:
         if self._blocks:
             sample_ids, label_ids, fingerprints, *_ = zip(*self._embedded, strict=True)
             ids = RowIds.of(sample_ids, label_ids, self._plan.settings["field"], fingerprints)
-            dim, kind = self._blocks[0].shape[1], np.dtype(np.float16)
-            entry = write_segment(self._plan.folder, self._blocks, ids, dim, kind).entry
+            # At once, as a picture may have one region: each block is looked at when it is written
+            vectors = np.concatenate(self._blocks)
+            dim, kind = vectors.shape[1], vectors.dtype
+            entry = write_segment(self._plan.folder, [vectors], ids, dim, kind).entry
         finish(self._plan, self._shard, FinishedShard(entry, self._skipped))
         return len(self._embedded)

@@ -135,26 +135,28 @@ class GrowingIds:
     there twice, and nothing small is left behind all over the memory of the process."""
 
     def __init__(self) -> None:
-        self._columns: list[np.ndarray] = []
+        self._columns = [np.zeros(0, "S1") for _ in COLUMNS]
+        self._count = 0
 
     @property
     def ids(self) -> RowIds:
         """All rows that were added; none may be added later."""
-        return RowIds(*self._columns or [_NOTHING] * len(COLUMNS))
+        for column in self._columns:
+            column.resize(self._count, refcheck=False)
+        return RowIds(*self._columns)
 
     def add(self, rows: RowIds) -> None:
         """Adds rows behind those that are there."""
         parts = [getattr(rows, column.name) for column in fields(rows)]
-        before = self._columns or [np.zeros(0, "S1") for _ in parts]
-        self._columns = [_longer(*both) for both in zip(before, parts, strict=True)]
-
-
-def _longer(column: np.ndarray, more: np.ndarray) -> np.ndarray:
-    kind, length = max(column.dtype, more.dtype, key=lambda dtype: dtype.itemsize), len(column)
-    column = column.astype(kind, copy=False)
-    column.resize(length + len(more), refcheck=False)
-    column[length:] = more
-    return column
+        before, self._count = self._count, self._count + len(rows)
+        for number, part in enumerate(parts):
+            column = self._columns[number]
+            if part.dtype.itemsize > column.dtype.itemsize:
+                self._columns[number] = column = column.astype(part.dtype)
+            if len(column) < self._count:
+                # A quarter more, as to move it for each few rows takes longer than to read them
+                column.resize(max(self._count, len(column) * 5 // 4), refcheck=False)
+            column[before : self._count] = part
 
 
 class SegmentIds:

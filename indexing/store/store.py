@@ -453,11 +453,19 @@ def _open_whole(folder: Path) -> StoreVersion | None:
         segments = []
         for entry in manifest["segments"]:
             try:
-                segments.append(_opened(folder, manifest, mended(folder, entry), {}, whole=True))
+                segments.append(_mended(folder, manifest, entry))
             except StoreError as error:
                 logger.warning("%d vectors are lost: %s", entry["count"], error)
         return _version(folder, manifest, segments)
     return None
+
+
+def _mended(folder: Path, manifest: Mapping[str, Any], entry: dict[str, Any]) -> Segment:
+    """A segment of which every byte is looked at; its tables are written again if need be."""
+    try:
+        return _opened(folder, manifest, entry, {}, whole=True)
+    except StoreError:
+        return _opened(folder, manifest, mended(folder, entry), {}, whole=True)
 
 
 def _version(
