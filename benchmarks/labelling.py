@@ -36,7 +36,7 @@ from alphaclip.regions.region import Region
 
 REVIEWED = (0, 10, 20, 50, 100, 200, 500)
 SEEDS = 5
-RUNS, SAMPLES, PRECISION, CONFIDENCE = 200, (50, 100, 200, 400), 0.9, 0.9
+RUNS, SAMPLES, PRECISION, CONFIDENCE = 200, (50, 100, 200, 400), 0.95, 0.9
 TRAINED = {"scenes": 200, "cells": 50}
 """Regions that the scorer of the thresholds learned from: few enough that there are errors."""
 

@@ -294,9 +294,8 @@ def _one_by_one(
     """A picture with its regions; those with a box have a text of its geometry, or an empty one."""
     numbers: dict[str, int] = {}
     made: dict[int, Region] = {}
-    stamps, skipped, lines = [], [], {"unfilled": 0, "stray_rings": 0}
-    for number, label_id in enumerate(picture.label_ids):
-        geometry = geometries[number]
+    stamps, skipped = [], []
+    for number, (label_id, geometry) in enumerate(zip(picture.label_ids, geometries, strict=True)):
         source = _source(geometry, picture.details[number])
         try:
             if not label_id:
@@ -313,14 +312,11 @@ def _one_by_one(
             continue
         numbers[label_id] = number
         stamps.append(stamp + source)
-        if not picture.boxes:  # It is a polyline
-            line = picture.details[number] or {}
-            lines["unfilled"] += not line.get("filled")
-            lines["stray_rings"] += stray_rings(line.get("points"), made[number])
+    is_plain = not skipped and not picture.has_mask_files
     reading["skipped"] += skipped
-    for name, count in lines.items():
-        reading[name] += count
-    is_plain = not skipped and not any(lines.values()) and not picture.has_mask_files
+    for notice, count in _notices(picture, made, numbers.values()).items():
+        reading[notice] += count
+        is_plain &= not count
     return LabelledPicture(
         picture.sample_id,
         picture.filepath,
@@ -331,6 +327,19 @@ def _one_by_one(
         picture.modified if is_plain else "",
         sum(one.mask.nbytes for one in made.values() if one.mask is not None),
     )
+
+
+def _notices(
+    picture: RawPicture, made: Mapping[int, Region], numbers: Iterable[int]
+) -> dict[str, int]:
+    """What is noticed of polylines, and how often."""
+    if picture.boxes:
+        return {}
+    lines = {number: picture.details[number] or {} for number in numbers}
+    return {
+        "unfilled": sum(not line.get("filled") for line in lines.values()),
+        "stray_rings": sum(stray_rings(line.get("points"), made[n]) for n, line in lines.items()),
+    }
 
 
 def _source(geometry: str, details: Mapping[str, Any] | None) -> str:

@@ -115,6 +115,7 @@ def test_row_ids() -> None:
     joined = RowIds.joined([RowIds.of([], [], "f", []), IDS, RowIds.of(["s"], ["long" * 9])])
     assert joined.label_ids.tolist() == [*IDS.label_ids.tolist(), b"long" * 9]
     assert len(RowIds.joined([])) == 0
+    assert columns(RowIds.joined([IDS] * 9)) == [column * 9 for column in columns(IDS)]
     assert IDS.keys is IDS.label_ids
     samples = RowIds.of(["x", "y"])
     assert samples.keys is samples.sample_ids
