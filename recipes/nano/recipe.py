@@ -83,7 +83,7 @@ class NanoRecipe:
     region_blocks: int = 5
     regions: Phase = field(
         default_factory=lambda: Phase(
-            steps=2000,
+            steps=6000,
             rate=8e-4,
             warm_up=50,
             decay=0.5,
