@@ -33,7 +33,6 @@ from alphaclip.files import (
     write_by_hash,
 )
 from alphaclip.indexing.store.blocks import CheckedArray, check_file, map_array, open_array
-from alphaclip.indexing.store.entries import files_of_segment
 from alphaclip.indexing.store.table import Rows
 from alphaclip.indexing.store.text_table import as_fixed, read_texts
 
@@ -348,20 +347,11 @@ def read_segment(folder: Path, entry: dict[str, Any], whole: bool = False) -> Se
 
 
 def mended(folder: Path, entry: dict[str, Any]) -> dict[str, Any]:
-    """An entry, whose tables are written again if one is missing or damaged; without them, if they
-    cannot be written.
+    """An entry whose tables are written again; without them, if they cannot be written.
 
     Raises:
         StoreError: if vectors or rows are missing, damaged, or cannot be read
     """
-    try:
-        for kind, file in files_of_segment(entry):
-            if kind == "checksums":
-                check_file(folder, file)
-        _fixed(folder, entry, whole=True)
-        return entry
-    except StoreError as error:
-        logger.warning("%s", error)
     check_file(folder, entry["vectors"])
     ids = read_ids(folder, entry["rows"])
     try:

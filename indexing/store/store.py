@@ -464,8 +464,11 @@ def _mended(folder: Path, manifest: Mapping[str, Any], entry: dict[str, Any]) ->
     """A segment of which every byte is looked at; its tables are written again if need be."""
     try:
         return _opened(folder, manifest, entry, {}, whole=True)
-    except StoreError:
-        return _opened(folder, manifest, mended(folder, entry), {}, whole=True)
+    except StoreError as error:
+        if "ids" not in entry:  # It has no tables
+            raise
+        logger.warning("%s", error)
+    return _opened(folder, manifest, mended(folder, entry), {}, whole=True)
 
 
 def _version(
