@@ -18,6 +18,7 @@ from alphaclip.files import write_text
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import fetch
 from recipes.nano.recipe import NanoRecipe
+from recipes.nano.text_tower import train_captions
 from recipes.nano.training import (
     save_nano,
     save_regions,
@@ -39,11 +40,14 @@ def main() -> None:
     recipe = NanoRecipe()
     base = train_base(recipe, drawings, folder, "cuda" if torch.cuda.is_available() else "cpu")
     model = train_alpha(recipe, base, drawings, folder)
+    regions = train_regions(recipe, model, drawings, folder)
+    text_tower = train_captions(recipe, model, regions, drawings, folder)
+    for tower in (model.cpu(), regions.cpu()):
+        tower.clip.load_state_dict(text_tower, strict=False)
     save_nano(model, folder / "model.safetensors")
-    regions = train_regions(recipe, model, drawings, folder).cpu()
     save_regions(regions, folder / "regions" / "model.safetensors")
     draw_curves(folder, folder / "curves.png")
-    card = make_card(model.cpu(), with_alpha(base.cpu()), regions, recipe, drawings)
+    card = make_card(model, with_alpha(base.cpu()), regions, recipe, drawings)
     write_text(folder / "card.json", json.dumps(card, indent=1) + "\n")
     logging.info("model.safetensors, regions, card.json and curves.png are in %s", folder)
 

@@ -24,6 +24,8 @@ from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
 
 SCENES = 1000
 
+PHASES = ("base", "alpha", "regions", "captions")
+
 
 def make_card(
     model: AlphaCLIP,
@@ -72,21 +74,27 @@ def make_card(
 
 
 def draw_curves(folder: Path, path: Path) -> None:
-    """Draws loss and in-batch recall of every phase.
+    """Draws losses and in-batch recall of every phase.
 
     Args:
         folder: holds the logs, ``<phase>.jsonl``
         path: of the PNG
     """
-    with written_figure(path, 15, 4) as figure:
-        for axis, name in zip(figure.subplots(1, 3), ("base", "alpha", "regions"), strict=True):
+    with written_figure(path, 10, 8) as figure:
+        for axis, name in zip(figure.subplots(2, 2).flat, PHASES, strict=True):
             _draw_phase(axis, name, folder / f"{name}.jsonl")
 
 
 def _draw_phase(axis: Any, name: str, log: Path) -> None:
     rows = [json.loads(line) for line in log.read_text("utf-8").splitlines()]
     steps = [row["step"] for row in rows]
-    titles = {"loss": "contrastive loss", "named": "loss over all names", "whole": "captions"}
+    titles = {
+        "loss": "contrastive loss",
+        "named": "loss over all names",
+        "whole": "captions",
+        "nano": "captions by nano",
+        "names": "captions by names",
+    }
     for key, title in titles.items():
         if key in rows[0]:
             axis.plot(steps, smooth([row[key] for row in rows]), label=title)

@@ -1,4 +1,4 @@
-"""How ``alphaclip-nano`` is trained: a base CLIP, the alpha fine-tune, and region queries."""
+"""How ``alphaclip-nano`` is trained: a base CLIP, the alpha fine-tune, region queries, captions."""
 
 from __future__ import annotations
 
@@ -50,6 +50,10 @@ class NanoRecipe:
     whole pictures, ``region_side`` pixels, with all-ones alpha at the input; their regions have
     queries in the last ``region_blocks``. What comes before these stays as it is, so that the
     file has it once.
+
+    The captions phase trains the text tower alone, for both image towers, on ``caption_parts``
+    files of pictures. The base has learnt from batches of a few whole pictures what one thing is
+    called; captions of several it hardly tells apart, whatever an image tower sees.
     """
 
     seed: int = 20231206
@@ -88,6 +92,17 @@ class NanoRecipe:
             warm_up=50,
             decay=0.5,
             plan=BatchPlan(size=24, close_up=0.2, boxes=0.3),
+        )
+    )
+
+    caption_parts: int = 64
+    captions: Phase = field(
+        default_factory=lambda: Phase(
+            steps=1000,
+            rate=8e-4,
+            warm_up=50,
+            decay=0.5,
+            plan=BatchPlan(size=256, close_up=0.2),
         )
     )
 

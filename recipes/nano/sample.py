@@ -20,7 +20,7 @@ from recipes.nano.drawings import concepts
 from recipes.nano.scenes import HELD_OUT, Scene, SceneObject, SpriteBook, compose, training_sets
 
 SEED = 20240611
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 6, of which 3 and 4
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 8, of which 3 and 4
 are the captioner's."""
 
 NEWER = {"fluent-ink", "fluent-3d", "emojione", "emojione-ink"}

@@ -186,7 +186,7 @@ def _other_captions(
     batch = PictureBatches(drawings, plan, 8, recipe.seed + 6, 0, 1)[0]
     with torch.no_grad():
         tokens = tokenizer(batch.captions[-batch.whole :]).to(model.logit_scale.device)
-        return _encode_tokens(model, tokens)
+        return encode_tokens(model, tokens)
 
 
 def _figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figures:
@@ -267,10 +267,11 @@ def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Te
     """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
     tokens = tokenizer(batch.captions).to(batch.images.device)
     parts = tokens.split([len(tokens) - batch.whole, batch.whole])
-    return torch.cat([_encode_tokens(model, part) for part in parts if len(part)])
+    return torch.cat([encode_tokens(model, part) for part in parts if len(part)])
 
 
-def _encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
+def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
+    """Unit vectors (N, D), float32; what is padding in all texts is left out."""
     length = int((tokens != 0).sum(dim=1).max())
     short = {
         "positional_embedding": model.positional_embedding[:length],
@@ -295,7 +296,7 @@ def concept_features(model: CLIP, tokenizer: SimpleTokenizer) -> Tensor:
     """Unit vectors (concepts, D) of the names, in the template that figures are measured with."""
     prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
     with torch.no_grad():
-        return _encode_tokens(model, tokenizer(prompts).to(model.logit_scale.device))
+        return encode_tokens(model, tokenizer(prompts).to(model.logit_scale.device))
 
 
 def make_optimizers(

@@ -72,7 +72,7 @@ def test_make_card__describes_the_model(
 
 def test_draw_curves__one_panel_for_each_phase(tmp_path: Path) -> None:
     row = {"step": 0, "loss": 4.0, "named": 6.0, "hit": 0.1}
-    for name in ("base", "alpha", "regions"):
+    for name in ("base", "alpha", "regions", "captions"):
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     draw_curves(tmp_path, tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size == (1500, 400)
+    assert Image.open(tmp_path / "curves.png").size == (1000, 800)
