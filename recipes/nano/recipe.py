@@ -98,7 +98,7 @@ class NanoRecipe:
     caption_parts: int = 64
     captions: Phase = field(
         default_factory=lambda: Phase(
-            steps=1000,
+            steps=300,
             rate=8e-4,
             warm_up=50,
             decay=0.5,
