@@ -99,7 +99,7 @@ def test_encode_tokens__can_be_trained_and_exported(tmp_path: Path, lengths: lis
     clip.zero_grad()
     clip.encode_text(tokens).square().sum().backward()
     for name, gradient in ours.items():
-        torch.testing.assert_close(gradient, clip.get_parameter(name).grad, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(gradient, clip.get_parameter(name).grad, rtol=1e-3, atol=1e-4)
     lengths.clear()
     clip.requires_grad_(False)
     traced = torch.jit.trace(lambda tokens: encode_tokens(clip, tokens), tokens, check_trace=False)

@@ -80,6 +80,12 @@ def all_vectors(index: RegionIndex) -> np.ndarray:
     return index.vectors(np.arange(len(index)))
 
 
+def same_but_for_rounding(vectors: np.ndarray, others: np.ndarray) -> bool:
+    """Whether they are of the same regions: on some processors a batch of another size rounds
+    otherwise."""
+    return vectors.shape == others.shape and bool(np.abs(vectors - others).max() < 1e-3)
+
+
 def numbers(hits: Any) -> list[tuple[str, int]]:
     """Video and frame of each hit."""
     names, frames = hits.view().values(["filepath", "frame_number"])
@@ -172,7 +178,7 @@ def test_update__edited_frames(videos: fo.Dataset, index: RegionIndex, encoder: 
     assert "#frame=9: the video ends" in report.skipped[0].reason
     anew = indexing.build(videos, FIELD, encoder, key="anew")
     order = [index.snapshot().lookup.find(anew.ids.take(np.arange(len(anew))))]
-    assert np.array_equal(all_vectors(anew), index.vectors(order[0]))
+    assert same_but_for_rounding(all_vectors(anew), index.vectors(order[0]))
 
 
 @pytest.mark.parametrize("identify", ["stat", "content"])
@@ -196,7 +202,7 @@ def test_plan__parts_and_resume(videos: fo.Dataset, index: RegionIndex, encoder:
     indexing.embed_part(again.folder, encoder=encoder)
     merged = indexing.merge_plan(videos, "parts")
     rows = merged.snapshot().lookup.find(index.ids.take(np.arange(len(index))))
-    assert np.array_equal(all_vectors(index), merged.vectors(rows))
+    assert same_but_for_rounding(all_vectors(index), merged.vectors(rows))
 
 
 def test_tag_and_label__and_undo(videos: fo.Dataset, index: RegionIndex) -> None:
