@@ -198,9 +198,7 @@ def _draw_pictures(
     for number, batch in enumerate(make_loader(drawn), start=done):
         part = _see(alpha, regions, batch)
         path = folder / f"{number:04d}.npz"
-        write_atomically(
-            path, lambda out, part=part: np.savez(out, allow_pickle=False, **vars(part))
-        )
+        write_atomically(path, partial(np.savez, allow_pickle=False, **vars(part)))
         logger.info("%s: %d pictures", path, PART)
     return CaptionedPictures.join([_read(path) for path in sorted(folder.glob("*.npz"))])
 

@@ -94,7 +94,9 @@ def test_find_and_measure__of_a_large_index(
         assert len(estimate) == len(spread)
         # Half of the share that 1.96 deviations of 32,768 draws are off, of at most 8: rounded up
         assert (spread.error, estimate.error) == (0, 1)
-        assert (estimate.lowest, estimate.highest) == pytest.approx((spread.lowest, spread.highest), abs=1e-6)
+        assert (estimate.lowest, estimate.highest) == pytest.approx(
+            (spread.lowest, spread.highest), abs=1e-6
+        )
         assert np.abs(np.cumsum(estimate.cells - spread.cells)).max() <= 1
 
 
