@@ -27,7 +27,7 @@ from recipes.nano.phase import run_phase
 from recipes.nano.recipe import NanoRecipe
 from recipes.nano.training import (
     concept_features,
-    encode_tokens,
+    encode_texts,
     make_optimizers,
     nano_tokenizer,
     normalize_alpha,
@@ -164,9 +164,9 @@ def train_captions(
     def forward(batch: CaptionBatch) -> Figures:
         captions, objects = (tokenizer(t).to(device) for t in (batch.captions, batch.objects))
         with torch.no_grad():
-            stay = encode_tokens(before, objects)
-        moved = 1 - (encode_tokens(model, objects) * stay).sum(dim=1).mean()
-        text = encode_tokens(model, captions)
+            stay = encode_texts(before, objects)
+        moved = 1 - (encode_texts(model, objects) * stay).sum(dim=1).mean()
+        text = encode_texts(model, captions)
         targets = batch.targets.to(device)
         names, nano, whole = (ClipLoss()(seen, text, SCALE) for seen in targets)
         loss = names + (nano + whole) / 2 + STAY * moved

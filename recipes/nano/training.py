@@ -26,6 +26,7 @@ from alphaclip.network.image_sizes import set_image_size
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.network.region_queries import PREFIX, add_regions
 from alphaclip.network.split_towers import find_tower
+from alphaclip.network.text_towers import encode_tokens
 from alphaclip.training.datasets.words import article
 from alphaclip.training.finetune.loop import Figures
 from alphaclip.training.finetune.optimization.precision import (
@@ -186,7 +187,7 @@ def _other_captions(
     batch = PictureBatches(drawings, plan, 8, recipe.seed + 6, 0, 1)[0]
     with torch.no_grad():
         tokens = tokenizer(batch.captions[-batch.whole :]).to(model.logit_scale.device)
-        return encode_tokens(model, tokens)
+        return encode_texts(model, tokens)
 
 
 def _figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figures:
@@ -267,18 +268,12 @@ def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Te
     """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
     tokens = tokenizer(batch.captions).to(batch.images.device)
     parts = tokens.split([len(tokens) - batch.whole, batch.whole])
-    return torch.cat([encode_tokens(model, part) for part in parts if len(part)])
+    return torch.cat([encode_texts(model, part) for part in parts if len(part)])
 
 
-def encode_tokens(model: CLIP, tokens: Tensor) -> Tensor:
-    """Unit vectors (N, D), float32; what is padding in all texts is left out."""
-    length = int((tokens != 0).sum(dim=1).max())
-    short = {
-        "positional_embedding": model.positional_embedding[:length],
-        "attn_mask": model.attn_mask[:length, :length],
-    }
-    _, features, _ = functional_call(model, short, (None, tokens[:, :length]))
-    return features.float()
+def encode_texts(model: CLIP, tokens: Tensor) -> Tensor:
+    """Unit vectors (N, D), float32."""
+    return normalize(encode_tokens(model, tokens).float(), dim=-1)
 
 
 def normalize_pixels(images: Tensor) -> Tensor:
@@ -296,7 +291,7 @@ def concept_features(model: CLIP, tokenizer: SimpleTokenizer) -> Tensor:
     """Unit vectors (concepts, D) of the names, in the template that figures are measured with."""
     prompts = [TEMPLATES[0].format(article(concept.name)) for concept in concepts()]
     with torch.no_grad():
-        return encode_tokens(model, tokenizer(prompts).to(model.logit_scale.device))
+        return encode_texts(model, tokenizer(prompts).to(model.logit_scale.device))
 
 
 def make_optimizers(
