@@ -24,9 +24,8 @@ from recipes.nano.captions import plain_scene_caption
 from recipes.nano.scenes import HELD_OUT, Scene, SpriteBook, compose
 from recipes.nano.training import (
     concept_features,
+    encode_views,
     nano_tokenizer,
-    normalize_alpha,
-    normalize_pixels,
 )
 
 logger = logging.getLogger(__name__)
@@ -96,7 +95,7 @@ def caption_recall(model: AlphaCLIP, scenes: Sequence[Scene]) -> float:
     views = [
         make_views(s.image, [Region.whole_image()], View("image"), model.image_size) for s in scenes
     ]
-    image = _encode(model, torch.cat([v[0] for v in views]), torch.cat([v[1] for v in views]))
+    image = encode_views(model, torch.cat([v[0] for v in views]), torch.cat([v[1] for v in views]))
     nearest = (image @ text.T).argmax(dim=1)
     return float((nearest == torch.arange(len(scenes))).float().mean())
 
@@ -108,7 +107,7 @@ def encode_scenes(model: AlphaCLIP, scenes: Sequence[Scene], view: View, alpha: 
         pixels, alphas = make_views(scene.image, _regions(scene, alpha), view, model.image_size)
         images.append(pixels)
         maps.append(torch.full_like(alphas, 255) if alpha == "all-ones" else alphas)
-    return _encode(model, torch.cat(images), torch.cat(maps))
+    return encode_views(model, torch.cat(images), torch.cat(maps))
 
 
 def encode_pictures(model: AlphaCLIP, scenes: Sequence[Scene], alpha: str) -> Tensor:
@@ -124,15 +123,6 @@ def _regions(scene: Scene, alpha: str) -> list[Region]:
         Region.from_mask(drawn.mask > 127) if alpha == "mask" else Region.from_box(drawn.box)
         for drawn in scene.objects
     ]
-
-
-def _encode(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
-    device, rows = model.clip.logit_scale.device, []
-    with torch.inference_mode():
-        for p, a in zip(pixels.split(256), alpha.split(256), strict=True):
-            some = normalize_pixels(p.to(device)), normalize_alpha(a.to(device))
-            rows.append(model.encode_image(*some).cpu())
-    return normalize(torch.cat(rows), dim=-1)
 
 
 def _retrieval(vectors: Tensor, names: Tensor, truth: np.ndarray) -> dict[str, float]:

@@ -28,10 +28,9 @@ from recipes.nano.recipe import NanoRecipe
 from recipes.nano.training import (
     concept_features,
     encode_texts,
+    encode_views,
     make_optimizers,
     nano_tokenizer,
-    normalize_alpha,
-    normalize_pixels,
 )
 
 logger = logging.getLogger(__name__)
@@ -212,10 +211,7 @@ def _see(alpha: AlphaCLIP, regions: AlphaCLIP, batch: Batch) -> CaptionedPicture
     vectors = []
     for model in (alpha, regions):
         images = avg_pool2d(batch.images.float(), batch.images.shape[-1] // model.image_size)
-        pixels = normalize_pixels(images.to(model.clip.logit_scale.device))
-        all_ones = normalize_alpha(torch.full_like(pixels[:, :1], 255))
-        with torch.inference_mode():
-            vectors.append(normalize(model.encode_image(pixels, all_ones), dim=-1).half().cpu())
+        vectors.append(encode_views(model, images, torch.full_like(images[:, :1], 255)).half())
     objects = len(batch.captions) - batch.whole
     return CaptionedPictures(
         torch.stack(vectors, dim=1).numpy(),

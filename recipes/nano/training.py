@@ -264,6 +264,17 @@ def _positions(visual: VisionTransformer, side: int) -> Tensor:
     return torch.cat([first, pooled.flatten(2)[0].T])
 
 
+def encode_views(model: AlphaCLIP, pixels: Tensor, alpha: Tensor) -> Tensor:
+    """Unit vectors (N, D) on the CPU, of pictures (N, 3, R, R) and alpha maps (N, 1, R, R) in
+    [0, 255]; nothing is trained on."""
+    device, rows = model.clip.logit_scale.device, []
+    with torch.inference_mode():
+        for p, a in zip(pixels.split(256), alpha.split(256), strict=True):
+            some = normalize_pixels(p.to(device)), normalize_alpha(a.to(device))
+            rows.append(model.encode_image(*some).cpu())
+    return normalize(torch.cat(rows), dim=-1)
+
+
 def encode_captions(model: CLIP, tokenizer: SimpleTokenizer, batch: Batch) -> Tensor:
     """Unit vectors (N, D); the short captions of regions do without the padding of long ones."""
     tokens = tokenizer(batch.captions).to(batch.images.device)

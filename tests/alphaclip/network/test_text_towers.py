@@ -93,13 +93,14 @@ def test_encode_tokens__nano() -> None:
 
 
 def test_encode_tokens__can_be_trained_and_exported(tmp_path: Path, lengths: list[int]) -> None:
-    clip, tokens = tower(), WORDS(TEXTS[:2])
+    # In float64, since some processors round sums of another length otherwise
+    clip, tokens = tower().double(), WORDS(TEXTS[:2])
     encode_tokens(clip, tokens).square().sum().backward()
     ours = {name: p.grad.clone() for name, p in clip.named_parameters() if p.grad is not None}
     clip.zero_grad()
     clip.encode_text(tokens).square().sum().backward()
     for name, gradient in ours.items():
-        torch.testing.assert_close(gradient, clip.get_parameter(name).grad, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(gradient, clip.get_parameter(name).grad, rtol=1e-4, atol=1e-5)
     lengths.clear()
     clip.requires_grad_(False)
     traced = torch.jit.trace(lambda tokens: encode_tokens(clip, tokens), tokens, check_trace=False)
