@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from alphaclip.encoder.encoder import Encoder
-from alphaclip.files import write_atomically
 from alphaclip.regions.region import Region
 from recipes.captioner.texts import Facts
 from recipes.nano.captions import color_word
 from recipes.nano.data import BatchPlan, scene_config
+from recipes.nano.parts import join_parts, read_part, write_part
 from recipes.nano.scenes import Scene, SceneObject, SpriteBook, compose
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,6 @@ class SceneRegions:
         concept, count = int(self.concepts[number]), int(self.counts[number])
         return Facts.of(concept, str(self.colors[number]), self.boxes[number].tolist(), count)
 
-    @classmethod
-    def join(cls, parts: Sequence[SceneRegions]) -> SceneRegions:
-        """Those of all parts, in order."""
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
-
 
 def draw_regions(
     encoder: Encoder, book: SpriteBook, folder: Path, parts: range, plan: BatchPlan, seed: int,
@@ -72,9 +66,7 @@ def draw_regions(
         seed: of everything
         crops (False): see :func:`encode_scenes`
     """
-    return SceneRegions.join(
-        [_part(encoder, book, folder, number, plan, seed, crops) for number in parts]
-    )
+    return join_parts([_part(encoder, book, folder, number, plan, seed, crops) for number in parts])
 
 
 def encode_scenes(
@@ -132,10 +124,9 @@ def _part(
         cv2.setNumThreads(1)
         scenes = list(_scenes(book, plan, seed, number))
         regions = encode_scenes(encoder, scenes, plan.boxes, number, crops)
-        write_atomically(path, lambda out: np.savez(out, allow_pickle=False, **vars(regions)))
+        write_part(path, regions)
         logger.info("%s: %d regions", path.name, len(regions))
-    with np.load(path, allow_pickle=False) as stored:
-        return SceneRegions(**stored)
+    return read_part(path, SceneRegions)
 
 
 def _scenes(book: SpriteBook, plan: BatchPlan, seed: int, part: int) -> Iterator[Scene]:

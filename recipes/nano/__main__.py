@@ -18,15 +18,9 @@ from alphaclip.files import write_text
 from recipes.nano.card import draw_curves, make_card
 from recipes.nano.drawings import fetch
 from recipes.nano.recipe import NanoRecipe
+from recipes.nano.region_queries import save_regions, train_regions
 from recipes.nano.text_tower import train_captions
-from recipes.nano.training import (
-    save_nano,
-    save_regions,
-    train_alpha,
-    train_base,
-    train_regions,
-    with_alpha,
-)
+from recipes.nano.training import save_nano, train_alpha, train_base, with_alpha
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ from recipes.nano.scenes import Scene, SpriteBook, held_out_sets, training_sets
 
 SCENES = 1000
 
-PHASES = ("base", "alpha", "regions", "captions")
+PHASES = ("base", "alpha", "regions", "finer", "captions")
 
 
 def make_card(
@@ -40,7 +40,7 @@ def make_card(
     Args:
         model: after the alpha fine-tune
         base: before it
-        regions: after the regions phase
+        regions: after the finer phase
         recipe: that all were trained by
         drawings: the artists' archives
         scenes (1000): to measure on, of each kind
@@ -80,8 +80,10 @@ def draw_curves(folder: Path, path: Path) -> None:
         folder: holds the logs, ``<phase>.jsonl``
         path: of the PNG
     """
-    with written_figure(path, 10, 8) as figure:
-        for axis, name in zip(figure.subplots(2, 2).flat, PHASES, strict=True):
+    with written_figure(path, 15, 8) as figure:
+        *axes, empty = figure.subplots(2, 3).flat
+        empty.set_axis_off()
+        for axis, name in zip(axes, PHASES, strict=True):
             _draw_phase(axis, name, folder / f"{name}.jsonl")
 
 
@@ -94,6 +96,7 @@ def _draw_phase(axis: Any, name: str, log: Path) -> None:
         "whole": "captions",
         "nano": "captions by nano",
         "names": "captions by names",
+        "apart": "one less the cosine to nano",
     }
     for key, title in titles.items():
         if key in rows[0]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -62,7 +62,9 @@ class Batch:
 
     The maps are numbered picture by picture, and ``rows``, int64 (N,), says which of them each
     caption is of. The whole pictures come last; ``whole`` of them, with alpha 255 everywhere.
-    ``concepts``, int64 (N - whole,), says what each region shows.
+    ``concepts``, int64 (N - whole,), says what each region shows. ``squares``,
+    uint8 (N - whole, 4, 64, 64), has each region of whole pictures with its mask in a square of
+    its own; where regions are pictures themselves there are none.
     """
 
     images: torch.Tensor
@@ -71,10 +73,11 @@ class Batch:
     concepts: torch.Tensor
     whole: int
     rows: torch.Tensor
+    squares: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
     def to(self, device: str | torch.device) -> Batch:
         """The same batch with its tensors on a device."""
-        names = ("images", "alpha", "concepts", "rows")
+        names = ("images", "alpha", "concepts", "rows", "squares")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
@@ -141,6 +144,10 @@ class NanoBatches(Dataset[Batch]):
         return Batch(_pixels(images), maps, list(captions), truth, len(wholes), rows)
 
 
+SQUARE = (64, 1.2)
+"""Side of a region's own square, in pixels and in longer box sides: as nano sees regions."""
+
+
 class PictureBatches(NanoBatches):
     """Batches of ``plan.size`` whole pictures, each with its caption, and with all its regions."""
 
@@ -148,6 +155,7 @@ class PictureBatches(NanoBatches):
         plan, most = self._plan, 1 + TRAINING.objects[1]
         images, wholes = list[np.ndarray](), list[str]()
         captions, concepts, rows = list[str](), list[int](), list[int]()
+        squares = list[np.ndarray]()
         maps = np.zeros((plan.size, most, size, size), np.uint8)
         maps[:, 0] = 255
         while len(images) < plan.size:
@@ -160,11 +168,14 @@ class PictureBatches(NanoBatches):
                 rows.append(len(images) * most + number)
                 captions.append(caption_object(drawn, rng))
                 concepts.append(drawn.concept)
+                window = square_window(scene.image.shape, drawn.box, SQUARE[1])
+                squares.append(_crop(np.dstack([scene.image, drawn.mask]), window, SQUARE[0]))
             images.append(_crop(scene.image, _all_of(scene), size))
             wholes.append(caption_scene(scene, rng))
         every = torch.tensor(rows + [most * i for i in range(plan.size)])
         truth, alpha = torch.tensor(concepts), torch.from_numpy(maps)
-        return Batch(_pixels(images), alpha, captions + wholes, truth, plan.size, every)
+        pixels, own = _pixels(images), _pixels(squares)
+        return Batch(pixels, alpha, captions + wholes, truth, plan.size, every, own)
 
 
 def _pixels(images: Sequence[np.ndarray]) -> torch.Tensor:

@@ -34,7 +34,7 @@ VIEWS = (View("image"), View("context", 1.2), View("context", 1.5), View("contex
 """Tried for the default."""
 
 VIEW_SEED, FIGURE_SEED = 7001, 7002
-"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 8, of which 3 and 4
+"""Training's seeds are ``[NanoRecipe.seed + phase, step]``, phase being 0 to 9, of which 3 and 4
 are the captioner's."""
 
 ALPHAS = ("mask", "box", "all-ones")

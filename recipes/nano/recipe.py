@@ -47,9 +47,11 @@ class NanoRecipe:
     the regions are seen by their boxes: labels often are.
 
     The regions phase goes on from there to see all regions of a picture in one pass. It shows
-    whole pictures, ``region_side`` pixels, with all-ones alpha at the input; their regions have
-    queries in the last ``region_blocks``. What comes before these stays as it is, so that the
-    file has it once.
+    whole pictures, ``region_sides[0]`` pixels, with all-ones alpha at the input; their regions
+    have queries in the last ``region_blocks``. What comes before these stays as it is, so that
+    the file has it once. The finer phase shows the same with more pixels, ``region_sides[1]``,
+    which costs three times as much; in it nano teaches the queries what it sees of a region by
+    itself.
 
     The captions phase trains the text tower alone, for both image towers, on ``caption_parts``
     files of pictures. The base has learnt from batches of a few whole pictures what one thing is
@@ -83,7 +85,7 @@ class NanoRecipe:
         )
     )
 
-    region_side: int = 128
+    region_sides: tuple[int, int] = (128, 192)
     region_blocks: int = 5
     regions: Phase = field(
         default_factory=lambda: Phase(
@@ -91,6 +93,15 @@ class NanoRecipe:
             rate=8e-4,
             warm_up=50,
             decay=0.5,
+            plan=BatchPlan(size=24, close_up=0.2, boxes=0.3),
+        )
+    )
+    finer: Phase = field(
+        default_factory=lambda: Phase(
+            steps=900,
+            rate=4e-4,
+            warm_up=50,
+            decay=1.0,
             plan=BatchPlan(size=24, close_up=0.2, boxes=0.3),
         )
     )

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,13 +15,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, normalize
 from torch.utils.data import Dataset
 
-from alphaclip.files import write_atomically
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.training.datasets.words import article
 from alphaclip.training.finetune.loop import Figures, make_loader
 from recipes.nano.captions import TEMPLATES, join
 from recipes.nano.data import Batch, PictureBatches
 from recipes.nano.drawings import concepts
+from recipes.nano.parts import join_parts, read_part, write_part
 from recipes.nano.phase import run_phase
 from recipes.nano.recipe import NanoRecipe
 from recipes.nano.training import (
@@ -55,27 +54,16 @@ class CaptionedPictures:
     Attributes:
         vectors: float16 (n, 2, dim), of the whole picture: nano's, and that of one pass
         captions: (n,), of the whole picture
-        objects: (m,), captions of one object each
+        objects: (m,), captions of one object each, picture by picture
         concepts: int64 (m,), what each object is
-        pictures: int64 (m,), the row of the picture that it is in
+        counts: int64 (n,), how many objects each picture has
     """
 
     vectors: np.ndarray
     captions: np.ndarray
     objects: np.ndarray
     concepts: np.ndarray
-    pictures: np.ndarray
-
-    @classmethod
-    def join(cls, parts: Sequence[CaptionedPictures]) -> CaptionedPictures:
-        """Those of all parts, in order."""
-        starts = np.cumsum([0, *(len(part.captions) for part in parts)])
-        parts = [
-            replace(part, pictures=part.pictures + start)
-            for part, start in zip(parts, starts, strict=False)
-        ]
-        names = [field.name for field in fields(cls)]
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    counts: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -110,8 +98,7 @@ class CaptionBatches(Dataset[CaptionBatch]):
     ) -> None:  # fmt: skip
         self._pictures, self._names, self._size = pictures, names, size
         self._seed, self._start, self._stop = seed, start, stop
-        ends = np.flatnonzero(np.diff(pictures.pictures)) + 1
-        self._concepts = np.split(pictures.concepts, ends)
+        self._concepts = np.split(pictures.concepts, np.cumsum(pictures.counts)[:-1])
 
     def __len__(self) -> int:
         return self._stop - self._start
@@ -192,19 +179,14 @@ def _draw_pictures(
     plan = replace(recipe.captions.plan, size=PART)
     done = len(list(folder.glob("*.npz")))
     drawn = PictureBatches(
-        drawings, plan, recipe.region_side, recipe.seed + 7, done, recipe.caption_parts
+        drawings, plan, regions.image_size, recipe.seed + 7, done, recipe.caption_parts
     )
     for number, batch in enumerate(make_loader(drawn), start=done):
         part = _see(alpha, regions, batch)
         path = folder / f"{number:04d}.npz"
-        write_atomically(path, partial(np.savez, allow_pickle=False, **vars(part)))
+        write_part(path, part)
         logger.info("%s: %d pictures", path, PART)
-    return CaptionedPictures.join([_read(path) for path in sorted(folder.glob("*.npz"))])
-
-
-def _read(path: Path) -> CaptionedPictures:
-    with np.load(path, allow_pickle=False) as stored:
-        return CaptionedPictures(**stored)
+    return join_parts([read_part(path, CaptionedPictures) for path in sorted(folder.glob("*.npz"))])
 
 
 def _see(alpha: AlphaCLIP, regions: AlphaCLIP, batch: Batch) -> CaptionedPictures:
@@ -218,5 +200,5 @@ def _see(alpha: AlphaCLIP, regions: AlphaCLIP, batch: Batch) -> CaptionedPicture
         np.array(batch.captions[objects:]),
         np.array(batch.captions[:objects]),
         batch.concepts.numpy(),
-        batch.rows[:objects].numpy() // batch.alpha.shape[1],
+        np.bincount(batch.rows[:objects].numpy() // batch.alpha.shape[1]),
     )

@@ -6,11 +6,8 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from open_clip import CLIP, SimpleTokenizer
@@ -20,12 +17,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import adaptive_avg_pool2d, cross_entropy, normalize
 
-from alphaclip.catalog.zoo import NANO, NANO_FOLDER
+from alphaclip.catalog.zoo import NANO_FOLDER
 from alphaclip.network.factory import create_model
-from alphaclip.network.image_sizes import set_image_size
 from alphaclip.network.model import AlphaCLIP
-from alphaclip.network.region_queries import PREFIX, add_regions
-from alphaclip.network.split_towers import find_tower
+from alphaclip.network.precisions import candidates
 from alphaclip.network.text_towers import encode_tokens
 from alphaclip.training.datasets.words import article
 from alphaclip.training.finetune.loop import Figures
@@ -37,7 +32,7 @@ from alphaclip.training.finetune.optimization.precision import (
 from alphaclip.weights.alpha_channel import join_alpha
 from alphaclip.weights.checkpoints import write_checkpoint
 from recipes.nano.captions import TEMPLATES
-from recipes.nano.data import Batch, NanoBatches, PictureBatches
+from recipes.nano.data import Batch, NanoBatches
 from recipes.nano.drawings import concepts
 from recipes.nano.phase import run_phase
 from recipes.nano.recipe import NanoRecipe, Phase
@@ -47,9 +42,6 @@ logger = logging.getLogger(__name__)
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 """OpenAI's, which Alpha-CLIP's towers take; nano has them so that it is loaded as they are."""
-
-_OTHERS = 1024
-"""Captions that are wrong for every picture, as many as the pictures that figures are of."""
 
 MOST_SCALE = 4.6052
 """ln 100, CLIP's limit of the logit scale."""
@@ -80,14 +72,14 @@ def train_base(
             image = encode_pixels(model.visual, normalize_pixels(batch.images))
             text = encode_captions(model, tokenizer, batch)
         scale = model.logit_scale.clamp(max=MOST_SCALE).exp()
-        return _figures(image, text, scale, names.loss(image, text, batch.concepts))
+        return join_figures(image, text, scale, names.loss(image, text, batch.concepts))
 
     size = config["vision_cfg"]["image_size"]
     batches = partial(NanoBatches, drawings, recipe.base.plan, size, recipe.seed)
-    give_fast_projections(model, torch.device(device), torch.bfloat16)
+    give_fast_projections(model, torch.device(device), half_type(torch.device(device)))
     both = nn.ModuleDict({"model": model, "names": names}).to(device)
     optimizers = make_optimizers(both.named_parameters(), recipe.base)
-    run_phase("base", recipe.base, both, forward, optimizers, folder, batches, _row)
+    run_phase("base", recipe.base, both, forward, optimizers, folder, batches, make_row)
     return model.eval()
 
 
@@ -118,79 +110,17 @@ def train_alpha(recipe: NanoRecipe, base: CLIP, drawings: Path, folder: Path) ->
             image = encode_pixels(model.clip.visual, join_alpha(pixels, alpha))
             with torch.no_grad():
                 text = encode_captions(model.clip, tokenizer, batch)
-        return _figures(image, text, scale, _named_loss(image, names, scale, batch.concepts))
+        return join_figures(image, text, scale, named_loss(image, names, scale, batch.concepts))
 
-    give_fast_projections(model.clip, scale.device, torch.bfloat16)
+    give_fast_projections(model.clip, scale.device, half_type(scale.device))
     phase = recipe.alpha
     batches = partial(NanoBatches, drawings, phase.plan, model.image_size, recipe.seed + 1)
     optimizers = make_optimizers(model.clip.visual.named_parameters(), phase)
-    run_phase("alpha", phase, model, forward, optimizers, folder, batches, _row)
+    run_phase("alpha", phase, model, forward, optimizers, folder, batches, make_row)
     return model.eval()
 
 
-def train_regions(recipe: NanoRecipe, alpha: AlphaCLIP, drawings: Path, folder: Path) -> AlphaCLIP:
-    """Teaches the image tower to see all regions of a whole picture in one pass.
-
-    Args:
-        recipe: what to do
-        alpha: a trained model, where it is trained on; it is not changed
-        drawings: the artists' archives
-        folder: where checkpoint and log are kept; a run found there is continued
-
-    Returns:
-        a model of larger pictures, with region queries; its text tower and temperature are as they
-        were
-    """
-    torch.manual_seed(recipe.seed)
-    model, device = with_regions(alpha, recipe), alpha.clip.logit_scale.device
-    visual: Any = model.clip.visual
-    tower, queries = find_tower(visual, NANO, recipe.region_blocks), visual.regions
-    model.clip.requires_grad_(False)
-    visual.proj.requires_grad_(True)
-    for part in (queries, visual.ln_post, *visual.transformer.resblocks[-tower.depth :]):
-        part.requires_grad_(True)
-    tokenizer = nano_tokenizer(model.clip.context_length)
-    scale = model.clip.logit_scale.clamp(max=MOST_SCALE).exp()
-    names = concept_features(model.clip, tokenizer)
-    others = _other_captions(model.clip, tokenizer, drawings, recipe)
-
-    def forward(batch: Batch) -> Figures:
-        batch = batch.to(device)
-        pixels = normalize_pixels(batch.images)
-        all_ones = normalize_alpha(torch.full_like(batch.images[:, :1], 255))
-        with mixed_half(device):
-            tokens = tower.trunk(join_alpha(pixels, all_ones))
-            vectors = queries.attend(tower, tokens, batch.alpha[:, :, None] / 255)
-            image = normalize(vectors.flatten(0, 1)[batch.rows].float(), dim=-1)
-            with torch.no_grad():
-                text = encode_captions(model.clip, tokenizer, batch)
-        figures = _figures(image, text, scale, _named_loss(image, names, scale, batch.concepts))
-        captions = torch.cat([text[-batch.whole :], others])
-        numbers = torch.arange(batch.whole, device=device)
-        whole = _named_loss(image[-batch.whole :], captions, scale, numbers)
-        return {**figures, "loss": figures["loss"] + whole, "whole": whole}
-
-    give_fast_projections(model.clip, device, torch.bfloat16)
-    phase = recipe.regions
-    batches = partial(PictureBatches, drawings, phase.plan, recipe.region_side, recipe.seed + 5)
-    optimizers = make_optimizers(visual.named_parameters(), phase)
-    run_phase("regions", phase, model, forward, optimizers, folder, batches, _row)
-    return model.eval()
-
-
-def _other_captions(
-    model: CLIP, tokenizer: SimpleTokenizer, drawings: Path, recipe: NanoRecipe
-) -> Tensor:
-    """Unit vectors of captions of scenes that are never seen: a batch has too few that are wrong
-    for a picture. The text tower is as it will be, so they are made once."""
-    plan = replace(recipe.regions.plan, size=_OTHERS)
-    batch = PictureBatches(drawings, plan, 8, recipe.seed + 6, 0, 1)[0]
-    with torch.no_grad():
-        tokens = tokenizer(batch.captions[-batch.whole :]).to(model.logit_scale.device)
-        return encode_texts(model, tokens)
-
-
-def _figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figures:
+def join_figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figures:
     """Of unit vectors (N, D) that belong together, the logit scale, and the loss of telling the
     concepts apart by name."""
     paired = ClipLoss()(image, text, scale)
@@ -200,12 +130,12 @@ def _figures(image: Tensor, text: Tensor, scale: Tensor, named: Tensor) -> Figur
     }  # fmt: skip
 
 
-def _row(figures: Figures) -> dict[str, float]:
+def make_row(figures: Figures) -> dict[str, float]:
+    """What is logged of :func:`join_figures`, and the share of captions that are nearest."""
     nearest = (figures["image"] @ figures["text"].T).argmax(dim=1)
     hits = nearest == torch.arange(len(nearest), device=nearest.device)
     row = {"loss": figures["paired"], "named": figures["named"], "scale": figures["scale"]}
-    if "whole" in figures:
-        row["whole"] = figures["whole"]
+    row |= {name: figures[name] for name in ("whole", "apart") if name in figures}
     return {name: figure.item() for name, figure in row.items()} | {
         "hit": hits.float().mean().item()
     }
@@ -219,28 +149,10 @@ def with_alpha(base: CLIP) -> AlphaCLIP:
     return model.to(base.logit_scale.device).eval()
 
 
-def with_regions(alpha: AlphaCLIP, recipe: NanoRecipe) -> AlphaCLIP:
-    """A copy for larger pictures, with untrained region queries."""
-    model = deepcopy(alpha)
-    set_image_size(model, recipe.region_side)
-    tower = find_tower(model.clip.visual, NANO, recipe.region_blocks)
-    add_regions(model.clip.visual, tower, edge=0.0, sees_alpha=False)
-    return model.to(alpha.clip.logit_scale.device)
-
-
 def save_nano(model: AlphaCLIP, path: Path) -> None:
     """Writes both towers as float16 safetensors."""
     tensors = {name: t.half().contiguous() for name, t in model.clip.state_dict().items()}
     write_checkpoint(tensors, path, {"name": "alphaclip-nano", "licence": "Apache-2.0"})
-
-
-def save_regions(model: AlphaCLIP, path: Path) -> None:
-    """Writes what a model with region queries has learnt beyond nano, as float16 safetensors."""
-    learnt = {n: p for n, p in model.clip.named_parameters() if p.requires_grad}
-    fixed = {n: b for n, b in model.clip.named_buffers() if n.startswith(PREFIX)}
-    tensors = {n: t.detach().half().contiguous() for n, t in {**learnt, **fixed}.items()}
-    about = {"name": f"{NANO}+regions", "licence": "Apache-2.0", "image_size": model.image_size}
-    write_checkpoint(tensors, path, {name: str(value) for name, value in about.items()})
 
 
 def nano_tokenizer(context_length: int) -> SimpleTokenizer:
@@ -347,17 +259,26 @@ class _Prototypes(nn.Module):
     def loss(self, image: Tensor, text: Tensor, truth: Tensor) -> Tensor:
         vectors = normalize(self.embedding, dim=-1)
         of_image, of_text = (
-            _named_loss(side, vectors, self._scale, truth) for side in (image, text)
+            named_loss(side, vectors, self._scale, truth) for side in (image, text)
         )
         return (of_image + of_text) / 2
 
 
 @contextmanager
 def mixed_half(device: torch.device) -> Iterator[None]:
-    """Matrix products in bfloat16, which the CPUs that this is trained on have."""
-    with mixed_precision(device, torch.bfloat16), fast_attention(device, torch.bfloat16):
+    """A context with matrix products in :func:`half_type`."""
+    dtype = half_type(device)
+    with mixed_precision(device, dtype), fast_attention(device, dtype):
         yield
 
 
-def _named_loss(features: Tensor, names: Tensor, scale: Tensor | float, truth: Tensor) -> Tensor:
+def half_type(device: torch.device) -> torch.dtype:
+    """bfloat16 where a GPU or processor multiplies in it; elsewhere float32, which is then some
+    ten times as fast."""
+    is_fast = device.type == "cuda" or "bf16" in candidates()
+    return torch.bfloat16 if is_fast else torch.float32
+
+
+def named_loss(features: Tensor, names: Tensor, scale: Tensor | float, truth: Tensor) -> Tensor:
+    """Of telling which of the vectors (C, D) the first rows of (N, D) belong to, by int64 (M,)."""
     return cross_entropy(scale * features[: len(truth)] @ names.T, truth)

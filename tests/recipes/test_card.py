@@ -10,12 +10,13 @@ from PIL import Image
 
 from alphaclip.network.model import AlphaCLIP
 from alphaclip.views.view import View
-from recipes.nano.card import draw_curves, make_card
+from recipes.nano.card import PHASES, draw_curves, make_card
 from recipes.nano.drawings import concepts
 from recipes.nano.figures import ALPHAS, encode_scenes, held_out_scenes, measure
 from recipes.nano.recipe import NanoRecipe
+from recipes.nano.region_queries import with_regions
 from recipes.nano.scenes import Scene, SpriteBook, training_sets
-from recipes.nano.training import NANO_FOLDER, with_alpha, with_regions
+from recipes.nano.training import NANO_FOLDER, with_alpha
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def untrained() -> AlphaCLIP:
 
 @pytest.fixture(scope="module")
 def regions(untrained: AlphaCLIP) -> AlphaCLIP:
-    return with_regions(untrained, NanoRecipe())
+    return with_regions(untrained, NanoRecipe(), 64)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_make_card__describes_the_model(
 
 def test_draw_curves__one_panel_for_each_phase(tmp_path: Path) -> None:
     row = {"step": 0, "loss": 4.0, "named": 6.0, "hit": 0.1}
-    for name in ("base", "alpha", "regions", "captions"):
+    for name in PHASES:
         (tmp_path / f"{name}.jsonl").write_text(json.dumps(row) + "\n")
     draw_curves(tmp_path, tmp_path / "curves.png")
-    assert Image.open(tmp_path / "curves.png").size == (1000, 800)
+    assert Image.open(tmp_path / "curves.png").size == (1500, 800)

@@ -89,6 +89,11 @@ def test_batches__of_pictures_have_all_regions_of_each(disc_drawings: Path) -> N
     assert (shown[-3:] == 255).all()
     assert all(0 < (alpha > 127).float().mean() < 0.6 for alpha in shown[:-3])
     assert not batch.alpha.sum(dim=(2, 3)).flatten().bool().sum() > len(batch.rows)
+    # In its own square a disc, and what is left of one, reaches from side to side but for a margin.
+    assert batch.squares.shape == (len(batch.concepts), 4, 64, 64)
+    masks = batch.squares[:, 3].numpy() > 127
+    sides = np.maximum(masks.any(axis=1).sum(axis=1), masks.any(axis=2).sum(axis=1))
+    assert np.abs(sides - 64 / 1.2).max() <= 3
 
 
 def _share_of_its_box(alpha: np.ndarray) -> float:

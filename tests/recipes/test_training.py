@@ -16,16 +16,11 @@ from alphaclip.training.finetune import loop
 from alphaclip.training.finetune.loop import make_loader
 from recipes.nano.data import BatchPlan
 from recipes.nano.drawings import concepts
+from recipes.nano.parts import join_parts
 from recipes.nano.recipe import NanoRecipe, Phase
+from recipes.nano.region_queries import save_regions, train_regions, with_regions
 from recipes.nano.text_tower import CaptionBatches, CaptionedPictures, train_captions
-from recipes.nano.training import (
-    nano_tokenizer,
-    save_regions,
-    train_alpha,
-    train_base,
-    train_regions,
-    with_regions,
-)
+from recipes.nano.training import nano_tokenizer, train_alpha, train_base
 
 
 @pytest.fixture
@@ -34,10 +29,12 @@ def recipe() -> NanoRecipe:
     base = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
     alpha = Phase(2, 1e-4, 1e-3, warm_up=1, decay=0.0, plan=replace(plan, boxes=0.5))
     regions = replace(alpha, plan=BatchPlan(size=3, boxes=0.5))
+    sides = (64, 72)
     captions = Phase(2, 1e-3, warm_up=1, decay=0.0, plan=plan)
     return NanoRecipe(
-        base=base, alpha=alpha, region_side=64, regions=regions, captions=captions, caption_parts=2
-    )
+        base=base, alpha=alpha, region_sides=sides, regions=regions, finer=regions,
+        captions=captions, caption_parts=2,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -90,7 +87,7 @@ def test_train__region_queries_are_a_file_of_changes_to_nano(
     loaded = create_model(NANO, changes=path).clip.state_dict()
     trained = model.clip.state_dict()
     assert {n for n, t in loaded.items() if (t - trained[n]).abs().max() > 2e-3} == set()
-    start = with_regions(nano, recipe).clip.state_dict()
+    start = with_regions(nano, recipe, 72).clip.state_dict()
     changed = {name for name in start if not torch.equal(trained[name], start[name])}
     assert "visual.regions.scale.0" in changed
     assert not any(".resblocks.1." in name or "conv1" in name for name in changed)
@@ -104,7 +101,7 @@ def test_train__captions_change_the_text_tower_alone_and_hardly_what_things_are_
     monkeypatch.setattr("recipes.nano.text_tower.PART", 5)
     monkeypatch.setattr("recipes.nano.text_tower.make_loader", partial(make_loader, workers=0))
     nano = create_model(NANO)
-    regions = with_regions(nano, recipe)
+    regions = with_regions(nano, recipe, 64)
     weights = train_captions(recipe, nano, regions, disc_drawings, tmp_path)
     before = nano.clip.state_dict()
     assert set(weights) == {
@@ -136,11 +133,11 @@ def test_caption_batches__a_picture_is_found_by_what_is_seen_and_by_what_is_in_i
             np.array(captions),
             np.array(["one", "two", "three"]),
             np.array([0, 1, 2]),
-            np.array([0, 0, 1]),
+            np.array([2, 1]),
         )
 
-    joined = CaptionedPictures.join([pictures("1", "22"), pictures("333", "4444")])
-    assert joined.pictures.tolist() == [0, 0, 1, 2, 2, 3]
+    joined = join_parts([pictures("1", "22"), pictures("333", "4444")])
+    assert joined.counts.tolist() == [2, 1, 2, 1]
     batches = CaptionBatches(joined, torch.eye(5), 4, seed=0, start=3, stop=9)
     assert len(batches) == 6
     batch = batches[0]
