@@ -199,7 +199,7 @@ def test_run__a_promise_that_is_not_reachable_is_an_answer(indexed):
 def test_run__each_class_for_itself(indexed):
     every = dict.fromkeys(["apple", "bird"])
     classes = "\n".join(every)
-    sent = {"classes": classes, "per_class": True, "precision": 0.5, "confidence": 0.5, "sample": 3}
+    sent = {"classes": classes, "per_class": True, "precision": 0.5, "confidence": 0.5, "sample": 8}
     assert run(indexed, **sent)["outcome"] == "waits"
     review_sample(indexed, dict.fromkeys(truths(indexed), "apple"))
     results = run(indexed, **sent)
